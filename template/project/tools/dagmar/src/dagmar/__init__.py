@@ -1,0 +1,31 @@
+"""Pairs marimo notebooks with Dagster assets and jobs.
+
+Importing this package imports neither dagster nor marimo: what it offers to
+notebooks and definitions is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC: dict[str, str] = {
+    "Pair": "dagmar.notebook.pair",
+    "link_reports": "dagmar.export.links",
+}
+"""Public name → module that defines it."""
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'dagmar' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # `dg list components` finds classes with dir().
+    return sorted({*globals(), *_PUBLIC})

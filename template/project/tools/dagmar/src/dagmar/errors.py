@@ -1,0 +1,128 @@
+"""Everything that a user can cause or meet, and the exit status of each.
+
+    DagmarError
+    ├── UsageError           2   the flags do not fit together
+    ├── SetupError           3   something is not installed or not set up
+    ├── RunFailed            4   a run (or a notebook) failed or was cancelled
+    ├── LoadFailed           4   an IO manager failed to load a value
+    ├── Unreachable          5   Dagster does not answer
+    │   ├── ServerEnded      5   a server of `invoke dev` ended by itself
+    │   ├── UnexpectedAnswer 5   it answers, but not as a Dagster that dagmar knows
+    │   ├── AnswerLost       5   a launch was sent and its answer is lost
+    │   └── StorageFailed    5   a storage that exports are sent to does not answer
+    ├── NotAllowed           6   the server, the target or a rule of ours says no
+    ├── Invalid              7   settings, run config, a notebook, an unknown name
+    │   └── SettingsError    7   dagmar.yaml or an environment variable
+    ├── Conflict             8   a port, a file or a merge is in the way
+    ├── TimedOut             9   it takes longer than `--timeout` allows
+    └── Interrupted        130   Ctrl-C
+
+Status 1 is left to Invoke itself and to bugs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class DagmarError(Exception):
+    """What went wrong, what to type next, and the exit status."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(DagmarError):
+    """The flags do not fit together, or one of them is malformed."""
+
+    exit_code = 2
+
+
+class SetupError(DagmarError):
+    """Something is not installed or not set up."""
+
+    exit_code = 3
+
+
+class RunFailed(DagmarError):
+    """A run failed, was cancelled, or could not be started."""
+
+    exit_code = 4
+
+
+class LoadFailed(DagmarError):
+    """An IO manager failed to load a value; its own exception is the cause."""
+
+    exit_code = 4
+
+
+class Unreachable(DagmarError):
+    """Dagster does not answer."""
+
+    exit_code = 5
+
+
+class ServerEnded(Unreachable):
+    """A server that `invoke dev` had started ended by itself."""
+
+
+class UnexpectedAnswer(Unreachable):
+    """Something answers, but not as a Dagster that dagmar knows."""
+
+
+class AnswerLost(Unreachable):
+    """A request that changes something was sent, and its answer is lost."""
+
+
+class StorageFailed(Unreachable):
+    """A storage that exports are sent to does not answer, or breaks off."""
+
+
+class NotAllowed(DagmarError):
+    """The server, the target's settings or a rule of dagmar forbids it."""
+
+    exit_code = 6
+
+
+class Invalid(DagmarError):
+    """Settings, run config, a notebook or a name is not valid."""
+
+    exit_code = 7
+
+
+class SettingsError(Invalid):
+    """`dagmar.yaml`, the user's configuration or an environment variable is not valid."""
+
+
+class Conflict(DagmarError):
+    """A port, a file or a merge is in the way."""
+
+    exit_code = 8
+
+
+class TimedOut(DagmarError):
+    """It takes longer than allowed."""
+
+    exit_code = 9
+
+
+class Interrupted(DagmarError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `" — did you mean 'x'?"` for the nearest known name, or an empty string."""
+    import difflib
+
+    spelled = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    return f" — did you mean '{spelled[near[0]]}'?" if near else ""

@@ -1,0 +1,93 @@
+"""Files that are never half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def temporary_of(name: str) -> re.Pattern[str]:
+    """Return the names of what is left where a process died while it wrote the file `name`."""
+    return re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")
+
+
+def write_atomically(file: Path, text: str, mode: int | None = None) -> None:
+    """Write `text` to `file`, which then holds either all of it or what it held before.
+
+    Makes the folder; keeps the file's mode unless one is given, and the symlink that it may be
+    reached by. Raises OSError.
+    """
+    file = file.resolve()
+    temporary = _beside(file, text, mode)
+    try:
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_all(texts: Mapping[Path, str]) -> None:
+    """Write all these files or none: a disk that is full leaves what was there.
+
+    Raises OSError.
+    """
+    ready: dict[Path, Path] = {}
+    before: dict[Path, Path | None] = {}
+    try:
+        for file, text in texts.items():
+            ready[file.resolve()] = _beside(file.resolve(), text)
+        # From here on nothing needs room but names.
+        for file, temporary in ready.items():
+            before[file] = _kept(file)
+            temporary.replace(file)
+    except BaseException:
+        for file, kept in before.items():
+            with contextlib.suppress(OSError):
+                if kept:
+                    kept.replace(file)
+                elif not ready[file].exists():
+                    file.unlink(missing_ok=True)
+        for temporary in ready.values():
+            temporary.unlink(missing_ok=True)
+        raise
+    for kept in before.values():
+        if kept:
+            kept.unlink(missing_ok=True)
+
+
+def _kept(file: Path) -> Path | None:
+    """Return a second name of what a file holds now; None where there is no file."""
+    if not file.exists():
+        return None
+    kept = Path(tempfile.mktemp(dir=file.parent, prefix=f".{file.name}."))
+    os.link(file, kept)
+    return kept
+
+
+def _beside(file: Path, text: str, mode: int | None = None) -> Path:
+    """Write the text into a file of another name, beside the place where it belongs."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        temporary.chmod(_mode(file) if mode is None else mode)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _mode(file: Path) -> int:
+    """Return the mode of `file`, or the one that a new file would get."""
+    try:
+        return file.stat().st_mode & 0o7777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
