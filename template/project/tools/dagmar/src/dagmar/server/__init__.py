@@ -1,0 +1,1 @@
+"""Talks to a Dagster server over HTTP. Nothing in here imports dagster."""

@@ -1,0 +1,37 @@
+"""Whether a Dagster server can be reached, found out without an HTTP library.
+
+A notebook that opens beside no server must not pay for one.
+"""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+from dagmar.errors import Unreachable
+from dagmar.settings import Target
+
+KNOCK_SECONDS = 1.0
+
+
+def unreachable(target: Target) -> Unreachable:
+    """Return the error for a target that does not answer at all."""
+    start = "start it with `invoke dev`" if target.loopback else "check the address"
+    return Unreachable(
+        f"Dagster did not answer at {target.url}", f"Is it running? If not, {start}."
+    )
+
+
+def knock(target: Target) -> None:
+    """Raise Unreachable where nothing listens at a target on this machine.
+
+    Other targets are not knocked at: a proxy may stand between.
+    """
+    if not target.loopback:
+        return
+    parts = urlsplit(target.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), KNOCK_SECONDS).close()
+    except OSError:
+        raise unreachable(target) from None

@@ -1,0 +1,222 @@
+"""Runs on a Dagster server: how they stand, how they end, and why they failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from dagmar.errors import Invalid
+from dagmar.server.catalog import asset_key
+from dagmar.server.client import DagsterClient, member
+from dagmar.server.failures import users_exception
+from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+
+SUCCESS = "SUCCESS"
+UNKNOWN = "UNKNOWN"
+# Dagster's run launcher notes here which code server started the run.
+GRPC_INFO_TAG = ".dagster/grpc_info"
+FINAL = (SUCCESS, "FAILURE", "CANCELED")
+UNWATCHED = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
+NO_REASON = {"class": None, "message": "Dagster logged no reason", "traceback": None}
+
+
+@dataclass
+class Run:
+    """One run, as it stood when it was last looked at. Times are seconds since 1970."""
+
+    run_id: str
+    url: str
+    status: str
+    job: str = ""
+    location: str = ""
+    assets: list[str] = field(default_factory=list)
+    partition: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    steps_total: int = 0
+    steps_done: int = 0
+    steps_running: list[str] = field(default_factory=list)
+    error: dict[str, Any] | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether the run has ended."""
+        return self.status in FINAL
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, from its start to its end."""
+        return self.ended - self.started if self.started and self.ended else None
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the run in the shape of `invoke run --json`."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "url": self.url,
+            "location": self.location,
+            "job": self.job,
+            "assets": self.assets,
+            "partition": self.partition,
+            "started_at": _iso(self.started),
+            "ended_at": _iso(self.ended),
+            "duration_s": None if self.seconds is None else round(self.seconds, 3),
+            "error": self.error,
+        }
+
+
+def _iso(seconds: float | None) -> str | None:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat() if seconds else None
+
+
+def run_url(client: DagsterClient, run_id: str) -> str:
+    """Return the run's page in the Dagster UI."""
+    return f"{client.target.url}/runs/{run_id}"
+
+
+def read_run(client: DagsterClient, run_id: str) -> Run:
+    """Look at a run. Raises Invalid where there is no such run."""
+    return _run(client, run_id, client.query("RunState", id=run_id))
+
+
+def read_run_and_logs(
+    client: DagsterClient, run_id: str, cursor: str | None
+) -> tuple[Run, dict[str, Any]]:
+    """Look at a run and at the page of its log that begins at `cursor`, in one request."""
+    answer = client.query("RunStateAndLogs", id=run_id, cursor=cursor)
+    return _run(client, run_id, answer), member(answer["logsForRun"], "EventConnection")
+
+
+def no_such_run(client: DagsterClient, run_id: str) -> Invalid:
+    """Return the error for a run that the server does not know."""
+    return Invalid(
+        f"there is no run {run_id} at {client.target.url}",
+        "Look for it in the Dagster UI, under Runs.",
+    )
+
+
+def _run(client: DagsterClient, run_id: str, answer: dict[str, Any]) -> Run:
+    unknown = {"RunNotFoundError": lambda _: no_such_run(client, run_id)}
+    return _parse(client, member(answer["runOrError"], "Run", unknown))
+
+
+def read_tagged_runs(client: DagsterClient, tag: str, value: str) -> list[Run]:
+    """Look at all runs with a tag, up to 1,000, oldest first, in one request."""
+    answer = client.query("TaggedRuns", tags=[{"key": tag, "value": value}])["runsOrError"]
+    return [_parse(client, run) for run in reversed(member(answer, "Runs")["results"])]
+
+
+def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    origin = run["repositoryOrigin"] or {}
+    steps = {step["stepKey"]: step["status"] for step in run.get("stepStats", [])}
+    plan = run.get("executionPlan") or {"steps": []}
+    return Run(
+        run_id=run["runId"],
+        url=run_url(client, run["runId"]),
+        status=run["status"],
+        job=run["jobName"],
+        location=origin.get("repositoryLocationName", ""),
+        assets=sorted(asset_key(asset["path"]) for asset in run["assetSelection"] or []),
+        partition=_partition(tags),
+        started=run["startTime"],
+        ended=run["endTime"],
+        steps_total=max(len(plan["steps"]), len(steps)),
+        steps_done=sum(status in ("SUCCESS", "FAILURE", "SKIPPED") for status in steps.values()),
+        steps_running=[step for step, status in steps.items() if status == "IN_PROGRESS"],
+    )
+
+
+def _partition(tags: dict[str, str]) -> str | None:
+    if RANGE_START_TAG in tags:
+        return f"{tags[RANGE_START_TAG]}...{tags.get(RANGE_END_TAG, '')}"
+    return tags.get(PARTITION_TAG)
+
+
+def waits_for_nobody(client: DagsterClient, status: str) -> bool:
+    """Whether a run or backfill of this status waits for a daemon that is not running."""
+    daemon = UNWATCHED.get(status)
+    if daemon is None:
+        return False
+    answer = client.query("Daemons")["instance"]["daemonHealth"]["allDaemonStatuses"]
+    healthy = {status["daemonType"]: status["healthy"] for status in answer}
+    return not healthy.get(daemon)
+
+
+def cancel_run(client: DagsterClient, run_id: str) -> None:
+    """Ask Dagster to stop a run.
+
+    Raises Invalid for a run that is unknown or has ended, NotAllowed, AnswerLost.
+    """
+    answer = client.mutate("CancelRun", id=run_id)["terminateRun"]
+    member(
+        answer,
+        "TerminateRunSuccess",
+        {
+            "RunNotFoundError": lambda _: no_such_run(client, run_id),
+            "TerminateRunFailure": lambda error: Invalid(
+                f"run {run_id} cannot be cancelled: {error['message'].strip()}"
+            ),
+        },
+    )
+
+
+def explain(client: DagsterClient, run_id: str) -> dict[str, Any]:
+    """Return `{"step", "class", "message", "traceback"}` for a failed run.
+
+    The first failed step speaks; without one (an import error, a killed worker),
+    the last error that Dagster itself wrote.
+    """
+    reason: dict[str, Any] | None = None
+    said = ""
+    for event in events(client, run_id):
+        kind, error = event["__typename"], event.get("error")
+        if kind == "ExecutionStepFailureEvent" and error:
+            return {"step": event["stepKey"], **users_exception(error)}
+        if error:
+            reason = users_exception(error)
+        elif kind == "EngineEvent":
+            said = event["message"]
+        elif kind == "RunFailureEvent" and reason is None:
+            # Of a killed worker the engine says how it ended, just before.
+            reason = {"class": None, "message": said or event["message"], "traceback": None}
+    return {"step": None, **(reason or NO_REASON)}
+
+
+def events(
+    client: DagsterClient, run_id: str, cursor: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the run's failures as Dagster logged them, page by page."""
+    more = True
+    while more:
+        answer = client.query("RunEvents", id=run_id, cursor=cursor)["logsForRun"]
+        page = member(answer, "EventConnection")
+        yield from page["events"]
+        cursor, more = page["cursor"], page["hasMore"]
+
+
+def unfinished_runs(client: DagsterClient, before: float) -> list[str]:
+    """Return the ids of the runs made before this time that have not ended; queued ones wait."""
+    return _unfinished(client, before=before, tags=None)
+
+
+def cancel_runs_of_code_server(client: DagsterClient, socket: str) -> int:
+    """Cancel at once the runs in progress that the code server on this socket launched.
+
+    Dagster marks them as cancelled before their processes have ended. Returns how many.
+    """
+    info = json.dumps({"host": "localhost", "socket": socket})
+    ids = _unfinished(client, before=None, tags=[{"key": GRPC_INFO_TAG, "value": info}])
+    if not ids:
+        return 0
+    answer = client.mutate("CancelRunsNow", ids=ids)["terminateRuns"]
+    results = member(answer, "TerminateRunsResult")["terminateRunResults"]
+    return sum(result["__typename"] == "TerminateRunSuccess" for result in results)
+
+
+def _unfinished(client: DagsterClient, **filters: Any) -> list[str]:
+    answer = client.query("UnfinishedRuns", **filters)["runsOrError"]
+    return [run["runId"] for run in member(answer, "Runs")["results"]]
