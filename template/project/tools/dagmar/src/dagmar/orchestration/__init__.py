@@ -1,0 +1,1 @@
+"""What needs the dagster library itself. It is imported inside functions: it costs a second."""

@@ -1,0 +1,92 @@
+"""Dagster's asset selection language, resolved by Dagster over a discovered graph."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from dagmar.errors import Invalid
+
+ONLY_IN_THE_UI = (
+    "automation_type", "changed_in_branch", "code_location", "column", "column_tag",
+    "job", "partitions", "schedule", "sensor", "status", "table_name",
+)  # fmt: skip
+"""Attributes that Dagster parses, and that need more than the graph to be resolved."""
+
+EXAMPLES = "For example: --select 'group:sales and kind:polars' or '+key:\"raw/orders\"'."
+
+
+def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the keys of the `assets` (catalog items) that `expression` selects.
+
+    External assets are part of the graph. Raises Invalid for an expression that does not
+    parse, and for attributes that cannot be resolved outside Dagster's UI, by name.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dagster's remarks on its own beta parameters
+        import dagster as dg
+        from dagster._check import CheckError
+        from dagster._core.errors import DagsterError
+
+        bare = re.sub(r'"[^"]*"', "", expression)
+        used = [name for name in ONLY_IN_THE_UI if re.search(rf"\b{name}\s*:", bare)]
+        try:
+            selection = dg.AssetSelection.from_string(expression, include_sources=True)
+            if used:
+                raise NotImplementedError
+            chosen = selection.resolve(_graph(list(assets)), allow_missing=True)
+        except (NotImplementedError, CheckError):
+            instead = " Use --location for code_location." if "code_location" in used else ""
+            raise Invalid(
+                f"--select cannot use {' or '.join(used) or 'this attribute'}: "
+                "Dagster resolves it in its UI only",
+                EXAMPLES + instead,
+            ) from None
+        except DagsterError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise Invalid(f"--select {expression!r}: {reason}", EXAMPLES) from None
+    return {key.to_user_string() for key in chosen}
+
+
+def _graph(assets: list[dict[str, Any]]) -> Any:
+    """Return the assets as an asset graph; what Dagster makes there is told from what it observes.
+
+    Outputs are numbered: names that Dagster would make of the keys can clash, or be refused.
+    """
+    import dagster as dg
+
+    made = {f"made_{i}": _spec(item) for i, item in enumerate(assets) if item["materializable"]}
+    observed = [_spec(item) for item in assets if not item["materializable"]]
+    parts = [dg.AssetsDefinition(specs=observed)] if observed else []
+    if made:
+        outs = {name: dg.Out(dg.Nothing, is_required=False) for name in made}
+        parts.append(
+            dg.AssetsDefinition(
+                keys_by_input_name={},
+                keys_by_output_name={name: spec.key for name, spec in made.items()},
+                node_def=dg.OpDefinition(lambda: None, name="never_run", outs=outs),
+                specs=list(made.values()),
+                can_subset=True,
+            )
+        )
+    definitions: Any = dg.Definitions(assets=parts)
+    # Dagster 1.11 renamed it.
+    resolve = getattr(definitions, "resolve_asset_graph", None) or definitions.get_asset_graph
+    return resolve()
+
+
+def _spec(item: dict[str, Any]) -> Any:
+    """Return the asset as a spec, without what Dagster itself would not accept in one."""
+    import dagster as dg
+
+    above = [key for key in item["dependencies"] if key != item["key"]]
+    return dg.AssetSpec(
+        dg.AssetKey(item["key"].split("/")),
+        deps=[dg.AssetKey(key.split("/")) for key in above],
+        group_name=item["group"],
+        kinds=set(item["kinds"]),
+        owners=item["owners"],
+        tags={key: value for key, value in item["tags"].items() if value.isascii()},
+    )

@@ -1,0 +1,147 @@
+"""One run's records without what Dagster's SQLite storages repeat for each of its events.
+
+They open a connection for every event, and build the tables of every run's own database through
+Alembic: more than half of what a short run in a notebook's kernel takes. While `warm` holds,
+connections stay open, and a new run's database is a copy of an empty one that Dagster made in this
+process. What is written, and where, is the same. Any other storage is left as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+    from sqlalchemy.engine import Connection, Engine
+
+# What is used of Dagster's classes below, and is not promised by them.
+_NEEDED = ("_connect", "_initdb", "_initialized_dbs", "_db_lock", "_conn_string")
+_LOCK = threading.Lock()
+_OPEN: weakref.WeakSet[_Engines] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def warm(instance: DagsterInstance) -> Iterator[None]:
+    """Keep the instance's SQLite connections open inside the block; they close soon after it."""
+    from dagster._core.storage.event_log import SqliteEventLogStorage
+    from dagster._core.storage.runs import SqliteRunStorage
+
+    events: Any = instance.event_log_storage
+    runs: Any = instance.run_storage
+    plain = type(events) is SqliteEventLogStorage and type(runs) is SqliteRunStorage
+    known = plain and all(hasattr(events, name) or hasattr(runs, name) for name in _NEEDED)
+    engines = _Engines()
+    with _LOCK:
+        ours = known and "_connect" not in vars(events)
+        if ours:
+            # On these two objects only: the classes, and whatever uses them, stay as they are.
+            events._connect = functools.partial(_connect_events, events, engines)
+            runs.connect = functools.partial(engines.connect, runs._conn_string)
+    if not ours:  # of another kind, or warm already: two sessions of an app share a process
+        yield
+        return
+    try:
+        yield
+    finally:
+        with _LOCK:
+            del events._connect, runs.connect
+        # Closing waits for the disk; whoever waits for the run need not.
+        threading.Thread(target=engines.close, name="dagmar-close").start()
+
+
+class _Engines:
+    """One engine for each database, which keeps its connections."""
+
+    def __init__(self) -> None:
+        self._engines: dict[str, Engine] = {}
+        _OPEN.add(self)
+
+    def engine(self, url: str) -> Engine:
+        from dagster._core.storage.sql import create_engine
+        from sqlalchemy import event
+        from sqlalchemy.pool import QueuePool
+
+        with _LOCK:
+            if url not in self._engines:
+                options = {"timeout": 30, "check_same_thread": False}
+                engine = create_engine(url, poolclass=QueuePool, connect_args=options)
+                event.listen(engine, "connect", _commit_without_waiting)
+                self._engines[url] = engine
+            return self._engines[url]
+
+    @contextlib.contextmanager
+    def connect(self, url: str) -> Iterator[Connection]:
+        with self.engine(url).connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.dispose()
+        self._engines = {}
+
+    def forget(self) -> None:
+        """Leave the connections to the process that opened them: SQLite's do not survive a fork."""
+        for engine in self._engines.values():
+            engine.dispose(close=False)
+
+
+def _commit_without_waiting(connection: Any, record: object) -> None:
+    # Safe against a crash of this process; the disk is waited for when the run is over.
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _forget_all() -> None:
+    for engines in list(_OPEN):
+        engines.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+@contextlib.contextmanager
+def _connect_events(storage: Any, engines: _Engines, shard: str) -> Iterator[Connection]:
+    """Do what SqliteEventLogStorage._connect does, with a connection that is open already."""
+    with storage._db_lock:
+        url = storage.conn_string_for_shard(shard)
+        if shard not in storage._initialized_dbs:
+            if not _copied(storage, Path(storage.path_for_shard(shard))):
+                storage._initdb(engines.engine(url))
+            storage._initialized_dbs.add(shard)
+        with engines.connect(url) as connection:
+            yield connection
+
+
+def _copied(storage: Any, database: Path) -> bool:
+    """Whether a run's database was made here, whole at once; not where there is one."""
+    if database.exists():
+        return False
+    new = database.with_name(f".{database.stem}.dagmar")
+    try:
+        new.write_bytes(_empty_database(storage))
+        os.link(new, database)
+    except OSError:  # somebody was first, or there are no hard links: then Dagster makes it
+        return False
+    finally:
+        new.unlink(missing_ok=True)
+    return True
+
+
+@functools.lru_cache(maxsize=1)
+def _empty_database(storage: Any) -> bytes:
+    """Return a run's database as Dagster makes it, before the first event."""
+    from dagster._core.storage.sql import create_engine
+    from dagster._core.storage.sqlite import create_db_conn_string
+    from sqlalchemy.pool import NullPool
+
+    with tempfile.TemporaryDirectory(prefix="dagmar-") as folder:
+        storage._initdb(create_engine(create_db_conn_string(folder, "run"), poolclass=NullPool))
+        return (Path(folder) / "run.db").read_bytes()
