@@ -1,0 +1,1 @@
+"""Touches notebook files and marimo."""

@@ -1,0 +1,159 @@
+"""What the cells of an execution show: outputs, what they print, their exceptions.
+
+It is kept as marimo keeps it for its own exports, a `SessionView`. None of marimo's parts used
+here is a public interface; `notebook/execute.py` says which versions are known.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marimo._session.state.session_view import SessionView
+    from marimo._types.ids import CellId_t
+
+CONSOLE_LIMIT = 200_000
+"""Characters of a cell's prints that a page keeps; the first half and the last half of them."""
+
+
+class Capture:
+    """Collects what cells show, cell by cell."""
+
+    def __init__(self) -> None:
+        from marimo._session.state.session_view import SessionView
+
+        self.view: SessionView = SessionView()
+        self._console: list[tuple[str, _Bounded]] = []
+        self.stdout = _Writer(self, "stdout")
+        self.stderr = _Writer(self, "stderr")
+
+    def stream(self) -> Any:
+        """Return the stream that marimo writes its messages to: `mo.output`, widgets."""
+        from marimo._messaging.types import KernelMessage, Stream
+
+        view = self.view
+
+        class Collecting(Stream):
+            def write(self, data: KernelMessage) -> None:
+                view.add_raw_notification(data)
+
+            def copy_for_thread(self) -> Stream:
+                return self
+
+        return Collecting()
+
+    def note(self, channel: str, text: str) -> None:
+        """Keep what the running cell prints."""
+        if not self._console or self._console[-1][0] != channel:
+            self._console.append((channel, _Bounded()))
+        self._console[-1][1].add(text)
+
+    def finish(self, cell: CellId_t, code: str, output: Any = None, errors: Any = ()) -> None:
+        """Keep what a cell came to: `output` is an object to show, `errors` are marimo's."""
+        from marimo._messaging.cell_output import CellChannel, CellOutput
+        from marimo._messaging.notification import CellNotification
+
+        shown, trace = (CellOutput.errors(list(errors)), "") if errors else _shown(output)
+        if trace:
+            self.note("stderr", trace)
+        console = [
+            CellOutput(CellChannel(channel), "text/plain", text.text())
+            for channel, text in self._console
+        ]
+        self._console = []
+        self.view.last_executed_code[cell] = code
+        self.view.add_notification(
+            CellNotification(
+                cell_id=cell, status="idle", output=shown, console=console, timestamp=time.time()
+            )
+        )
+
+    def trace(self, cell: CellId_t, error: BaseException) -> None:
+        """Keep the traceback of the cell that was finished last, as marimo shows it."""
+        from marimo._messaging.cell_output import CellChannel, CellOutput
+        from marimo._messaging.notification import CellNotification
+        from marimo._messaging.tracebacks import _highlight_traceback
+
+        # The page itself makes a link to the cell of the file names in it.
+        shown = _highlight_traceback("".join(traceback.format_exception(error)))
+        self.view.add_notification(
+            CellNotification(
+                cell_id=cell,
+                console=CellOutput(CellChannel.STDERR, "application/vnd.marimo+traceback", shown),
+            )
+        )
+
+
+def _shown(value: Any) -> tuple[Any, str]:
+    """Return what marimo shows for a value, and the traceback where that cannot be drawn."""
+    from marimo._messaging.cell_output import CellChannel, CellOutput
+    from marimo._messaging.notification_utils import CellNotificationUtils
+    from marimo._output.formatting import try_format
+
+    if value is None:
+        return None, ""  # what mo.output showed stays
+    formatted = try_format(value)
+    mimetype, data = CellNotificationUtils.maybe_truncate_output(formatted.mimetype, formatted.data)
+    return CellOutput(CellChannel.OUTPUT, mimetype, data), formatted.traceback or ""
+
+
+class _Bounded:
+    """Text of which the beginning and the end are kept."""
+
+    def __init__(self) -> None:
+        self._head, self._tail, self._left_out = "", "", 0
+
+    def add(self, text: str) -> None:
+        half = CONSOLE_LIMIT // 2
+        if room := half - len(self._head):
+            self._head += text[:room]
+            text = text[room:]
+        self._tail += text
+        if len(self._tail) > 2 * half:  # now and then, so that many short prints stay cheap
+            self._cut(half)
+
+    def _cut(self, size: int) -> None:
+        self._left_out += max(len(self._tail) - size, 0)
+        self._tail = self._tail[-size:]
+
+    def text(self) -> str:
+        self._cut(CONSOLE_LIMIT // 2)
+        gap = f"\n… {self._left_out:,} characters left out …\n" if self._left_out else ""
+        return self._head + gap + self._tail
+
+
+class _Writer(io.TextIOBase):
+    """A standard stream whose text is kept."""
+
+    encoding = "utf-8"
+
+    def __init__(self, capture: Capture, channel: str) -> None:
+        self._capture, self._channel = capture, channel
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._capture.note(self._channel, str(text))
+        return len(text)
+
+
+CELL_FILE = re.compile(r'File "[^"]*__marimo__cell_([^"]*?)_\.py", line (\d+)')
+
+
+def as_text(error: BaseException, file: str, lines: Mapping[str, int]) -> str:
+    """Return the traceback of a cell's exception, with lines of the notebook's file.
+
+    `lines` are those before the cells' code in `file`, by cell id.
+    """
+
+    def place(found: re.Match[str]) -> str:
+        line = lines.get(found[1])
+        return f'File "{file}", line {line + int(found[2])}' if line else found[0]
+
+    return CELL_FILE.sub(place, "".join(traceback.format_exception(error))).rstrip()

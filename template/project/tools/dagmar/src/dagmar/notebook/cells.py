@@ -1,0 +1,136 @@
+"""A notebook file read as syntax: its cells, what they define and use. Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagmar.errors import Invalid
+
+VERSION_LINE = re.compile(r'^__generated_with = ".*"$', re.MULTILINE)
+PARTITION = "partition_key"
+"""The variable of the `inputs` cell that says which partition a notebook is about."""
+# Names that Python and marimo put into a notebook's module.
+GIVEN = frozenset({*dir(builtins), "__file__", "__name__", "__doc__"})
+
+
+@dataclass(frozen=True)
+class Load:
+    """One `pair.load("…")` with the key written out."""
+
+    key: str
+    line: int
+    in_inputs: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a notebook, parsed."""
+
+    text: str
+    tree: ast.Module
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether the file makes a marimo app."""
+        return any(
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr == "App"
+            and isinstance(call.func.value, ast.Name)
+            and call.func.value.id == "marimo"
+            for call in ast.walk(self.tree)
+        )
+
+    def _inputs(self) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+        return [
+            node
+            for node in self.tree.body
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == "inputs"
+        ]
+
+    def input_names(self) -> set[str]:
+        """Return the variables that the `inputs` cell sets."""
+        return {
+            node.id
+            for cell in self._inputs()
+            for node in ast.walk(cell)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+
+    def loads(self) -> list[Load]:
+        """Return what the notebook loads from Dagster, in the order of its lines."""
+        inside = {id(node) for cell in self._inputs() for node in ast.walk(cell)}
+        return sorted(
+            (
+                Load(str(call.args[0].value), call.lineno, id(call) in inside)
+                for call in ast.walk(self.tree)
+                if isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Attribute)
+                and call.func.attr == "load"
+                and isinstance(call.func.value, ast.Name)
+                and call.func.value.id == "pair"
+                and call.args
+                and isinstance(call.args[0], ast.Constant)
+                and isinstance(call.args[0].value, str)
+            ),
+            key=lambda load: load.line,
+        )
+
+
+def read_source(file: Path) -> Source:
+    """Read a file. Raises Invalid for one that cannot be read or is no Python."""
+    import warnings
+
+    try:
+        text = file.read_bytes().decode()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's remarks on the user's code
+            return Source(text, ast.parse(text))
+    except (OSError, ValueError, SyntaxError) as error:
+        line = getattr(error, "lineno", None)
+        raise Invalid(
+            f"{file.name} is no Python: {getattr(error, 'msg', error)}"
+            + (f", line {line}" if line else "")
+        ) from None
+
+
+def undefined_names(text: str) -> list[tuple[str, int]]:
+    """Return each name that a cell uses and no cell defines, with a line where it stands.
+
+    marimo's own checks do not look for them.
+    """
+    from marimo._ast.compiler import compile_cell
+    from marimo._convert.converters import MarimoConvert
+    from marimo._types.ids import CellId_t
+
+    cells = []
+    for number, cell in enumerate(MarimoConvert.from_py(text).to_ir().cells):
+        try:
+            cells.append((compile_cell(cell.code, cell_id=CellId_t(str(number))), cell.lineno))
+        except SyntaxError:
+            continue  # marimo's checks tell it
+    defined = set().union(*(cell.defs for cell, _ in cells)) if cells else set()
+    found = [
+        (name, line)
+        for cell, line in cells
+        for name in sorted(cell.refs)
+        # `schema.table` stands for a table in a SQL cell, which a database may know.
+        if name.isidentifier()
+        and name not in defined
+        and name not in GIVEN
+        and cell.language == "python"
+    ]
+    return list(dict(reversed(found)).items())[::-1]
+
+
+def canonical(text: str) -> str:
+    """Return the file as marimo would save it, with the version of marimo that it has now."""
+    from marimo._convert.converters import MarimoConvert
+
+    saved = MarimoConvert.from_py(text).to_py()
+    version = VERSION_LINE.search(text)
+    return VERSION_LINE.sub(lambda _: version[0], saved, count=1) if version else saved

@@ -1,0 +1,393 @@
+"""One execution of a notebook in this process: its values, and all that its cells show.
+
+A cell that fails keeps its dependents from running, and no other cell. The parts of marimo used
+here are not public: `KNOWN` are the versions that tests cover. Not for threads: marimo swaps
+`sys.modules["__main__"]` meanwhile.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagmar.errors import Invalid, SetupError, did_you_mean
+from dagmar.notebook.capture import Capture, as_text
+from dagmar.notebook.cells import read_source
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from marimo._ast.app import InternalApp
+    from marimo._ast.cell import CellImpl
+    from marimo._types.ids import CellId_t
+
+KNOWN = ((0, 25), (0, 26))
+"""The versions of marimo, from the first up to and without the second, that tests cover."""
+INPUTS = "inputs"
+GIVEN = "__dagmar_parameters__"
+SETUP = "setup"
+
+
+@dataclass(frozen=True)
+class CellFailure:
+    """The first cell that failed, and why, as it goes into a manifest."""
+
+    cell: str
+    kind: str
+    message: str
+    traceback: str
+
+    def as_document(self) -> dict[str, str]:
+        """Return what `--json` and a manifest hold."""
+        return {
+            "cell": self.cell,
+            "class": self.kind,
+            "message": self.message,
+            "traceback": self.traceback,
+        }
+
+
+@dataclass
+class Executed:
+    """What came of an execution. `values` are the notebook's variables by name."""
+
+    path: Path
+    app: InternalApp
+    capture: Capture
+    values: dict[str, Any] = field(default_factory=dict)
+    failure: CellFailure | None = None
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Say of what fails in here, with a marimo that no test covers, that this may be why.
+
+    What a cell raises never comes here. Raises SetupError.
+    """
+    try:
+        yield
+    except (ImportError, AttributeError, TypeError, KeyError) as error:
+        from importlib import metadata
+
+        version = metadata.version("marimo")
+        first, beyond = (".".join(map(str, one)) for one in KNOWN)
+        if KNOWN[0] <= tuple(int(part) for part in version.split(".")[:2]) < KNOWN[1]:
+            raise
+        raise SetupError(
+            f"notebooks cannot be run with marimo {version}: {type(error).__name__}: {error}",
+            f"Type: uv add 'marimo>={first},<{beyond}'",
+        ) from error
+
+
+def apply_settings(path: Path) -> None:
+    """Let this process import and know what the editor's kernel would.
+
+    `pythonpath` and `dotenv` of `[tool.marimo.runtime]`. For a process of the notebook's own.
+    """
+    from dotenv import load_dotenv
+    from marimo._config.manager import get_default_config_manager
+
+    config = get_default_config_manager(current_path=str(path)).get_config(hide_secrets=False)
+    runtime = config["runtime"]
+    sys.path[:0] = [str(folder) for folder in runtime.get("pythonpath") or ()]
+    for file in runtime.get("dotenv") or ():
+        load_dotenv(file)
+
+
+def load(path: Path) -> InternalApp:
+    """Read a notebook without running any of it.
+
+    Raises Invalid for what is no marimo notebook or cannot be run as one, SetupError for an
+    unknown marimo.
+    """
+    try:
+        from marimo._ast.app import InternalApp
+        from marimo._ast.errors import CycleError, MultipleDefinitionError
+        from marimo._ast.load import load_app
+        from marimo._ast.parse import MarimoFileError, NonMarimoPythonScriptError
+    except ImportError as error:
+        raise SetupError(
+            f"this marimo is not known to dagmar: {error}", "Type: invoke update"
+        ) from None
+    hint = f"Type: invoke check --path {os.path.relpath(path)}"
+    if not read_source(path).is_notebook:
+        raise Invalid(
+            f"{path.name} is no marimo notebook: it makes no marimo.App",
+            "Make one with `invoke scaffold`, or `marimo edit`.",
+        )
+    try:
+        app = load_app(str(path))
+    except (SyntaxError, ValueError, MarimoFileError, NonMarimoPythonScriptError) as error:
+        raise Invalid(f"marimo cannot read {path.name}: {_first_line(error)}", hint) from None
+    if app is None:
+        raise Invalid(f"marimo cannot read {path.name}", hint)
+    internal = InternalApp(app)
+    if any(data.cell is None for data in internal.cell_manager.cell_data()):
+        raise Invalid(f"a cell of {path.name} is no valid Python", hint)
+    try:
+        internal.graph  # noqa: B018  made at the first look
+    except MultipleDefinitionError as error:
+        raise Invalid(f"{path.name}: {_first_line(error)}", hint) from None
+    except CycleError as error:
+        raise Invalid(
+            f"the cells of {path.name} form a circle: {_first_line(error)}", hint
+        ) from None
+    return internal
+
+
+def input_names(app: InternalApp) -> set[str]:
+    """Return the variables of the `inputs` cell."""
+    manager = app.cell_manager
+    return {
+        name
+        for cell, data in zip(manager.cell_ids(), manager.cell_data(), strict=True)
+        if data.name == INPUTS
+        for name in app.graph.cells[cell].defs
+    }
+
+
+def check_parameters(path: Path, app: InternalApp, parameters: Mapping[str, Any]) -> None:
+    """Raise Invalid for a parameter that the notebook does not take, so that none is ignored."""
+    if any("cli_args" in data.code for data in app.cell_manager.cell_data()):
+        return  # it may ask for any
+    known = input_names(app)
+    for name in parameters:
+        if name not in known:
+            raise Invalid(
+                f"{path.name} takes no parameter '{name}'{did_you_mean(name, known)}",
+                f"Its inputs cell defines: {', '.join(sorted(known))}."
+                if known
+                else f"Define it in a cell called `{INPUTS}`, or read mo.cli_args().",
+            )
+
+
+def execute(
+    path: Path,
+    parameters: Mapping[str, Any] | None = None,
+    argv: Sequence[str] = (),
+    on_cell: Callable[[str], None] = lambda name: None,
+) -> Executed:
+    """Run a notebook once, and return what its variables and its page are.
+
+    `parameters` replace values of the `inputs` cell; `argv` is what `mo.cli_args()` reads;
+    `on_cell` is told each cell's name before the cell runs. Raises Invalid.
+    """
+    app = load(path)
+    capture = Capture()
+    runner = _Runner(path, app, capture, dict(parameters or {}), on_cell)
+    with _as_main(path, argv, capture):
+        values = runner.run()
+    names = {name for cell in app.graph.cells.values() for name in cell.defs}
+    return Executed(
+        path, app, capture, {n: values[n] for n in names if n in values}, runner.failure
+    )
+
+
+@contextlib.contextmanager
+def _as_main(path: Path, argv: Sequence[str], capture: Capture) -> Iterator[None]:
+    """Let the notebook find its own arguments and neighbours, and keep what it prints."""
+    saved = sys.argv, list(sys.path)
+    sys.argv = [str(path), *argv]
+    sys.path.insert(0, str(path.parent))
+    try:
+        with (
+            contextlib.redirect_stdout(capture.stdout),
+            contextlib.redirect_stderr(capture.stderr),
+        ):
+            yield
+    finally:
+        sys.argv, sys.path[:] = saved
+
+
+class _Runner:
+    """Runs the cells of one notebook in the order of what they need of each other."""
+
+    def __init__(
+        self,
+        path: Path,
+        app: InternalApp,
+        capture: Capture,
+        parameters: dict[str, Any],
+        on_cell: Callable[[str], None],
+    ) -> None:
+        self._path, self._app, self._capture = path, app, capture
+        self._parameters, self._on_cell = parameters, on_cell
+        self._blamed: dict[CellId_t, Any] = {}
+        self.failure: CellFailure | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Run all cells, and return the globals they leave."""
+        from marimo._output.formatters.formatters import register_formatters
+        from marimo._runtime.context.script_context import initialize_script_context
+        from marimo._runtime.context.types import teardown_context
+        from marimo._runtime.executor import Evaluator, resolve_executor
+        from marimo._runtime.patches import create_main_module, patch_main_module_context
+
+        register_formatters()  # before the notebook imports altair or plotly
+        initialize_script_context(self._app, self._capture.stream(), str(self._path))
+        evaluator = Evaluator(executor=resolve_executor(), lifecycles=[])
+        try:
+            with patch_main_module_context(
+                create_main_module(file=str(self._path), input_override=None)
+            ) as module:
+                if any(cell.is_coroutine() for cell in self._app.graph.cells.values()):
+                    asyncio.run(self._run_async(evaluator, module.__dict__))
+                else:
+                    for cell in self._cells():
+                        self._take(cell, evaluator.evaluate_sync, module.__dict__)
+                return dict(module.__dict__)
+        finally:
+            teardown_context()
+
+    async def _run_async(self, evaluator: Any, values: dict[str, Any]) -> None:
+        from marimo._runtime.context.types import get_context
+
+        for cell in self._cells():
+            with get_context().with_cell_id(cell):
+                result = await evaluator.evaluate(self._cell(cell, values), values)
+                self._finish(cell, result, values)
+
+    def _take(self, cell: CellId_t, evaluate: Callable[..., Any], values: dict[str, Any]) -> None:
+        from marimo._runtime.context.types import get_context
+
+        with get_context().with_cell_id(cell):
+            self._finish(cell, evaluate(self._cell(cell, values), values), values)
+
+    def _cell(self, cell: CellId_t, values: dict[str, Any]) -> CellImpl:
+        """Return a cell; in the one of the inputs, what parameters replace is never worked out."""
+        found = self._app.graph.cells[cell]
+        if self._name(cell) != INPUTS or not self._parameters or found.body is None:
+            return found
+        values[GIVEN] = self._parameters
+        return replace(found, body=_with_parameters(found.code, found.body, self._parameters))
+
+    def _cells(self) -> Iterator[CellId_t]:
+        """Yield the cells to run, one after the other, and note those that cannot be run."""
+        order = list(self._app.execution_order)
+        order.sort(key=lambda cell: cell != SETUP)  # stable: the setup cell before the others
+        for cell in order:
+            if self._app.graph.is_disabled(cell):
+                continue
+            if cell in self._blamed:
+                data = self._app.cell_manager.cell_data_at(cell)
+                self._capture.finish(cell, data.code, errors=[self._blamed[cell]])
+                continue
+            self._on_cell(self._name(cell))
+            yield cell
+
+    def _finish(self, cell: CellId_t, result: Any, values: dict[str, Any]) -> None:
+        """Keep what a cell came to."""
+        from marimo._dependencies.dependencies import DependencyManager
+        from marimo._messaging.errors import MarimoAncestorStoppedError
+        from marimo._runtime.control_flow import MarimoStopError
+
+        code = self._app.cell_manager.cell_data_at(cell).code
+        error = result.exception
+        error = getattr(error, "__cause__", None) or error
+        if isinstance(error, MarimoStopError):
+            told = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
+            self._block(cell, MarimoAncestorStoppedError(msg=told, raising_cell=cell))
+            self._capture.finish(cell, code, error.output)
+        elif error is not None:
+            self._fail(cell, code, error)
+        else:
+            if self._name(cell) == INPUTS:
+                values.update(self._parameters)
+                values.pop(GIVEN, None)
+            self._capture.finish(cell, code, result.output)
+        if DependencyManager.matplotlib.imported():
+            from marimo._output.mpl import close_figures
+
+            close_figures()
+
+    def _fail(self, cell: CellId_t, code: str, error: BaseException) -> None:
+        from marimo._messaging.errors import (
+            MarimoAncestorPreventedError,
+            MarimoExceptionRaisedError,
+        )
+
+        kind, message = type(error).__name__, str(error)
+        if isinstance(error, SystemExit):
+            message = f"the cell called sys.exit({'' if error.code is None else error.code!r})"
+        trace = as_text(error, self._path.name, self._lines())
+        shown = MarimoExceptionRaisedError(
+            msg=message or kind, exception_type=kind, raising_cell=None
+        )
+        self._capture.finish(cell, code, errors=[shown])
+        self._capture.trace(cell, error)
+        name = self._name(cell)
+        prevented = MarimoAncestorPreventedError(
+            msg=f"An ancestor raised an exception ({kind}): ", raising_cell=cell, blamed_cell=None
+        )
+        self._block(cell, prevented)
+        if self.failure is None:
+            self.failure = CellFailure(name, kind, message, trace)
+        if isinstance(error, KeyboardInterrupt):  # the time is over, or somebody stopped it
+            for other in self._app.graph.cells:
+                self._blamed.setdefault(other, prevented)
+
+    def _block(self, cell: CellId_t, reason: Any) -> None:
+        """Keep from running whatever needs `cell`; without the setup cell that is everything."""
+        from marimo._runtime.dataflow import transitive_closure
+
+        graph = self._app.graph
+        found = graph.cells if cell == SETUP else transitive_closure(graph, {cell})
+        for other in found:
+            if other != cell:
+                self._blamed.setdefault(other, reason)
+
+    def _lines(self) -> dict[str, int]:
+        """Return the line before each cell's code."""
+        from marimo._convert.converters import MarimoConvert
+
+        cells = MarimoConvert.from_py(self._path.read_text("utf-8")).to_ir().cells
+        ids = self._app.cell_manager.cell_ids()
+        return {str(id): cell.lineno for id, cell in zip(ids, cells, strict=False)}
+
+    def _name(self, cell: CellId_t) -> str:
+        """Return a cell's name, or its number where it has none."""
+        manager = self._app.cell_manager
+        name = manager.cell_data_at(cell).name
+        if cell == SETUP:
+            return SETUP
+        if name in ("_", "__"):
+            number = list(manager.cell_ids()).index(cell) + 1
+            return f"cell {number}"
+        return name
+
+
+def _with_parameters(code: str, body: CodeType, names: Collection[str]) -> CodeType:
+    """Compile a cell's statements so that assignments to parameters take what was given.
+
+    What the cell makes of them further down then fits: the partition of an input, for example.
+    """
+    module = ast.parse(code)
+    if isinstance(module.body[-1], ast.Expr):
+        module.body.pop()  # marimo has it apart, as what the cell shows
+    start = min((line for _, _, line in body.co_lines() if line), default=0)
+    for statement in module.body:
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
+            continue
+        (target, *more) = (
+            statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        )
+        if isinstance(target, ast.Name) and target.id in names and not more:
+            statement.value = ast.parse(f"{GIVEN}[{target.id!r}]", mode="eval").body
+            for node in ast.walk(statement.value):
+                ast.copy_location(node, statement)
+    if start and module.body:
+        ast.increment_lineno(module, start - module.body[0].lineno)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    compiled: CodeType = compile(module, body.co_filename, "exec", flags=flags, dont_inherit=True)
+    return compiled
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

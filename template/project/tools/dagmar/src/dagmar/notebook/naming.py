@@ -1,0 +1,110 @@
+"""Names that scaffolding makes: of notebook files, and of the variables in their inputs cell."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import keyword
+import re
+import sys
+from collections import Counter
+from collections.abc import Collection, Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from dagmar.errors import UsageError
+
+VALID = re.compile(r"[a-z_][a-z0-9_]*\Z")
+# Tools put more around a name, and file systems end at 255 bytes.
+LONGEST = 120
+# What the cells of our templates define, and what a notebook module has anyway.
+TAKEN = {
+    "app", "button", "controls", "dagmar", "errors", "feature", "frame", "guess", "here", "inputs",
+    "lines", "made", "marimo", "mo", "numbers", "nw", "pair", "partition_key", "predicted", "rows",
+    "run", "slope", "table", "tables", "tabs", "target", "test", "title", "train", "x", "y",
+}  # fmt: skip
+
+
+class Names:
+    """Makes and checks names; `reserved` are those that the template refuses.
+
+    `folders` are those that the project's own modules are imported from.
+    """
+
+    def __init__(self, reserved: Collection[str] = (), folders: Sequence[Path] = ()) -> None:
+        self.reserved = reserved
+        self.folders = folders
+
+    def of_notebook(self, key: str) -> str:
+        """Return the name of the notebook for an asset or a job: `raw/orders` is `raw_orders`.
+
+        It depends on the key alone, so the same call always means the same file.
+        Raises UsageError for a key of which no letter remains.
+        """
+        name = _plain(key).lower()
+        if not name.strip("_"):
+            raise UsageError(
+                f"no file name can be made of {key!r}",
+                "Give one: --name my_notebook, with one --asset or --job.",
+            )
+        if name[0].isdigit():
+            name = f"nb_{name}"
+        if len(name) > LONGEST:
+            mark = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
+            name = f"{name[: LONGEST - 9]}_{mark}"
+        return f"{name}_notebook" if self._means_something(name) else name
+
+    def check(self, name: str) -> str:
+        """Return a notebook's name as it was given. Raises UsageError."""
+        if not VALID.match(name):
+            raise UsageError(
+                f"--name takes the name of a Python module, not {name!r}",
+                "Use lower-case letters, digits and underscores: --name orders_by_day",
+            )
+        if len(name) > LONGEST:
+            raise UsageError(f"--name takes at most {LONGEST} letters", "Give a shorter one.")
+        if self._means_something(name):
+            raise UsageError(
+                f"a notebook called {name} would hide the Python module of that name",
+                f"Add a word: --name {name}_notebook",
+            )
+        return name
+
+    def of_variables(self, keys: Sequence[str]) -> list[str]:
+        """Return a variable for each upstream key: its last part, or more where that is taken."""
+        parts = [[_plain(part) for part in key.split("/")] for key in keys]
+        last = Counter(self._usable(part[-1]) for part in parts)
+        names: list[str] = []
+        for part in parts:
+            choices = ["_".join(part[-count:]) for count in range(1, len(part) + 1)]
+            if last[self._usable(part[-1])] > 1:  # those that are alike are told in full
+                choices = choices[1:] or choices
+            free = [name for name in map(self._usable, choices) if name not in names]
+            whole = self._usable(choices[-1])
+            numbered = (f"{whole}_{number}" for number in range(2, len(keys) + 2))
+            names.append(next(name for name in (*free, *numbered) if name not in names))
+        return names
+
+    def _usable(self, name: str) -> str:
+        """Make a variable of plain text; a leading underscore would keep it in its cell."""
+        name = name.strip("_") or "value"
+        if name[0].isdigit():
+            name = f"n{name}"
+        taken = name in TAKEN or hasattr(builtins, name) or self._means_something(name)
+        return f"{name}_value" if taken else name
+
+    def _means_something(self, name: str) -> bool:
+        """Say whether this is a word of Python, or `import name` finds something already."""
+        if name in self.reserved or keyword.iskeyword(name) or keyword.issoftkeyword(name):
+            return True
+        if name in sys.stdlib_module_names:
+            return True
+        for folder in self.folders:
+            if (folder / f"{name}.py").is_file() or any((folder / name).glob("*.py")):
+                return True
+        places = [place for place in sys.path if "site-packages" in place]
+        return PathFinder.find_spec(name, places) is not None
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", text)
