@@ -1,0 +1,285 @@
+"""`invoke export`: runs notebooks, and keeps what comes of each in a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dagmar.errors import DagmarError
+from dagmar.export import folder as folders
+from dagmar.export import manifest as manifests
+from dagmar.export.manifest import Manifest
+from dagmar.export.pool import Job, Outcome, Pool
+from dagmar.export.request import Request, parameters_of
+from dagmar.files import write_atomically
+from dagmar.notebook.cells import PARTITION
+from dagmar.settings import Settings
+
+VERSIONS = ("dagmar", "marimo", "dagster")
+
+
+@dataclass
+class Problem:
+    """What went wrong after the page was made: the page is kept."""
+
+    step: str
+    error: DagmarError
+    repeat: str = ""
+
+    def as_document(self) -> dict[str, str]:
+        """Return what `--json` prints."""
+        return {"step": self.step, "message": self.error.message, "repeat": self.repeat}
+
+
+@dataclass
+class Exported:
+    """What came of one notebook. `refused` means that it was not run, and that there is no page."""
+
+    notebook: str
+    manifest: Manifest | None = None
+    folder: Path | None = None
+    url: str = ""
+    exit_code: int = 0
+    refused: DagmarError | None = None
+    problems: list[Problem] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all went well."""
+        return not (self.refused or self.problems or self.exit_code)
+
+    @property
+    def page(self) -> Path | None:
+        """The file that a person opens."""
+        name = self.manifest.page() if self.manifest else ""
+        return self.folder / name if self.folder and name else None
+
+    def error(self) -> dict[str, Any] | None:
+        """Return why the notebook failed."""
+        if self.refused:
+            kind = type(self.refused).__name__
+            told = {"class": kind, "message": self.refused.message}
+            return {"cell": None, **told, "traceback": None}
+        return self.manifest.error if self.manifest else None
+
+    def as_document(self) -> dict[str, Any]:
+        """Return this export in `--json`."""
+        manifest, folder = self.manifest, self.folder
+        files = [str(folder / file.name) for file in manifest.files] if manifest and folder else []
+        return {
+            "notebook": self.notebook,
+            "status": manifest.status if manifest else manifests.FAILED,
+            "id": manifest.id if manifest else None,
+            "files": files,
+            "url": self.url or None,
+            "attached_to": [one["asset"] for one in manifest.attached] if manifest else [],
+            "uploaded_to": [one["url"] for one in manifest.uploaded] if manifest else [],
+            "duration_s": manifest.duration_s if manifest else None,
+            "error": self.error(),
+            "problems": [problem.as_document() for problem in self.problems],
+            "removed": self.removed,
+        }
+
+
+Tell = Callable[[str, str], None]
+"""Is told a notebook's path, and what is being done with it."""
+
+
+def export(
+    settings: Settings,
+    request: Request,
+    notebooks: Sequence[Path],
+    tell: Tell = lambda notebook, what: None,
+    after: Callable[[Exported], None] = lambda exported: None,
+) -> list[Exported]:
+    """Export notebooks, each for itself: one that fails keeps no other from being exported.
+
+    `after` is called with each export once its page lies in its folder.
+    """
+    revision = _revision(settings.root)
+    count = min(request.workers, len(notebooks))
+    with Pool(settings.root, count) as pool:
+
+        def one(notebook: Path) -> Exported:
+            path = _relative(settings, notebook)
+            try:
+                exported = _export(settings, request, notebook, pool, revision, tell)
+            except DagmarError as error:
+                exported = Exported(path, refused=error, exit_code=error.exit_code)
+            else:
+                try:
+                    after(exported)
+                except DagmarError as error:
+                    exported.problems.append(Problem("manifest", error))
+            tell(path, "")
+            return exported
+
+        return pool.for_each(notebooks, one)
+
+
+def preview(
+    settings: Settings,
+    request: Request,
+    notebooks: Sequence[Path],
+    expire: Callable[[Path, bool], list[str]],
+) -> list[Exported]:
+    """Return what an export of these notebooks would remove, and do nothing."""
+    previews = []
+    for notebook in notebooks:
+        folder = folders.place_of(settings, notebook, request.output).folder
+        previews.append(Exported(_relative(settings, notebook), removed=expire(folder, True)))
+    return previews
+
+
+def _export(
+    settings: Settings,
+    request: Request,
+    notebook: Path,
+    pool: Pool,
+    revision: str | None,
+    tell: Tell,
+) -> Exported:
+    path = _relative(settings, notebook)
+    parameters = parameters_of(request, notebook)
+    place = folders.place_of(settings, notebook, request.output)
+    id = folders.new_id()
+    offline = is_offline(settings, request)
+    with folders.staged(place, id) as staging:
+        asset_url = None
+        if offline and "html" in request.formats:
+            from dagmar.export.offline import share_assets
+
+            asset_url = share_assets(place.exports)
+        job = Job(
+            id,
+            settings.root,
+            notebook,
+            staging,
+            request.formats,
+            parameters,
+            request.code,
+            asset_url,
+            request.timeout,
+        )
+        started = datetime.now(timezone.utc)
+        digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
+        outcome = pool.run(job, lambda cell: tell(path, cell))
+        if outcome.refused:
+            raise outcome.refused
+        manifest = _manifest(settings, request, path, place.name, id, started, outcome)
+        manifest.notebook_sha256, manifest.git_revision = digest, revision
+        manifest.offline, manifest.parameters = offline, parameters
+        manifest.partition = manifest.partition or parameters.get(PARTITION)
+        with folders.writable(place.folder):
+            files = [file for file in sorted(staging.iterdir()) if file.name != folders.LOCK]
+            manifest.files = [manifests.describe(file) for file in files]
+            write_atomically(staging / manifests.NAME, manifest.as_text())
+        final = folders.publish(place, staging, id)
+    write_index(place.exports, place.name)
+    return Exported(
+        path, manifest, final, url_of(settings, final, manifest), exit_code=outcome.exit_code
+    )
+
+
+def _manifest(
+    settings: Settings,
+    request: Request,
+    path: str,
+    name: str,
+    id: str,
+    started: datetime,
+    outcome: Outcome,
+) -> Manifest:
+    asset, job = _paired(settings, path)
+    return Manifest(
+        notebook=path,
+        notebook_sha256="",
+        name=name,
+        id=id,
+        status=manifests.FAILED if outcome.error else manifests.OK,
+        started_at=started.isoformat(timespec="milliseconds"),
+        ended_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        duration_s=round(outcome.seconds, 3),
+        title=outcome.title,
+        versions=_versions(),
+        code=request.code,
+        asset=request.attach or asset,
+        job=job,
+        partition=request.partition or None,
+        reported=outcome.reported,
+        error=outcome.error,
+    )
+
+
+def is_offline(settings: Settings, request: Request) -> bool:
+    """Whether pages do without a network: when asked for, and when `invoke dev` serves them."""
+    return request.offline or bool(settings.export.get("offline")) or bool(settings.reports_url)
+
+
+def url_of(settings: Settings, folder: Path, manifest: Manifest) -> str:
+    """Return the address of an export's page: over http while `invoke dev` runs, else a file's."""
+    page = manifest.page()
+    if not page:
+        return ""
+    exports = settings.root / folders.EXPORTS
+    if settings.reports_url and folder.is_relative_to(exports):
+        from urllib.parse import quote
+
+        inside = quote((folder / page).relative_to(exports).as_posix())
+        return f"{settings.reports_url.rstrip('/')}/{inside}"
+    return (folder / page).as_uri()
+
+
+def write_index(exports: Path, name: str) -> None:
+    """Write the pages that list the exports of one notebook, and those of all."""
+    from dagmar.export.index import write
+
+    write(exports, name)
+
+
+def save(exported: Exported) -> None:
+    """Write an export's manifest again, after something was added to it."""
+    assert exported.folder is not None
+    assert exported.manifest is not None
+    with folders.writable(exported.folder):
+        write_atomically(exported.folder / manifests.NAME, exported.manifest.as_text())
+
+
+def _relative(settings: Settings, notebook: Path) -> str:
+    root = settings.root.resolve()
+    return notebook.relative_to(root).as_posix() if notebook.is_relative_to(root) else str(notebook)
+
+
+def _paired(settings: Settings, path: str) -> tuple[str | None, str | None]:
+    """Return the asset and the job that a notebook is paired with."""
+    from dagmar.notebook.pairing import read_pairings
+
+    pairings = read_pairings(settings.root, settings.notebooks)
+    asset = next((key for key, paths in pairings.assets.items() if path in paths), None)
+    job = next((name for name, paths in pairings.jobs.items() if path in paths), None)
+    return asset, job
+
+
+def _versions() -> dict[str, str]:
+    from dagmar import __version__
+
+    found = {"python": platform.python_version(), "dagmar": __version__}
+    for name in VERSIONS[1:]:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision(root: Path) -> str | None:
+    from dagmar.provenance import REVISION_TAG, own_tags
+
+    return own_tags(root).get(REVISION_TAG)

@@ -1,0 +1,138 @@
+"""Where exports lie, and how one appears there at once and whole.
+
+`<exports>/<notebook>/<timestamp>-<id>/` is renamed into place when all of it is written. Until
+then it is a hidden folder beside that, with a lock that its process holds: one whose lock nobody
+holds was left behind by a process that died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError
+from dagmar.settings import Settings
+
+EXPORTS = Path(".dagmar") / "exports"
+PARTIAL = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{8}\.partial")
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of one notebook's exports."""
+
+    exports: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds one folder for each export."""
+        return self.exports / self.name
+
+
+def place_of(settings: Settings, notebook: Path, output: str = "") -> Place:
+    """Return where a notebook's exports go; one in a subfolder is called `sub.name`."""
+    exports = Path(output).expanduser().absolute() if output else settings.root / EXPORTS
+    for base in (settings.notebooks, settings.root):
+        if notebook.is_relative_to(base.resolve()):
+            parts = notebook.relative_to(base.resolve()).with_suffix("").parts
+            return Place(exports, ".".join(parts))
+    return Place(exports, notebook.stem)
+
+
+def new_id() -> str:
+    """Return the name of a new export: its time in UTC, and eight random digits."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+@contextlib.contextmanager
+def staged(place: Place, id: str) -> Iterator[Path]:
+    """Yield a new hidden folder for the export `id`; `publish` makes it visible.
+
+    What is left of it at the end is removed. Raises NotAllowed or SetupError where the folder
+    cannot be written.
+    """
+    with writable(place.folder):
+        place.exports.mkdir(parents=True, exist_ok=True)
+    # Another process must not find the new folder before its lock is held.
+    with locked(place.exports), writable(place.folder):
+        place.folder.mkdir(exist_ok=True)
+        _sweep(place.folder)
+        folder = place.folder / f".{id}.partial"
+        folder.mkdir()
+        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+        with contextlib.suppress(OSError, DagmarError), locked(place.exports):
+            place.folder.rmdir()  # unless other exports are in it
+
+
+def publish(place: Place, folder: Path, id: str) -> Path:
+    """Make a staged folder visible under its own name, and return that."""
+    with locked(place.exports), writable(place.folder):
+        (folder / LOCK).unlink()
+        final = place.folder / id
+        folder.rename(final)
+        return final
+
+
+@contextlib.contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turn what keeps a folder from being written into an error with a hint."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise NotAllowed(
+                f"{folder} cannot be written: {error.strerror}",
+                "Give another folder: --output DIR",
+            ) from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise SetupError(
+                f"{folder} cannot be written: {error.strerror}",
+                "Make room, for example with --retention-days 30, or give --output DIR.",
+            ) from None
+        if isinstance(error, (NotADirectoryError, FileExistsError)):
+            raise Invalid(f"{folder} is in the way: it is no folder") from None
+        raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what dead processes left half-written, with the lock of all exports held."""
+    for one in folder.iterdir():
+        if not PARTIAL.fullmatch(one.name) or one.is_symlink():
+            continue
+        with contextlib.suppress(OSError):
+            # One that died early, or late, has no lock file.
+            lock = os.open(one / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(one, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+@contextlib.contextmanager
+def locked(exports: Path) -> Iterator[None]:
+    """Hold the lock of the exports folder: index pages are written by one process at a time."""
+    with writable(exports):
+        lock = os.open(exports / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

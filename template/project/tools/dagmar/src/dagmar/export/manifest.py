@@ -1,0 +1,146 @@
+"""The manifest of an export: what it was made of, and what belongs to it.
+
+`manifest.json` lies in the export's folder, and proves that the folder is ours: a folder without
+one that fits is never removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+NAME = "manifest.json"
+FORMAT = 1
+FOLDER = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
+OK, FAILED = "ok", "failed"
+UPLOADING = "uploading"
+"""The status of an uploaded export until all of its files are there."""
+REMOVING = "removing"
+"""The status of an uploaded export while its files are removed."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an export: its name in the folder, its bytes, and their SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass
+class Manifest:
+    """What an export was made of. Times are UTC in ISO 8601, durations seconds."""
+
+    notebook: str
+    notebook_sha256: str
+    name: str
+    id: str
+    status: str
+    started_at: str
+    ended_at: str
+    duration_s: float
+    title: str = ""
+    git_revision: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    code: bool = True
+    offline: bool = False
+    asset: str | None = None
+    job: str | None = None
+    partition: str | None = None
+    run_id: str | None = None
+    reported: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    files: list[File] = field(default_factory=list)
+    attached: list[dict[str, Any]] = field(default_factory=list)
+    uploaded: list[dict[str, Any]] = field(default_factory=list)
+    tool: str = "dagmar"
+    format: int = FORMAT
+
+    @property
+    def ok(self) -> bool:
+        """Whether every cell succeeded."""
+        return self.status == OK
+
+    @property
+    def whole(self) -> bool:
+        """Whether all files that it names are there: it is neither being sent nor removed."""
+        return self.status in (OK, FAILED)
+
+    @property
+    def started(self) -> datetime:
+        """When the export was started, as its folder's name tells it."""
+        return started_of(self.id)
+
+    def page(self) -> str:
+        """Return the file that a person opens; empty where there is none."""
+        names = [file.name for file in self.files]
+        for suffix in (".html", ".ipynb", ".md"):
+            for name in names:
+                if name.endswith(suffix):
+                    return name
+        return ""
+
+    def as_text(self) -> str:
+        """Return the text of the file."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def started_of(id: str) -> datetime:
+    """Return the time in an export's id. Raises ValueError for what is no id."""
+    match = FOLDER.fullmatch(id)
+    if not match:
+        raise ValueError(id)
+    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+
+
+def parse(text: str, id: str) -> Manifest | None:
+    """Return the manifest of the export called `id`, or None for a text that is none of ours."""
+    try:
+        values = json.loads(text)
+        files = [File(**file) for file in values.pop("files")]
+        manifest = Manifest(**values, files=files)
+        manifest.started  # noqa: B018  raises ValueError for what is no id
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    plain = all("/" not in file.name and file.name not in ("", "..", ".") for file in files)
+    ours = manifest.tool == "dagmar" and manifest.format == FORMAT and manifest.id == id
+    return manifest if ours and plain else None
+
+
+def read(folder: Any) -> Manifest | None:
+    """Return the manifest of an export's folder, or None where it is none of ours."""
+    try:
+        if folder.is_symlink():
+            return None
+        return parse((folder / NAME).read_text("utf-8"), folder.name)
+    except (OSError, ValueError):
+        return None
+
+
+def read_all(folder: Any) -> Iterator[tuple[Any, Manifest]]:
+    """Yield the exports in a notebook's folder, newest first. A folder is a Path or a UPath."""
+    try:
+        found = sorted(folder.iterdir(), key=lambda one: one.name, reverse=True)
+    except OSError:
+        return
+    for one in found:
+        if FOLDER.fullmatch(one.name) and (manifest := read(one)):
+            yield one, manifest
+
+
+def describe(file: Path) -> File:
+    """Return a file's entry."""
+    digest, size = hashlib.sha256(), 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return File(file.name, size, digest.hexdigest())

@@ -1,0 +1,154 @@
+"""Pages that need no network: marimo's scripts, styles and fonts beside the exports, shared by all.
+
+marimo's page loads its scripts as modules from a CDN. A browser loads no modules, and reads no
+style sheets, from `file://`; so they are packed into one plain script that hands them to the
+browser as blobs and style elements (`docs/decisions/0011` tells what else was tried). Nothing is
+downloaded: what is packed came with the installed marimo.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import re
+from pathlib import Path
+
+from dagmar.errors import SetupError
+from dagmar.export.folder import locked, writable
+from dagmar.files import write_atomically
+
+FOLDER = "_marimo"
+SCRIPT = "marimo.js"
+UNUSED = re.compile(r"loro_wasm|edit-page|node-sql-parser")
+"""Parts that only an editor needs."""
+ASKED = re.compile(r"""(from|import\(|import)(["'`])\./([\w.-]+\.js)\2""")
+ENTRY = re.compile(
+    r'<script type="module"[^>]*src="[^"]*/assets/(index-[\w-]+\.js)"[^>]*></script>'
+)
+STYLE = re.compile(r'\s*<link rel="stylesheet"[^>]*href="[^"]*/assets/([\w.-]+\.css)"[^>]*>')
+OTHER_LINKS = re.compile(
+    r'\s*<link rel="(?:modulepreload|preload|manifest|icon|apple-touch-icon)"[^>]*>'
+)
+INSIDE = re.compile(r"""url\((["']?)(?!data:)([^"')]+\.(?:woff2|png|svg))\1\)""")
+OLD_FONT = re.compile(r""",?\s*url\((["']?)[^"')]+\.(?:woff|ttf)\1\)\s*format\(["']?\w+["']?\)""")
+EXPORTED = re.compile(r"export\{\w+ as (\w+)\};?\s*$")
+PRELOAD = """\
+const load = async (module, needed) => {
+  for (const name of needed ?? [])
+    if (name.endsWith(".css")) globalThis.__MARIMO_STYLE__(name.replace(/^.*\\//, ""));
+  return module();
+};
+export { load as %s };
+"""
+LOADER = """\
+const shown = new Set();
+globalThis.__MARIMO_STYLE__ = (name) => {
+  if (shown.has(name) || !(name in STYLES)) return;
+  shown.add(name);
+  const style = document.createElement("style");
+  style.dataset.viteDevId = name;
+  style.textContent = STYLES[name];
+  document.head.append(style);
+};
+FIRST.forEach(globalThis.__MARIMO_STYLE__);
+const imports = {};
+for (const [name, text] of Object.entries(MODULES))
+  imports["marimo-offline/" + name] =
+    URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+const map = document.createElement("script");
+map.type = "importmap";
+map.textContent = JSON.stringify({ imports });
+document.head.append(map);
+addEventListener("DOMContentLoaded", () => {
+  const main = document.createElement("script");
+  main.type = "module";
+  main.textContent = "import " + JSON.stringify("marimo-offline/" + ENTRY);
+  document.body.append(main);
+});
+"""
+
+
+def share_assets(exports: Path) -> str:
+    """Put what pages need into the exports folder, once for each marimo, and return its address.
+
+    The address is relative to an export's folder. Raises SetupError for an unknown marimo.
+    """
+    from importlib import metadata, util
+
+    version = metadata.version("marimo")
+    script = exports / FOLDER / version / SCRIPT
+    if not script.is_file():
+        with writable(exports):
+            exports.mkdir(parents=True, exist_ok=True)
+        with locked(exports), writable(exports):
+            spec = util.find_spec("marimo")
+            if not script.is_file() and spec and spec.origin:
+                write_atomically(script, pack(Path(spec.origin).parent / "_static"))
+    return f"../../{FOLDER}/{version}"
+
+
+def use_shared(html: str, url: str) -> str:
+    """Return marimo's page with the shared script in place of its modules and style sheets."""
+    html, count = ENTRY.subn(lambda _: f'<script src="{url}/{SCRIPT}"></script>', html, count=1)
+    if not count:
+        raise _unknown("its page loads no index script")
+    return STYLE.sub("", OTHER_LINKS.sub("", html))
+
+
+def pack(static: Path) -> str:
+    """Return marimo's scripts, styles, fonts and pictures as one script."""
+    assets = static / "assets"
+    index = (static / "index.html").read_text("utf-8")
+    entry = ENTRY.search(index)
+    if not entry:
+        raise _unknown("its page loads no index script")
+    modules = {
+        file.name: _module(file)
+        for file in sorted(assets.glob("*.js"))
+        if not UNUSED.match(file.name)
+    }
+    styles = {file.name: _style(file) for file in sorted(assets.glob("*.css"))}
+    parts = {
+        "MODULES": modules,
+        "STYLES": styles,
+        "FIRST": STYLE.findall(index),
+        "ENTRY": entry[1],
+    }
+    lines = [
+        f"const {name} = {json.dumps(value, ensure_ascii=False)};\n"
+        for name, value in parts.items()
+    ]
+    return "{\n" + "".join(lines) + LOADER + "}\n"
+
+
+def _module(file: Path) -> str:
+    """Return a module that asks for others by their names, from wherever it lies."""
+    text = file.read_text("utf-8")
+    if file.name.startswith("preload-helper-"):
+        exported = EXPORTED.search(text)
+        if not exported:
+            raise _unknown(f"{file.name} exports something else")
+        return PRELOAD % exported[1]
+    text = ASKED.sub(lambda found: f"{found[1]}{found[2]}marimo-offline/{found[3]}{found[2]}", text)
+    return text.replace("import.meta.url", "document.baseURI")
+
+
+def _style(file: Path) -> str:
+    """Return a style sheet with its fonts and pictures inside."""
+
+    def inline(found: re.Match[str]) -> str:
+        asked = file.parent / found[2]
+        if not asked.is_file():
+            return found[0]
+        kind = mimetypes.guess_type(asked.name)[0] or "font/woff2"
+        return f"url(data:{kind};base64,{base64.b64encode(asked.read_bytes()).decode()})"
+
+    return INSIDE.sub(inline, OLD_FONT.sub("", file.read_text("utf-8")))
+
+
+def _unknown(what: str) -> SetupError:
+    return SetupError(
+        f"offline pages cannot be made with this marimo: {what}",
+        "Leave --offline out, or type: invoke update",
+    )

@@ -1,0 +1,208 @@
+"""Runs notebooks in worker processes, and tells what becomes of each.
+
+Nothing that a notebook does can reach this process: it exits, hangs, prints or crashes in a fork
+of its worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from dagmar import errors
+from dagmar.errors import DagmarError, Invalid, SetupError, TimedOut
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to run, and the folder that its files go into."""
+
+    id: str
+    root: Path
+    notebook: Path
+    folder: Path
+    formats: tuple[str, ...]
+    parameters: dict[str, str]
+    code: bool
+    asset_url: str | None
+    timeout: float | None
+
+    def as_line(self) -> bytes:
+        """Return what a worker reads."""
+        values = {**vars(self), "root": str(self.root), "notebook": str(self.notebook)}
+        return (json.dumps({**values, "folder": str(self.folder)}) + "\n").encode()
+
+
+@dataclass
+class Outcome:
+    """What became of a job. Either `refused`, or the notebook was run, to its end or not.
+
+    `error` is as in a manifest; `exit_code` is that of the task.
+    """
+
+    seconds: float = 0.0
+    title: str = ""
+    reported: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    exit_code: int = 0
+    refused: DagmarError | None = None
+
+
+class Worker:
+    """One process that runs notebooks, one after the other."""
+
+    def __init__(self, root: Path) -> None:
+        environ = {**os.environ, "_DAGMAR_EXPORT": "1", "PYTHONUNBUFFERED": "1"}
+        environ.setdefault("MPLBACKEND", "agg")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "dagmar.export.worker"]
+            if sys.version_info >= (3, 11)
+            else [sys.executable, "-m", "dagmar.export.worker"],
+            cwd=root,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def run(self, job: Job, on_cell: Callable[[str], None]) -> Outcome:
+        """Run one job to its end."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        outcome: Outcome | None = None
+        cell = ""
+        try:
+            process.stdin.write(job.as_line())
+            process.stdin.flush()
+            for line in process.stdout:
+                event = json.loads(line)
+                kind = event.pop("event")
+                if kind == "cell":
+                    cell = event["name"]
+                    on_cell(cell)
+                elif kind == "ended":
+                    return _ended(job, cell, outcome, event)
+                else:
+                    outcome = _heard(kind, event)
+        except (BrokenPipeError, ValueError):
+            pass
+        return Outcome(
+            refused=SetupError(
+                "the process that runs notebooks has died",
+                f"Try it by hand: {sys.executable} -m dagmar.export.worker",
+            )
+        )
+
+    def stop(self) -> None:
+        """End it, and the notebook that it may be running."""
+        process = self._process
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _heard(kind: str, event: dict[str, Any]) -> Outcome:
+    if kind == "refused":
+        error = getattr(errors, event["class"], Invalid)(event["message"], event["hint"])
+        return Outcome(refused=error)
+    if kind == "unwritten":
+        reason = f"the page cannot be written: {event['message']}"
+        return Outcome(
+            refused=SetupError(reason, "Make room, or give another folder: --output DIR")
+        )
+    error_ = event["error"]
+    return Outcome(
+        seconds=event["seconds"],
+        title=event["title"],
+        reported=event["reported"],
+        error=error_,
+        exit_code=errors.RunFailed.exit_code if error_ else 0,
+    )
+
+
+def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) -> Outcome:
+    """Return the outcome of a notebook whose process has ended."""
+    if event["late"]:
+        told = f"it took longer than --timeout {job.timeout:g}"
+        trace = outcome.error["traceback"] if outcome and outcome.error else ""
+        late = outcome or Outcome(seconds=job.timeout or 0.0)
+        if outcome is None or outcome.error is not None:
+            late.error = {"cell": cell, "class": "TimedOut", "message": told, "traceback": trace}
+            late.exit_code = TimedOut.exit_code
+        return late
+    if outcome is not None:
+        return outcome
+    status = event["status"]
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return Outcome(
+        error={
+            "cell": cell,
+            "class": "ProcessEnded",
+            "message": f"the notebook's process {how}",
+            "traceback": event["printed"].strip(),
+        },
+        exit_code=errors.RunFailed.exit_code,
+    )
+
+
+class Pool:
+    """Worker processes, each running one notebook at a time."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self._workers = [Worker(root) for _ in range(count)]
+        self._free: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def run(self, job: Job, on_cell: Callable[[str], None] = lambda name: None) -> Outcome:
+        """Run one job when a worker is free for it. May be called from several threads."""
+        worker = self._free.get()
+        try:
+            return worker.run(job, on_cell)
+        finally:
+            self._free.put(worker)
+
+    def for_each(self, items: Sequence[T], act: Callable[[T], R]) -> list[R]:
+        """Call `act` for each item, as many at a time as there are workers.
+
+        At Ctrl-C running notebooks are ended, and no other is begun.
+        """
+        with ThreadPoolExecutor(len(self._workers)) as threads:
+            waiting = [threads.submit(act, item) for item in items]
+            try:
+                return [future.result() for future in waiting]
+            except BaseException:
+                for future in waiting:
+                    future.cancel()
+                self._stop()
+                raise

@@ -1,0 +1,142 @@
+"""Which exports may go, and their removal.
+
+What may go is decided for one notebook at a time, from its manifests alone: the newest successful
+export always stays, and so does what no manifest of ours names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dagmar.export import manifest as manifests
+from dagmar.export.folder import LOCK, locked, writable
+from dagmar.export.manifest import REMOVING, UPLOADING, Manifest
+from dagmar.files import temporary_of
+
+P = TypeVar("P")
+ABANDONED = timedelta(days=1)
+"""An upload that was begun so long ago, and never ended, is nobody's work any more."""
+
+
+def expired(
+    exports: Sequence[tuple[P, Manifest]],
+    days: float | None = None,
+    keep: int | None = None,
+    now: datetime | None = None,
+) -> list[tuple[P, Manifest]]:
+    """Return the exports of one notebook that may go: older than `days`, or beyond `keep`.
+
+    Whatever the order that they come in, the newest `keep` are counted, failed ones too. What was
+    half removed goes as well, and what was half sent more than a day ago.
+    """
+    now = now or datetime.now(timezone.utc)
+    ordered = sorted(exports, key=lambda one: one[1].id, reverse=True)
+    whole = [one for one in ordered if one[1].whole]
+    stays = next((manifest.id for _, manifest in whole if manifest.ok), None)
+    oldest = now - timedelta(days=days or 0)
+    gone = [one for one in ordered if not one[1].whole and not _is_at_work(one[1], now)]
+    for number, one in enumerate(whole):
+        old = days is not None and one[1].started < oldest
+        beyond = keep is not None and number >= keep
+        if (old or beyond) and one[1].id != stays:
+            gone.append(one)
+    return gone
+
+
+def _is_at_work(manifest: Manifest, now: datetime) -> bool:
+    """Whether somebody may be sending the files of an export that is not whole."""
+    if manifest.status != UPLOADING:
+        return False
+    try:
+        return datetime.fromisoformat(manifest.uploaded[-1]["since"]) > now - ABANDONED
+    except (LookupError, TypeError, ValueError):
+        return True  # no marker of ours looks so
+
+
+def prove(folder: Path) -> tuple[Manifest | None, str]:
+    """Return the manifest of an export that is as it was made, or None and why it is not."""
+    name = manifests.NAME
+    if folder.is_symlink() or not folder.is_dir():
+        return None, "dagmar did not make it"
+    file = folder / name
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        return None, f"its {name} is no file"
+    if not file.exists():
+        return None, f"it has no {name}; it may be an export at work"
+    manifest = manifests.read(folder)
+    if manifest is None:
+        return None, f"its {name} cannot be read, or is of another export"
+    named = {one.name: one for one in manifest.files}
+    half_written = _half_written(manifest)
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            return None, "it holds a symlink, which dagmar does not make"
+        if not path.is_file():
+            return None, f"{path.name} is no file"
+        if path.name in (name, LOCK) or half_written(path.name):
+            continue
+        if path.name not in named:
+            return None, f"its {name} does not name {path.name}"
+        if not _is_as_made(folder, named[path.name]):
+            return None, f"{path.name} was changed since"
+    return manifest, ""
+
+
+def remove(folder: Path, manifest: Manifest) -> None:
+    """Remove an export of this machine: the files that its manifest names, as it names them.
+
+    Files that were added or changed since are left. Raises NotAllowed or SetupError.
+    """
+    with writable(folder):
+        ours = {file.name for file in manifest.files if _is_as_made(folder, file)}
+        half_written = _half_written(manifest)
+        there = {file.name for file in folder.iterdir() if not half_written(file.name)}
+        if there <= {*ours, manifests.NAME, LOCK}:
+            remove_whole(folder)
+            return
+        (folder / manifests.NAME).unlink()
+        for name in ours:
+            (folder / name).unlink()
+
+
+def _half_written(manifest: Manifest) -> Callable[[str], bool]:
+    """Return what knows the names that are left where a process died at work on an own file."""
+    names = (manifests.NAME, *(file.name for file in manifest.files))
+    patterns = [temporary_of(name) for name in names]
+    return lambda name: any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def remove_whole(folder: Path) -> None:
+    """Remove an export's folder: hide it, so that it goes at once, and then what is in it.
+
+    Where this process dies in between, the next export sweeps it up.
+    """
+    with locked(folder.parent.parent):
+        hidden = folder.with_name(f".{folder.name}.partial")
+        folder.rename(hidden)
+        shutil.rmtree(hidden)
+
+
+def _is_as_made(folder: Path, file: manifests.File) -> bool:
+    path = folder / file.name
+    with contextlib.suppress(OSError):
+        return not path.is_symlink() and manifests.describe(path) == file
+    return False
+
+
+def remove_remote(folder: Any, manifest: Manifest) -> None:
+    """Remove an export that was uploaded: first its manifest says so, and goes last."""
+    file = folder / manifests.NAME
+    manifest.status = REMOVING
+    file.write_text(manifest.as_text(), encoding="utf-8")
+    for one in manifest.files:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / one.name).unlink()
+    file.unlink()
+    with contextlib.suppress(OSError, NotImplementedError):  # a bucket has no folders
+        folder.rmdir()

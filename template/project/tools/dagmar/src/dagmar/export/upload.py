@@ -1,0 +1,268 @@
+"""Sends exports to a folder or a bucket, through universal-pathlib: file, s3, gs, az, memory.
+
+First a manifest that says `uploading`, then the files, the true manifest last: where it is there,
+all that it names is, and what an upload leaves that dies is known as ours. What lies there already
+is not sent again, so a second try finishes what the first did not. Credentials are found by the
+storage library itself, and never pass through here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, StorageFailed, UsageError
+from dagmar.export import folder as folders
+from dagmar.export import index
+from dagmar.export import manifest as manifests
+from dagmar.export.exporting import Exported
+from dagmar.export.manifest import Manifest
+from dagmar.files import write_atomically
+
+T = TypeVar("T")
+TRIES = 3
+PAUSE_SECONDS = 0.5
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".ipynb": "application/x-ipynb+json",
+    ".md": "text/markdown; charset=utf-8",
+}
+LIBRARIES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+}
+LOCAL = ("", "file", "local")
+
+
+class Storage:
+    """A place that exports are sent to: a folder, or a prefix of a bucket."""
+
+    def __init__(self, address: str, public_url: str = "", compress: bool = False) -> None:
+        """Open it; nothing is sent yet. Raises UsageError, SetupError or Invalid."""
+        parts = urlsplit(address)
+        if ":" in parts.netloc.rpartition("@")[0]:
+            raise UsageError(
+                "--upload takes no password in its address",
+                "Give it the way that the storage library finds it: variables, or a profile.",
+            )
+        if parts.scheme in LOCAL:
+            address = parts.path if parts.scheme else str(Path(address).expanduser().absolute())
+        self.scheme = "" if parts.scheme in LOCAL else parts.scheme
+        self.address, self.compress = address.rstrip("/"), compress
+        self._public_url = public_url.rstrip("/")
+        with self._explained():
+            from upath import UPath
+
+            self.root: Any = UPath(self.address) if self.scheme else Path(self.address)
+            if self.scheme:
+                getattr(self.root, "fs")  # noqa: B009  a missing library is missed here
+
+    def url(self, inside: str) -> str:
+        """Return the address under which a file is opened."""
+        if self._public_url:
+            return f"{self._public_url}/{quote(inside)}"
+        if not self.scheme:
+            return (Path(self.address) / inside).as_uri()
+        return f"{self.address}/{inside}"
+
+    def send(self, exported: Exported, tell: Callable[[str], None] = lambda name: None) -> str:
+        """Send an export, its manifest last, and return the address of its page.
+
+        Notes it in the manifest, which the caller saves. Raises StorageFailed, NotAllowed,
+        Invalid or SetupError; what was sent until then stays, and is not sent again.
+        """
+        manifest, folder = exported.manifest, exported.folder
+        assert manifest is not None
+        assert folder is not None
+        base = f"{manifest.name}/{manifest.id}"
+        with self._explained():
+            self._announce(base, manifest)
+            if manifest.offline:
+                self._send_shared(folder, tell)
+            for file in manifest.files:
+                tell(file.name)
+                self._put(f"{base}/{file.name}", (folder / file.name).read_bytes())
+            url = self.url(f"{base}/{manifest.page()}")
+            place = {"to": self.address, "url": url}
+            if place not in manifest.uploaded:
+                manifest.uploaded.append(place)
+            self._put(f"{base}/{manifests.NAME}", manifest.as_text().encode(), again=True)
+            self.write_index(manifest.name)
+        return url
+
+    def _announce(self, base: str, manifest: Manifest) -> None:
+        """Write down what is about to be sent, unless all of it is there by now."""
+        there = self._get(f"{base}/{manifests.NAME}")
+        known = manifests.parse(there, manifest.id) if there is not None else None
+        if known is not None and known.whole:
+            return
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        marker = replace(
+            manifest,
+            status=manifests.UPLOADING,
+            uploaded=[*manifest.uploaded, {"to": self.address, "since": since}],
+        )
+        self._put(f"{base}/{manifests.NAME}", marker.as_text().encode(), again=True)
+
+    def _send_shared(self, folder: Path, tell: Callable[[str], None]) -> None:
+        """Send the scripts that offline pages share, once for each marimo."""
+        from dagmar.export.offline import FOLDER
+
+        shared = folder.parent.parent / FOLDER
+        for file in sorted(shared.rglob("*.js")):
+            tell(file.name)
+            inside = f"{FOLDER}/{file.relative_to(shared).as_posix()}"
+            self._put(inside, file.read_bytes())
+
+    def write_index(self, name: str) -> None:
+        """Write the pages that list what lies there now."""
+        if not self.scheme:
+            index.write(self.root, name)
+            return
+        for file, text in index.pages(self.root, name).items():
+            self._put(file, text.encode(), again=True)
+
+    def expire(
+        self, name: str, days: float | None, keep: int | None, dry_run: bool = False
+    ) -> list[str]:
+        """Remove exports of a notebook that may go, and return their addresses."""
+        from dagmar.export import retention
+
+        with self._explained():
+            found = list(manifests.read_all(self.root / name))
+            gone = retention.expired(found, days, keep)
+            if not dry_run:
+                for folder, manifest in gone:
+                    if self.scheme:
+                        retention.remove_remote(folder, manifest)
+                    else:
+                        retention.remove(folder, manifest)
+                if gone:
+                    self.write_index(name)
+        return [self.url(f"{name}/{manifest.id}") for _, manifest in gone]
+
+    def _put(self, inside: str, data: bytes, again: bool = False) -> None:
+        """Write one file, unless it is there; `again` is for those that change."""
+        suffix = Path(inside).suffix
+        # Manifests are read from there again, where nothing unpacks them.
+        packed = self.compress and suffix in TYPES and suffix != ".json"
+        if not self.scheme:
+            # Nobody tells a browser that a file on a disk is packed.
+            target = Path(self.address) / inside
+            if again or not target.is_file() or target.stat().st_size != len(data):
+                with folders.writable(target.parent):
+                    write_atomically(target, data.decode())
+            return
+        data = gzip.compress(data, mtime=0) if packed else data
+        path = self.root / inside
+
+        def put() -> None:
+            if again or _size(path) != len(data):
+                path.fs.pipe_file(path.path, data, **self._headers(suffix, packed))
+
+        _patiently(put)
+
+    def _get(self, inside: str) -> str | None:
+        """Return the text of a file, or None where there is none."""
+        try:
+            return _patiently(lambda: str((self.root / inside).read_text("utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _headers(self, suffix: str, packed: bool) -> dict[str, Any]:
+        """Return what makes a browser show a file instead of saving it, in the library's words."""
+        kind = TYPES.get(suffix, "application/octet-stream")
+        library = LIBRARIES.get(self.scheme)
+        if library == "s3fs":
+            return {"ContentType": kind, **({"ContentEncoding": "gzip"} if packed else {})}
+        if library == "gcsfs":
+            fixed = {"fixed_key_metadata": {"content_encoding": "gzip"}} if packed else {}
+            return {"content_type": kind, **fixed}
+        if library == "adlfs":
+            blob = importlib.import_module("azure.storage.blob")
+            encoding = "gzip" if packed else None
+            settings = blob.ContentSettings(content_type=kind, content_encoding=encoding)
+            return {"content_settings": settings, "overwrite": True}
+        return {}
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what storage libraries raise into errors with a hint."""
+        bucket = self.address
+        try:
+            yield
+        except DagmarError:
+            raise
+        except ImportError:
+            library = LIBRARIES.get(self.scheme, "universal-pathlib")
+            raise SetupError(
+                f"{library} is not installed, which {self.scheme or 'uploading'} needs",
+                f"Type: uv add {library}",
+            ) from None
+        except PermissionError as error:
+            raise NotAllowed(
+                f"{bucket} refuses access: {_told(error)}",
+                "Check the credentials in your environment, and what they allow.",
+            ) from None
+        except FileNotFoundError as error:
+            raise Invalid(
+                f"there is no {bucket}: {_told(error)}", "Make the bucket, or correct --upload."
+            ) from None
+        except ValueError as error:
+            raise UsageError(
+                f"--upload takes no address like {bucket}: {_told(error)}",
+                "For example: --upload s3://bucket/reports",
+            ) from None
+        except Exception as error:  # each storage library has its own
+            if "Credentials" in type(error).__name__:
+                raise NotAllowed(
+                    f"there are no credentials for {bucket}: {_told(error)}",
+                    "Set them in your environment, as the storage's own tools need them.",
+                ) from None
+            raise StorageFailed(
+                f"{bucket} does not answer, or breaks off: {_told(error)}",
+                "Try again: what was sent is not sent twice.",
+            ) from None
+
+
+def _patiently(act: Callable[[], T]) -> T:
+    """Act, and act again where a connection breaks."""
+    for attempt in range(1, TRIES):
+        try:
+            return act()
+        except (PermissionError, FileNotFoundError):
+            raise
+        except OSError:
+            time.sleep(PAUSE_SECONDS * 2**attempt)
+    return act()
+
+
+def _size(path: Any) -> int | None:
+    """Return the size of a file, or None where there is none. Never the cached one."""
+    try:
+        path.fs.invalidate_cache()
+        size = path.fs.info(path.path).get("size")
+    except FileNotFoundError:
+        return None
+    return None if size is None else int(size)
+
+
+def _told(error: BaseException) -> str:
+    """Return the first line of a library's message, without what may be secret in addresses."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.partition("?")[0][:200]

@@ -1,0 +1,238 @@
+"""The process that runs notebooks for an export: `python -m dagmar.export.worker`.
+
+It imports marimo once, and then runs each notebook in a fork of its own, so that whatever a
+notebook does ends with that fork. Jobs come as lines of JSON on stdin, what happens goes as lines
+of JSON to stdout. At the end of stdin everything ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import IO, Any
+
+GRACE_SECONDS = 5.0
+TAIL_BYTES = 2_000
+
+
+def main() -> None:
+    """Run jobs until stdin ends."""
+    events = os.dup(1)
+    os.dup2(2, 1)  # what anything else prints is no event
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who started us
+    wake = _wake_on_child()
+    _import()
+    lines = _Lines(0)
+    while (line := lines.next()) is not None:
+        _supervise(json.loads(line), events, lines, wake)
+
+
+def _import() -> None:
+    """Import what every export needs, before the first fork."""
+    with contextlib.suppress(ImportError):  # the fork tells it
+        import marimo  # noqa: F401
+        from marimo._config.manager import get_default_config_manager  # noqa: F401
+        from marimo._export.exporter import Exporter  # noqa: F401
+        from marimo._runtime.context.script_context import initialize_script_context  # noqa: F401
+
+        import dagmar.notebook.execute
+        import dagmar.notebook.pair
+        import dagmar.notebook.render  # noqa: F401
+
+
+def _wake_on_child() -> int:
+    """Return a descriptor that can be read from when a child has ended."""
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    os.set_blocking(readable, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    return readable
+
+
+class _Lines:
+    """Lines of a descriptor that can also be waited for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor, self._rest, self.ended = descriptor, b"", False
+
+    def next(self) -> str | None:
+        """Return the next line, or None at the end."""
+        while b"\n" not in self._rest and not self.ended:
+            self.read()
+        line, found, self._rest = self._rest.partition(b"\n")
+        return line.decode() if found else None
+
+    def read(self) -> None:
+        block = os.read(self.descriptor, 65_536)
+        self._rest += block
+        self.ended = not block
+
+
+def _supervise(job: dict[str, Any], events: int, lines: _Lines, wake: int) -> None:
+    """Run one job in a fork, until it ends or its time is over."""
+    with tempfile.TemporaryFile() as printed:
+        child = os.fork()
+        if child == 0:
+            _child(job, events, printed)
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)
+        deadline = time.monotonic() + job["timeout"] if job["timeout"] else None
+        late, status = False, None
+        while status is None:
+            done, ended = os.waitpid(child, os.WNOHANG)
+            if done:
+                status = ended
+                break
+            if lines.ended:
+                _kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                # First so that the page can still be made; then for good.
+                _kill(child, signal.SIGKILL if late else signal.SIGINT)
+                late, deadline = True, time.monotonic() + GRACE_SECONDS
+                continue
+            inputs = [wake] if lines.ended else [wake, lines.descriptor]
+            ready, _, _ = select.select(inputs, [], [], left)
+            if wake in ready:
+                os.read(wake, 4096)
+            if lines.descriptor in ready:
+                lines.read()
+        _kill(child, signal.SIGKILL)  # what the notebook started and left behind
+        ended_event = {
+            "event": "ended",
+            "status": os.waitstatus_to_exitcode(status),
+            "late": late,
+            "printed": _tail(printed),
+        }
+        _send(events, job["id"], ended_event)
+
+
+def _child(job: dict[str, Any], events: int, printed: IO[bytes]) -> None:
+    """Do the job and end the process, whatever happens."""
+    status = 70
+    try:
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        os.dup2(printed.fileno(), 1)
+        os.dup2(printed.fileno(), 2)
+        os.set_inheritable(events, False)
+        # The notebook's own threads must not keep it alive.
+        status = _work(job, events)
+    except BaseException:
+        with contextlib.suppress(BaseException):
+            os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
+
+
+def _work(job: dict[str, Any], events: int) -> int:
+    from dagmar.errors import DagmarError
+    from dagmar.notebook.execute import explained
+
+    try:
+        with explained():
+            _export(job, events)
+    except DagmarError as error:
+        refused = {
+            "event": "refused",
+            "class": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        _send(events, job["id"], refused)
+    except OSError as error:
+        _send(
+            events,
+            job["id"],
+            {"event": "unwritten", "errno": error.errno, "message": error.strerror or str(error)},
+        )
+    return 0
+
+
+def _export(job: dict[str, Any], events: int) -> None:
+    """Run the notebook, write its files into the job's folder, and tell what came of it."""
+    os.environ["_DAGMAR_EXPORT"] = "1"
+    from dagmar.export.offline import use_shared
+    from dagmar.notebook import execute as executing
+    from dagmar.notebook import reporting
+    from dagmar.notebook.cells import PARTITION
+    from dagmar.notebook.render import render
+    from dagmar.runconfig import parse_yaml
+
+    path, folder = Path(job["notebook"]), Path(job["folder"])
+    os.chdir(job["root"])
+    executing.apply_settings(path)
+    app = executing.load(path)
+    executing.check_parameters(path, app, job["parameters"])
+    names = executing.input_names(app)
+    values = {
+        # A partition is its key: no date, and no number.
+        name: text if name == PARTITION else parse_yaml(text, f"--param {name}")
+        for name, text in job["parameters"].items()
+        if name in names
+    }
+    argv = [part for name, text in job["parameters"].items() for part in (f"--{name}", text)]
+
+    def on_cell(name: str) -> None:
+        _send(events, job["id"], {"event": "cell", "name": name})
+
+    started = time.monotonic()
+    executed = executing.execute(path, values, argv, on_cell)
+    seconds = time.monotonic() - started
+    # The time is over for cells, and not for writing down what they made.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for format in job["formats"]:
+        url = job["asset_url"] if format == "html" else None
+        text = render(executed, format, job["code"], url)
+        if url:
+            text = use_shared(text, url)
+        (folder / f"{path.stem}.{format}").write_text(text, "utf-8")
+    _send(
+        events,
+        job["id"],
+        {
+            "event": "done",
+            "seconds": seconds,
+            "title": executed.app.config.app_title or "",
+            "reported": reporting.take(),
+            "error": executed.failure and executed.failure.as_document(),
+        },
+    )
+
+
+def _kill(child: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, number)
+
+
+def _tail(printed: IO[bytes]) -> str:
+    size = printed.seek(0, os.SEEK_END)
+    printed.seek(max(size - TAIL_BYTES, 0))
+    return printed.read().decode("utf-8", "replace")
+
+
+def _send(events: int, id: str, event: dict[str, Any]) -> None:
+    data = (json.dumps({"id": id, **event}) + "\n").encode()
+    while data:
+        data = data[os.write(events, data) :]
+
+
+if __name__ == "__main__":
+    # A second module of this name would be a second one to whoever imports it.
+    sys.modules["dagmar.export.worker"] = sys.modules["__main__"]
+    main()
