@@ -1,0 +1,125 @@
+"""What `invoke dev` asks its own Dagster, after its start and before its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagmar.errors import DagmarError, SetupError, UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from dagmar.dev.voice import Voice
+    from dagmar.server.client import DagsterClient
+
+STOP_TIMEOUTS = (0.5, 2.0)
+LEFTOVER_SECONDS = 60.0
+
+
+def _client(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterClient:
+    from dagmar.server.client import DagsterClient
+    from dagmar.settings import Target
+
+    return DagsterClient(Target("local", url, timeouts=timeouts))
+
+
+def look(
+    url: str, home: Path, before: float, environ: Mapping[str, str], voice: Voice
+) -> dict[str, str]:
+    """Tell of code locations that do not load, and of runs that a killed Dagster left behind.
+
+    Returns and raises what `broken_locations` does.
+    """
+    broken = broken_locations(url)
+    for name, reason in broken.items():
+        voice.warn(f"the code location '{name}' does not load: {reason}")
+    # Runs that cannot be looked at wait for the next start.
+    with contextlib.suppress(
+        DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
+    ):
+        failed = leftovers(url, home, before, environ)
+        if failed:
+            left = f"{len(failed)} run{'s' * (len(failed) > 1)} left from before"
+            text = f"Marked {left} as failed: nothing executes {'them' if failed[1:] else 'it'}."
+            voice.event("runs_failed", text, run_ids=failed)
+    return broken
+
+
+def broken_locations(url: str) -> dict[str, str]:
+    """Return the code locations that do not load, each with its exception in one line.
+
+    Raises Unreachable where Dagster does not answer, or not with what is known of it.
+    """
+    from dagmar.server.catalog import read_catalog
+
+    try:
+        with _client(url) as client:
+            catalog = read_catalog(client, (), None)
+        return {
+            location["name"]: f"{location['error']['class']}: {first_line(location['error'])}"
+            for location in catalog.broken
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UnexpectedAnswer(
+            f"Dagster did not tell whether its code locations load ({type(error).__name__})",
+            "To see whether they do, type: dg check defs",
+        ) from error
+
+
+def require_loaded(looked: Mapping[str, str] | Exception) -> None:
+    """Raise what kept `look` from looking; SetupError for code locations that do not load."""
+    if isinstance(looked, Exception):
+        raise looked
+    if looked:
+        count = f"{len(looked)} code location{'s do' if len(looked) > 1 else ' does'}"
+        raise SetupError(
+            f"not everything is ready: {count} not load", "To see why, type: dg check defs"
+        )
+
+
+def first_line(error: Mapping[str, str]) -> str:
+    """Return the first line of an error's message that says something."""
+    lines = [line.strip() for line in (error["message"] or "").splitlines()]
+    return next(filter(None, lines), "")
+
+
+def leftovers(url: str, home: Path, before: float, environ: Mapping[str, str]) -> list[str]:
+    """Mark runs made before this time, that no process executes, as failed; return their ids."""
+    from dagmar.dev import leftovers as module
+    from dagmar.server.runs import unfinished_runs
+
+    with _client(url) as client:
+        if not unfinished_runs(client, before):
+            return []
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", module.__name__, str(home), str(before)],
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LEFTOVER_SECONDS,
+        start_new_session=True,
+    )
+    return list(json.loads(done.stdout.splitlines()[-1])) if done.returncode == 0 else []
+
+
+def cancel_runs(url: str, scratch: Path) -> int:
+    """Cancel the runs in progress that our code servers launched; return how many.
+
+    Their sockets are in `scratch`: runs that others launched on the same instance are not ours.
+    Whatever is wrong with Dagster, its processes are to be ended next: nothing is raised.
+    """
+    from dagmar.server.runs import cancel_runs_of_code_server
+
+    cancelled = 0
+    with _client(url, STOP_TIMEOUTS) as client, contextlib.suppress(DagmarError, OSError):
+        for entry in os.scandir(scratch):
+            if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
+                cancelled += cancel_runs_of_code_server(client, entry.path)
+    return cancelled

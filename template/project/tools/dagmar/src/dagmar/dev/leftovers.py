@@ -1,0 +1,106 @@
+"""Marks the runs that nobody executes any more as failed.
+
+A run whose `invoke dev` was killed stays STARTED for ever. This runs in a process of its own,
+because it needs the dagster library, and the supervisor stays small without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+    from dagster._core.storage.dagster_run import RunRecord
+
+REASON = "The process that executed this run is gone: its Dagster was killed."
+
+
+def mark_failed(home: Path, before: float) -> list[str]:
+    """Mark runs of the instance in `home`, made before this time, that no process executes.
+
+    Returns their ids. An instance whose runs are not kept in that folder is left alone: others
+    may be executing them.
+    """
+    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+    from dagster._core.storage.runs import SqliteRunStorage
+
+    with DagsterInstance.from_config(str(home)) as instance:
+        if not isinstance(instance.run_storage, SqliteRunStorage):
+            return []
+        unfinished = RunsFilter(
+            statuses=[
+                DagsterRunStatus.NOT_STARTED,
+                DagsterRunStatus.STARTING,
+                DagsterRunStatus.STARTED,
+                DagsterRunStatus.CANCELING,
+            ]
+        )
+        failed = []
+        for record in instance.get_run_records(unfinished):
+            made = record.create_timestamp.timestamp()
+            if made < before and _abandoned(instance, record):
+                instance.report_run_failed(record.dagster_run, REASON)
+                failed.append(record.dagster_run.run_id)
+        return failed
+
+
+def _abandoned(instance: DagsterInstance, record: RunRecord) -> bool:
+    """Whether no process executes the run: the one it names is gone, or its code server is."""
+    run = record.dagster_run
+    pids = _processes(instance, run.run_id)
+    if any(_runs(pid, record.update_timestamp.timestamp()) for pid in pids):
+        return False
+    server = run.tags.get(".dagster/grpc_info")
+    # A run that names neither a process nor a server may be just starting somewhere.
+    return bool(pids) if server is None else not _answers(json.loads(server))
+
+
+def _processes(instance: DagsterInstance, run_id: str) -> set[int]:
+    """Return the process ids that the run's own log names."""
+    from dagster import DagsterEventType
+
+    found = set()
+    for entry in instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        metadata = event.engine_event_data.metadata if event else {}
+        value = getattr(metadata.get("pid"), "value", None)
+        if str(value).isdigit():
+            found.add(int(str(value)))
+    return found
+
+
+def _runs(pid: int, seen: float) -> bool:
+    """Whether a process of this id runs that is as old as the run's last event."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= seen + 2
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+def _answers(server: dict[str, Any]) -> bool:
+    """Whether the code server that launched the run is still there."""
+    family, address = socket.AF_INET, (server.get("host"), server.get("port"))
+    if path := server.get("socket"):
+        family, address = socket.AF_UNIX, path
+    with socket.socket(family) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DAGSTER_HOME", sys.argv[1])
+    print(json.dumps(mark_failed(Path(sys.argv[1]), float(sys.argv[2]))))

@@ -1,0 +1,199 @@
+"""What one `invoke dev` holds from its first to its last moment: lock, mark, scratch, guard."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dagmar import devfile
+from dagmar.dev import guard, processes
+from dagmar.errors import Conflict, SetupError
+from dagmar.files import write_atomically
+
+LOCK_SECONDS = 12.0
+GUARD_SECONDS = 15.0
+GUARD_TRIES = 5
+
+
+class Session:
+    """One `invoke dev` at a time in a project, whose processes and files are gone at its end.
+
+    The guard is started before anything else, and holds the lock as long as it cleans up.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Take the lock. Raises Conflict where another one runs, SetupError for a folder where
+        nothing can be written."""
+        self.root = root
+        self.mark = secrets.token_hex(8)
+        # Short, because Dagster's code servers keep sockets there, whose paths are limited.
+        self.scratch = Path(tempfile.gettempdir(), f"dagmar-{self.mark}")
+        self.folder = root / ".dagmar"
+        self.page = self.folder / "tmp" / "marimo.html"
+        self._note = self.folder / "tmp" / "session"
+        self._sessions: set[int] = set()
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._pipe: int | None = None
+        self._tries = 0
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "tmp").mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            self._take_lock()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def open(self) -> None:
+        """Start the guard, then make the scratch folder. Raises SetupError."""
+        self._end_former()
+        self._start_guard()
+        with self._writing():
+            self.scratch.mkdir(mode=0o700)
+            write_atomically(self._note, str(self.scratch), 0o600)
+
+    def add(self, session: int) -> None:
+        """Let the guard end this process session too, whatever becomes of its environment."""
+        self._sessions.add(session)
+        self._tell(f"+{session}\n")
+
+    def discard(self, session: int) -> None:
+        """Forget a process session that has ended."""
+        self._sessions.discard(session)
+        self._tell(f"-{session}\n")
+
+    def keep_guard(self, warn: Callable[[str], None]) -> None:
+        """Start another guard where one has ended; warn once where that has been tried enough."""
+        if not self._guard or self._guard.poll() is None or self._tries > GUARD_TRIES:
+            return
+        self._tries += 1
+        if self._tries > GUARD_TRIES:
+            warn(
+                f"what ends the servers should invoke be killed does not stay "
+                f"(status {self._guard.returncode}): end it with Ctrl-C, not with kill -9"
+            )
+            return
+        with contextlib.suppress(OSError):  # no more processes: the next time, perhaps
+            self._start_guard()
+
+    def write_devfile(self, running: devfile.Running) -> None:
+        """Write `.dagmar/dev.json`. Raises SetupError."""
+        with self._writing():
+            devfile.write(self.root, running)
+
+    def close(self) -> bool:
+        """Let the guard kill what is left and remove the files. Returns whether all is gone."""
+        gone = True
+        if self._guard:
+            self._close_pipe()
+            try:
+                gone = self._guard.wait(GUARD_SECONDS) == 0
+            except subprocess.TimeoutExpired:
+                self._guard.kill()
+                gone = False
+            if not gone:  # the guard itself may have been killed
+                gone = not guard.clean_up(*self._leavings(), self._sessions)
+        os.close(self._lock)
+        return gone
+
+    def _end_former(self) -> None:
+        """End what a session left whose guard was killed too; as we have the lock, it is over."""
+        try:
+            scratch = Path(self._note.read_text("utf-8"))
+        except (OSError, ValueError):
+            return
+        mark = scratch.name.removeprefix("dagmar-")
+        ours = os.environ.get(processes.MARK, "").split(":")
+        if scratch.is_absolute() and re.fullmatch(r"[0-9a-f]{16}", mark) and mark not in ours:
+            processes.end_all(mark)
+            if scratch.name.startswith("dagmar-") and not scratch.is_symlink():
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def _leavings(self) -> tuple[str, Path, int, list[Path]]:
+        return self.mark, self.root, os.getpid(), [self.scratch, self.page, self._note]
+
+    def _start_guard(self) -> None:
+        self._close_pipe()
+        mark, root, pid, files = self._leavings()
+        reading, self._pipe = os.pipe()
+        arguments = [mark, str(root), str(pid), *map(str, files)]
+        try:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-m", guard.__name__, *arguments],
+                stdin=reading,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[self._lock],
+                start_new_session=True,
+            )
+        finally:
+            os.close(reading)
+        for session in self._sessions:
+            self._tell(f"+{session}\n")
+
+    def _tell(self, line: str) -> None:
+        if self._pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._pipe, line.encode())
+
+    def _close_pipe(self) -> None:
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+    def _take_lock(self) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                running = devfile.read(self.root)
+            except OSError:  # a file system without locks
+                running = devfile.read(self.root)
+                if running is None:
+                    return
+            if running is not None:
+                raise _runs_already(running)
+            # It is just starting, or its guard is cleaning up.
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    "another `invoke dev` of this project is starting or ending",
+                    "Try again in a moment.",
+                )
+            time.sleep(0.1)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            place = error.filename or self.folder
+            raise SetupError(
+                f"{place} cannot be written: {error.strerror}",
+                "invoke dev keeps its files in .dagmar/ of the project.",
+            ) from None
+
+
+def _runs_already(running: devfile.Running) -> Conflict:
+    places = {
+        "Dagster": running.dagster_url,
+        "marimo": running.marimo_url,
+        "reports": running.reports_url,
+    }
+    where = ", ".join(f"{name} at {url}" for name, url in places.items() if url)
+    return Conflict(
+        f"invoke dev runs already in this project (process {running.pid}): {where}",
+        f"Use that one, or end it: kill {running.pid}",
+    )

@@ -1,0 +1,379 @@
+"""`invoke dev`: Dagster and marimo side by side, from their start to the end of every process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagmar import devfile
+from dagmar.dev import dagster, environment, servers
+from dagmar.dev.browser import open_pages
+from dagmar.dev.child import Child
+from dagmar.dev.editor import Editor
+from dagmar.dev.logs import LogFile, plain
+from dagmar.dev.ports import free_port, refused
+from dagmar.dev.processes import add_mark, marked
+from dagmar.dev.readiness import FOREIGN, Lookout, lost_port, says_busy
+from dagmar.dev.reports import ReportsServer
+from dagmar.dev.request import Request
+from dagmar.dev.servers import DAGSTER, MARIMO, Server
+from dagmar.dev.session import Session
+from dagmar.dev.stages import Stages
+from dagmar.dev.voice import Voice
+from dagmar.errors import Conflict, DagmarError, ServerEnded, SetupError
+
+if TYPE_CHECKING:
+    from dagmar.settings import Settings
+
+PORT_TRIES = 5
+TICK_SECONDS = 1.0
+SAME_SECONDS = 0.5
+SILENT_TICKS = 3
+# Together with the guard's work less than ten seconds.
+CANCEL_SECONDS = 3.0
+ORDERLY_SECONDS = 4.5
+TERMINATE_SECONDS = 1.0
+
+# What the main thread is told by others: a name, the server, and the child that it is about.
+Message = tuple[str, Any, Any]
+
+
+class Supervisor:
+    """Starts the servers, watches them, and ends every process of theirs."""
+
+    def __init__(self, settings: Settings, request: Request, voice: Voice) -> None:
+        """Prepare; `run` does everything."""
+        self._settings = settings
+        self._request = request
+        self._voice = voice
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._signals: list[int] = []
+        self._taken = 0.0
+        self._servers: list[Server] = []
+        self._logs: dict[str, LogFile] = {}
+        self._editor: Editor | None = None
+        self._reports: ReportsServer | None = None
+        self._environ: dict[str, str] = {}
+        self._home = Path()
+        self._started_at = devfile.now()
+        self._stages = Stages(voice)
+        self._began_at = time.time()
+
+    def run(self) -> None:
+        """Run until a signal, the end of a server, or, with `once`, until all are ready.
+
+        Raises KeyboardInterrupt for a signal; SetupError, ServerEnded, TimedOut, Conflict.
+        """
+        self._environ = environment.read_environ(
+            self._settings.root, self._request.env_file, os.environ
+        )
+        self._session = Session(self._settings.root)
+        with self._signals_taken():
+            try:
+                self._session.open()
+                self._prepare()
+                for server in self._servers:
+                    self._start(server)
+                self._watch()
+            except OSError as error:
+                place = error.filename or self._settings.root
+                raise SetupError(f"{place} cannot be used: {error.strerror}") from None
+            finally:
+                self._stop()
+
+    @contextlib.contextmanager
+    def _signals_taken(self) -> Iterator[None]:
+        """Turn signals into messages. Children then start with the default handlers."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._take) for number in numbers}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take(self, number: int, frame: object) -> None:
+        # One Ctrl-C may arrive twice: from the terminal, and passed on by `uv run`.
+        if self._signals and time.monotonic() - self._taken < SAME_SECONDS:
+            return
+        self._taken = time.monotonic()
+        self._signals.append(number)
+        self._messages.put(("signal", None, None))
+
+    def _prepare(self) -> None:
+        """Decide what is started, with which environment and ports."""
+        root, request = self._settings.root, self._request
+        self._home = environment.dagster_home(root, self._environ)
+        scratch = self._session.scratch
+        self._environ = add_mark(
+            {
+                **self._environ,
+                "DAGSTER_HOME": str(self._home),
+                # Sockets and folders that killed servers leave behind go with the scratch folder.
+                "TMPDIR": str(scratch),
+                "PYTHONUNBUFFERED": "1",
+                "MARIMO_SKIP_UPDATE_CHECK": "1",
+            },
+            self._session.mark,
+        )
+        if request.dagster:
+            port = request.dagster_port or servers.DAGSTER_PORT
+            self._servers.append(servers.dagster(root, port, request.log_level))
+        if request.marimo:
+            folder = self._settings.notebooks
+            folder.mkdir(parents=True, exist_ok=True)
+            self._editor = Editor(folder, request.notebook, scratch, self._session.page)
+            self._editor.write_token()
+            port = request.marimo_port or servers.MARIMO_PORT
+            self._servers.append(servers.marimo(self._editor, port, request.log_level))
+        for server in self._servers:  # all that may be missing is told before anything starts
+            server.command(server.wanted)
+            file = root / ".dagmar" / "logs" / f"{server.name}.log"
+            self._logs[server.name] = LogFile(file, self._voice.warn)
+        for server in self._servers:
+            server.port = free_port(server.wanted, self._ports())
+            if server.port != server.wanted:
+                self._stages.taken(server, server.wanted)
+        exports = root / ".dagmar" / "exports"
+        exports.mkdir(parents=True, exist_ok=True)
+        self._reports = ReportsServer(exports, self._ports())
+        self._reports.start()
+
+    def _ports(self) -> set[int]:
+        return {server.port for server in self._servers}
+
+    def _start(self, server: Server) -> None:
+        server.tries += 1
+        child = Child(server.command(server.port), self._settings.root, self._environ)
+        server.child = child
+        child.start(
+            lambda line: self._printed(server, child, line),
+            lambda child, status: self._messages.put(("ended", server, (child, status))),
+        )
+        self._session.add(child.session)
+        self._write_devfile()
+        server.lookout = Lookout(
+            self._session.mark, server.port, server.path, server.good,
+            lambda what: self._messages.put((what, server, child)),
+        )  # fmt: skip
+        server.lookout.start()
+        self._stages.starting(server, child.session)
+
+    def _printed(self, server: Server, child: Child, line: str) -> None:
+        """Pass a line on; called from the child's thread."""
+        if self._editor:
+            line = self._editor.without_token(line)
+        if line.strip():
+            self._voice.line(server.name, line)
+        self._logs[server.name].write(plain(line))
+        if not server.ready and server.child is child:
+            if says_busy(line):  # Dagster prints this and never ends
+                self._messages.put(("busy", server, (child, line)))
+            elif server.loads(line):
+                self._messages.put(("loading", server, child))
+
+    def _clean(self, line: str) -> str:
+        return plain(self._editor.without_token(line) if self._editor else line)
+
+    def _write_devfile(self) -> None:
+        urls = {f"{server.name}_url": server.url for server in self._servers}
+        reports = self._reports.url if self._reports else None
+        self._session.write_devfile(
+            devfile.Running(os.getpid(), self._started_at, reports_url=reports, **urls)
+        )
+
+    def _watch(self) -> None:
+        """Wait for what happens. Returns where all was ready and that was all that was asked."""
+        while True:
+            try:
+                what, server, about = self._messages.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                self._tick()
+                continue
+            if what == "signal":
+                raise KeyboardInterrupt
+            if what == "looked":
+                if self._request.once:
+                    dagster.require_loaded(about)
+                    return
+                if isinstance(about, Exception):
+                    self._voice.warn(str(about).partition("\n")[0])
+            elif what == "ended":
+                child, status = about
+                if server.child is child:
+                    self._ended(server, child, status)
+            elif what == "busy":
+                child, line = about
+                if server.child is child and not server.ready and self._lost_port(server, line):
+                    self._move(server)
+            elif server.child is about and not server.ready:
+                if what == "loading":
+                    self._stages.loading(server)
+                elif what == FOREIGN:
+                    self._move(server)
+                else:
+                    self._is_ready(server)
+
+    def _is_ready(self, server: Server) -> None:
+        server.ready = True
+        self._stages.ready(server)
+        if all(other.ready for other in self._servers):
+            self._announce()
+            self._look()
+
+    def _tick(self) -> None:
+        self._session.keep_guard(self._voice.warn)
+        self._stages.waiting(self._servers)
+
+        for server in self._servers:
+            # `dg dev` may live on without its webserver.
+            server.silent = server.silent + 1 if server.ready and refused(server.port) else 0
+            if server.child and server.silent == SILENT_TICKS:
+                self._lost(server, server.child, "does not listen any more")
+
+    def _lost_port(self, server: Server, line: str) -> bool:
+        return lost_port(self._session.mark, server.port, line)
+
+    def _ended(self, server: Server, child: Child, status: int) -> None:
+        """Start a server again whose port was taken at the last moment; raise for all others."""
+        busy = [line for line in child.last if says_busy(line)]
+        if not server.ready and any(self._lost_port(server, line) for line in busy):
+            self._move(server)
+            return
+        how = f"status {status}" if status >= 0 else f"signal {-status}"
+        when = "" if server.ready else " before it was ready"
+        self._lost(server, child, f"ended{when} ({how})", status)
+
+    def _lost(self, server: Server, child: Child, how: str, status: int | None = None) -> None:
+        """Raise what stops everything: a server is gone."""
+        lines = [self._clean(line) for line in child.last if line.strip()]
+        self._voice.event("ended", server=server.name, status=status, last_lines=lines)
+        tail = "".join(f"\n  {line}" for line in lines)
+        error = ServerEnded if server.ready else SetupError
+        raise error(
+            f"{server.title} {how}. The last lines it printed:{tail}",
+            f"All it printed is in .dagmar/logs/{server.name}.log.",
+        )
+
+    def _move(self, server: Server) -> None:
+        """Start a server again on the next free port: somebody else's program has its own."""
+        if server.lookout:
+            server.lookout.stop()
+        child, server.child = server.child, None
+        if child:
+            child.send_all(signal.SIGKILL)
+            self._session.discard(child.session)
+        if server.tries >= PORT_TRIES:
+            raise Conflict(
+                f"port after port was taken while {server.title} was starting",
+                f"Give it another one: invoke dev --{server.name}-port N",
+            )
+        taken = server.port
+        server.port = free_port(taken + 1, self._ports())
+        self._stages.taken(server, taken)
+        self._start(server)
+
+    def _announce(self) -> None:
+        """Say that all is ready and where, and open it."""
+        assert self._reports
+        if self._editor:
+            (marimo,) = (server for server in self._servers if server.name == MARIMO)
+            self._editor.write_page(marimo.port)
+        once = self._request.once
+        pages = self._stages.all_ready(self._servers, self._editor, self._reports.url, once)
+        if self._request.open and not once and not self._voice.json:
+            open_pages(pages)
+
+    def _look(self) -> None:
+        """Look, in a thread, at what Dagster made of the project and of runs from before."""
+        url = next((server.url for server in self._servers if server.name == DAGSTER), None)
+
+        def look() -> None:
+            looked: dict[str, str] | Exception = {}
+            try:
+                if url:
+                    environ = self._environ
+                    looked = dagster.look(url, self._home, self._began_at, environ, self._voice)
+            except Exception as error:  # --once waits for it
+                looked = error
+            self._messages.put(("looked", None, looked))
+
+        threading.Thread(target=look, daemon=True).start()
+
+    def _stop(self) -> None:
+        """End everything: runs, then servers in order, then whatever is left by force."""
+        began = any(server.child for server in self._servers)
+        if began:
+            reason = signal.Signals(self._signals[0]).name if self._signals else None
+            self._voice.event("stopping", "Stopping …", signal=reason)
+        try:
+            self._stop_in_order(len(self._signals))
+        finally:
+            if self._reports:
+                self._reports.stop()
+            gone = self._session.close()
+            for log in self._logs.values():
+                log.close()
+        if not gone:
+            self._voice.warn("some processes could not be ended; look at: ps -ef")
+        elif began:
+            self._voice.event("stopped", "Stopped; nothing of it runs any more.")
+
+    def _stop_in_order(self, asked: int) -> None:
+        """Ask runs and servers to end; return early where a signal says that it takes too long."""
+        for server in self._servers:
+            if server.lookout:
+                server.lookout.stop()
+        running = [server for server in self._servers if server.child and server.child.running]
+        answering = [server for server in running if server.name == DAGSTER and server.ready]
+        if answering:
+            cancelling = threading.Thread(target=self._cancel_runs, args=answering, daemon=True)
+            cancelling.start()
+            self._until(lambda: not cancelling.is_alive(), CANCEL_SECONDS, asked)
+        for server in running:
+            assert server.child
+            # Dagster's own children are ended by it; marimo's die with it.
+            server.child.send(signal.SIGINT if server.name == DAGSTER else signal.SIGTERM)
+        if not self._until(self._gone, ORDERLY_SECONDS, asked):
+            for server in self._servers:
+                if server.child:
+                    server.child.send_all(signal.SIGTERM)
+            self._until(self._gone, TERMINATE_SECONDS, asked)
+
+    def _cancel_runs(self, server: Server) -> None:
+        count = dagster.cancel_runs(server.url, self._session.scratch)
+        if count:
+            text = f"Cancelled {count} run{'s' * (count > 1)} in progress."
+            self._voice.event("runs_cancelled", text, count=count)
+
+    def _gone(self) -> bool:
+        return not marked(self._session.mark)
+
+    def _until(self, done: Callable[[], bool], seconds: float, asked: int) -> bool:
+        """Wait for something; no longer once the user asks a second time to stop."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and len(self._signals) <= asked:
+            if done():
+                return True
+            time.sleep(0.05)
+        return False
+
+
+def dev(settings: Settings, request: Request, json: bool) -> None:
+    """Run `invoke dev`. Raises KeyboardInterrupt for a signal, and what `Supervisor.run` does."""
+    with Voice(json, everything=request.log_level in ("debug", "info")) as voice:
+        try:
+            Supervisor(settings, request, voice).run()
+        except DagmarError as error:
+            voice.event("failed", message=error.message, hint=error.hint, status=error.exit_code)
+            raise
