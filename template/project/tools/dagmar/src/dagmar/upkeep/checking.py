@@ -1,0 +1,248 @@
+"""What a check of `invoke doctor` is, and the facts about a project that checks share.
+
+A check is one small function: it returns a `Finding`, or raises `Skip` where there is nothing to
+look at. Whatever else it raises becomes a finding too: a broken project must not stop the doctor.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from dagmar.errors import DagmarError, SetupError, Unreachable
+
+if TYPE_CHECKING:
+    from dagmar.server.catalog import Item
+    from dagmar.server.client import DagsterClient
+    from dagmar.settings import Settings, Target
+
+PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
+# A hanging server or disk must not hang the doctor: seconds for one connection, for one answer,
+# and for one call of git.
+CONNECT_SECONDS, READ_SECONDS, GIT_SECONDS = 0.8, 2.0, 3.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found, and the command that mends it."""
+
+    status: str
+    message: str
+    hint: str = ""
+
+
+class Skip(Exception):
+    """There is nothing to look at, and why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check by name; `fix`, where there is one, is safe, and says what it did.
+
+    `online` marks checks that wait for other machines.
+    """
+
+    name: str
+    about: str
+    look: Callable[[Project], Finding]
+    fix: Callable[[Project], str] | None = None
+    online: bool = False
+
+    def __call__(self, project: Project) -> Finding:
+        """Look, and turn whatever goes wrong into a finding."""
+        try:
+            return self.look(project)
+        except Skip as reason:
+            return Finding(SKIP, str(reason))
+        except DagmarError as error:
+            return Finding(FAIL, error.message, error.hint)
+        except ModuleNotFoundError as error:
+            package = (error.name or "a package").partition(".")[0]
+            return Finding(FAIL, f"{package} is not installed", project.install)
+        except ImportError:  # of a module that another thread failed to import
+            return Finding(FAIL, "a package that this check needs does not load", project.install)
+        except Exception as error:  # a check that crashes is one more finding
+            (line, *_) = str(error).strip().splitlines() or [""]
+            return Finding(
+                FAIL,
+                f"this check could not be made: {type(error).__name__}: {line}".rstrip(": "),
+                f"Without it, type: invoke doctor --list, and leave out '{self.name}'",
+            )
+
+
+def check(
+    name: str, fix: Callable[[Project], str] | None = None, online: bool = False
+) -> Callable[[Callable[[Project], Finding]], Check]:
+    """Make a check of a function; the first line of its docstring is what `--list` shows."""
+
+    def decorate(look: Callable[[Project], Finding]) -> Check:
+        about = inspect.cleandoc(look.__doc__ or "").partition("\n")[0]
+        return Check(name, about, look, fix, online)
+
+    return decorate
+
+
+class Fact(Generic[T]):
+    """A property that is found out once, whichever thread asks first; an exception stays too."""
+
+    def __init__(self, look: Callable[[Any], T]) -> None:
+        self._look = look
+        functools.update_wrapper(self, look)  # type: ignore[arg-type]
+
+    @overload
+    def __get__(self, project: None, kind: type) -> Fact[T]: ...
+    @overload
+    def __get__(self, project: Project, kind: type) -> T: ...
+    def __get__(self, project: Project | None, kind: type) -> T | Fact[T]:
+        if project is None:
+            return self
+        with project.locks.setdefault(self._look.__name__, threading.RLock()):
+            known = project.facts
+            if self._look.__name__ not in known:
+                try:
+                    known[self._look.__name__] = (self._look(project), None)
+                except Exception as error:
+                    known[self._look.__name__] = (None, error)
+            value, failure = known[self._look.__name__]
+        if failure is not None:
+            raise failure
+        found: T = value
+        return found
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of a distribution in this environment, or None."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass
+class Project:
+    """The project in `root`, and what surrounds it; tests replace what surrounds it."""
+
+    root: Path
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    version: Callable[[str], str | None] = installed_version
+    python: tuple[int, ...] = tuple(sys.version_info[:3])
+    prefix: str = sys.prefix
+    facts: dict[str, tuple[Any, Exception | None]] = field(default_factory=dict, repr=False)
+    locks: dict[str, threading.RLock] = field(default_factory=dict, repr=False)
+
+    @property
+    def install(self) -> str:
+        """The hint that installs what is missing."""
+        if (self.root / "uv.lock").exists() or shutil.which("uv", path=self.environ.get("PATH")):
+            return "Type: uv sync"
+        return 'Type: pip install -e "tools/dagmar[cli]" -e .'
+
+    def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run git in the project. Raises SetupError where it is missing or does not end."""
+        from dagmar.notebook import template
+
+        return template.git(self.root, *arguments, timeout=GIT_SECONDS)
+
+    @Fact
+    def in_git(self) -> bool:
+        """Whether the project lies in a repository that git is willing to read."""
+        try:
+            return self.git("rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
+        except SetupError:
+            return False
+
+    def need_git(self) -> None:
+        """Raise Skip outside a repository."""
+        if not self.in_git:
+            raise Skip("the project is not in git")
+
+    @Fact
+    def settings(self) -> Settings:
+        """The settings. Raises Skip where they are not valid: one check tells that."""
+        from dagmar.settings import load
+
+        try:
+            return load(self.root, self.environ)
+        except (DagmarError, ImportError):
+            raise Skip("the settings are not valid; see 'settings'") from None
+
+    @property
+    def notebooks(self) -> Path:
+        """The folder of the notebooks, by default where the settings do not say."""
+        try:
+            return self.settings.notebooks
+        except Skip:
+            return self.root / "notebooks"
+
+    @Fact
+    def target(self) -> Target:
+        """The target of the settings, with short limits. Raises Skip where it is not complete."""
+        try:
+            target = self.settings.target()
+        except DagmarError:
+            raise Skip("the target is not complete; see 'targets'") from None
+        connect, read = target.timeouts
+        limits = (min(connect, CONNECT_SECONDS), min(read, READ_SECONDS))
+        return replace(target, timeouts=limits)
+
+    def connect(self) -> DagsterClient:
+        """Return a client of the target, one for each check: a session is for one thread."""
+        from dagmar.server.client import DagsterClient
+
+        return DagsterClient(self.target)
+
+    @Fact
+    def workspace(self) -> Item:
+        """The server's version and code locations; raises what the client raises."""
+        from dagmar.server.client import member
+        from dagmar.server.reach import knock
+
+        knock(self.target)
+        with self.connect() as client:
+            answer = client.query("Workspace")
+        member(answer["workspaceOrError"], "Workspace")
+        return answer
+
+    def need_server(self) -> None:
+        """Raise Skip where Dagster does not answer: one check tells that."""
+        try:
+            self.workspace  # noqa: B018  asks once
+        except Unreachable:
+            raise Skip("Dagster does not answer; see 'server'") from None
+        except (DagmarError, ImportError):
+            raise Skip("Dagster cannot be asked; see 'server'") from None
+
+    def relative(self, file: Path) -> str:
+        """Return a path as the user would type it in the project."""
+        return (
+            file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else str(file)
+        )
+
+
+def unwritable(folder: Path) -> str:
+    """Return why nothing can be written into a folder, or an empty text."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def some(names: list[str], limit: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

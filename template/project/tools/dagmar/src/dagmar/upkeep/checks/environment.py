@@ -1,0 +1,190 @@
+"""Checks of what the project runs on: Python, packages, programs, the disk."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, unwritable
+
+OLDEST = (3, 10)
+# Released together with dagster, under the same version.
+FAMILY = (
+    "dagster-webserver", "dagster-graphql", "dagster-pipes", "dagster-shared", "dagster-dg-cli",
+    "dagster-dg-core",
+)  # fmt: skip
+LITTLE, TOO_LITTLE = 500_000_000, 20_000_000  # bytes
+
+
+@check("python")
+def python(project: Project) -> Finding:
+    """Python is one that the project asks for."""
+    version = ".".join(map(str, project.python))
+    wanted = _pyproject(project.root).get("project", {}).get("requires-python", "")
+    unknown = False
+    if wanted:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+        try:
+            unknown = version not in SpecifierSet(wanted)
+        except InvalidSpecifier:
+            wanted = ""
+    if project.python < OLDEST or unknown:
+        wanted = wanted or ">=" + ".".join(map(str, OLDEST))
+        return Finding(
+            FAIL, f"this is Python {version}, and the project needs {wanted}",
+            "Type: uv sync --python 3.12",
+        )  # fmt: skip
+    return Finding(PASS, f"Python {version}")
+
+
+def _pyproject(root: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+@check("environment")
+def environment(project: Project) -> Finding:
+    """The task runs in the project's own environment."""
+    own = project.root / ".venv"
+    if not own.is_dir():
+        raise Skip("the project has no .venv")
+    if Path(project.prefix).resolve() != own.resolve():
+        return Finding(
+            WARN, f"this is the Python in {project.prefix}, not the one in .venv",
+            "Type: uv run invoke doctor",
+        )  # fmt: skip
+    return Finding(PASS, ".venv")
+
+
+@check("packages")
+def packages(project: Project) -> Finding:
+    """What dagmar needs is installed, in versions that it knows."""
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(line) for line in metadata.requires("dagmar") or ()]
+    except metadata.PackageNotFoundError:
+        return Finding(FAIL, "dagmar itself is not installed", project.install)
+    found, problems = [], []
+    for one in wanted:
+        if one.marker and not one.marker.evaluate({"extra": "cli"}):
+            continue
+        version = project.version(one.name)
+        if version is None:
+            problems.append(f"{one.name} is not installed")
+        elif not one.specifier.contains(version, prereleases=True):
+            problems.append(f"{one.name} is {version}, and must be {one.specifier}")
+        else:
+            found.append(f"{one.name} {version}")
+    if problems:
+        return Finding(FAIL, "; ".join(problems), project.install)
+    shown = [one for one in found if one.split()[0] in ("dagster", "marimo", "copier", "invoke")]
+    return Finding(PASS, ", ".join(sorted(shown)))
+
+
+@check("dagster-versions")
+def dagster_versions(project: Project) -> Finding:
+    """The packages of Dagster are of one release."""
+    own = project.version("dagster")
+    if own is None:
+        raise Skip("dagster is not installed")
+    others = {name: project.version(name) for name in FAMILY}
+    if odd := [f"{name} {found}" for name, found in others.items() if found not in (None, own)]:
+        return Finding(
+            FAIL, f"dagster is {own}, beside {', '.join(odd)}",
+            "Type: uv sync --upgrade",
+        )  # fmt: skip
+    if missing := [name for name in ("dagster-webserver", "dagster-dg-cli") if not others[name]]:
+        return Finding(
+            WARN, f"{' and '.join(missing)} is not installed, so Dagster cannot be started here",
+            f"Type: uv add --dev {' '.join(missing)}",
+        )  # fmt: skip
+    return Finding(PASS, f"all {own}")
+
+
+@check("dagster-polars")
+def dagster_polars(project: Project) -> Finding:
+    """dagster-polars, where it is used, has a polars that it works with."""
+    ours, polars = project.version("dagster-polars"), project.version("polars")
+    if ours is None:
+        raise Skip("dagster-polars is not installed")
+    if polars is None:
+        return Finding(
+            FAIL, "dagster-polars is installed, and polars is not", "Type: uv add polars"
+        )
+    if int(polars.split(".")[0]) >= 2:
+        return Finding(
+            FAIL, f"dagster-polars {ours} does not work with polars {polars}",
+            "Type: uv add 'polars<2'",
+        )  # fmt: skip
+    return Finding(PASS, f"dagster-polars {ours} with polars {polars}")
+
+
+@check("runner")
+def runner(project: Project) -> Finding:
+    """The dagmar that is imported is the project's own."""
+    import dagmar
+
+    own = project.root / "tools" / "dagmar"
+    if not own.is_dir():
+        raise Skip("the project has no tools/dagmar")
+    used = Path(dagmar.__file__).resolve()
+    if not used.is_relative_to(own.resolve()):
+        return Finding(
+            WARN, f"dagmar is imported from {used.parent}, not from tools/dagmar", project.install
+        )
+    return Finding(PASS, "tools/dagmar")
+
+
+@check("uv")
+def uv(project: Project) -> Finding:
+    """uv is there for a project that is locked with it."""
+    found = shutil.which("uv", path=project.environ.get("PATH"))
+    if found:
+        return Finding(PASS, found)
+    if not (project.root / "uv.lock").exists():
+        raise Skip("uv is not installed, and the project has no uv.lock")
+    return Finding(WARN, "the project has a uv.lock, and uv was not found", "Type: pip install uv")
+
+
+@check("permissions")
+def permissions(project: Project) -> Finding:
+    """The project, its .dagmar and its notebooks can be written to."""
+    for folder in (project.root, project.root / ".dagmar", project.notebooks):
+        name = project.relative(folder)
+        if not folder.exists():
+            continue
+        if not folder.is_dir():
+            return Finding(FAIL, f"{name} is a file, and must be a folder", f"Type: rm -i {name}")
+        if reason := unwritable(folder):
+            return Finding(
+                FAIL, f"{folder} cannot be written to: {reason}", f"Type: ls -ld {name} && id"
+            )
+    return Finding(PASS, "the project can be written to")
+
+
+@check("disk")
+def disk(project: Project) -> Finding:
+    """There is room for runs, logs and reports."""
+    free = shutil.disk_usage(project.root).free
+    message = f"{free / 1e9:.1f} GB free"
+    if free < LITTLE:
+        return Finding(FAIL if free < TOO_LITTLE else WARN, message, "Type: invoke clean")
+    return Finding(PASS, message)
+
+
+CHECKS = (
+    python, environment, packages, dagster_versions, dagster_polars, runner, uv, permissions, disk,
+)  # fmt: skip

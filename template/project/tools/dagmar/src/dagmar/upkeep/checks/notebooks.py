@@ -1,0 +1,206 @@
+"""Checks of notebooks and of the code around them, read as syntax: nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from dagmar.errors import Invalid, SetupError
+from dagmar.notebook.cells import read_source
+from dagmar.notebook.template import NOTEBOOK_ANSWERS
+from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
+
+# Dagster looks at the annotation itself; made lazy, it is only text.
+LAZY = "from __future__ import annotations"
+CONTEXTS = re.compile(r"(^|\.)(\w*ExecutionContext|AssetExecutionContext|OpExecutionContext)$")
+DECORATORS = {
+    "asset", "multi_asset", "graph_asset", "observable_source_asset", "op", "asset_check",
+    "multi_asset_check",
+}  # fmt: skip
+ELSEWHERE = {".git", ".venv", "venv", "node_modules", "__pycache__", "__marimo__", "site-packages",
+             "tools", "build", "dist"}  # fmt: skip
+SCRIPT_BLOCK = re.compile(r"^# /// script$", re.MULTILINE)
+MOST_FILES = 5_000
+
+
+def _python_files(project: Project) -> list[Path]:
+    """Return the project's own Python files: those that git knows or would, else all."""
+    if project.in_git:
+        done = project.git("ls-files", "-co", "--exclude-standard", "-z", "--", "*.py")
+        files = [project.root / name for name in done.stdout.split("\0") if name]
+    else:
+        files = sorted(project.root.rglob("*.py"))
+    return [
+        file
+        for file in files[:MOST_FILES]
+        if not ELSEWHERE & set(file.relative_to(project.root).parts[:-1]) and file.is_file()
+    ]
+
+
+def _notebooks(project: Project) -> Iterator[tuple[Path, str]]:
+    """Yield the marimo notebooks with their text; what cannot be read has none."""
+    for file in sorted(project.notebooks.rglob("*.py")):
+        if "__marimo__" not in file.parts and file.is_file():
+            text = _read(file)
+            if "marimo" in text:
+                yield file, text
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+@check("definitions")
+def definitions(project: Project) -> Finding:
+    """The project says where its Dagster definitions are."""
+    from dagmar.orchestration.definitions import module_name
+
+    try:
+        name = module_name(project.root)
+    except SetupError as error:
+        return Finding(
+            WARN, error.message, "Add to pyproject.toml: [tool.dg.project] with root_module"
+        )
+    path = Path(*name.split("."))
+    for folder in (project.root / "src", project.root):
+        if (folder / path).with_suffix(".py").is_file() or (folder / path).is_dir():
+            return Finding(PASS, name)
+    return Finding(
+        FAIL, f"pyproject.toml names {name}, which is neither in src nor in the project",
+        "Correct root_module, then type: dg check defs",
+    )  # fmt: skip
+
+
+@check("annotations")
+def lazy_annotations(project: Project) -> Finding:
+    """No asset's `context: …` is made text by `from __future__ import annotations`."""
+    found = []
+    for file in _python_files(project):
+        text = _read(file)
+        if LAZY in text and "context" in text:
+            found += [f"{project.relative(file)}:{line}" for line in _lazy_contexts(text)]
+    if found:
+        return Finding(
+            FAIL, f"Dagster refuses the annotation of context at {some(found)}",
+            f"Remove `{LAZY}` there, then type: dg check defs",
+        )  # fmt: skip
+    return Finding(PASS, "none is in the way")
+
+
+def _lazy_contexts(text: str) -> Iterator[int]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return
+    if not any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "__future__"
+        and any(alias.name == "annotations" for alias in node.names)
+        for node in tree.body
+    ):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and DECORATORS & set(
+            map(_called, node.decorator_list)
+        ):
+            for argument in node.args.args[:1]:
+                if (
+                    argument.arg == "context"
+                    and argument.annotation is not None
+                    and CONTEXTS.search(ast.unparse(argument.annotation))
+                ):
+                    yield argument.lineno
+
+
+def _called(decorator: ast.expr) -> str:
+    """Return the last name of a decorator: `asset` for `@dg.asset(…)`."""
+    if isinstance(decorator, ast.Call):
+        decorator = decorator.func
+    return ast.unparse(decorator).rpartition(".")[2]
+
+
+@check("notebooks")
+def notebooks(project: Project) -> Finding:
+    """Every notebook is Python."""
+    if not project.notebooks.is_dir():
+        raise Skip(f"there is no {project.relative(project.notebooks)}")
+    good, bad = 0, []
+    for file, _ in _notebooks(project):
+        try:
+            read_source(file)
+            good += 1
+        except Invalid as error:
+            bad.append(error.message)
+    if bad:
+        return Finding(FAIL, "; ".join(bad), "Type: invoke check")
+    return Finding(PASS, f"{good} notebook{'s' * (good != 1)}")
+
+
+@check("notebook-answers")
+def notebook_answers(project: Project) -> Finding:
+    """The answers of each notebook are one that an update can use."""
+    from dagmar.notebook.template import read_answers
+
+    files = sorted((project.root / NOTEBOOK_ANSWERS).glob("*.yml"))
+    if not files:
+        raise Skip("no notebook has answers")
+    for file in files:
+        name = project.relative(file)
+        restore = f"Type: git checkout HEAD -- {name}"
+        try:
+            known = read_answers(file).get("notebooks")
+        except Invalid:
+            return Finding(FAIL, f"{name} is no answers file", restore)
+        if not (isinstance(known, list) and all(isinstance(one, dict) for one in known)):
+            return Finding(FAIL, f"{name} names no notebook", restore)
+        if not all(isinstance(one.get("name"), str) for one in known):
+            return Finding(FAIL, f"{name} names no notebook", restore)
+    return Finding(PASS, f"{len(files)} file{'s' * (len(files) != 1)}")
+
+
+@check("notebook-places")
+def notebook_places(project: Project) -> Finding:
+    """No notebook lies where Dagster imports every file."""
+    found = [
+        project.relative(file)
+        for file in _python_files(project)
+        if "defs" in file.relative_to(project.root).parts[:-1]
+        and not (file.parent / "defs.yaml").is_file()
+        and "marimo.App(" in _read(file)
+    ]
+    if found:
+        return Finding(
+            FAIL, f"Dagster imports, and so runs, the notebook {some(found)}",
+            f"Type: git mv {found[0]} {project.relative(project.notebooks)}/",
+        )  # fmt: skip
+    return Finding(PASS, "none lies below defs/")
+
+
+@check("notebook-environments")
+def notebook_environments(project: Project) -> Finding:
+    """No notebook asks for an environment of its own, where the project is not installed."""
+    found = [
+        project.relative(file) for file, text in _notebooks(project)
+        if SCRIPT_BLOCK.search(text) and "Pair(" in text
+    ]  # fmt: skip
+    if found:
+        return Finding(
+            WARN, f"{some(found)} has a `# /// script` block: marimo may run it in an environment "
+            "without this project",
+            f"Remove the block; until then type: marimo edit --no-sandbox {found[0]}",
+        )  # fmt: skip
+    return Finding(PASS, "none does")
+
+
+CHECKS = (
+    definitions, lazy_annotations, notebooks, notebook_answers, notebook_places,
+    notebook_environments,
+)  # fmt: skip

@@ -1,0 +1,252 @@
+"""Checks of the project's files: git, and what Copier needs to update it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from dagmar.errors import DagmarError
+from dagmar.files import write_atomically
+from dagmar.notebook.template import ANSWERS, NOTEBOOK_ANSWERS, last_line, masked, read_answers
+from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
+
+OLDEST_GIT = (2, 27)  # Copier's own limit
+START = 'Type: git init && git add . && git commit -m "chore: start"'
+# What tools leave in a project, and who has to keep it out of git.
+LEFT_BEHIND = (".dagmar/cache/x", ".dagmar/exports/x", ".dagmar/logs/x", ".dagmar/tmp/x",
+               ".dagmar/dev.json", ".dagmar/dagster_home/history/x")  # fmt: skip
+IGNORE = Path(".dagmar/.gitignore")
+IGNORED = (
+    "/cache/\n/exports/\n/logs/\n/tmp/\n/dev.json\n/dagster_home/*\n!/dagster_home/dagster.yaml\n"
+)
+SOURCE_LINE = re.compile(r"^_src_path:.*$", re.MULTILINE)
+
+
+@check("git")
+def git(project: Project) -> Finding:
+    """git is there, and new enough for Copier."""
+    said = project.git("--version").stdout.strip()
+    numbers = re.search(r"(\d+)\.(\d+)", said)
+    if not numbers:
+        return Finding(FAIL, f"git does not tell its version: {said or 'nothing'}", "Install git.")
+    if (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
+        needed = ".".join(map(str, OLDEST_GIT))
+        return Finding(FAIL, f"{said} is too old: Copier needs {needed}", "Install a newer git.")
+    return Finding(PASS, said)
+
+
+@check("git-identity")
+def git_identity(project: Project) -> Finding:
+    """git knows who commits."""
+    # Else git makes an address up from the machine's name, and may refuse to commit with it.
+    if project.git("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").returncode:
+        return Finding(
+            WARN,
+            "git does not know your name, so nothing can be committed",
+            'Type: git config --global user.name "You"; git config --global user.email you@…',
+        )
+    return Finding(PASS, "name and address are set")
+
+
+@check("repository")
+def repository(project: Project) -> Finding:
+    """The project is committed, as an update needs."""
+    if not project.in_git:
+        done = project.git("rev-parse", "--is-inside-work-tree")
+        if "dubious ownership" in done.stderr:
+            folder = shlex.quote(str(project.root))
+            return Finding(
+                FAIL, "the project belongs to another user, so git does not read it",
+                f"Type: git config --global --add safe.directory {folder}",
+            )  # fmt: skip
+        if "not a git repository" not in done.stderr:
+            return Finding(FAIL, f"git says: {last_line(done)}", "Type: git status")
+        return Finding(FAIL, "the project is not in git, which an update needs", START)
+    if project.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
+        commit = 'Type: git add . && git commit -m "chore: start"'
+        return Finding(FAIL, "nothing is committed yet, and an update needs that", commit)
+    done = project.git("status", "--porcelain", "-z", "--untracked-files=normal", "--", ":/")
+    if done.returncode:
+        return Finding(FAIL, f"git says: {last_line(done)}", "Type: git status")
+    if dirty := [line[3:] for line in done.stdout.split("\0") if len(line) > 3]:
+        return Finding(
+            WARN, f"not committed, so an update would refuse: {some(dirty)}",
+            'Type: git add -A && git commit -m "chore: before the update"',
+        )  # fmt: skip
+    return Finding(PASS, "everything is committed")
+
+
+@check("conflicts")
+def conflicts(project: Project) -> Finding:
+    """No conflict of an update is left."""
+    project.need_git()
+    unmerged = project.git("diff", "--name-only", "--diff-filter=U", "-z", "--relative").stdout
+    names = set(filter(None, unmerged.split("\0")))
+    # Marks that were committed by mistake, and files that a patch did not fit.
+    marked = project.git("grep", "-l", "-z", "-I", "-E", "^<<<<<<< before updating$").stdout
+    names.update(filter(None, marked.split("\0")))
+    names.update(project.relative(file) for file in project.root.glob("*.rej"))
+    if names:
+        return Finding(
+            FAIL, f"conflicts of an update are left in {some(sorted(names))}",
+            "Edit them, then type: git add -A && git commit",
+        )  # fmt: skip
+    return Finding(PASS, "none")
+
+
+def _is_local(origin: str) -> bool:
+    """Whether a Copier source is a folder of this machine."""
+    return "://" not in origin and not re.match(r"(gh|gl|git\+\w+):|[^/\s]+@[^/\s]+:", origin)
+
+
+def _answers_files(root: Path) -> list[Path]:
+    return [root / ANSWERS, *sorted((root / NOTEBOOK_ANSWERS).glob("*.yml"))]
+
+
+def _relative_sources(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the answers files that name the template by a relative path, with that path."""
+    for file in _answers_files(root):
+        if file.is_file():
+            try:
+                origin = read_answers(file)["_src_path"]
+            except DagmarError:
+                continue
+            if _is_local(origin) and not Path(origin).expanduser().is_absolute():
+                yield file, origin
+
+
+def _make_absolute(project: Project) -> str:
+    """Write absolute paths where the relative one leads to the template."""
+    changed = []
+    for file, origin in _relative_sources(project.root):
+        folder = (project.root / origin).resolve()
+        if not (folder / "copier.yml").is_file():
+            continue
+        line = f"_src_path: {json.dumps(str(folder), ensure_ascii=False)}"
+        write_atomically(file, SOURCE_LINE.sub(lambda _: line, file.read_text("utf-8"), count=1))  # noqa: B023
+        changed.append(project.relative(file))
+    return f"made _src_path absolute in {', '.join(changed)}" if changed else ""
+
+
+@check("answers", fix=_make_absolute)
+def answers(project: Project) -> Finding:
+    """Copier's answers are there, and lead to the template from anywhere."""
+    if not (project.root / ANSWERS).is_file():
+        known = project.in_git and not project.git("cat-file", "-e", f"HEAD:./{ANSWERS}").returncode
+        return Finding(
+            FAIL, f"there is no {ANSWERS}, so the project cannot be updated",
+            f"Type: git checkout HEAD -- {ANSWERS}" if known
+            else "Type: uvx copier copy --trust /path/to/dagmar .",
+        )  # fmt: skip
+    for file in _answers_files(project.root):
+        read_answers(file)  # raises Invalid, with what to type
+    if relative := [project.relative(file) for file, _ in _relative_sources(project.root)]:
+        hint = f"Type the absolute path into {ANSWERS}."
+        (_, origin), *_ = _relative_sources(project.root)
+        if (project.root / origin / "copier.yml").is_file():
+            hint = "Type: invoke doctor --fix"
+        return Finding(
+            FAIL, f"_src_path is a relative path in {some(relative)}, which breaks an update", hint
+        )
+    if not read_answers(project.root / ANSWERS).get("_commit"):
+        return Finding(
+            FAIL, "the template was copied from a folder that is not in git: it has no versions",
+            f"Clone its repository, and set _src_path and _commit in {ANSWERS}.",
+        )  # fmt: skip
+    notebooks = len(_answers_files(project.root)) - 1
+    return Finding(PASS, f"of the project and of {notebooks} notebook{'s' * (notebooks != 1)}")
+
+
+@check("template")
+def template(project: Project) -> Finding:
+    """The template is where the answers say, and has the project's version."""
+    if not (project.root / ANSWERS).is_file():
+        raise Skip(f"there is no {ANSWERS}")
+    try:
+        known = read_answers(project.root / ANSWERS)
+    except DagmarError:
+        raise Skip(f"{ANSWERS} cannot be read") from None
+    origin, commit = known["_src_path"], str(known.get("_commit") or "")
+    if not _is_local(origin):
+        raise Skip(f"{masked(origin)} is elsewhere, and is not asked")
+    folder = project.root / Path(origin).expanduser()
+    if not folder.exists():
+        return Finding(
+            FAIL, f"the template is not at {masked(origin)} any more",
+            f"Clone it there again, or correct _src_path in {ANSWERS}.",
+        )  # fmt: skip
+    if not commit:
+        raise Skip("the answers name no version")
+    done = project.git("-C", str(folder), "cat-file", "-e", f"{commit}^{{commit}}")
+    if done.returncode:
+        return Finding(
+            FAIL, f"the template has no version {commit}, which the project was made from",
+            f"Type: git -C {shlex.quote(str(folder))} fetch --all --tags",
+        )  # fmt: skip
+    return Finding(PASS, f"{commit} of {masked(origin)}")
+
+
+def _write_ignore(project: Project) -> str:
+    """Add to `.dagmar/.gitignore`, which is dagmar's own, what it lacks."""
+    file = project.root / IGNORE
+    before = file.read_text("utf-8") if file.is_file() else ""
+    lines = [line for line in IGNORED.splitlines() if line not in before.splitlines()]
+    if not lines:
+        return ""
+    if before and not before.endswith("\n"):
+        before += "\n"
+    write_atomically(file, before + "\n".join(lines) + "\n")
+    return f"added to {IGNORE}: {' '.join(lines)}"
+
+
+@check("ignored", fix=_write_ignore)
+def ignored(project: Project) -> Finding:
+    """git keeps what belongs to the project, and nothing that tools leave behind."""
+    project.need_git()
+    if _is_ignored(project, f"{NOTEBOOK_ANSWERS}/x.yml"):
+        return Finding(
+            WARN, f"git ignores {NOTEBOOK_ANSWERS}, and notebooks cannot be updated without it",
+            f"Type: git check-ignore -v {NOTEBOOK_ANSWERS}/x.yml",
+        )  # fmt: skip
+    if not all(_is_ignored(project, path) for path in LEFT_BEHIND):
+        return Finding(
+            WARN, f"{IGNORE} does not keep what dagmar makes while working out of git",
+            "Type: invoke doctor --fix",
+        )  # fmt: skip
+    saved = project.notebooks / "__marimo__" / "x"
+    if saved.is_relative_to(project.root) and not _is_ignored(project, project.relative(saved)):
+        return Finding(
+            WARN, "git does not ignore __marimo__/, so an update would refuse after an editor ran",
+            "Type: echo __marimo__/ >> .gitignore",
+        )  # fmt: skip
+    return Finding(PASS, "as it should be")
+
+
+def _is_ignored(project: Project, path: str) -> bool:
+    return project.git("check-ignore", "--quiet", "--no-index", path).returncode == 0
+
+
+@check("secrets")
+def secrets(project: Project) -> Finding:
+    """git does not keep the files that secrets stand in."""
+    project.need_git()
+    done = project.git("ls-files", "-z", "--", ".env", ".env.*", ":(glob)**/.env")
+    tracked = sorted(name for name in done.stdout.split("\0") if name and _is_secret(name))
+    if tracked:
+        return Finding(
+            FAIL, f"git keeps {some(tracked)}: whoever reads the repository reads it too",
+            f"Type: git rm --cached {shlex.join(tracked)}, and change what stood in it.",
+        )  # fmt: skip
+    if (project.root / ".env").exists() and not _is_ignored(project, ".env"):
+        return Finding(WARN, "git does not ignore .env", "Type: echo .env >> .gitignore")
+    return Finding(PASS, "none is tracked")
+
+
+def _is_secret(name: str) -> bool:
+    return not name.endswith((".example", ".sample", ".template", ".dist"))
+
+
+CHECKS = (git, git_identity, repository, conflicts, answers, template, ignored, secrets)

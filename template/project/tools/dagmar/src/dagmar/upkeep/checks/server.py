@@ -1,0 +1,164 @@
+"""Checks of the Dagster that tasks talk to. Each one asks with short limits, and never twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dagmar.errors import Unreachable
+from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
+
+OLDEST = (1, 10)
+LAUNCH = "launch_pipeline_execution"
+
+
+@check("server", online=True)
+def server(project: Project) -> Finding:
+    """Dagster answers: the address, TLS and the login are right, and it is new enough."""
+    from dagmar.server.reach import knock
+
+    target = project.target
+    try:
+        knock(target)
+    except Unreachable as error:
+        # Nobody has to have Dagster running here; elsewhere somebody should.
+        return Finding(WARN, error.message, error.hint)
+    version = str(project.workspace["version"])
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if len(numbers) == 2 and numbers < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        return Finding(
+            FAIL, f"Dagster at {target.url} is {version}, and dagmar needs {needed}",
+            "Update it where it runs: uv add --upgrade dagster",
+        )  # fmt: skip
+    here = project.version("dagster")
+    if here and tuple(here.split(".")[:2]) != tuple(version.split(".")[:2]):
+        return Finding(
+            WARN, f"Dagster at {target.url} is {version}, and {here} is installed here",
+            f"Type: uv add 'dagster=={version}'",
+        )  # fmt: skip
+    return Finding(PASS, f"Dagster {version} at {target.url}")
+
+
+@check("code-locations", online=True)
+def code_locations(project: Project) -> Finding:
+    """Every code location of Dagster loads."""
+    from dagmar.server.catalog import location
+
+    project.need_server()
+    found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
+    broken = [one for one in found if one["status"] == "error"]
+    if broken:
+        told = "; ".join(
+            f"'{one['name']}' does not load: {one['error']['class']}: "
+            + (str(one["error"]["message"]).strip().splitlines() or [""])[0]
+            for one in broken
+        )
+        return Finding(FAIL, told, "Type: dg check defs")
+    if loading := [str(one["name"]) for one in found if one["status"] == "loading"]:
+        return Finding(
+            WARN, f"still loading: {some(loading)}", "Type: invoke doctor --only code-locations"
+        )
+    if not found:
+        return Finding(
+            WARN, "Dagster knows no code location", "Stop it, then type in the project: invoke dev"
+        )
+    return Finding(PASS, some([str(one["name"]) for one in found]))
+
+
+@check("daemon", online=True)
+def daemon(project: Project) -> Finding:
+    """Dagster's daemons run, without which queued runs, schedules and backfills wait for ever."""
+    from dagmar.server.client import member
+
+    project.need_server()
+    with project.connect() as client:
+        states = client.query("Daemons")["instance"]["daemonHealth"]["allDaemonStatuses"]
+        queued = member(client.query("QueuedRuns")["runsOrError"], "Runs")["results"]
+    down = sorted(
+        one["daemonType"].lower() for one in states if one["required"] and not one["healthy"]
+    )
+    if not down:
+        return Finding(PASS, "healthy")
+    hint = "Start it beside the server: dagster-daemon run"
+    if queued:
+        waiting = f"{len(queued)} run{'s' * (len(queued) != 1)} in the queue will wait for ever"
+        return Finding(FAIL, f"not running: {some(down)}; {waiting}", hint)
+    return Finding(WARN, f"not running: {some(down)}", hint)
+
+
+@check("launching", online=True)
+def launching(project: Project) -> Finding:
+    """Dagster lets you launch runs."""
+    if project.target.read_only:
+        raise Skip(f"the settings make '{project.target.name}' read_only")
+    project.need_server()
+    with project.connect() as client:
+        for one in client.query("Permissions")["permissions"]:
+            if one["permission"] == LAUNCH and not one["value"]:
+                reason = f": {one['disabledReason']}" if one["disabledReason"] else ""
+                return Finding(
+                    WARN, f"Dagster at {project.target.url} is read-only for you{reason}",
+                    "Use another one: invoke run --target NAME",
+                )  # fmt: skip
+    return Finding(PASS, "allowed")
+
+
+@check("same-instance", online=True)
+def same_instance(project: Project) -> Finding:
+    """A Dagster on this machine keeps its runs where the project's notebooks look for them."""
+    import yaml
+
+    if not project.target.loopback:
+        raise Skip("Dagster is on another machine")
+    project.need_server()
+    with project.connect() as client:
+        info = client.query("InstanceInfo")["instance"]["info"]
+    try:
+        told = yaml.safe_load(info or "")
+        base = told["local_artifact_storage"]["config"]["base_dir"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise Skip("Dagster does not tell where it keeps its runs") from None
+    named = project.environ.get("DAGSTER_HOME")
+    own = Path(named).expanduser() if named else project.root / ".dagmar" / "dagster_home"
+    if os.path.realpath(base) != os.path.realpath(own):
+        return Finding(
+            WARN, f"Dagster keeps its runs in {base}, and notebooks look in {own}",
+            "Stop Dagster, then type: invoke dev"
+            if not named else "Stop Dagster, and start it with DAGSTER_HOME as it is set here.",
+        )  # fmt: skip
+    return Finding(PASS, str(own))
+
+
+@check("pairs", online=True)
+def pairs(project: Project) -> Finding:
+    """Every asset and job that a notebook is paired with exists."""
+    from dagmar.notebook.pairing import read_pairings
+    from dagmar.server.catalog import asset_key, read_catalog
+
+    found = read_pairings(project.root, project.notebooks)
+    if not (found.assets or found.jobs):
+        raise Skip("no notebook is paired with anything")
+    project.need_server()
+    assets, jobs, broken = set[str](), set[str](), False
+    with project.connect() as client:
+        if found.assets:
+            # Keys alone: all there is about many assets takes longer than may be waited here.
+            nodes = client.query("AssetKeys")["assetNodes"]
+            assets = {asset_key(node["assetKey"]["path"]) for node in nodes}
+        catalog = read_catalog(client, ("jobs",) if found.jobs else ())
+        jobs, broken = {str(job["name"]) for job in catalog.jobs}, bool(catalog.broken)
+    gone = [
+        f"asset {key} ({some(files)})" for key, files in found.assets.items() if key not in assets
+    ]
+    gone += [
+        f"job {name} ({some(files)})" for name, files in found.jobs.items() if name not in jobs
+    ]
+    if gone:
+        # A code location that does not load may hide anything.
+        status = WARN if broken else FAIL
+        return Finding(status, f"Dagster has no {some(gone)}", "Type: invoke check")
+    return Finding(PASS, f"{len(found.assets)} assets, {len(found.jobs)} jobs")
+
+
+CHECKS = (server, code_locations, daemon, launching, same_instance, pairs)

@@ -1,0 +1,134 @@
+"""Checks of the settings, and of what they name in the environment."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dagmar.errors import DagmarError, SettingsError
+from dagmar.files import write_atomically
+from dagmar.schema import schema
+from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check
+from dagmar.upkeep.oldkeys import OldKey, find_old_keys, rename
+
+FILE = "dagmar.yaml"
+# Address → (the package that universal-pathlib needs for it, a sign of credentials).
+STORES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "s3": (
+        "s3fs",
+        ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        ("~/.aws/credentials", "~/.aws/config"),
+    ),
+    "gs": (
+        "gcsfs", ("GOOGLE_APPLICATION_CREDENTIALS",),
+        ("~/.config/gcloud/application_default_credentials.json",),
+    ),
+    "az": (
+        "adlfs",
+        ("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_KEY",
+         "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_ID"),
+        ("~/.azure/msal_token_cache.json",),
+    ),
+}  # fmt: skip
+STORES["gcs"], STORES["abfs"] = STORES["gs"], STORES["az"]
+
+
+def _old_keys(project: Project) -> tuple[str, list[OldKey]]:
+    """Return the text of the settings file and the old keys in it."""
+    try:
+        # The bytes as they are: `read_text` would change the ends of lines.
+        text = (project.root / FILE).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return "", []
+    return text, find_old_keys(text, schema())
+
+
+def _rename_old_keys(project: Project) -> str:
+    text, old = _old_keys(project)
+    if not old:
+        return ""
+    write_atomically(project.root / FILE, rename(text, old))
+    return f"renamed in {FILE}: " + ", ".join(f"{one.path[-1]} → {one.name}" for one in old)
+
+
+@check("settings", fix=_rename_old_keys)
+def settings(project: Project) -> Finding:
+    """The settings can be read, and every key in them is known."""
+    _, old = _old_keys(project)
+    if old:
+        told = "; ".join(
+            f"{FILE}:{one.line}: '{'.'.join(one.path)}' is called '{one.name}'" for one in old
+        )
+        return Finding(FAIL, told, "Type: invoke doctor --fix")
+    from dagmar.settings import load
+
+    try:
+        load(project.root, project.environ)
+    except SettingsError as error:
+        return Finding(
+            FAIL, error.message, error.hint or f"Correct {FILE}, then type: invoke doctor"
+        )
+    there = (project.root / FILE).is_file()
+    return Finding(PASS, FILE if there else f"there is no {FILE}: defaults are used")
+
+
+@check("targets")
+def targets(project: Project) -> Finding:
+    """Every target has the variables and files that it names."""
+    own = str(project.settings.layer.values.get("target", "local"))
+    problems, worst, hint = [], WARN, ""
+    for name in [own, *(other for other in project.settings.targets if other != own)]:
+        try:
+            project.settings.target("" if name == own else name)
+        except SettingsError as error:
+            problems.append(error.message)
+            hint = hint or error.hint or f"Correct targets.{name} in {FILE}."
+            # Only the target in use stops anything today.
+            worst = FAIL if name == own else worst
+        except DagmarError as error:  # the name of the default target itself
+            return Finding(FAIL, error.message, error.hint)
+    if problems:
+        return Finding(worst, "; ".join(problems), hint)
+    return Finding(PASS, f"'{own}' is used, of {', '.join(sorted(project.settings.targets))}")
+
+
+@check("storage")
+def storage(project: Project) -> Finding:
+    """Exports can be uploaded to where the settings say."""
+    export = project.settings.layer.values.get("export")
+    place = str(export.get("upload") or "") if isinstance(export, dict) else ""
+    if not place:
+        raise Skip("no upload is set")
+    scheme = urlsplit(place).scheme
+    if scheme in ("", "file"):
+        folder = project.root / Path(place.removeprefix("file://")).expanduser()
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if not there.is_dir():
+            return Finding(FAIL, f"{there} is a file, and must be a folder", f"Type: ls -l {there}")
+        return Finding(PASS, f"a folder; {shutil.disk_usage(there).free / 1e9:.1f} GB free")
+    if find_spec("upath") is None:
+        return Finding(
+            FAIL, "universal-pathlib is not installed, which uploads need",
+            "Type: uv add universal-pathlib",
+        )  # fmt: skip
+    if scheme not in STORES:
+        raise Skip(f"nothing is known of {scheme}://")
+    package, variables, files = STORES[scheme]
+    if project.version(package) is None:
+        return Finding(FAIL, f"{scheme}:// needs {package}", f"Type: uv add {package}")
+    home = Path(project.environ.get("HOME") or "~").expanduser()
+    known = any(project.environ.get(variable) for variable in variables) or any(
+        (home / file.removeprefix("~/")).is_file() for file in files
+    )
+    if not known:
+        return Finding(
+            WARN, f"no credentials for {scheme}:// were found; a machine's own role may still do",
+            f"Type: export {variables[0]}=…",
+        )  # fmt: skip
+    return Finding(PASS, f"{package}, and credentials; the upload itself is not tried")
+
+
+CHECKS = (settings, targets, storage)

@@ -1,0 +1,178 @@
+"""`invoke clean`: remove what dagmar made, and prove it first.
+
+What git tracks stays, but for notebooks. No symlink is followed, and none is removed.
+`.dagmar/dagster_home` holds runs and values: it is data, and not looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from dagmar import console
+from dagmar.errors import DagmarError, SetupError, UsageError
+from dagmar.notebook import template as templates
+from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan, find
+
+DAY = 86400  # seconds
+
+
+def choose(**kinds: bool) -> frozenset[str]:
+    """Return the kinds that were named; exports, cache and logs where none was."""
+    named = frozenset(kind for kind, wanted in kinds.items() if wanted)
+    return named or frozenset((EXPORTS, CACHE, LOGS))
+
+
+def parse_days(text: str) -> float:
+    """Read `--older-than`. Raises UsageError for what is no number of days."""
+    if not text:
+        return 0.0
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1
+    if not (math.isfinite(days) and days >= 0):
+        raise UsageError(
+            f"--older-than is a number of days, not '{text}'", "For example: --older-than 30"
+        )
+    return days
+
+
+def tell(plan: Plan) -> None:
+    """Print what would be removed, and what stays."""
+    for item in plan.items:
+        for index, path in enumerate(item.paths):
+            size = readable(item.size) if index == 0 else ""
+            console.out(f"{size:>9}  {plan.name(path)}  ({item.what})")
+    for name, reason in plan.kept:
+        console.say(f"stays: {name}: {reason}")
+    if plan.items:
+        things = f"{len(plan.items)} thing{'s' * (len(plan.items) != 1)}"
+        console.say(f"{things}, {readable(plan.size)}")
+    else:
+        console.say("There is nothing to remove.")
+
+
+def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
+    """Find what of these kinds may be removed; with `days`, only what is older.
+
+    Raises SetupError where git cannot tell what it tracks.
+    """
+    root = root.resolve()
+    plan = Plan(root)
+    limit = time.time() - days * DAY if days else math.inf
+    tracked = _tracked(root)
+    try:
+        found = find(plan, kinds)
+    except PermissionError as error:
+        raise SetupError(
+            f"{error.filename} cannot be read: {error.strerror}", "Type: invoke doctor"
+        ) from None
+    for item, changed in found:
+        if changed >= limit:
+            continue
+        names = [name for path in item.paths for name in _below(path, tracked)]
+        if names and item.what != NOTEBOOK:
+            plan.keep(item.paths[0], f"git tracks {plan.name(names[0])}")
+        else:
+            plan.items.append(item)
+    return plan
+
+
+def _tracked(root: Path) -> frozenset[Path]:
+    """Return the files that git tracks in the project."""
+    inside = any((folder / ".git").exists() for folder in (root, *root.parents))
+    if not inside:
+        return frozenset()
+    done = templates.git(root, "ls-files", "-z")
+    if done.returncode:
+        raise SetupError(
+            f"git does not say what it tracks: {templates.last_line(done)}", "Type: git status"
+        )
+    return frozenset(root / name for name in done.stdout.split("\0") if name)
+
+
+def _below(path: Path, tracked: frozenset[Path]) -> list[Path]:
+    return [file for file in tracked if file == path or path in file.parents]
+
+
+def confirm(yes: bool) -> bool:
+    """Ask whether to remove what was listed. Raises UsageError where there is nobody to ask."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "nothing was removed: there is no terminal to ask on",
+            "To remove what is listed, add --yes.",
+        )
+    print("Remove this? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def remove(plan: Plan) -> None:
+    """Remove what was planned, and the folders of notebooks that are empty then.
+
+    Raises SetupError, after everything else was removed, for what the system does not remove.
+    """
+    from dagmar.export.retention import remove_whole
+
+    failed: dict[Path, str] = {}
+    for item in plan.items:
+        for path in item.paths:
+            try:
+                if item.what == EXPORT:
+                    remove_whole(path)
+                else:
+                    _remove(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                failed[path] = error.strerror or str(error)
+            except DagmarError as error:
+                failed[path] = error.message
+    exports = plan.root / ".dagmar" / EXPORTS
+    for folder in {path.parent for item in plan.items for path in item.paths}:
+        if folder.parent == exports:
+            _tidy(exports, folder.name)
+    gone = [item for item in plan.items if not set(item.paths) & set(failed)]
+    console.say(f"Removed {readable(sum(item.size for item in gone))}.")
+    if failed:
+        path, reason = next(iter(failed.items()))
+        raise SetupError(
+            f"{len(failed)} could not be removed, the first is {plan.name(path)}: {reason}",
+            "Type: ls -ld " + plan.name(path.parent),
+        )
+
+
+def _tidy(exports: Path, name: str) -> None:
+    """Let the pages that list exports tell what is left, and remove an empty notebook's folder."""
+    from dagmar.export import index
+    from dagmar.export import manifest as manifests
+
+    folder = exports / name
+    with contextlib.suppress(OSError, DagmarError):  # the next export writes them too
+        if not any(manifests.FOLDER.fullmatch(one.name) for one in folder.iterdir()):
+            (folder / index.NAME).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        index.write(exports, name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)  # which removes symlinks inside, and follows none
+    else:
+        path.unlink()
+
+
+def readable(size: float) -> str:
+    """Return a size for people: `1.2 MB`."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,159 @@
+"""`invoke doctor`: what is wrong with this project, and what to type.
+
+Checks run side by side, each on its own: one that crashes is a finding, and one that waits for
+another machine is not waited for longer than `ONLINE_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagmar import console
+from dagmar.errors import SetupError, UsageError, did_you_mean
+from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project
+from dagmar.upkeep.checks import CHECKS
+
+# Requests have limits of their own; this one is for what has none, such as looking up a name.
+ONLINE_SECONDS = 3.5
+MARKS = {PASS: ("ok", 32), WARN: ("warn", 33), FAIL: ("FAIL", 31), SKIP: ("skip", 2)}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A check, what it found, and what was mended before it looked again."""
+
+    check: Check
+    finding: Finding
+
+
+def choose(only: Sequence[str]) -> tuple[Check, ...]:
+    """Return the checks of these names, or all. Raises UsageError for an unknown one."""
+    known = [check.name for check in CHECKS]
+    for name in only:
+        if name not in known:
+            raise UsageError(
+                f"there is no check '{name}'{did_you_mean(name, known)}",
+                "To see them, type: invoke doctor --list",
+            )
+    return tuple(check for check in CHECKS if not only or check.name in only)
+
+
+def examine(project: Project, checks: Sequence[Check]) -> list[Told]:
+    """Make the checks side by side, and return their findings in the order of `checks`."""
+    found: dict[str, Finding] = {}
+
+    def make(check: Check) -> None:
+        found[check.name] = check(project)
+
+    deadline = time.monotonic() + ONLINE_SECONDS
+    # Daemons: a check that hangs must not keep the process.
+    threads = {
+        check.name: threading.Thread(target=make, args=(check,), daemon=True) for check in checks
+    }
+    for thread in threads.values():
+        thread.start()
+    for check in checks:
+        threads[check.name].join(max(deadline - time.monotonic(), 0) if check.online else None)
+    late = Finding(
+        FAIL,
+        f"there was no answer within {ONLINE_SECONDS:g} s",
+        "Type: invoke doctor --only server",
+    )
+    return [Told(check, found.get(check.name, late)) for check in checks]
+
+
+def mend(project: Project, told: Sequence[Told]) -> list[str]:
+    """Make the safe repairs of what was not found well, and return what was done."""
+    done = []
+    for one in told:
+        if one.check.fix is None or one.finding.status not in (WARN, FAIL):
+            continue
+        try:
+            did = one.check.fix(project)
+        except Exception as error:  # a repair that crashes is said, and the rest goes on
+            reason = getattr(error, "strerror", None) or error
+            console.warn(f"'{one.check.name}' could not be mended: {reason}")
+            continue
+        if did:
+            done.append(did)
+    return done
+
+
+def doctor(root: Path, only: Sequence[str] = (), fix: bool = False) -> list[Told]:
+    """Make the checks; with `fix`, mend what is safe to mend, say so, and look again.
+
+    Raises UsageError for an unknown name.
+    """
+    checks = choose(only)
+    with _quiet():
+        told = examine(Project(root), checks)
+        done = mend(Project(root), told) if fix else []
+        if done:
+            # Another project: its facts were found before the repair.
+            told = examine(Project(root), checks)
+    for did in done:
+        console.say(f"Mended: {did}.")
+    if fix and not done:
+        console.say("There was nothing that is safe to mend.")
+    return told
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what libraries print away from stdout, where data stands."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def as_list() -> list[dict[str, str]]:
+    """Return the names of the checks and what each is about."""
+    return [{"name": check.name, "about": check.about} for check in CHECKS]
+
+
+def as_document(told: Sequence[Told]) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "ok": not any(one.finding.status == FAIL for one in told),
+        "checks": [
+            {
+                "name": one.check.name,
+                "status": one.finding.status,
+                "message": one.finding.message,
+                "hint": one.finding.hint,
+            }
+            for one in told
+        ],
+    }
+
+
+def tell(told: Sequence[Told]) -> None:
+    """Print one line for each check, and what to type below it."""
+    width = max(len(one.check.name) for one in told)
+    for one in told:
+        label, color = MARKS[one.finding.status]
+        lines = one.finding.message.splitlines() or [""]
+        if one.finding.hint and one.finding.status in (WARN, FAIL):
+            lines.append(f"→ {one.finding.hint}")
+        console.mark(label, color, f"{one.check.name:{width}}  {lines[0]}", 4)
+        for line in lines[1:]:
+            console.out(f"{'':{width + 8}}{line.strip()}")
+    counts = Counter(one.finding.status for one in told)
+    words = {PASS: "well", WARN: "to look at", FAIL: "wrong", SKIP: "skipped"}
+    console.say(", ".join(f"{counts[one]} {word}" for one, word in words.items() if counts[one]))
+
+
+def finish(told: Sequence[Told]) -> None:
+    """End well, or raise SetupError where a check failed."""
+    if failed := [one.check.name for one in told if one.finding.status == FAIL]:
+        raise SetupError(
+            f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
+            "Type what stands below each, then: invoke doctor",
+        )

@@ -1,0 +1,267 @@
+"""What dagmar left in a project, each with the proof that dagmar made it.
+
+An export is known by its manifest, which names its files; a notebook by rendering it again and
+comparing; cache and logs by the names that dagmar gives them. No symlink is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dagmar import console, devfile
+from dagmar.errors import DagmarError
+from dagmar.export import index, retention
+from dagmar.export import manifest as manifests
+from dagmar.export.manifest import Manifest
+from dagmar.notebook import template as templates
+
+NOTEBOOK = "notebook, unchanged"
+EXPORT = "export, by its manifest"
+EXPORTS, CACHE, LOGS, NOTEBOOKS = "exports", "cache", "logs", "notebooks"
+SHARED = "_marimo"
+LOGIN = "marimo.html"
+# Beside exports: pages that list them, and exports at work.
+BESIDE = re.compile(r"index\.html|\.lock|\..+\.partial")
+CACHED = re.compile(r"assets-[0-9a-f]{16}\.json|template-[0-9a-f]{12}\.git")
+# Half-made things: somebody may be at work on a young one.
+SCRATCH = re.compile(r"scaffold-\w+|scaffold\.yml|update\.yml|\.template-\w+|\..+\.\w{8}")
+SCRATCH_SECONDS = 3600
+LOGGED = re.compile(r"(dagster|marimo)\.log(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is removed together, why it is known to be dagmar's, and its size in bytes."""
+
+    paths: tuple[Path, ...]
+    what: str
+    size: int
+
+
+@dataclass
+class Plan:
+    """What would be removed, and what stays and why."""
+
+    root: Path
+    items: list[Item] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes of everything."""
+        return sum(item.size for item in self.items)
+
+    def keep(self, path: Path, reason: str) -> None:
+        """Note that something stays."""
+        self.kept.append((self.name(path), reason))
+
+    def name(self, path: Path) -> str:
+        """Return a path as it is called in the project."""
+        return path.relative_to(self.root).as_posix()
+
+
+def find(plan: Plan, kinds: frozenset[str]) -> list[tuple[Item, float]]:
+    """Return what is dagmar's, with the time at which it was changed last."""
+    root = plan.root
+    found: list[tuple[Item, float]] = []
+    if _is_folder(plan, root / ".dagmar"):
+        if EXPORTS in kinds:
+            found += _exports(plan, root / ".dagmar" / "exports")
+        if CACHE in kinds:
+            found += _cache(plan, root / ".dagmar" / "cache")
+            found += _scratch(plan, root / ".dagmar" / "tmp")
+        if LOGS in kinds:
+            found += _logs(plan, root / ".dagmar" / "logs")
+    if NOTEBOOKS in kinds:
+        found += _notebooks(plan)
+    return found
+
+
+def _is_folder(plan: Plan, folder: Path) -> bool:
+    """Whether it is a folder of our own; a symlink leads to somebody else's."""
+    if folder.is_symlink():
+        plan.keep(folder, "it is a symlink, and is not followed")
+        return False
+    return folder.is_dir()
+
+
+def _entries(plan: Plan, folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if _is_folder(plan, folder) else []
+
+
+def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
+    """Yield exports that their manifests prove, but for the newest good one of each notebook."""
+    for notebook in _entries(plan, folder):
+        if BESIDE.fullmatch(notebook.name):
+            continue
+        if index.HALF_WRITTEN.fullmatch(notebook.name):
+            yield from _abandoned(notebook)
+            continue
+        if notebook.name == SHARED and not notebook.is_symlink() and notebook.is_dir():
+            plan.keep(notebook, "marimo's files, for the pages of all exports")
+            continue
+        if notebook.is_symlink() or not notebook.is_dir():
+            plan.keep(notebook, "dagmar did not make it")
+            continue
+        proven: list[tuple[Path, Manifest]] = []
+        for export in _entries(plan, notebook):
+            if BESIDE.fullmatch(export.name):
+                continue
+            if index.HALF_WRITTEN.fullmatch(export.name):
+                yield from _abandoned(export)
+                continue
+            manifest, reason = retention.prove(export)
+            if manifest is None:
+                plan.keep(export, reason)
+            else:
+                proven.append((export, manifest))
+        gone = retention.expired(proven, days=0)
+        for export, _ in sorted(gone, key=lambda one: one[0].name):
+            item = Item((export,), EXPORT, _size(export))
+            yield item, _changed(export / manifests.NAME)
+        going = [export for export, _ in gone]
+        for export, _ in proven:
+            if export not in going:
+                plan.keep(export, "the newest good export of its notebook")
+
+
+def _cache(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
+    origins = _lost_template(plan.root)
+    for path in _entries(plan, folder):
+        if SCRATCH.fullmatch(path.name):
+            yield from _abandoned(path)
+        elif path.is_symlink() or not CACHED.fullmatch(path.name):
+            plan.keep(path, "dagmar did not make it")
+        elif path.suffix == ".git" and not (path / "HEAD").is_file():
+            plan.keep(path, "it is no clone of the template")
+        elif path.suffix == ".json" and not path.is_file():
+            plan.keep(path, "it is no file")
+        elif path.suffix == ".git" and origins:
+            plan.keep(path, f"the template is not at {origins} any more, and this is its last copy")
+        else:
+            yield Item((path,), "cache", _size(path)), _changed(path)
+
+
+def _lost_template(root: Path) -> str:
+    """Return where the project's template was, if it is a folder that is gone."""
+    try:
+        origin = str(templates.read_answers(root / templates.ANSWERS)["_src_path"])
+    except DagmarError:
+        return "its place"  # which the answers do not tell
+    local = "://" not in origin and not re.match(r"(gh|gl|git\+\w+):|[^/\s]+@[^/\s]+:", origin)
+    gone = local and not (root / Path(origin).expanduser()).exists()
+    return origin if gone else ""
+
+
+def _scratch(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
+    for path in _entries(plan, folder):
+        if path.name == LOGIN and (running := devfile.read(plan.root)):
+            plan.keep(path, f"`invoke dev` is running (process {running.pid}), and opens it")
+        elif path.name == LOGIN or SCRATCH.fullmatch(path.name):
+            yield from _abandoned(path)
+        else:
+            plan.keep(path, "dagmar did not make it")
+
+
+def _abandoned(path: Path) -> Iterator[tuple[Item, float]]:
+    changed = _changed(path)
+    if not path.is_symlink() and changed < time.time() - SCRATCH_SECONDS:
+        yield Item((path,), "left over", _size(path)), changed
+
+
+def _logs(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
+    entries = _entries(plan, folder)
+    if entries and (running := devfile.read(plan.root)):
+        plan.keep(folder, f"`invoke dev` is running (process {running.pid}), and writes there")
+        return
+    for path in entries:
+        if path.is_symlink() or not path.is_file() or not LOGGED.fullmatch(path.name):
+            plan.keep(path, "dagmar did not make it")
+        else:
+            yield Item((path,), "log", _size(path)), _changed(path)
+
+
+def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
+    """Yield the notebooks that are, byte for byte, what their answers make of the template."""
+    root = plan.root
+    by_commit: dict[str, dict[Path, tuple[Path, dict[str, object]]]] = {}
+    for answers_file in sorted((root / templates.NOTEBOOK_ANSWERS).glob("*.yml")):
+        try:
+            answers = templates.read_answers(answers_file)
+            (notebook,) = answers["notebooks"]
+            folder = root / (notebook.get("folder") or "notebooks")
+            file = Path(os.path.normpath(folder / f"{notebook['name']}.py"))
+        except (DagmarError, KeyError, TypeError, ValueError, AttributeError):
+            plan.keep(answers_file, "it is no answers file of one notebook")
+            continue
+        if not file.is_relative_to(root):
+            plan.keep(answers_file, "it names a file outside the project")
+            continue
+        if not (file.is_symlink() or file.exists()):
+            continue
+        if any(path.is_symlink() for path in (file, answers_file, *_inside(file, root))):
+            plan.keep(file, "it is reached by a symlink, which is not followed")
+            continue
+        commit = str(answers.get("_commit") or "")
+        by_commit.setdefault(commit, {})[file] = (answers_file, notebook)
+    for commit, found in by_commit.items():
+        made = _render(root, commit, [notebook for _, notebook in found.values()])
+        for file, (answers_file, _) in found.items():
+            if made.get(file) != file.read_bytes():
+                reason = "it was changed since it was scaffolded" if made else "see above"
+                plan.keep(file, reason)
+                continue
+            paths = (file, answers_file)
+            yield (
+                Item(paths, NOTEBOOK, sum(map(_size, paths))),
+                _changed(file),
+            )
+
+
+def _inside(file: Path, root: Path) -> list[Path]:
+    """Return the folders between a file and the root."""
+    return [folder for folder in file.parents if root in folder.parents]
+
+
+def _render(root: Path, commit: str, notebooks: Sequence[object]) -> dict[Path, bytes]:
+    """Render notebooks as they were scaffolded; nothing where the template cannot do so."""
+    try:
+        template = templates.open_template(root)
+        scratch = root / ".dagmar" / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="scaffold-") as name:
+            out = Path(name) / "out"
+            data = {"notebooks": list(notebooks), "origin": template.origin}
+            templates.copy(template.path, out, data, commit)
+            return {root / file.relative_to(out): file.read_bytes() for file in out.rglob("*.py")}
+    except DagmarError as error:
+        console.warn(f"whether notebooks were changed cannot be found out: {error.message}")
+        return {}
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder; what is gone by now has none."""
+    files = [path]
+    if path.is_dir() and not path.is_symlink():
+        files = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    total = 0
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            total += file.lstat().st_size
+    return total
+
+
+def _changed(path: Path) -> float:
+    """Return when a file was changed last; one that is gone by now is as new as can be."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return math.inf

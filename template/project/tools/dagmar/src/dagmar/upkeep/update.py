@@ -1,0 +1,257 @@
+"""`invoke update`: a newer template for the project and all its notebooks, in one merge.
+
+The answers of all are joined in one file that git ignores, of the kind `everything`; Copier then
+renders the old and the new version of the whole and merges once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagmar import console
+from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean
+from dagmar.files import write_atomically
+from dagmar.notebook import template as templates
+
+JOINED = ".dagmar/tmp/update.yml"
+
+
+@dataclass
+class Update:
+    """What an update would do, or has done."""
+
+    current: str
+    latest: str
+    notebooks: list[str] = field(default_factory=list)
+    behind: list[str] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+    @property
+    def available(self) -> bool:
+        """Whether there is anything to do."""
+        return self.current != self.latest or bool(self.behind)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "current": self.current,
+            "latest": self.latest,
+            "available": self.available,
+            "notebooks": self.notebooks,
+            "later": self.later,
+            "changed": self.changed,
+            "conflicts": self.conflicts,
+        }
+
+    def tell(self, check: bool) -> None:
+        """Print what there is to do, or what was done."""
+        if not self.available:
+            console.say(f"Everything is on {self.current}, the newest version.")
+        elif check:
+            behind = f"; behind the project: {', '.join(self.behind)}" if self.behind else ""
+            console.out(f"{self.current} → {self.latest}{behind}")
+            console.say("Type: invoke update")
+        else:
+            for name in self.changed:
+                console.out(name)
+            if not self.conflicts:
+                console.say("Merged. Look at it with `git diff HEAD`, then commit.")
+            if self.later:
+                console.say(
+                    f"Notebooks were brought to {self.current}, the project's version. Left: "
+                    f"{', '.join(self.later)}. Commit, then type again: invoke update"
+                )
+
+    def finish(self) -> None:
+        """End well, or raise Conflict with the files to edit."""
+        if self.conflicts:
+            files = "".join(f"\n  {name}" for name in self.conflicts)
+            raise Conflict(
+                f"these files have conflicts, marked in them:{files}",
+                "Edit them, then type: git add . && git commit. "
+                "Or go back: git reset --hard && git clean -d --interactive",
+            )
+
+
+@dataclass(frozen=True)
+class _Notebook:
+    name: str
+    commit: str
+    answers: dict[str, Any]
+
+
+def look(root: Path, to: str = "") -> Update:
+    """Compare the project and its notebooks with the newest version, or with `to`.
+
+    Raises SetupError where the template is not there or knows no versions, Invalid for an
+    unknown `to`.
+    """
+    return _plan(root.resolve(), to)[0]
+
+
+def update(root: Path, to: str = "") -> Update:
+    """Merge the newest version, or `to`, into the project and its notebooks.
+
+    Notebooks that are on another version than the project are brought to the project's version
+    first, because one merge has one start; `later` names what is left then.
+    Raises what `look` does, and Conflict for a tree with changes and where Copier refuses.
+    """
+    root = root.resolve()
+    _check_tree(root)
+    plan, template, notebooks = _plan(root, to)
+    if not plan.available:
+        return plan
+    chosen = _first(plan, notebooks)
+    target = plan.current if plan.behind else plan.latest
+    everything = not plan.behind
+    _merge(root, template, chosen, target, everything)
+    plan.changed = _paths(root, "status", "--porcelain", "-z", "-uall", "--", ".")
+    plan.conflicts = _paths(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
+    done = {notebook.name for notebook in chosen}
+    plan.notebooks = sorted(done)
+    plan.later = [name for name in plan.behind if name not in done]
+    if plan.behind and plan.current != plan.latest:
+        plan.later.append(f"everything to {plan.latest}")
+    return plan
+
+
+def _plan(root: Path, to: str) -> tuple[Update, templates.Template, list[_Notebook]]:
+    template = templates.open_template(root, fetch=True)
+    if not template.commit:
+        raise SetupError(
+            "the template was copied from a folder that is not in git, so it has no versions",
+            f"Clone its repository, and set _src_path and _commit in {templates.ANSWERS}.",
+        )
+    notebooks = _notebooks(root)
+    latest = _resolve(template, to) if to else _latest(template)
+    behind = [one.name for one in notebooks if one.commit != template.commit]
+    plan = Update(template.commit, latest, [one.name for one in notebooks], behind)
+    return plan, template, notebooks
+
+
+def _notebooks(root: Path) -> list[_Notebook]:
+    """Return the notebooks that are still there; a deleted one stays deleted."""
+    found = []
+    for file in sorted((root / templates.NOTEBOOK_ANSWERS).glob("*.yml")):
+        answers = templates.read_answers(file)
+        listed = answers.get("notebooks") or []
+        if not isinstance(listed, list) or not all(
+            isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed
+        ):
+            raise Invalid(
+                f"{file.name} does not say which notebooks it is about",
+                f"Type: git checkout -- {file.relative_to(root).as_posix()}",
+            )
+        for notebook in listed:
+            path = root / (notebook.get("folder") or "notebooks") / f"{notebook['name']}.py"
+            if path.exists() and answers.get("_commit"):
+                found.append(_Notebook(notebook["name"], str(answers["_commit"]), notebook))
+    return found
+
+
+def _latest(template: templates.Template) -> str:
+    from packaging.version import InvalidVersion, Version
+
+    versions = []
+    for tag in templates.git(template.path, "tag", "--list").stdout.split():
+        try:
+            version = Version(tag)
+        except InvalidVersion:
+            continue
+        if not version.is_prerelease:
+            versions.append((version, tag))
+    if not versions:
+        return _resolve(template, "HEAD")  # as Copier does
+    newest = max(versions)[1]
+    # A project made from a later commit is not taken back to the last release.
+    done = templates.git(template.path, "merge-base", "--is-ancestor", newest, template.commit)
+    return template.commit if done.returncode == 0 else newest
+
+
+def _resolve(template: templates.Template, to: str) -> str:
+    """Return what the answers files will say of `to`. Raises Invalid for an unknown version."""
+    tags = templates.git(template.path, "tag", "--list").stdout.split()
+    done = templates.git(template.path, "rev-parse", "--verify", "--quiet", f"{to}^{{commit}}")
+    if done.returncode or to.startswith("-"):
+        raise Invalid(
+            f"the template has no version '{to}'{did_you_mean(to, tags)}",
+            f"The newest versions: {', '.join(tags[-5:]) or 'none'}.",
+        )
+    if to in tags:
+        return to
+    return templates.git(
+        template.path, "describe", "--tags", "--always", done.stdout.strip()
+    ).stdout.strip()
+
+
+def _check_tree(root: Path) -> None:
+    done = templates.git(root, "status", "--porcelain", "-z", "--", ":/")
+    if done.returncode:
+        raise SetupError(
+            "the project is not in git, which an update needs",
+            'Type: git init && git add . && git commit -m "chore: start"',
+        )
+    if dirty := [line[3:] for line in done.stdout.split("\0") if line]:
+        more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
+        raise Conflict(
+            f"there are changes that are not committed: {', '.join(dirty[:3])}{more}",
+            "Commit them first, or put them away: git stash --include-untracked",
+        )
+
+
+def _first(plan: Update, notebooks: Sequence[_Notebook]) -> list[_Notebook]:
+    """Return the notebooks of this merge: all, or those that are behind the project together."""
+    if not plan.behind:
+        return list(notebooks)
+    commits = [one.commit for one in notebooks if one.name in plan.behind]
+    return [one for one in notebooks if one.commit == commits[0]]
+
+
+def _merge(
+    root: Path,
+    template: templates.Template,
+    chosen: Sequence[_Notebook],
+    target: str,
+    everything: bool,
+) -> None:
+    """Run Copier once, from answers that are joined in a file which git ignores."""
+    import yaml
+
+    joined: dict[str, Any] = {}
+    if everything:
+        joined = templates.read_answers(root / templates.ANSWERS)
+    joined |= {
+        "kind": "everything" if everything else "notebook",
+        "notebooks": [one.answers for one in chosen],
+        "_commit": template.commit if everything else chosen[0].commit,
+        "_src_path": str(template.path),
+        "origin": template.origin,
+    }
+    file = root / JOINED
+    write_atomically(file, yaml.safe_dump(joined, allow_unicode=False))
+    try:
+        with templates.copier_errors():
+            from copier import run_update
+
+            run_update(
+                root,
+                answers_file=JOINED,
+                vcs_ref=target,
+                defaults=True,
+                overwrite=True,
+                quiet=True,
+                unsafe=True,
+            )
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _paths(root: Path, *arguments: str) -> list[str]:
+    done = templates.git(root, *arguments)
+    status = arguments[0] == "status"
+    return sorted({line[3:] if status else line for line in done.stdout.split("\0") if line})
