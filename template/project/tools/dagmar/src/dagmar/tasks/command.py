@@ -1,0 +1,155 @@
+"""What every task shares: flags, errors turned into exit codes, the project, the server."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from invoke import Context, Exit, Task, task
+
+from dagmar import console
+from dagmar.errors import DagmarError, Interrupted, SetupError, UsageError
+
+if TYPE_CHECKING:
+    from dagmar.server.catalog import Catalog
+    from dagmar.server.client import DagsterClient
+    from dagmar.settings import Settings
+
+# Files and folders that the user's file system refuses.
+IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+COMMON = {
+    "target": "Target of dagmar.yaml to talk to.",
+    "url": "Address of Dagster, instead of the target's.",
+    "json": "Print one JSON document on stdout.",
+}
+
+
+def command(help: dict[str, str], repeat: tuple[str, ...] = ()) -> Callable[..., Task[Any]]:
+    """Make an Invoke task of a function: common flags explained, errors turned into exit codes.
+
+    Flags are text, even numbers: Invoke itself answers a malformed number with a traceback.
+    One that is given and empty (`--target "$UNSET"`) is refused, not taken for left out.
+    """
+
+    def decorate(function: Callable[..., None]) -> Task[Any]:
+        @functools.wraps(function)
+        def body(context: Context, **flags: Any) -> None:
+            with _guarded():
+                _one_document()
+                function(context, **_given(flags))
+
+        # Without a default of its own, a flag that was left out can be told from an empty one.
+        signature = inspect.signature(function)
+        body.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[
+                parameter.replace(default=None) if parameter.default == "" else parameter
+                for parameter in signature.parameters.values()
+            ]
+        )
+        known = function.__code__.co_varnames[: function.__code__.co_argcount]
+        texts = {**{flag: text for flag, text in COMMON.items() if flag in known}, **help}
+        return cast(
+            "Task[Any]", task(body, auto_shortflags=False, iterable=list(repeat), help=texts)
+        )
+
+    return decorate
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags that were given. Raises UsageError for an empty one."""
+    for name, value in flags.items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} is empty", f"Give it a value, or leave --{flag} out.")
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Turn what a user can cause into a message and an exit status."""
+    try:
+        yield
+    except DagmarError as error:
+        console.complain(error)
+        raise Exit(code=error.exit_code) from None
+    except KeyboardInterrupt:
+        raise Exit(code=Interrupted.exit_code) from None
+    except OSError as error:
+        if error.errno in IN_THE_WAY and error.filename is not None:
+            console.complain(
+                SetupError(
+                    f"{error.filename} cannot be used: {error.strerror}",
+                    "Look at its permissions and at what stands there.",
+                )
+            )
+            raise Exit(code=SetupError.exit_code) from None
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        with suppress(OSError):
+            console.complain(SetupError(f"cannot write any more: {error.strerror}"))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(code=SetupError.exit_code) from None
+
+
+def _one_document() -> None:
+    flags = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    if flags.count("--json") > 1:
+        raise UsageError("--json prints one document", "Give --json to one task only.")
+
+
+def project_root(context: Context) -> Path:
+    """Return the folder of the `tasks.py` that Invoke loaded."""
+    return Path(context.config.dagmar.root)
+
+
+@contextmanager
+def open_server(
+    context: Context, target: str, url: str
+) -> Iterator[tuple[Settings, DagsterClient]]:
+    from dagmar.server.client import DagsterClient
+    from dagmar.settings import load
+
+    settings = load(project_root(context))
+    with DagsterClient(settings.target(target, url)) as client:
+        yield settings, client
+
+
+@contextmanager
+def open_catalog(context: Context, target: str, url: str) -> Iterator[tuple[Settings, Catalog]]:
+    """Ask the running Dagster, or read the project's definitions where none was asked for."""
+    from dagmar.errors import Unreachable
+    from dagmar.server.catalog import read_catalog
+
+    with open_server(context, target, url) as (settings, client):
+        try:
+            cache = settings.root / ".dagmar" / "cache"
+            catalog = read_catalog(client, ("assets", "jobs"), cache)
+        except Unreachable as error:
+            if target or url:
+                raise
+            from dagmar.orchestration.definitions import read_definitions
+
+            console.say(f"{error.message}; reading the project's definitions instead")
+            catalog = read_definitions(settings.root)
+        yield settings, catalog
+
+
+@contextmanager
+def catalog_if_any(context: Context, target: str, url: str) -> Iterator[Catalog | None]:
+    """Find out what there is, or say why not; a server that was named must answer."""
+    catalog = None
+    with ExitStack() as stack:
+        try:
+            _, catalog = stack.enter_context(open_catalog(context, target, url))
+        except DagmarError as error:
+            if target or url:
+                raise
+            console.warn(f"assets and jobs are not looked up: {error.message}")
+        yield catalog

@@ -1,0 +1,148 @@
+"""The tasks that ask a running Dagster: what there is, and to run it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invoke import Context
+
+from dagmar import console
+from dagmar.tasks.command import command, open_server
+
+
+@command(
+    repeat=("tag",),
+    help={
+        "kind": "assets, jobs, schedules, sensors, resources, locations or all.",
+        "match": "Only names that match this pattern, for example 'raw/*'.",
+        "select": "Only assets of this Dagster asset selection.",
+        "group": "Only assets of this group.",
+        "tag": "Only assets and jobs with this tag, KEY=VALUE; may be repeated.",
+        "location": "Only what is in this code location.",
+        "refresh": "Ask the server again instead of using the cache.",
+    },
+)
+def discover(
+    context: Context,
+    kind: str = "all",
+    match: str = "",
+    select: str = "",
+    group: str = "",
+    tag: Any = None,
+    location: str = "",
+    refresh: bool = False,
+    target: str = "",
+    url: str = "",
+    json: bool = False,
+) -> None:
+    """Show what is in Dagster: assets, jobs, schedules, sensors, resources.
+
+    Examples:
+      invoke discover
+      invoke discover --kind assets --select 'group:sales and kind:polars'
+      invoke discover --json
+    """
+    from dagmar import discover as finding
+
+    filters = finding.Filters(kind, match, select, group, finding.parse_tags(tag or ()), location)
+    with open_server(context, target, url) as (settings, client):
+        catalog = finding.discover(settings, client, filters, refresh)
+        finding.tell_locations(catalog)
+        if json:
+            console.document(finding.as_document(catalog, filters))
+            return
+        tables = finding.as_tables(catalog, filters, client)
+        for title, columns, rows in tables:
+            console.table(title, columns, rows, finding.SPARE)
+        console.say(finding.summary(catalog, filters))
+
+
+@command(
+    repeat=("asset", "partition", "config", "set", "tag"),
+    help={
+        "asset": "Asset to materialize; may be repeated.",
+        "select": "Assets of this Dagster asset selection, one run for each code location.",
+        "job": "Job to run; NAME@LOCATION where several have it.",
+        "retry": "Run to retry, from what failed in it.",
+        "follow": "Run or backfill to come back to.",
+        "cancel": "Run or backfill to cancel.",
+        "partition": "Partition to make of what has partitions; may be repeated.",
+        "partition_range": "Partitions from one to another, FIRST...LAST.",
+        "all_partitions": "All partitions.",
+        "missing": "Partitions that were never made; goes together with --failed.",
+        "failed": "Partitions whose last run failed; goes together with --missing.",
+        "latest": "The last partition.",
+        "config": "File with run config, YAML or JSON; - is standard input; may be repeated.",
+        "set": "One value of the run config, PATH=VALUE; may be repeated.",
+        "tag": "Tag for the run, KEY=VALUE; may be repeated.",
+        "validate_only": "Check everything, and launch nothing.",
+        "wait": "Follow the run to its end; --no-wait only launches it.",
+        "timeout": "Seconds to follow the run at most.",
+        "cancel_on_timeout": "With --timeout: cancel the run when the time is over.",
+        "logs": "Print the log of the run as it comes.",
+        "executor": "in_process: run all steps in one process.",
+    },
+)
+def run(
+    context: Context,
+    asset: Any = None,
+    select: str = "",
+    job: str = "",
+    retry: str = "",
+    follow: str = "",
+    cancel: str = "",
+    partition: Any = None,
+    partition_range: str = "",
+    all_partitions: bool = False,
+    missing: bool = False,
+    failed: bool = False,
+    latest: bool = False,
+    config: Any = None,
+    set: Any = None,
+    tag: Any = None,
+    validate_only: bool = False,
+    wait: bool = True,
+    timeout: str = "",
+    cancel_on_timeout: bool = False,
+    logs: bool = False,
+    executor: str = "",
+    target: str = "",
+    url: str = "",
+    json: bool = False,
+) -> None:
+    """Launch a run, follow it to its end, explain a failure.
+
+    Examples:
+      invoke run --asset raw/orders
+      invoke run --asset daily_sales --missing
+      invoke run --job report --set ops.report.config.rows=10 --timeout 600 --json
+      invoke run --retry RUN_ID
+    """
+    from dagmar import run as running
+    from dagmar.discover import parse_tags
+    from dagmar.launched import Patience
+    from dagmar.runconfig import read_config
+    from dagmar.server.partitions import Choice
+
+    request = running.Request(
+        assets=asset or (),
+        select=select,
+        job=job,
+        retry=retry,
+        follow=follow,
+        cancel=cancel,
+        partitions=Choice(
+            partition or (), partition_range, all_partitions, missing, failed, latest
+        ),
+        config=read_config(config or (), set or (), executor),
+        tags=parse_tags(tag or ()),
+        validate_only=validate_only,
+        patience=Patience(wait, running.parse_seconds(timeout), cancel_on_timeout, logs),
+    )
+    with open_server(context, target, url) as (settings, client):
+        outcome = running.run(settings, client, request)
+    if json:
+        console.document(outcome.as_document())
+    else:
+        outcome.tell()
+    outcome.finish()
