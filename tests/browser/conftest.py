@@ -1,0 +1,96 @@
+"""A real browser: Debian's chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from dagsterserver import DagsterServer
+from notebooks import Open, make_notebooks, marimo_server, write_notebook
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a worker."""
+    program = shutil.which("chromium") or CHROMIUM
+    if not Path(program).exists():
+        if os.environ.get("CI"):
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def environ(dagster_home: Path) -> dict[str, str]:
+    """Return the environment of somebody who starts marimo."""
+    mine = {name: text for name, text in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return {**mine, "DAGSTER_HOME": str(dagster_home), "SLOW_UNTIL": str(dagster_home / "go-on")}
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page."""
+    with browser.new_context(viewport={"width": 1200, "height": 2400}) as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        yield page
+
+
+@pytest.fixture(scope="session")
+def editor(
+    dagster: DagsterServer, dagster_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, str]]:
+    """One `marimo edit` over a folder: the folder, and the editor's address."""
+    root = tmp_path_factory.mktemp("editor")
+    folder = make_notebooks(root / "project", dagster.url)
+    log = root / "marimo.log"
+    with marimo_server("edit", folder, environ(dagster_home), log) as address:
+        yield folder, address
+
+
+@pytest.fixture
+def edit(editor: tuple[Path, str], page: Page) -> Open:
+    """Open the default notebook of an asset or job in the shared `marimo edit`."""
+    folder, address = editor
+
+    def open_it(key: str, pairing: str = "asset") -> Page:
+        file = write_notebook(folder, key, pairing, probe=True)
+        page.goto(f"{address}&file={file.name}")
+        return page
+
+    return open_it
+
+
+@pytest.fixture
+def open_alone(
+    page: Page, dagster: DagsterServer, dagster_home: Path, tmp_path: Path
+) -> Iterator[Open]:
+    """Open the default notebook of an asset or job in a marimo, and a project, of its own."""
+    with ExitStack() as stack:
+
+        def open_it(
+            key: str,
+            pairing: str = "asset",
+            command: str = "edit",
+            on_cell_change: str = "autorun",
+            url: str = "",
+        ) -> Page:
+            folder = make_notebooks(tmp_path / "project", url or dagster.url, on_cell_change)
+            file = write_notebook(folder, key, pairing, probe=True)
+            server = marimo_server(command, file, environ(dagster_home), tmp_path / "marimo.log")
+            page.goto(stack.enter_context(server))
+            return page
+
+        yield open_it

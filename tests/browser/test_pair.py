@@ -1,0 +1,350 @@
+"""A paired notebook in a real browser: one click is one run, and nothing else is."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from dagmar.server.client import DagsterClient
+from dagmar.server.paired import read_asset_history
+from dagsters import tags_of
+from dagsterserver import DagsterServer
+from faultproxy import FaultProxy
+from notebooks import Open, render_notebooks
+from playwright.sync_api import Locator, Page, expect
+
+PATIENCE = 60.0
+
+
+def runs(client: DagsterClient) -> set[str]:
+    """Return every run on the server, of assets and of jobs."""
+    found = client.query("RunsByTag", tags=[])["runsOrError"]["results"]
+    return {run["runId"] for run in found}
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def sees(page: Page | Locator, text: str, exact: bool = False) -> None:
+    expect(page.get_by_text(text, exact=exact).first).to_be_visible()
+
+
+def run_shows(page: Page, text: str) -> str:
+    """Wait until the watched run shows a text, and return the address of its page."""
+    run = page.get_by_role("group", name="Run", exact=True)
+    sees(run, text, exact=True)
+    return str(run.get_by_role("link").first.get_attribute("href"))
+
+
+def saw(page: Page, *chosen: str) -> None:
+    """Wait until every cell has run with this choice; the last cell tells."""
+    texts = ".*".join(map(re.escape, chosen))
+    expect(page.get_by_text(re.compile(f"saw.*{texts}", re.DOTALL)).first).to_be_visible()
+
+
+def ready(page: Page) -> None:
+    """Wait until every cell has run, and the buttons stand there."""
+    saw(page)
+    button(page, "Launch").wait_for()
+
+
+def type_tags(page: Page, text: str) -> None:
+    tags = page.get_by_placeholder("key=value, key=value")
+    tags.fill(text)
+    tags.press("Enter")
+
+
+def choose(page: Page, partition: str) -> None:
+    page.locator("marimo-dropdown select").select_option(partition)
+
+
+def made_just_now(page: Page, run_id: str) -> None:
+    """Wait until the card says that this run made the asset."""
+    row = page.locator("span", has_text=re.compile("(just now|minutes? ago).*" + run_id[:8]))
+    expect(row.get_by_role("link").first).to_be_visible()
+
+
+def type_config(page: Page, text: str) -> None:
+    editor = page.locator("marimo-code-editor .cm-content")
+    editor.click()
+    expect(editor).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(text)
+    expect(editor).to_have_text(text)
+
+
+def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
+    edit: Open, client: DagsterClient, dagster_home: Path
+) -> None:
+    before = runs(client)
+    page = edit("daily_sales")
+    ready(page)
+    sees(page, "orders")  # lineage
+    sees(page, str(dagster_home))  # which instance
+    assert runs(client) == before
+
+    choose(page, "2026-01-05")
+    type_tags(page, "test=first")
+    saw(page, "2026-01-05", "test=first")
+    button(page, "Launch").click()
+    run_shows(page, "SUCCESS")
+    (first,) = runs(client) - before
+    tags = tags_of(client, first)
+    assert (tags["dagster/partition"], tags["test"]) == ("2026-01-05", "first")
+    sees(page, 'Finished execution of step "daily_sales"')  # its log
+    made_just_now(page, first)  # its card, drawn anew
+    past = [run.status for run in read_asset_history(client, "daily_sales", 30)]
+    sees(page, f"{past.count('SUCCESS')} of {len(past)} runs succeeded")  # its history, drawn anew
+
+    page.reload()
+    assert run_shows(page, "SUCCESS").endswith(first)
+    choose(page, "2026-01-06")
+    type_tags(page, "test=second")
+    type_config(page, "ops: {}")
+    saw(page, "2026-01-06", "test=second", first)
+    assert runs(client) - before == {first}
+
+
+def test_a_slow_run_is_cancelled(edit: Open, client: DagsterClient) -> None:
+    before = runs(client)
+    page = edit("slow")
+    button(page, "Launch").click()
+    run_shows(page, "STARTED")
+    button(page, "Cancel").click()
+    run_shows(page, "CANCELED")
+    assert len(runs(client) - before) == 1
+
+
+def test_a_failure_shows_the_users_traceback(edit: Open, client: DagsterClient) -> None:
+    before = runs(client)
+    page = edit("failing")
+    button(page, "Launch").click()
+    run_shows(page, "FAILURE")
+    sees(page, "no such column")
+    sees(page, "pipelines.py")
+    assert len(runs(client) - before) == 1
+
+
+@pytest.mark.nightly
+def test_a_second_tab_is_a_reader_and_takes_over_without_a_launch(
+    edit: Open, client: DagsterClient
+) -> None:
+    before = runs(client)
+    page = edit("colored")
+    choose(page, "green")
+    saw(page, "green")
+    other = page.context.new_page()
+    other.goto(page.url)
+    sees(other, "You are currently connected as a reader.")
+    saw(other, "green")
+    button(other, "Take over").click()
+    expect(button(other, "Take over")).to_have_count(0)
+    ready(other)
+    type_tags(other, "test=taken")
+    saw(other, "green", "test=taken", "None")
+    assert runs(client) == before
+    button(other, "Launch").click()
+    first = run_shows(other, "SUCCESS")[-36:]
+    assert runs(client) - before == {first}
+
+
+@pytest.mark.nightly
+def test_a_warm_kernel_makes_what_is_clicked(edit: Open, client: DagsterClient) -> None:
+    before = runs(client)
+    page = edit("raw/dash-ed.key")
+    ready(page)
+    for number in (1, 2):  # the second time, the kernel is warm
+        known = runs(client)
+        button(page, "Materialize here").click()
+        (made,) = wait_for_more(client, known)
+        assert tags_of(client, made)["dagmar/here"] == "true"
+        made_just_now(page, made)
+        expect(page.get_by_text("Materializing asset")).to_have_count(0)
+        assert len(runs(client) - before) == number
+    page.reload()
+    ready(page)
+    assert len(runs(client) - before) == 2
+
+
+@pytest.mark.nightly
+def test_what_runs_here_shows_that_it_does(
+    edit: Open, client: DagsterClient, dagster_home: Path
+) -> None:
+    before = runs(client)
+    page = edit("slow")
+    ready(page)
+    button(page, "Materialize here").click()
+    sees(page, "Materializing asset slow here")
+    expect(page.get_by_text(re.compile(r"^[23]\.\d s$")).first).to_be_visible()
+    (made,) = wait_for_more(client, before)
+    go_on = dagster_home / "go-on"
+    go_on.touch()
+    try:
+        made_just_now(page, made)
+        expect(page.get_by_text("Materializing asset slow here")).to_have_count(0)
+    finally:
+        go_on.unlink()
+    assert runs(client) - before == {made}
+
+
+@pytest.mark.nightly
+def test_a_save_in_the_editor_changes_no_byte(editor: tuple[Path, str], page: Page) -> None:
+    folder, address = editor
+    (file,) = render_notebooks(
+        folder.parent,
+        {
+            "name": "saved",
+            "asset": "daily_sales",
+            "partitioned": True,
+            "inputs": [{"name": "stored", "asset": "stored", "partition": True}],
+            "marimo": version("marimo"),
+        },
+    )
+    before = file.read_bytes()
+    page.goto(f"{address}&file={file.name}")
+    code = page.locator(".cm-content", has_text="Your cells go here.")
+    code.click()
+    expect(code).to_be_focused()
+    page.keyboard.press("Control+End")
+    page.keyboard.insert_text("# typed")
+    page.keyboard.press("Control+s")
+    wait_until(lambda: b"# typed" in file.read_bytes())
+    for _ in "# typed":
+        page.keyboard.press("Backspace")
+    page.keyboard.press("Control+s")
+    wait_until(lambda: b"# typed" not in file.read_bytes())
+    assert file.read_bytes() == before
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def wait_for_more(client: DagsterClient, known: set[str]) -> set[str]:
+    """Wait until there are runs that are not known yet, and return them."""
+    deadline = time.monotonic() + PATIENCE
+    while not runs(client) - known:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return runs(client) - known
+
+
+@pytest.mark.nightly
+def test_a_failed_run_is_retried_once(edit: Open, client: DagsterClient) -> None:
+    before = runs(client)
+    page = edit("needs_resource")
+    button(page, "Launch").click()
+    failed = run_shows(page, "FAILURE")[-36:]
+    assert runs(client) - before == {failed}
+    button(page, "Retry").dblclick()
+    (again,) = wait_for_more(client, before | {failed})
+    assert tags_of(client, again)["dagster/is_resume_retry"] == "true"
+    expect(page.locator(f"a[href$='{again}']").first).to_be_visible()
+    run_shows(page, "FAILURE")
+    type_tags(page, "the=cell runs again")
+    saw(page, "the=cell runs again")
+    assert run_shows(page, "FAILURE").endswith(again)
+    assert runs(client) - before == {failed, again}
+
+
+@pytest.mark.nightly
+def test_config_that_is_not_valid_is_shown_at_its_field(edit: Open, client: DagsterClient) -> None:
+    before = runs(client)
+    page = edit("limited")
+    editor = page.locator("marimo-code-editor .cm-content")
+    expect(editor).to_contain_text("rows: 3")  # the schema's defaults
+    # Not left before the click: what is typed last is what counts.
+    type_config(page, "ops: {limited: {config: {rows: many}}}")
+    button(page, "Launch").click()
+    sees(page, "ops.limited.config.rows")
+    assert runs(client) == before
+
+    type_config(page, "ops: {limited: {config: {rows: 7}}}")
+    button(page, "Launch").click()
+    run_id = run_shows(page, "SUCCESS")[-36:]
+    sees(page, "rows=7 label=small")  # what the user's code logs
+    assert runs(client) - before == {run_id}
+    config = client.query("RunToRetry", id=run_id)["runOrError"]["runConfig"]
+    assert config["ops"]["limited"]["config"]["rows"] == 7
+
+
+@pytest.mark.nightly
+def test_a_lazy_notebook_does_not_launch_again(open_alone: Open, client: DagsterClient) -> None:
+    before = runs(client)
+    page = open_alone("ranged", on_cell_change="lazy")
+    ready(page)
+    button(page, "Launch").click()
+    run_stale_cells(page)
+    first = run_shows(page, "SUCCESS")[-36:]
+    assert runs(client) - before == {first}
+    # marimo leaves the button's value true here.
+    choose(page, "2026-01-03")
+    run_stale_cells(page)
+    saw(page, "2026-01-03", first)
+    assert runs(client) - before == {first}
+
+
+def run_stale_cells(page: Page) -> None:
+    """Wait until marimo says that cells are stale, and run them."""
+    # The notebook's own button is enabled only then.
+    page.locator("[data-testid=run-button]:not(.marimo-cell *):enabled").click()
+
+
+@pytest.mark.nightly
+def test_two_tabs_of_an_app_launch_what_is_clicked_in_each(
+    open_alone: Open, client: DagsterClient
+) -> None:
+    before = runs(client)
+    page = open_alone("counting", pairing="job", command="run")
+    ready(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    ready(other)
+    assert runs(client) == before
+    button(page, "Launch").click()
+    first = run_shows(page, "SUCCESS")[-36:]
+    type_tags(other, "the=other")
+    saw(other, "the=other", "None")
+    assert runs(client) - before == {first}
+    button(other, "Launch").click()
+    second = run_shows(other, "SUCCESS")[-36:]
+    assert runs(client) - before == {first, second}
+    assert run_shows(page, "SUCCESS").endswith(first)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("command", ["edit", "run"])
+def test_without_a_server_the_page_says_so(open_alone: Open, command: str) -> None:
+    nobody = "http://127.0.0.1:9"
+    page = open_alone("raw/orders", command=command, url=nobody)
+    sees(page, f"Dagster did not answer at {nobody}")
+    button(page, "Launch").click()
+    sees(page, "dg dev")
+
+
+@pytest.mark.nightly
+def test_a_server_that_goes_away_is_waited_for(
+    open_alone: Open, dagster: DagsterServer, client: DagsterClient
+) -> None:
+    before = runs(client)
+    with FaultProxy(dagster.url) as proxy:
+        page = open_alone("slow", url=proxy.url)
+        button(page, "Launch").click()
+        run_shows(page, "STARTED")
+        proxy.go_away()
+        sees(page, "the run may go on meanwhile")
+        proxy.come_back()
+        expect(page.get_by_text("the run may go on meanwhile")).to_have_count(0)
+        run_shows(page, "STARTED")
+        button(page, "Cancel").click()
+        run_shows(page, "CANCELED")
+    assert len(runs(client) - before) == 1

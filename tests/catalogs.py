@@ -1,0 +1,153 @@
+"""What a small Dagster answers to the documents of `invoke discover`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def key(text: str) -> dict[str, Any]:
+    return {"path": text.split("/")}
+
+
+def asset(name: str, group: str, *dependencies: str, **more: Any) -> dict[str, Any]:
+    """Return one of `assetNodes`."""
+    location = more.pop("location", "shop")
+    return {
+        "assetKey": key(name),
+        "groupName": group,
+        "description": None,
+        "isMaterializable": True,
+        "jobNames": ["__ASSET_JOB", "nightly"],
+        "tags": [],
+        "owners": [],
+        "dependencyKeys": [key(dependency) for dependency in dependencies],
+        "repository": {"name": "__repository__", "location": {"name": location}},
+        "partitionDefinition": None,
+        **more,
+    }
+
+
+def _tags(**tags: str) -> list[dict[str, str]]:
+    return [{"key": name.replace("__", "/"), "value": value} for name, value in tags.items()]
+
+
+def _partitions(kind: str, *dimensions: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "dimensionTypes": [
+            {"name": name, "type": "STATIC", "dynamicPartitionsDefinitionName": None}
+            for name in dimensions
+        ],
+    }
+
+
+def _job(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name, "description": None, "isAssetJob": True,
+        "tags": [], "schedules": [], "sensors": [], **more,
+    }  # fmt: skip
+
+
+def _location(name: str, state: Any, status: str = "LOADED") -> dict[str, Any]:
+    return {
+        "name": name,
+        "loadStatus": status,
+        "updatedTimestamp": 1.0,
+        "locationOrLoadError": state,
+    }
+
+
+_LOADED = {"__typename": "RepositoryLocation", "repositories": [{"name": "__repository__"}]}
+_BROKEN = {
+    "__typename": "PythonError",
+    "className": "ImportError",
+    "message": "ImportError: no module\n",
+    "stack": ['  File "/home/ann/broken.py", line 1, in f\n'],
+    "errorChain": [],
+}
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "Workspace": {
+        "version": "1.13.27",
+        "workspaceOrError": {
+            "__typename": "Workspace",
+            "locationEntries": [
+                _location("shop", _LOADED),
+                _location("other", _LOADED),
+                _location("broken", _BROKEN),
+                _location("slow", None, "LOADING"),
+            ],
+        },
+    },
+    "Assets": {
+        "assetNodes": [
+            asset(
+                "raw/orders",
+                "raw",
+                tags=_tags(tier="gold", dagster__kind__python="", dagster__kind__csv=""),
+                owners=[{"team": "data"}, {"email": "ann@example.com"}],
+                partitionDefinition=_partitions("MULTIPARTITIONED", "day", "color"),
+            ),
+            asset("orders", "sales", "raw/orders"),
+            asset(
+                "daily", "sales", "orders", partitionDefinition=_partitions("TIME_WINDOW", "day")
+            ),
+            asset("raw/seen", "raw", isMaterializable=False, location="other"),
+        ]
+    },
+    "Repositories": {
+        "repositoriesOrError": {
+            "__typename": "RepositoryConnection",
+            "nodes": [
+                {
+                    "name": "__repository__",
+                    "location": {"name": "shop"},
+                    "jobs": [
+                        _job("__ASSET_JOB"),
+                        _job("nightly", tags=_tags(tier="gold", by="me")),
+                    ],
+                    "schedules": [
+                        {
+                            "name": "at_night",
+                            "description": None,
+                            "cronSchedule": "0 0 * * *",
+                            "executionTimezone": None,
+                            "pipelineName": "nightly",
+                            "scheduleState": {"status": "RUNNING"},
+                        }
+                    ],
+                    "sensors": [
+                        {
+                            "name": "on_file",
+                            "description": None,
+                            "sensorType": "STANDARD",
+                            "minIntervalSeconds": 30,
+                            "targets": None,
+                            "sensorState": {"status": "STOPPED"},
+                        }
+                    ],
+                    "allTopLevelResourceDetails": [
+                        {"name": "warehouse", "description": None, "resourceType": "Warehouse"}
+                    ],
+                },
+                {
+                    "name": "__repository__",
+                    "location": {"name": "other"},
+                    "jobs": [_job("weekly")],
+                    "schedules": [],
+                    "sensors": [],
+                    "allTopLevelResourceDetails": [],
+                },
+            ],
+        }
+    },
+    "LatestMaterializations": {
+        "assetsLatestInfo": [
+            {
+                "assetKey": key("orders"),
+                "latestMaterialization": {"timestamp": "1767225600000"},
+            },
+            {"assetKey": key("raw/orders"), "latestMaterialization": None},
+        ]
+    },
+}

@@ -1,0 +1,79 @@
+"""Projects with notebooks to export, for tests, and what must hold of every exports folder."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from dagmar.export import manifest as manifests
+from projects import Project, make_project
+
+HEAD = "import marimo\n\napp = marimo.App()\n\n"
+GOOD = 'good():\nprint("forty-two")'
+
+
+def write(folder: Path, *cells: str, name: str = "notebook", head: str = HEAD) -> Path:
+    """Write a notebook of cells, each `name(arguments):` and its lines."""
+    parts = [head]
+    for cell in cells:
+        first, _, body = cell.partition("\n")
+        prefix, first = ("async ", first[6:]) if first.startswith("async ") else ("", first)
+        lines = textwrap.indent(textwrap.dedent(body), "    ")
+        parts.append(f"\n@app.cell\n{prefix}def {first}\n{lines}\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.py"
+    file.write_text("".join(parts), "utf-8")
+    return file
+
+
+def paired(asset: str) -> str:
+    """Return the beginning of a notebook that is paired with an asset."""
+    return (
+        f"import marimo\n\napp = marimo.App()\n\nwith app.setup:\n    import dagmar\n\n"
+        f"    pair = dagmar.Pair(asset={asset!r})\n\n"
+    )
+
+
+def export_project(root: Path, settings: str = "", **notebooks: str) -> Project:
+    """Make a project with notebooks of one cell each, by name."""
+    project = make_project(root, settings)
+    for name, cell in notebooks.items():
+        write(root / "notebooks", cell, name=name)
+    return project
+
+
+def export(project: Project, *flags: str, **options: Any) -> tuple[int, list[dict[str, Any]], str]:
+    """Call `invoke export --json`, and return its status, its exports and its talk."""
+    done = project.invoke("export", *flags, "--json", **options)
+    exports = json.loads(done.stdout)["exports"] if done.stdout else []
+    return done.returncode, exports, done.stderr
+
+
+def ids(exports: Path, name: str) -> list[str]:
+    """Return the ids of a notebook's exports, newest first."""
+    return [manifest.id for _, manifest in manifests.read_all(exports / name)]
+
+
+def assert_whole(exports: Path, unfinished: bool = False) -> int:
+    """Assert that every visible export is all that its manifest says; return how many there are.
+
+    `unfinished` allows for folders that are not whole, and say so: an upload may be at work.
+    """
+    count = 0
+    for folder in exports.glob("*/*"):
+        if not manifests.FOLDER.fullmatch(folder.name):
+            continue
+        manifest = manifests.read(folder)
+        if unfinished and (manifest is None or not manifest.whole):
+            continue
+        assert manifest is not None, f"{folder} has no manifest"
+        for file in manifest.files:
+            assert manifests.describe(folder / file.name) == file
+            if file.name.endswith(".html"):
+                assert (folder / file.name).read_text("utf-8").rstrip().endswith("</html>")
+        count += 1
+    for page in (*exports.glob("index.html"), *exports.glob("*/index.html")):
+        assert page.read_text("utf-8").endswith("</html>\n")
+    return count

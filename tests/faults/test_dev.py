@@ -1,0 +1,141 @@
+"""However `invoke dev` ends, nothing of it is left: no process, no port, no folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dagmar.dev.supervisor import SAME_SECONDS
+from devs import Dev, listening, make_dev_project, running_dev, stored_status, wait_for
+
+END_SECONDS = 10.0
+SIGNALS = {
+    "ctrl-c": signal.SIGINT,
+    "sigterm": signal.SIGTERM,
+    "sighup": signal.SIGHUP,
+    "sigkill": signal.SIGKILL,
+}
+ENDS = (*SIGNALS, "dagster-crash", "marimo-crash")
+MOMENTS = ("starting", "ready", "run", "sigint-ignored")
+# A server that hears neither SIGINT nor SIGTERM, and a supervisor with much patience.
+STUBBORN = """
+import sys
+import dagmar.dev.environment as environment, dagmar.dev.supervisor as supervisor
+from invoke.main import program
+supervisor.ORDERLY_SECONDS = 3600
+code = '''
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(3600)
+'''
+environment.dagster_command = lambda *_: [sys.executable, "-c", code]
+program.run()
+"""
+IN_CI = {
+    ("ctrl-c", "starting", 2),
+    ("sigkill", "starting", 2),
+    ("marimo-crash", "starting", 1),
+    ("sigterm", "run", 1),
+    ("ctrl-c", "sigint-ignored", 1),
+    ("dagster-crash", "ready", 1),
+}
+CELLS = [
+    pytest.param(
+        end, moment, turn, marks=[] if (end, moment, turn) in IN_CI else pytest.mark.nightly
+    )
+    for end in ENDS
+    for moment in MOMENTS
+    for turn in (1, 2)
+]
+
+
+def end_it(dev: Dev, end: str) -> None:
+    if end in SIGNALS:
+        os.kill(dev.process.pid, SIGNALS[end])
+    else:
+        os.kill(dev.pid_of(end.removesuffix("-crash")), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("end", "moment", "turn"), CELLS)
+def test_nothing_is_left(end: str, moment: str, turn: int, tmp_path: Path) -> None:
+    root = make_dev_project(tmp_path / "shop")
+    with running_dev(root, ignore_interrupt=moment == "sigint-ignored") as dev:
+        dev.until("starting", server="marimo")
+        run_id = ""
+        if moment != "starting":
+            url = dev.until("ready")["dagster_url"]
+            if moment == "run":
+                run_id = dev.launch_slow(url)
+        elif turn == 2:  # half way: with a code server, and without a webserver
+            wait_for(lambda: len(dev.processes()) >= 6, "Dagster has children", dev)
+        sockets = dev.sockets()
+        if moment != "starting":
+            assert len(sockets) >= 3  # Dagster, marimo, reports
+        assert len(dev.processes()) >= 3
+        begun = time.monotonic()
+        end_it(dev, end)
+        wait_for(lambda: not dev.processes(), f"no process: {dev.processes()}", dev)
+        took = time.monotonic() - begun
+        assert took <= END_SECONDS, dev.said
+        assert not sockets & listening()
+        # slow-started is the test's own.
+        assert [path.name for path in dev.temporary.iterdir() if path != dev.slow] == []
+        assert not (root / ".dagmar/dev.json").exists()
+        assert list((root / ".dagmar/tmp").iterdir()) == []
+        status = dev.finished()
+    if end == "sigkill":
+        assert status == -signal.SIGKILL
+        return
+    assert "Traceback (most recent call last)" not in _own_talk(dev)
+    assert dev.events[-1]["event"] in ("stopped", "failed")
+    if end in SIGNALS:
+        assert status == 130
+        assert dev.events[-2] == {"event": "stopping", "signal": SIGNALS[end].name} or run_id
+        if run_id:
+            assert stored_status(root, run_id) == "CANCELED"
+    else:
+        server = end.removesuffix("-crash")
+        # It may have become ready just before.
+        was_ready = any(
+            event["event"] == "server_ready" and event["server"] == server for event in dev.events
+        )
+        assert was_ready or moment == "starting"
+        assert status == (5 if was_ready else 3)
+        (ended,) = (event for event in dev.events if event["event"] == "ended")
+        assert (ended["server"], ended["status"]) == (server, -signal.SIGKILL)
+
+
+@pytest.mark.nightly
+def test_a_webserver_that_is_gone_is_noticed(tmp_path: Path) -> None:
+    root = make_dev_project(tmp_path / "shop")
+    with running_dev(root, "--no-marimo") as dev:
+        dev.until("ready")
+        (webserver,) = (line for line in dev.processes() if "-m dagster_webserver" in line)
+        os.kill(int(webserver.split()[0]), signal.SIGKILL)
+        assert dev.finished() == 5
+        assert dev.processes() == []
+    assert dev.events[-1]["message"].startswith("Dagster ")
+
+
+def test_a_second_ctrl_c_kills_what_does_not_listen(tmp_path: Path) -> None:
+    root = make_dev_project(tmp_path / "shop")
+    with running_dev(root, "--no-marimo", program=(sys.executable, "-c", STUBBORN)) as dev:
+        wait_for(lambda: "dagster | up\n" in dev.talk, "it runs", dev)
+        os.kill(dev.process.pid, signal.SIGINT)
+        dev.until("stopping")
+        # Two at once count as one: `uv run` passes on what the terminal has sent already.
+        time.sleep(2 * SAME_SECONDS)
+        os.kill(dev.process.pid, signal.SIGINT)
+        assert dev.finished() == 130
+        assert dev.processes() == []
+
+
+def _own_talk(dev: Dev) -> str:
+    servers = ("dagster |", "marimo  |")
+    return "".join(line for line in dev.talk if not line.startswith(servers))

@@ -1,0 +1,275 @@
+"""A code location with one of everything that dagmar must tell apart."""
+
+import os
+import time
+from typing import Any
+
+import dagster as dg
+
+DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-11")
+COLORS = dg.StaticPartitionsDefinition(["blue", "green", "red"])
+CUSTOMERS = dg.DynamicPartitionsDefinition(name="customers")
+GRID = dg.MultiPartitionsDefinition({"day": DAILY, "color": COLORS})
+
+
+def refuse_while_flagged() -> None:
+    """Fail as long as a test keeps a file."""
+    flag = os.environ.get("SECOND_FAILS_WHILE", "")
+    if flag and os.path.exists(flag):
+        raise ValueError("second is not ready")
+
+
+class Limits(dg.Config):
+    """How much to load."""
+
+    rows: int = 3
+    label: str = "small"
+
+
+@dg.asset(
+    key=["raw", "orders"],
+    group_name="raw",
+    kinds={"python", "csv"},
+    tags={"tier": "gold"},
+    owners=["team:data", "ann@example.com"],
+    description="Orders as they arrive.\nOne row each.",
+    metadata={
+        "dagster/column_schema": dg.TableSchema(
+            columns=[
+                dg.TableColumn("id", "int", 'counts <b>"up"</b>\nfrom 1'),
+                dg.TableColumn("<script>alert(1)</script>", "text"),
+            ]
+        )
+    },
+)
+def raw_orders() -> dg.MaterializeResult:
+    print("orders were counted")
+    return dg.MaterializeResult(metadata={"rows": 3})
+
+
+@dg.asset(key=["raw", "dash-ed.key"], group_name="raw")
+def dashed() -> None: ...
+
+
+@dg.asset(group_name="sales", kinds={"python"}, deps=[raw_orders], tags={"tier": "silver"})
+def orders(context: dg.AssetExecutionContext) -> None:
+    context.log.info("cleaning orders")
+
+
+@dg.asset(group_name="sales", deps=[orders], partitions_def=DAILY)
+def daily_sales(context: dg.AssetExecutionContext) -> None:
+    if context.partition_key == "2026-01-09":
+        raise ValueError("no sales on the ninth")
+
+
+@dg.asset(group_name="sales", partitions_def=COLORS)
+def colored() -> None: ...
+
+
+@dg.asset(group_name="sales", partitions_def=COLORS)
+def shaded() -> None:
+    """Launched by one test only, so that it knows what is missing."""
+
+
+@dg.asset(group_name="sales", partitions_def=CUSTOMERS)
+def by_customer() -> None: ...
+
+
+@dg.asset(group_name="sales", partitions_def=GRID)
+def grid() -> None: ...
+
+
+@dg.asset(group_name="sales", partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
+def ranged(context: dg.AssetExecutionContext) -> None:
+    context.log.info(f"keys: {list(context.partition_keys)}")
+
+
+@dg.asset(group_name="values", partitions_def=DAILY)
+def stored(context: dg.AssetExecutionContext) -> str:
+    return context.partition_key
+
+
+@dg.asset(
+    group_name="values",
+    partitions_def=DAILY,
+    ins={"day": dg.AssetIn("stored"), "color": dg.AssetIn("colored")},
+    deps=[orders, dg.AssetKey(["raw", "dash-ed.key"]), dg.AssetKey(["lake", "events"])],
+)
+def weighed(day: str, color: dict[str, str]) -> str:
+    return day
+
+
+@dg.op
+def draw(day: str) -> str:
+    return day
+
+
+@dg.graph_asset(group_name="values", partitions_def=DAILY, ins={"day": dg.AssetIn("stored")})
+def drawn(day: str) -> str:
+    result: str = draw(day)
+    return result
+
+
+@dg.asset(group_name="config")
+def limited(context: dg.AssetExecutionContext, config: Limits) -> None:
+    context.log.info(f"rows={config.rows} label={config.label}")
+    refuse_while_flagged()
+
+
+@dg.asset(group_name="faults")
+def failing() -> None:
+    numbers: dict[str, int] = {}
+    raise KeyError(f"no such column: {sorted(numbers)}")
+
+
+@dg.asset(group_name="faults")
+def killed() -> None:
+    os._exit(9)
+
+
+def wait_until_told() -> None:
+    """Go on when a test makes a file, and in the end without it."""
+    flag = os.environ.get("SLOW_UNTIL", "")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (flag and os.path.exists(flag)):
+        time.sleep(0.1)
+
+
+@dg.asset(group_name="faults")
+def slow() -> None:
+    wait_until_told()
+
+
+@dg.asset(group_name="faults", partitions_def=COLORS)
+def slow_colored() -> None:
+    wait_until_told()
+
+
+@dg.asset(group_name="faults", partitions_def=GRID)
+def slow_grid() -> None:
+    wait_until_told()
+
+
+class Broken(dg.ConfigurableResource):
+    """A resource that cannot be set up."""
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        raise ConnectionError("warehouse is not there")
+
+
+@dg.asset(group_name="faults")
+def needs_resource(warehouse: Broken) -> None: ...
+
+
+external = dg.AssetSpec(key=["lake", "events"], group_name="lake", kinds={"s3"})
+
+
+@dg.asset_check(asset=orders)
+def orders_are_there() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+class Greeting(dg.Config):
+    """Whom to greet."""
+
+    name: str
+    times: int = 1
+
+
+@dg.op
+def greet(context: dg.OpExecutionContext, config: Greeting) -> None:
+    for _ in range(config.times):
+        context.log.info(f"hello {config.name}")
+
+
+@dg.job(description="Greets somebody.", tags={"team": "people"})
+def greeting() -> None:
+    greet()
+
+
+@dg.job(config={"ops": {"greet": {"config": {"name": "default"}}}})
+def greeting_by_default() -> None:
+    """Greets with the config it carries."""
+    greet()
+
+
+@dg.static_partitioned_config(partition_keys=["monday", "tuesday", "wednesday"])
+def greeting_config(day: str) -> dict[str, Any]:
+    """Name the day in the greeting."""
+    return {"ops": {"greet": {"config": {"name": day}}}}
+
+
+@dg.job(config=greeting_config)
+def weekly_greeting() -> None:
+    """Greets on some days; each partition brings its own config."""
+    greet()
+
+
+@dg.op
+def wait() -> None:
+    wait_until_told()
+
+
+@dg.job(partitions_def=COLORS)
+def slow_job() -> None:
+    wait()
+
+
+@dg.op
+def first() -> int:
+    return 1
+
+
+@dg.op
+def second(context: dg.OpExecutionContext, number: int) -> int:
+    refuse_while_flagged()
+    return number + 1
+
+
+@dg.job(description="Two steps.")
+def counting() -> None:
+    second(first())
+
+
+sales_job = dg.define_asset_job("sales_job", selection=dg.AssetSelection.assets(raw_orders, orders))
+daily_job = dg.define_asset_job("daily_job", selection=[daily_sales], partitions_def=DAILY)
+nightly = dg.ScheduleDefinition(
+    name="nightly", job=sales_job, cron_schedule="0 2 * * *", execution_timezone="Europe/Berlin"
+)
+
+
+@dg.sensor(job=counting, minimum_interval_seconds=60, description="Waits for files.")
+def files() -> dg.SkipReason:
+    return dg.SkipReason("none")
+
+
+defs = dg.Definitions(
+    assets=[
+        raw_orders,
+        dashed,
+        orders,
+        daily_sales,
+        colored,
+        shaded,
+        by_customer,
+        grid,
+        ranged,
+        stored,
+        weighed,
+        drawn,
+        limited,
+        failing,
+        killed,
+        slow,
+        slow_colored,
+        slow_grid,
+        needs_resource,
+        external,
+    ],
+    asset_checks=[orders_are_there],
+    jobs=[sales_job, daily_job, greeting, greeting_by_default, weekly_greeting, slow_job, counting],
+    schedules=[nightly],
+    sensors=[files],
+    resources={"warehouse": Broken()},
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,48 @@
+"""`invoke doctor` beside a real Dagster."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from dagmar.upkeep.checks.server import CHECKS
+from dagsterserver import DagsterServer
+from projects import Project
+
+ONLINE = [flag for check in CHECKS for flag in ("--only", check.name)]
+
+
+def examine(live: Project, home: Path) -> dict[str, dict[str, Any]]:
+    """Return what the checks of the server say; a busy one may answer late for once."""
+    deadline = time.monotonic() + 60
+    while True:
+        done = live.invoke("doctor", *ONLINE, "--json", environ={"DAGSTER_HOME": str(home)})
+        checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+        answered = not any(one["status"] == "skip" for one in checks.values())
+        if answered or time.monotonic() > deadline:
+            return checks
+
+
+def test_a_real_server_is_told_with_its_broken_code_location(
+    live: Project, dagster: DagsterServer, dagster_home: Path
+) -> None:
+    (live.root / "notebooks").mkdir()
+    pair = "import dagmar\n\ndagmar.Pair(asset='{}')\n"
+    (live.root / "notebooks" / "gone.py").write_text(pair.format("no/such/asset"))
+    checks = examine(live, dagster_home)
+    assert checks["server"]["status"] == "pass", checks
+    assert checks["server"]["message"].endswith(f"at {dagster.url}")
+    assert checks["launching"]["status"] == "pass"
+    assert checks["same-instance"]["status"] == "pass", checks
+    assert checks["daemon"]["status"] in ("pass", "warn")
+    broken = checks["code-locations"]
+    assert broken["status"] == "fail"
+    assert "'broken' does not load: RuntimeError: the warehouse password" in broken["message"]
+    # A code location that does not load may hold the asset.
+    assert checks["pairs"]["status"] == "warn"
+    assert "Dagster has no asset no/such/asset (notebooks/gone.py)" in checks["pairs"]["message"]
+    elsewhere = examine(live, dagster_home.parent)["same-instance"]
+    assert elsewhere["status"] == "warn"
+    assert str(dagster_home) in elsewhere["message"]

@@ -1,0 +1,86 @@
+"""Every operation against the oldest Dagster that dagmar supports, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from dagsters import INSTANCE, LOCATIONS
+from dagsterserver import DagsterServer
+from projects import Project, make_project, run
+
+OLDEST = "1.10.0"
+
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("oldest")]
+
+
+@pytest.fixture(scope="module")
+def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterServer]:
+    """`dagster dev` of the oldest Dagster over the same code locations."""
+    uv = shutil.which("uv")
+    assert uv, "uv makes the environment"
+    home = tmp_path_factory.mktemp("oldest")
+    (home / "dagster.yaml").write_text(INSTANCE, "utf-8")
+    packages = [f"dagster=={OLDEST}", f"dagster-webserver=={OLDEST}"]
+    subprocess.run([uv, "venv", "--quiet", home / "venv"], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", home / "venv", *packages]
+    subprocess.run(install, check=True)
+    python = str(home / "venv" / "bin" / "python")
+    command = [python, "-W", "ignore", "-m", "dagster", "dev", "-w", "workspace.yaml"]
+    environ = {"DAGSTER_HOME": str(home), "SECOND_FAILS_WHILE": str(home / "second-fails")}
+    with DagsterServer(
+        [*command, "-p", "{port}"], LOCATIONS, home / "dagster.log", environ
+    ) as server:
+        server.wait()
+        yield server
+
+
+@pytest.fixture
+def old(oldest: DagsterServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose target is the oldest Dagster."""
+    settings = f"targets: {{local: {{url: '{oldest.url}'}}}}"
+    return make_project(tmp_path_factory.mktemp("old"), settings)
+
+
+def test_discover_shows_everything(old: Project) -> None:
+    done = old.invoke("discover", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    for kind in ("assets", "jobs", "schedules", "sensors", "resources"):
+        assert document[kind], kind
+    table = old.invoke("discover", "--kind", "assets", "--select", "+key:orders")
+    assert "raw/orders" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "status"),
+    [
+        (("--asset", "raw/orders", "--logs"), 0),
+        (("--asset", "failing"), 4),
+        (("--asset", "grid", "--partition", "red|2026-01-05"), 0),
+        (("--asset", "ranged", "--partition-range", "2026-01-02...2026-01-04"), 0),
+        (("--job", "weekly_greeting", "--partition", "monday"), 0),
+        (("--job", "greeting"), 7),
+        (("--asset", "colored", "--missing"), 0),
+        (("--job", "weekly_greeting", "--partition", "tuesday", "--partition", "wednesday"), 0),
+    ],
+)
+def test_run_works(old: Project, tag: str, flags: tuple[str, ...], status: int) -> None:
+    code, document, talk = run(old, tag, *flags)
+    assert code == status, talk
+    assert status == 7 or document["runs"]
+
+
+def test_retry_follow_and_cancel_work(old: Project, oldest: DagsterServer, tag: str) -> None:
+    fails = oldest.log.parent / "second-fails"
+    fails.touch()
+    _, document, _ = run(old, tag, "--job", "counting")
+    fails.unlink()
+    failed = document["runs"][0]["run_id"]
+    assert old.invoke("run", "--follow", failed).returncode == 4
+    assert old.invoke("run", "--retry", failed).returncode == 0
+    _, document, _ = run(old, tag, "--asset", "slow", "--no-wait")
+    assert old.invoke("run", "--cancel", document["runs"][0]["run_id"]).returncode == 0

@@ -1,0 +1,541 @@
+"""`dagmar.Pair` against a real Dagster and a real project with an IO manager of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import dagmar
+import pytest
+from dagmar.errors import Invalid, LoadFailed, NotAllowed, SetupError, Unreachable
+from dagmar.notebook import cards, launching
+from dagmar.notebook.context import Context
+from dagmar.notebook.controls import Chosen, draw_controls, read_chosen
+from dagmar.notebook.watching import Watcher
+from dagmar.orchestration import local
+from dagmar.orchestration.definitions import inputs_of
+from dagmar.run import Request, run
+from dagmar.server.client import DagsterClient
+from dagmar.server.inputs import read_inputs
+from dagmar.server.runs import read_run
+from dagmar.settings import Target, load
+from dagsters import LOCATIONS, runs_tagged, tags_of
+from dagsterserver import DagsterServer
+from notebooks import make_notebooks, render_notebooks, write_notebook
+
+SHOP = '''
+import json
+from pathlib import Path
+
+import dagster as dg
+
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-11")
+COLORS = dg.StaticPartitionsDefinition(["blue", "green", "red"])
+GRID = dg.MultiPartitionsDefinition({"day": DAYS, "color": COLORS})
+STORE = Path(__file__).with_name("store")
+
+
+class Json(dg.ConfigurableIOManager):
+    """Keeps values as JSON, under the asset's name and partition."""
+
+    def path(self, context) -> Path:
+        parts = [*context.asset_key.path]
+        parts += [str(context.partition_key)] if context.has_partition_key else []
+        return STORE / ("+".join(parts) + ".json")
+
+    def handle_output(self, context, value) -> None:
+        STORE.mkdir(exist_ok=True)
+        self.path(context).write_text(json.dumps(value))
+
+    def load_input(self, context):
+        if "limited" in context.asset_key.path:
+            raise ConnectionError("the warehouse is closed")
+        return json.loads(self.path(context).read_text())
+
+
+class Limits(dg.Config):
+    rows: int = 3
+
+
+@dg.asset(key=["raw", "orders"])
+def raw_orders() -> list:
+    return [1, 2, 3]
+
+
+@dg.asset(deps=[raw_orders])
+def orders() -> int:
+    return 3
+
+
+@dg.asset(partitions_def=DAYS)
+def daily_sales(context) -> str:
+    return context.partition_key
+
+
+@dg.asset(partitions_def=GRID)
+def grid(context) -> str:
+    return str(context.partition_key)
+
+
+@dg.asset
+def limited(config: Limits) -> int:
+    return config.rows
+
+
+@dg.asset
+def failing() -> None:
+    raise KeyError("no such column")
+
+
+@dg.op
+def greet() -> None: ...
+
+
+@dg.job
+def greeting():
+    greet()
+
+
+@dg.op
+def count() -> int:
+    return 1
+
+
+@dg.job
+def counting():
+    count()
+
+
+defs = dg.Definitions(
+    [raw_orders, orders, daily_sales, grid, limited, failing],
+    jobs=[counting, greeting],
+    resources={"io_manager": Json()},
+)
+'''
+
+Make = Callable[..., Context]
+
+
+@pytest.fixture
+def paired(
+    dagster: DagsterServer, dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Make:
+    """Make the context of a notebook in a project beside the live server."""
+    folder = make_notebooks(tmp_path / "shop", dagster.url)
+    # A name of its own: modules are loaded once per process.
+    module = f"shop_{os.path.basename(tmp_path)}".replace("-", "_")
+    (folder.parent / f"{module}.py").write_text(SHOP, "utf-8")
+    settings = f'[tool.dagster]\nmodule_name = "{module}"\n'
+    (folder.parent / "pyproject.toml").write_text(settings, "utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return lambda asset="", job="", target="": Context(asset, job, target, folder)
+
+
+def materialize(context: Context, tag: str, **chosen: str) -> launching.Attempt:
+    return launching.materialize_here(context, Chosen(**chosen, tags={"test": tag}))  # type: ignore[arg-type]
+
+
+def test_a_value_made_here_is_recorded_and_loaded_by_the_projects_io_manager(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    context = paired("raw/orders")
+    with pytest.raises(Invalid) as never:
+        local.load_value(context.root, "raw/orders", "x")
+    assert "has no partitions" in str(never.value)
+    made = materialize(context, tag)
+    assert local.load_value(context.root, "raw/orders") == [1, 2, 3]
+    assert (context.root / "store" / "raw+orders.json").is_file()
+
+    assert runs_tagged(client, tag) == [made.run_id]
+    recorded = read_run(client, made.run_id)
+    assert (recorded.status, recorded.job) == ("SUCCESS", "__ASSET_JOB")
+    assert recorded.assets == ["raw/orders"]
+    assert tags_of(client, made.run_id)["dagmar/here"] == "true"
+    shown = cards.card(context)
+    assert made.run_id[:8] in shown
+    assert "just now" in shown
+
+
+def test_partitions_are_loaded_one_by_one_or_all_that_there_are(paired: Make, tag: str) -> None:
+    context = paired("daily_sales")
+    materialize(context, tag, partition="2026-01-03")
+    assert local.load_value(context.root, "daily_sales", "2026-01-03") == "2026-01-03"
+    with pytest.raises(Invalid, match="did you mean '2026-01-0") as unknown:
+        local.load_value(context.root, "daily_sales", "2026-01-33")
+    assert "2026-01-01" in unknown.value.hint
+    grid = paired("grid")
+    materialize(grid, tag, partition="red|2026-01-03")
+    assert local.load_value(grid.root, "grid", "red|2026-01-03") == "red|2026-01-03"
+    assert local.load_value(grid.root, "grid") == {"red|2026-01-03": "red|2026-01-03"}
+
+
+def test_what_was_never_materialized_says_what_to_type(paired: Make) -> None:
+    context = paired("grid")
+    with pytest.raises(Invalid, match="never materialized") as caught:
+        local.load_value(context.root, "grid", "blue|2026-01-01")
+    assert caught.value.hint == "Type: invoke run --asset grid --partition 'blue|2026-01-01'"
+    assert caught.value.__suppress_context__  # no traceback of a file that is not there
+
+
+def test_what_io_managers_say_of_every_file_is_not_shown(
+    paired: Make, tag: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    context = paired("raw/orders")
+    (module,) = context.root.glob("shop_*.py")
+    text = module.read_text("utf-8").replace(
+        "        return json.loads",
+        '        context.log.debug("reading")\n        return json.loads',
+    )
+    module.write_text(text, "utf-8")
+    materialize(context, tag)
+    capfd.readouterr()
+    assert local.load_value(context.root, "raw/orders") == [1, 2, 3]
+    assert "reading" not in "".join(capfd.readouterr())
+
+
+def test_an_asset_that_was_renamed_is_told_by_every_widget(paired: Make) -> None:
+    context = paired("raw/ordrs")
+    pair = dagmar.Pair(asset="raw/ordrs")
+    object.__setattr__(pair, "_context", context)
+    for widget in (pair.card(), pair.lineage(), pair.controls(), pair.history()):
+        assert "did you mean &#x27;raw/orders&#x27;" in widget.text
+    with pytest.raises(Invalid, match="did you mean 'raw/orders'"):
+        pair.load("raw/ordrs")
+    with pytest.raises(Invalid, match="did you mean 'raw/orders'"):
+        launching.launch(context, Chosen())
+
+
+def test_an_io_manager_that_fails_keeps_its_own_exception(paired: Make, tag: str) -> None:
+    context = paired("limited")
+    materialize(context, tag)
+    with pytest.raises(LoadFailed, match="the warehouse is closed") as caught:
+        local.load_value(context.root, "limited")
+    assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+def test_definitions_that_do_not_load_say_why(paired: Make) -> None:
+    context = paired("orders")
+    (context.root / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "no_such"\n')
+    with pytest.raises(SetupError, match="no_such") as caught:
+        local.load_value(context.root, "orders")
+    assert isinstance(caught.value.__cause__, ImportError)
+
+
+def test_a_failure_here_shows_the_users_traceback_and_is_recorded(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    failed = materialize(paired("failing"), tag)
+    assert failed.error
+    assert "no such column" in failed.error.message
+    assert 'raise KeyError("no such column")' in failed.error.hint
+    assert read_run(client, failed.run_id).status == "FAILURE"
+
+
+def test_a_job_is_run_here_too(paired: Make, client: DagsterClient, tag: str) -> None:
+    made = materialize(paired(job="counting"), tag)
+    assert read_run(client, made.run_id).job == "counting"
+
+
+def test_nothing_runs_here_for_a_target_that_is_elsewhere(
+    paired: Make,
+    client: DagsterClient,
+    dagster: DagsterServer,
+    tag: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = paired("raw/orders")
+    (context.root / "dagmar.yaml").write_text(
+        f"targets:\n  local: {{url: '{dagster.url}'}}\n"
+        f"  frozen: {{url: '{dagster.url}', read_only: true}}\n"
+        "  prod: {url: 'https://dagster.example.invalid'}\n"
+    )
+    for target, words in (("frozen", "read_only"), ("prod", "not on this machine")):
+        with pytest.raises(NotAllowed, match=words):
+            materialize(paired("raw/orders", target=target), tag)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with pytest.raises(NotAllowed, match="another instance"):
+        materialize(paired("raw/orders"), tag)
+    assert runs_tagged(client, tag) == []
+
+
+def test_a_launch_is_one_run_with_what_was_chosen(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    chosen = Chosen("red|2026-01-05", tags={"test": tag})
+    launched = launching.launch(paired("grid"), chosen)
+    assert runs_tagged(client, tag) == [launched.run_id]
+    tags = tags_of(client, launched.run_id)
+    assert tags["dagster/partition"] == "red|2026-01-05"
+    assert tags["dagster/partition/color"] == "red"
+    assert tags["user"]
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "words"),
+    [
+        ("daily_sales", Chosen("2026-02-30"), "did you mean"),
+        ("daily_sales", Chosen(), "partitioned"),
+        ("limited", Chosen(config={"ops": {"limited": {"config": {"rows": "x"}}}}), "config.rows"),
+        ("raw/ordres", Chosen(), "did you mean 'raw/orders'"),
+        ("lake/events", Chosen(), "cannot be materialized"),
+    ],
+)
+def test_what_would_fail_is_refused_before_a_launch(
+    paired: Make, client: DagsterClient, tag: str, name: str, chosen: Chosen, words: str
+) -> None:
+    tagged = Chosen(chosen.partition, chosen.config, {"test": tag})
+    with pytest.raises(Invalid, match=words):
+        launching.launch(paired(name), tagged)
+    assert runs_tagged(client, tag) == []
+
+
+def test_controls_offer_the_real_partitions_and_the_schemas_defaults(paired: Make) -> None:
+    grid = draw_controls(paired("grid"))
+    assert read_chosen(grid.value).partition == "red|2026-01-10"
+    config = read_chosen(draw_controls(paired("limited")).value).config
+    assert config == {"ops": {"limited": {"config": {"rows": 3, "label": "small"}}}}
+    weekly = draw_controls(paired(job="weekly_greeting"))
+    assert read_chosen(weekly.value).partition == "wednesday"
+    assert draw_controls(paired("lake/events")).value == {}
+    assert "no partitions yet" in draw_controls(paired("by_customer")).text
+
+
+def test_a_partitioned_job_is_launched_with_its_partitions_config(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    chosen = Chosen("monday", tags={"test": tag})
+    launched = launching.launch(paired(job="weekly_greeting"), chosen)
+    answer = client.query("RunToRetry", id=launched.run_id)["runOrError"]
+    assert answer["runConfig"]["ops"]["greet"]["config"]["name"] == "monday"
+
+
+def test_cards_of_assets_and_jobs(paired: Make, dagster: DagsterServer) -> None:
+    shown = cards.card(paired("raw/orders"))
+    for words in ("Orders as they arrive.", "csv, python", "ann@example.com", dagster.url):
+        assert words in shown
+    assert "Dagster only observes it" in cards.card(paired("lake/events"))
+    assert "Two steps." in cards.card(paired(job="counting"))
+    assert "did you mean &#x27;raw/orders&#x27;" in cards.card(paired("raw/ordres"))
+    assert "did you mean &#x27;counting&#x27;" in cards.card(paired(job="countin"))
+
+
+def test_a_card_shows_the_columns_as_text(paired: Make) -> None:
+    shown = cards.card(paired("raw/orders"))
+    assert "2 columns" in shown
+    assert "counts &lt;b&gt;&quot;up&quot;&lt;/b&gt; from 1" in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert "<script" not in shown
+    assert "column" not in cards.card(paired("orders")).replace("grid-template-columns", "")
+
+
+@pytest.mark.filterwarnings("ignore")  # Dagster's remarks on the definitions
+def test_a_server_tells_what_assets_take_as_the_definitions_do(client: DagsterClient) -> None:
+    spec = importlib.util.spec_from_file_location("as_defined", LOCATIONS / "pipelines.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    graph = module.defs.get_repository_def().asset_graph
+    keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
+    told = read_inputs(client, keys)
+    assert told == {key: inputs_of(graph, key) for key in keys}
+    assert told["weighed"].values == ("colored", "stored")
+    assert told["weighed"].alike == {"stored"}
+    assert told["drawn"].alike == {"stored"}
+    assert told["orders"].values == ()
+    assert told["daily_sales"].partitioned
+
+
+def test_lineage_of_assets_and_jobs(paired: Make) -> None:
+    near = cards.lineage(paired("orders"), 1)
+    assert '"raw/orders"' in near
+    assert '"daily#95;sales"' in near or '"daily_sales"' in near
+    assert near.count("-->") >= 3
+    assert "first" in cards.lineage(paired(job="counting"), 1)
+
+
+def test_a_run_is_watched_and_shows_up_in_the_history(
+    paired: Make, live_settings: Path, client: DagsterClient, tag: str
+) -> None:
+    outcome = run(
+        load(live_settings),
+        client,
+        Request(assets=["failing"], tags=(("test", tag),)),
+    )
+    run_id = outcome.runs[0].run_id
+    context = paired("failing")
+    pair = dagmar.Pair(asset="failing")
+    object.__setattr__(pair, "_context", context)
+    shown = pair.watch(run_id).text
+    assert "FAILURE" in shown
+    assert "no such column" in shown
+    assert "pipelines.py" in shown
+    assert "Execution of step &quot;failing&quot; failed" in shown  # its log
+    assert "FAILURE" in pair.history().text
+    assert "there is no run" in pair.watch("no-such-run").text
+
+
+@pytest.fixture
+def live_settings(dagster: DagsterServer, tmp_path: Path) -> Path:
+    root = tmp_path / "settings"
+    root.mkdir()
+    (root / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{dagster.url}'}}}}")
+    return root
+
+
+def test_a_server_that_goes_away_is_waited_for(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    context = paired("raw/orders")
+    launched = launching.launch(context, Chosen(tags={"test": tag}))
+    watcher = Watcher(context, launched.run_id)
+    with DagsterClient(Target("local", "http://127.0.0.1:9")) as nobody:
+        watcher.look(nobody)
+    assert isinstance(watcher._trouble, Unreachable)
+    assert "may go on meanwhile" in watcher.page()
+    watcher.look(client)
+    assert watcher._trouble is None
+    assert launched.run_id[:8] in watcher.page()
+
+
+def newest(client: DagsterClient) -> list[str]:
+    found = client.query("RunsByTag", tags=[])["runsOrError"]["results"]
+    return [run["runId"] for run in found]
+
+
+def python(context: Context, *arguments: str, **environ: str) -> str:
+    """Run Python in the project as its user would, and return what it prints."""
+    mine = {name: text for name, text in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        cwd=context.root,
+        env={**mine, **environ},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+EXECUTE = """
+import json, pathlib, runpy
+
+from dagmar.orchestration import local
+
+assert local.materialize(pathlib.Path.cwd(), "raw/orders").success
+for file in sorted(pathlib.Path("notebooks").glob("*.py")):
+    outputs, _ = runpy.run_path(str(file))["app"].run()
+    text = "\\n".join(getattr(output, "text", "") for output in outputs)
+    print(json.dumps([file.stem, text]))
+"""
+WORDS = {
+    "orders": ["Target", "raw/orders", "Nothing was launched from here yet."],
+    "daily_sales": ["2026-01-10", "Nothing was launched from here yet."],
+    "grid": ["2026-01-10", "green"],
+    "greeting": ["Greets somebody.", "greet"],
+    "lake_events": ["Dagster only observes it"],
+    "ml": ["Target", "Nothing was launched from here yet."],
+    "report": ["Target", ">orders</h1>"],
+    "minimal": [],
+}
+
+
+def test_every_kind_of_pair_executes_beside_a_live_server(
+    paired: Make, client: DagsterClient, dagster_home: Path
+) -> None:
+    context = paired("orders")
+    inputs = [{"name": "raw_orders", "asset": "raw/orders"}]
+    render_notebooks(
+        context.root,
+        {"name": "orders", "asset": "orders", "inputs": inputs},
+        {"name": "daily_sales", "asset": "daily_sales"},
+        {"name": "grid", "asset": "grid"},
+        {"name": "greeting", "job": "greeting"},
+        {"name": "lake_events", "asset": "lake/events", "materializable": False},
+        *(
+            {"name": shape, "asset": "orders", "inputs": inputs, "template": shape}
+            for shape in ("ml", "report", "minimal")
+        ),
+    )
+    before = newest(client)
+    shown = dict(json.loads(line) for line in python(context, "-c", EXECUTE).splitlines())
+    assert set(shown) == set(WORDS)
+    for name, words in WORDS.items():
+        assert "did not answer" not in shown[name]
+        assert all(word in shown[name] for word in words), (name, shown[name])
+    assert len(newest(client)) == len(before) + 1  # the one that made the input
+
+
+TEST = """
+import runpy
+
+def test_it() -> None:
+    outputs, defs = runpy.run_path("notebooks/orders.py")["app"].run()
+    assert defs["run"] is None
+    pair = defs["pair"]
+    button = pair.launch_button()
+    button._update(1)  # a click, as the page would send it
+    assert button.value
+    assert pair.launch(defs["controls"], button) is None
+    assert pair.materialize(defs["controls"], button=button, here=True) is None
+"""
+STEP = """
+
+@dg.asset
+def stepped() -> str:
+    import runpy
+
+    outputs, defs = runpy.run_path("notebooks/orders.py")["app"].run()
+    button = defs["pair"].launch_button()
+    button._update(1)  # a click, as the page would send it
+    assert button.value
+    assert defs["pair"].launch(defs["controls"], button) is None
+    return "".join(getattr(output, "text", "") for output in outputs)
+
+defs = dg.Definitions.merge(defs, dg.Definitions([stepped]))
+"""
+EXPORT = ("-m", "marimo", "-q", "export", "html", "--no-sandbox", "-f", "-o", "out.html")
+
+
+@pytest.mark.parametrize("where", ["script", "pytest", "a step", "export", "dagmar's export"])
+def test_nothing_launches_by_itself(paired: Make, client: DagsterClient, where: str) -> None:
+    context = paired("orders")
+    file = write_notebook(context.start, "orders")
+    before = newest(client)
+    if where == "script":
+        python(context, str(file))
+    elif where == "pytest":
+        (context.root / "test_it.py").write_text(TEST, "utf-8")
+        assert "1 passed" in python(context, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    elif where == "a step":
+        (module,) = context.root.glob("shop_*.py")
+        module.write_text(module.read_text("utf-8") + STEP, "utf-8")
+        python(
+            context,
+            "-m",
+            "dagster",
+            "asset",
+            "materialize",
+            "--select",
+            "stepped",
+            "-f",
+            str(module),
+        )
+        told = (context.root / "store" / "stepped.json").read_text("utf-8")
+        assert "Nothing was launched from here yet." in told
+        assert read_run(client, newest(client)[0]).assets == ["stepped"]
+        assert newest(client)[1:] == before
+        return
+    else:
+        environ = {"_DAGMAR_EXPORT": "1"} if where == "dagmar's export" else {}
+        python(context, *EXPORT, str(file), **environ)
+        assert "Nothing was launched from here yet." in (context.root / "out.html").read_text()
+    assert newest(client) == before

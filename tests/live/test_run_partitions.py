@@ -1,0 +1,147 @@
+"""`invoke run` for one partition, several, ranges, what is missing and what failed."""
+
+from __future__ import annotations
+
+import pytest
+from dagmar.server.client import DagsterClient
+from dagsters import backfills_tagged, logged, runs_tagged, tags_of
+from projects import Project, run
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            ("--asset", "daily_sales", "--partition", "2026-01-02"),
+            {"dagster/partition": "2026-01-02"},
+        ),
+        (("--asset", "daily_sales", "--latest"), {"dagster/partition": "2026-01-10"}),
+        (
+            ("--asset", "grid", "--partition", "red|2026-01-05"),
+            {
+                "dagster/partition": "red|2026-01-05",
+                "dagster/partition/color": "red",
+                "dagster/partition/day": "2026-01-05",
+            },
+        ),
+        (
+            ("--asset", "grid", "--partition", "day=2026-01-06|color=blue"),
+            {"dagster/partition": "blue|2026-01-06"},
+        ),
+        (("--job", "daily_job", "--partition", "2026-01-03"), {"dagster/partition": "2026-01-03"}),
+    ],
+)
+def test_one_partition_is_one_run_for_it(
+    live: Project,
+    client: DagsterClient,
+    tag: str,
+    flags: tuple[str, ...],
+    expected: dict[str, str],
+) -> None:
+    status, document, talk = run(live, tag, *flags)
+    assert status == 0, talk
+    (ended,) = document["runs"]
+    assert ended["status"] == "SUCCESS"
+    assert ended["partition"] == expected["dagster/partition"]
+    assert expected.items() <= tags_of(client, ended["run_id"]).items()
+    assert runs_tagged(client, tag) == [ended["run_id"]]
+
+
+def test_a_single_run_policy_makes_a_range_one_run(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    flags = ("--asset", "ranged", "--partition-range", "2026-01-02...2026-01-04")
+    status, document, talk = run(live, tag, *flags)
+    assert status == 0, talk
+    (ended,) = document["runs"]
+    assert ended["partition"] == "2026-01-02...2026-01-04"
+    keys = "keys: ['2026-01-02', '2026-01-03', '2026-01-04']"
+    assert keys in logged(client, ended["run_id"])
+    assert backfills_tagged(client, tag) == []
+
+
+def test_a_partitioned_job_brings_the_config_of_its_partition(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    flags = ("--job", "weekly_greeting", "--partition", "tuesday")
+    status, document, talk = run(live, tag, *flags, "--set", "ops.greet.config.times=2")
+    assert status == 0, talk
+    log = logged(client, document["runs"][0]["run_id"])
+    assert log.count("hello tuesday") == 2
+
+
+def test_several_partitions_are_one_backfill_with_its_failures_explained(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    flags = ("--asset", "daily_sales", "--partition", "2026-01-09", "--partition", "2026-01-07")
+    status, document, talk = run(live, tag, *flags)
+    assert status == 4, talk
+    assert backfills_tagged(client, tag) == [document["backfill"]["id"]]
+    assert document["backfill"]["status"] == "COMPLETED_FAILED"
+    assert document["backfill"]["url"] in talk
+    ended = {run["partition"]: run for run in document["runs"]}
+    assert {key: run["status"] for key, run in ended.items()} == {
+        "2026-01-07": "SUCCESS",
+        "2026-01-09": "FAILURE",
+    }
+    assert ended["2026-01-09"]["error"]["message"] == "no sales on the ninth"
+    assert "no sales on the ninth" in talk
+
+    # What failed, and what is missing, is known from now on.
+    status, _, talk = run(live, tag, "--asset", "daily_sales", "--failed", "--validate-only")
+    assert (status, "daily_sales for 2026-01-09" in talk) == (0, True)
+    _, _, talk = run(live, tag, "--asset", "daily_sales", "--missing", "--validate-only")
+    assert "partitions. Nothing was launched" in talk
+    assert len(backfills_tagged(client, tag)) == 1
+
+
+def test_missing_partitions_are_made_and_then_none_are_left(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    for key in ("red", "blue"):
+        assert run(live, tag, "--asset", "shaded", "--partition", key)[0] == 0
+    status, document, talk = run(live, tag, "--asset", "shaded", "--missing")
+    assert status == 0, talk
+    assert [run["partition"] for run in document["runs"]] == ["green"]
+    status, document, talk = run(live, tag, "--asset", "shaded", "--missing")
+    assert (status, document) == (0, {"runs": []})
+    assert "Nothing to do" in talk
+    assert len(runs_tagged(client, tag)) == 3
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--asset", "slow_colored", "--all-partitions"),
+        ("--job", "slow_job", "--all-partitions"),
+        ("--asset", "slow_grid", "--partition-range", "red|2026-01-09...red|2026-01-10"),
+    ],
+)
+def test_a_backfill_can_be_left_come_back_to_and_cancelled(
+    live: Project, client: DagsterClient, tag: str, flags: tuple[str, ...]
+) -> None:
+    status, document, talk = run(live, tag, *flags, "--no-wait")
+    assert status == 0, talk
+    backfill = document["backfill"]["id"]
+    assert backfills_tagged(client, tag) == [backfill]
+    done = live.invoke("run", "--follow", backfill, "--timeout", "0")
+    assert done.returncode == 9
+    assert f"--follow {backfill}" in done.stderr
+    done = live.invoke("run", "--cancel", backfill)
+    assert done.returncode == 0, done.stderr
+    assert "CANCELED" in done.stdout
+
+
+def test_a_dynamic_partition_is_found_once_it_was_added(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    import requests
+
+    mutation = """mutation { addDynamicPartition(
+        repositorySelector: {repositoryName: "__repository__", repositoryLocationName: "pipelines"}
+        partitionsDefName: "customers", partitionKey: "ann") { __typename } }"""
+    answer = requests.post(f"{client.target.url}/graphql", json={"query": mutation}, timeout=30)
+    assert answer.json()["data"]["addDynamicPartition"]["__typename"].endswith("Success")
+    status, document, talk = run(live, tag, "--asset", "by_customer", "--partition", "ann")
+    assert status == 0, talk
+    assert document["runs"][0]["partition"] == "ann"

@@ -1,0 +1,132 @@
+"""A project with notebooks, for tests: its definitions are those that the live server runs."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from dagmar.dev.ports import free_port
+from dagmar.notebook import template
+from dagsters import LOCATIONS
+from playwright.sync_api import Page
+
+Open = Callable[..., Page]
+ROOT = Path(__file__).parents[1]
+
+# A cell after all others tells what the kernel has run with: a test can wait for that.
+PROBE = """\
+@app.cell
+def _(controls, run):
+    mo.plain_text(" ".join(["saw", *map(str, controls.value.values()), str(run and run.run_id)]))
+    return
+
+
+if __name__ == "__main__":
+"""
+SHAPES = ("default", "minimal", "ml", "report")
+
+PYPROJECT = """\
+[tool.dagster]
+module_name = "pipelines"
+
+[tool.marimo.runtime]
+auto_instantiate = true
+on_cell_change = "{on_cell_change}"
+"""
+
+
+def make_notebooks(root: Path, url: str, on_cell_change: str = "autorun") -> Path:
+    """Write a project whose target is the server at `url`, and return its notebooks folder."""
+    folder = root / "notebooks"
+    folder.mkdir(parents=True)
+    (root / "dagmar.yaml").write_text(f"targets:\n  local:\n    url: {url}\n", "utf-8")
+    (root / "pyproject.toml").write_text(PYPROJECT.format(on_cell_change=on_cell_change), "utf-8")
+    shutil.copy(LOCATIONS / "pipelines.py", root / "pipelines.py")
+    return folder
+
+
+def render_notebooks(root: Path, *notebooks: Mapping[str, Any]) -> list[Path]:
+    """Render notebooks from the templates as they stand here, in one Copier run.
+
+    Each is the answers of a notebook; what is left out is filled in. Returns their files.
+    """
+    filled = [{"marimo": "0.25.2", "template": "default", **answers} for answers in notebooks]
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "template"
+        source.mkdir()
+        shutil.copy(ROOT / "copier.yml", source)
+        for part in ("notebook", "cells", "shapes"):
+            shutil.copytree(ROOT / "template" / part, source / "template" / part)
+        (source / "template" / "project").mkdir()
+        template.copy(source, Path(scratch) / "out", {"notebooks": filled}, "")
+        made = [f"notebooks/{answers['name']}.py" for answers in filled]
+        (root / "notebooks").mkdir(parents=True, exist_ok=True)
+        return [Path(shutil.copy(Path(scratch) / "out" / name, root / name)) for name in made]
+
+
+@functools.cache
+def _default(pairing: str, key: str) -> str:
+    with tempfile.TemporaryDirectory() as scratch:
+        (file,) = render_notebooks(Path(scratch), {"name": "paired", pairing: key})
+        return file.read_text("utf-8")
+
+
+def write_notebook(folder: Path, key: str, pairing: str = "asset", probe: bool = False) -> Path:
+    """Write the default template's notebook of an asset or a job; `probe` adds that cell."""
+    text = _default(pairing, key)
+    if probe:
+        text = text.replace('if __name__ == "__main__":\n', PROBE)
+    file = folder / f"{key.replace('/', '_')}.py"
+    file.write_text(text, "utf-8")
+    return file
+
+
+@contextmanager
+def marimo_server(command: str, file: Path, environ: Mapping[str, str], log: Path) -> Iterator[str]:
+    """Serve a notebook, or a folder of them, with `marimo edit` or `marimo run`.
+
+    Yields its address, which a file in the folder is asked from with `&file=`.
+    """
+    port = free_port()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "marimo", "--quiet", command, str(file)),
+                *("--headless", "--no-sandbox", "--port", str(port)),
+                *("--token-password", "test"),
+            ],
+            cwd=(file if file.is_dir() else file.parent).parent,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if requests.get(f"{address}/health", timeout=2).ok:
+                    break
+            except requests.RequestException:
+                pass
+            assert time.monotonic() < deadline, log.read_text("utf-8")
+            assert process.poll() is None, log.read_text("utf-8")
+            time.sleep(0.1)
+        yield f"{address}/?access_token=test"
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,147 @@
+"""Fixtures: a released template to share, one to release more of, and projects made from them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback import closed_port, dagster, serve
+from plumbum import local
+from releases import ROOT, RUNNER, Project, Template, git, write
+from shops import ANSWERS, PAIRS, TEMPLATES, make_shop, scaffold
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _same_git_and_copier_everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the settings of whoever runs the tests out of them."""
+    settings = tmp_path_factory.mktemp("settings") / "copier.yml"
+    settings.write_text("{}\n")
+    env = {
+        "COPIER_SETTINGS_PATH": str(settings),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+    }
+    for role in ("AUTHOR", "COMMITTER"):
+        env |= {f"GIT_{role}_NAME": "Tester", f"GIT_{role}_EMAIL": "tester@example.com"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+            patch.delenv(name, raising=False)
+        # Copier starts git and hooks with the environment that plumbum saw when it was imported.
+        with local.env(**env):
+            yield
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The working tree's template, tagged v1.0.0. Shared: do not change it."""
+    path = tmp_path_factory.mktemp("released") / "template"
+    parts = ("copier.yml", "hooks", "template")
+    listed = git(ROOT, "ls-files", "-co", "--exclude-standard", "-z", "--", *parts)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).exists():  # deleted, and not committed yet
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    git(path, "init", "-q", "-b", "main")
+    template = Template(path)
+    template.release("v1.0.0")
+    return template
+
+
+@pytest.fixture(scope="session")
+def small(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The same without the runner's modules, which only cost time. Shared: do not change it."""
+    path = tmp_path_factory.mktemp("small") / "template"
+    shutil.copytree(released.path, path, ignore=shutil.ignore_patterns(".git"))
+    shutil.rmtree(path / RUNNER / "src")
+    write(path, {f"{RUNNER}/src/dagmar/__init__.py": ""})
+    git(path, "init", "-q", "-b", "main")
+    template = Template(path)
+    template.release("v1.0.0")
+    return template
+
+
+@pytest.fixture(scope="session")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The questions alone, in a folder without git: the fastest way to an answer."""
+    path = tmp_path_factory.mktemp("questions")
+    shutil.copy2(ROOT / "copier.yml", path)
+    write(path, {"template/project/x": "", "template/notebook/x": ""})
+    return Template(path)
+
+
+@pytest.fixture
+def template(small: Template, tmp_path: Path) -> Template:
+    """A small template of one's own, at v1.0.0, to release more versions of."""
+    return Template(shutil.copytree(small.path, tmp_path / "template"))
+
+
+@pytest.fixture
+def project(template: Template, tmp_path: Path) -> Project:
+    """A committed project at v1.0.0 of the small template."""
+    return template.project(tmp_path / "my-project")
+
+
+@pytest.fixture(scope="session")
+def fresh(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a project with all defaults. Shared: do not change it."""
+    path = tmp_path_factory.mktemp("fresh") / "my-project"
+    released.copy(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def nobody() -> Iterator[str]:
+    """The address of a port that nobody listens on."""
+    holder, url = closed_port()
+    with holder:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _shop(small: Template, tmp_path_factory: pytest.TempPathFactory, nobody: str) -> Project:
+    """One project for all; each test has a copy."""
+    tmp = tmp_path_factory.mktemp("shop")
+    template = Template(shutil.copytree(small.path, tmp / "template"))
+    return make_shop(template, tmp / "shop", nobody)
+
+
+@pytest.fixture
+def shop(_shop: Project, tmp_path: Path) -> Project:
+    """A committed project with definitions, and no server."""
+    return Project(shutil.copytree(_shop.path, tmp_path / "shop"), _shop.template)
+
+
+@pytest.fixture(scope="session")
+def _online(_shop: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    path = shutil.copytree(_shop.path, tmp_path_factory.mktemp("online") / "shop")
+    project = Project(path, _shop.template)
+    with serve(dagster(ANSWERS)) as server:
+        write(path, {"dagmar.yaml": f"targets: {{local: {{url: '{server.url}'}}}}\n"})
+        project.commit()
+        yield project
+
+
+@pytest.fixture
+def online(_online: Project, tmp_path: Path) -> Project:
+    """The same project, with a server that tells the same assets; asking it is quicker."""
+    return Project(shutil.copytree(_online.path, tmp_path / "shop"), _online.template)
+
+
+@pytest.fixture(scope="session")
+def full(_shop: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a notebook of every template for every kind of pair. Do not change it."""
+    path = shutil.copytree(_shop.path, tmp_path_factory.mktemp("full") / "shop")
+    shop = Project(path, _shop.template)
+    pairs = [flag for pair in PAIRS.values() for flag in pair]
+    for template in TEMPLATES:
+        scaffold(shop, *pairs, "--template", template, "--force")
+        (path / "notebooks").rename(path / template)
+    (path / "notebooks").mkdir()
+    for template in TEMPLATES:
+        (path / template).rename(path / "notebooks" / template)
+    return shop

@@ -1,0 +1,205 @@
+"""The hook after a copy: it makes a first commit where that is its business, and never fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from releases import ROOT, git, write
+
+HOOK = ROOT / "hooks/after_copy.py"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A rendered project that git does not know yet."""
+    write(tmp_path / "project", {"tasks.py": "from dagmar.tasks import namespace\n", "a/b": "b\n"})
+    return tmp_path / "project"
+
+
+def run_hook(here: Path, *args: str, **env: str | None) -> str:
+    """Run the hook as Copier does, see that it ends well, and return what it says."""
+    wanted = {k: v for k, v in (os.environ | env).items() if v is not None}
+    done = subprocess.run(
+        [sys.executable, str(HOOK), *(args or ("--fresh",))],
+        cwd=here,
+        env=wanted,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 9
+    return done.stderr
+
+
+def commits(repository: Path) -> list[str]:
+    """List the subjects of all commits."""
+    done = subprocess.run(
+        ["git", "log", "--all", "--format=%s"], cwd=repository, capture_output=True, text=True
+    )
+    return done.stdout.splitlines()
+
+
+def make_repository(path: Path, **files: str) -> None:
+    """Make somebody's repository with one commit."""
+    write(path, {"theirs.txt": "theirs\n"} | files)
+    git(path, "init", "-q")
+    git(path, "add", "theirs.txt", *files)
+    git(path, "commit", "-qm", "theirs")
+
+
+def test_a_new_project_gets_a_repository_and_a_commit(here: Path):
+    assert run_hook(here) == "Made a git repository with a first commit.\n"
+    assert commits(here) == ["chore: start from the dagmar template"]
+    assert git(here, "status", "--porcelain") == ""
+    assert git(here, "ls-files").split() == ["a/b", "tasks.py"]
+    assert git(here, "branch", "--show-current") == "main\n"
+
+
+def test_the_users_branch_name_is_kept(here: Path, tmp_path: Path):
+    write(tmp_path, {"config": "[init]\n\tdefaultBranch = trunk\n"})
+    run_hook(here, GIT_CONFIG_GLOBAL=str(tmp_path / "config"))
+    assert git(here, "branch", "--show-current") == "trunk\n"
+
+
+def test_success_is_not_told_when_copier_is_quiet(here: Path):
+    assert run_hook(here, "--fresh", "--quiet") == ""
+
+
+def test_without_git_it_says_what_to_install_and_type(here: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    said = run_hook(here, PATH=str(tmp_path / "empty"))
+    assert "git was not found" in said
+    assert f"cd {here}\n  git init && git add . && git commit" in said
+    assert not (here / ".git").exists()
+
+
+def test_without_an_identity_it_says_how_to_give_one(here: Path, tmp_path: Path):
+    nobody = {
+        f"GIT_{role}_{what}": None for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    said = run_hook(here, HOME=str(tmp_path), EMAIL="guessed@example.com", **nobody)
+    assert "git config --global user.name" in said
+    assert 'git commit -m "chore: start from the dagmar template"' in said
+    assert commits(here) == []
+    git(here, "commit", "-qm", "as told")
+    assert git(here, "status", "--porcelain") == ""
+
+
+def test_a_commit_hook_that_fails_is_quoted(here: Path, tmp_path: Path):
+    hook = tmp_path / "git-hooks/pre-commit"
+    write(tmp_path, {"git-hooks/pre-commit": "#!/bin/sh\necho lint says no >&2\nexit 1\n"})
+    hook.chmod(0o755)
+    write(tmp_path, {"config": f"[core]\n\thooksPath = {hook.parent}\n"})
+    said = run_hook(here, GIT_CONFIG_GLOBAL=str(tmp_path / "config"))
+    assert "git refused the first commit:\n  lint says no\n" in said
+    assert "git commit -m" in said
+    assert commits(here) == []
+
+
+def test_a_signature_that_fails_is_quoted(here: Path, tmp_path: Path):
+    write(tmp_path, {"config": "[commit]\n\tgpgsign = true\n[gpg]\n\tprogram = false\n"})
+    said = run_hook(here, GIT_CONFIG_GLOBAL=str(tmp_path / "config"))
+    assert "git refused the first commit" in said
+    assert "gpg failed to sign" in said
+    assert commits(here) == []
+
+
+def test_a_folder_that_git_cannot_write_is_named(here: Path, tmp_path: Path):
+    """A stand-in for git, because the tests may run as root, who can write everywhere."""
+    real = git(here, "--exec-path").strip()
+    write(
+        tmp_path,
+        {
+            "bin/git": f"""#!/bin/sh
+case "$*" in
+*init*--quiet*) echo "fatal: cannot mkdir .git: Read-only file system" >&2; exit 128 ;;
+*) exec {real}/git "$@" ;;
+esac
+"""
+        },
+    )
+    (tmp_path / "bin/git").chmod(0o755)
+    said = run_hook(here, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert "Nothing was committed:\n  fatal: cannot mkdir .git: Read-only file system\n" in said
+    assert "The project itself is complete." in said
+
+
+def test_an_unreadable_repository_around_it_is_left_alone(here: Path):
+    write(here.parent, {".git": "gitdir: /nowhere/at/all\n"})
+    said = run_hook(here)
+    assert "Nothing was committed:\n  fatal: not a git repository: /nowhere/at/all" in said
+    assert not (here / ".git").exists()
+
+
+def test_an_existing_repository_gets_no_commit(here: Path):
+    make_repository(here)
+    said = run_hook(here)
+    assert "belongs to a git repository" in said
+    assert "git add . && git commit" in said
+    assert "git init" not in said
+    assert commits(here) == ["theirs"]
+    assert git(here, "diff", "--cached", "--name-only") == ""
+
+
+def test_a_folder_of_a_monorepo_gets_no_repository_of_its_own(here: Path):
+    make_repository(here.parent)
+    said = run_hook(here)
+    assert "belongs to a git repository" in said
+    assert not (here / ".git").exists()
+    assert commits(here.parent) == ["theirs"]
+    assert git(here.parent, "diff", "--cached", "--name-only") == ""
+
+
+@pytest.mark.parametrize("pattern", ["project/", "/project", "*"])
+def test_a_folder_that_the_outer_repository_ignores_gets_its_own(here: Path, pattern: str):
+    make_repository(here.parent)
+    write(here.parent, {".git/info/exclude": f"{pattern}\n"})
+    assert run_hook(here) == "Made a git repository with a first commit.\n"
+    assert commits(here) == ["chore: start from the dagmar template"]
+    assert commits(here.parent) == ["theirs"]
+
+
+def test_a_folder_with_files_of_its_own_is_not_committed(here: Path):
+    said = run_hook(here, "--occupied")
+    assert "had files before" in said
+    assert f"cd {here}\n  git init && git add . && git commit" in said
+    assert not (here / ".git").exists()
+
+
+def test_a_repository_named_in_the_environment_is_not_touched(here: Path, tmp_path: Path):
+    """As when Copier runs inside somebody's git hook."""
+    make_repository(tmp_path / "other")
+    run_hook(here, GIT_DIR=str(tmp_path / "other/.git"), GIT_WORK_TREE=str(tmp_path / "other"))
+    assert commits(tmp_path / "other") == ["theirs"]
+    assert commits(here) == ["chore: start from the dagmar template"]
+
+
+def test_a_tasks_file_of_theirs_is_pointed_out(here: Path):
+    write(here, {"tasks.py": "# their own\n"})
+    assert "ns = namespace(__file__)" in run_hook(here, "--occupied")
+    (here / "tasks.py").unlink()
+    assert "namespace" not in run_hook(here, "--occupied")
+
+
+@pytest.mark.parametrize(
+    ("source", "warned"),
+    [
+        ("dagmar", True),
+        ("../dagmar", True),
+        ("/srv/dagmar", False),
+        ("https://example.com/dagmar.git", False),
+        ("git@example.com:team/dagmar.git", False),
+        ("gh:team/dagmar", False),
+    ],
+)
+def test_a_template_given_by_a_relative_path_is_told(here: Path, source: str, warned: bool):
+    write(here, {".copier-answers.yml": f"_commit: v1.0.0\n_src_path: {source}\n"})
+    said = run_hook(here)
+    assert (f"The template was given as {source}" in said) == warned

@@ -1,0 +1,212 @@
+"""`invoke check`: what it finds in notebooks, and how it says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from dagmar.errors import Invalid, UsageError
+from dagmar.notebook import check as checking
+from dagmar.server.catalog import Catalog
+from dagmar.settings import load
+from releases import Project, git, write
+from shops import PAIRS, TEMPLATES, invoke, scaffold
+
+CATALOG = Catalog("", "", [])
+CATALOG.assets = [
+    {"key": "raw/customers", "dependencies": []},
+    {"key": "raw/orders", "dependencies": ["raw/customers"]},
+    {"key": "other", "dependencies": []},
+]
+CATALOG.jobs = [{"name": "nightly"}]
+
+SOUND = """\
+import marimo
+
+__generated_with = "0.20.1"
+app = marimo.App()
+
+with app.setup:
+    import dagmar
+    import marimo as mo
+
+    pair = dagmar.Pair(asset="raw/orders")
+
+
+@app.cell
+def inputs():
+    customers = pair.load("raw/customers")
+    return (customers,)
+
+
+@app.cell
+def _(customers):
+    mo.md(str(len(customers)))
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def findings(root: Path, text: str, catalog: Catalog | None = CATALOG) -> list[tuple[str, str]]:
+    """Check one notebook and return (severity, rule: message) of each finding."""
+    write(root, {"notebooks/orders.py": text})
+    settings = load(root, environ={}, home=root)
+    (checked,) = checking.check(settings, checking.find_notebooks(settings, ()), catalog)
+    return [(one.severity, f"{one.rule}: {one.message}") for one in checked.findings]
+
+
+def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> None:
+    assert findings(tmp_path, SOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (
+            "len(customers)",
+            "len(costumers)",
+            ("error", "undefined-name: no cell defines 'costumers'"),
+        ),
+        (
+            'asset="raw/orders"',
+            'asset="raw/ordres"',
+            ("error", "pair: there is no asset 'raw/ordres' — did you mean 'raw/orders'?"),
+        ),
+        (
+            'asset="raw/orders"',
+            'job="nigthly"',
+            ("error", "pair: there is no job 'nigthly' — did you mean 'nightly'?"),
+        ),
+        (
+            'load("raw/customers")',
+            'load("raw/customer")',
+            (
+                "error",
+                "inputs: there is no asset 'raw/customer' — did you mean 'raw/customers'?",
+            ),
+        ),
+        (
+            'load("raw/customers")',
+            'load("other")',
+            ("warning", "inputs: 'other' is not upstream of 'raw/orders'"),
+        ),
+        (
+            'load("raw/customers")',
+            'load("other")',
+            ("warning", "inputs: 'raw/customers' is upstream of 'raw/orders', and is not loaded"),
+        ),
+        (
+            "def _(customers)",
+            "def _(customers, pair)",
+            ("warning", "form: marimo would write this file otherwise"),
+        ),
+        (
+            "    mo.md(str(len(customers)))",
+            "    customers = 1",
+            (
+                "error",
+                "marimo:multiple-definitions: Variable 'customers' is defined in multiple cells",
+            ),
+        ),
+        ("def inputs():", "def inputs(:", ("error", "syntax: orders.py is no Python: ")),
+    ],
+)
+def test_what_is_wrong_is_found(tmp_path: Path, old: str, new: str, found: tuple[str, str]) -> None:
+    assert old in SOUND
+    there = findings(tmp_path, SOUND.replace(old, new, 1))
+    assert any(one[0] == found[0] and one[1].startswith(found[1]) for one in there), there
+
+
+def test_a_code_location_that_does_not_load_makes_no_errors(tmp_path: Path) -> None:
+    catalog = Catalog("", "", [{"name": "shop", "status": "error"}])
+    assert {severity for severity, _ in findings(tmp_path, SOUND, catalog)} == {"warning"}
+
+
+def test_without_a_catalog_the_pair_is_not_looked_up(tmp_path: Path) -> None:
+    assert findings(tmp_path, SOUND.replace("raw/orders", "gone"), None) == []
+
+
+def test_an_older_version_of_the_template_is_told(tmp_path: Path) -> None:
+    answers = "_src_path: /x\n_commit: "
+    write(tmp_path, {".copier-answers.yml": f"{answers}v1.1.0\n"})
+    write(tmp_path, {".dagmar/notebooks/orders.yml": f"{answers}v1.0.0\n"})
+    assert findings(tmp_path, SOUND) == [
+        ("warning", "template: it is on v1.0.0 of the template, the project on v1.1.0")
+    ]
+    write(tmp_path, {".dagmar/notebooks/orders.yml": "]"})
+    assert findings(tmp_path, SOUND)[0][0] == "error"
+
+
+def test_only_notebooks_are_checked_and_paths_must_be_there(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "notebooks/helper.py": "import marimo\n",
+            "notebooks/__marimo__/x.py": SOUND,
+            "notebooks/deep/x.py": SOUND,
+            "notebooks/broken.py": "app = marimo.App(\n",
+        },
+    )
+    settings = load(tmp_path, environ={}, home=tmp_path)
+    names = [file.name for file in checking.find_notebooks(settings, ())]
+    assert names == ["broken.py", "x.py"]
+    with pytest.raises(UsageError, match="there is no"):
+        checking.find_notebooks(settings, [str(tmp_path / "none.py")])
+    with pytest.raises(Invalid, match="is no marimo notebook"):
+        checking.find_notebooks(settings, [str(tmp_path / "notebooks/helper.py")])
+
+
+@pytest.mark.xdist_group("full")
+def test_whatever_is_scaffolded_passes(full: Project) -> None:
+    done = invoke(full, "check", "--json")
+    assert done.returncode == 0, done.stdout
+    document = json.loads(done.stdout)
+    assert document["ok"]
+    assert len(document["notebooks"]) == len(PAIRS) * len(TEMPLATES)
+    rules = {one["rule"] for notebook in document["notebooks"] for one in notebook["findings"]}
+    assert rules <= {"inputs"}, document
+
+
+def test_errors_are_exit_7_and_told_line_by_line(shop: Project) -> None:
+    scaffold(shop, "--asset", "daily", "--asset", "grid")
+    shop.replace("notebooks/daily.py", 'asset="daily"', 'asset="dayly"')
+    done = invoke(shop, "check", "--path", "notebooks/daily.py")
+    assert done.returncode == 7
+    assert "notebooks/daily.py: error: there is no asset 'dayly'" in done.stdout
+    assert "1 error in 1 notebook" in done.stderr
+    done = invoke(shop, "check", "--path", "notebooks/grid.py")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Checked 1 notebook." in done.stderr
+
+
+def test_a_server_that_is_named_must_answer_and_another_need_not(shop: Project) -> None:
+    scaffold(shop, "--asset", "grid")
+    assert invoke(shop, "check", "--target", "local").returncode == 5
+    assert invoke(shop, "check", "--url", "http://127.0.0.1:9").returncode == 5
+    write(shop.path, {"src/shop/definitions.py": "boom\n"})
+    done = invoke(shop, "check")
+    assert done.returncode == 0
+    assert "assets and jobs are not looked up" in done.stderr
+
+
+def test_projects_get_it_as_a_pre_commit_hook(shop: Project) -> None:
+    config = yaml.safe_load(shop.read(".pre-commit-config.yaml"))
+    (hook,) = config["repos"][0]["hooks"]
+    assert hook["entry"] == "uv run invoke check"
+    assert not hook["pass_filenames"]
+    # git runs hooks in the repository's root, with the index in the environment
+    write(shop.path / ".git", {"hooks/pre-commit": "#!/bin/sh\nexec python -m invoke check\n"})
+    (shop.path / ".git/hooks/pre-commit").chmod(0o755)
+    write(shop.path, {"notebooks/bad.py": SOUND.replace("len(customers)", "len(costumers)")})
+    git(shop.path, "add", ".")
+    done = subprocess.run(
+        ["git", "commit", "-qm", "x"], cwd=shop.path, capture_output=True, text=True
+    )
+    assert done.returncode
+    assert "no cell defines 'costumers'" in done.stdout + done.stderr

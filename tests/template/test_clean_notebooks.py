@@ -1,0 +1,56 @@
+"""`invoke clean --notebooks`: only what the template would make again, byte for byte."""
+
+from __future__ import annotations
+
+from releases import Project, git, write
+from shops import invoke, scaffold
+
+
+def test_unchanged_notebooks_go_with_their_answers_and_others_stay(online: Project) -> None:
+    scaffold(online, "--asset", "orders", "--asset", "daily", "--asset", "grid")
+    online.commit()
+    own = "import marimo\n\napp = marimo.App()\n"
+    write(online.path, {"notebooks/own.py": own, "notebooks/README.md": "mine\n"})
+    online.replace("notebooks/daily.py", "daily", "daily ")
+    (online.path / "notebooks/grid.py").unlink()
+    done = invoke(online, "clean", "--notebooks", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    listed = [line.partition("  (")[0].split()[-1] for line in done.stdout.splitlines()]
+    assert listed == ["notebooks/orders.py", ".dagmar/notebooks/orders.yml"]
+    assert "stays: notebooks/daily.py: it was changed since it was scaffolded" in done.stderr
+    assert (online.path / "notebooks/orders.py").exists()
+    done = invoke(online, "clean", "--notebooks", "--yes")
+    assert done.returncode == 0, done.stderr
+    there = sorted(path.name for path in (online.path / "notebooks").iterdir())
+    assert there == ["README.md", "daily.py", "own.py"]
+    answers = sorted(path.name for path in (online.path / ".dagmar/notebooks").iterdir())
+    assert answers == ["daily.yml", "grid.yml"]
+    # What git had, it still has.
+    git(online.path, "checkout", "-q", "HEAD", "--", "notebooks/orders.py")
+    assert "asset=" in online.read("notebooks/orders.py")
+
+
+def test_a_notebook_of_an_older_version_is_compared_with_that_version(online: Project) -> None:
+    scaffold(online, "--asset", "orders")
+    answers = online.path / ".dagmar/notebooks/orders.yml"
+    answers.write_text(answers.read_text().replace("_commit: v1.0.0", "_commit: v0.9.0"))
+    done = invoke(online, "clean", "--notebooks", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "whether notebooks were changed cannot be found out" in done.stderr
+    assert (online.path / "notebooks/orders.py").exists()
+
+
+def test_answers_that_lead_out_of_the_project_remove_nothing(online: Project) -> None:
+    scaffold(online, "--asset", "orders")
+    outside = online.path.parent / "orders.py"
+    outside.write_text(online.read("notebooks/orders.py"))
+    text = online.read(".dagmar/notebooks/orders.yml")
+    for name, folder in (("above", ".."), ("absolute", str(outside.parent))):
+        evil = text.replace("folder: notebooks", f"folder: {folder}")
+        assert evil != text
+        write(online.path, {f".dagmar/notebooks/{name}.yml": evil})
+    done = invoke(online, "clean", "--notebooks", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("it names a file outside the project") == 2
+    assert outside.exists()
+    assert not (online.path / "notebooks/orders.py").exists()

@@ -1,0 +1,172 @@
+"""`copier copy`: trust, hooks or none, odd places, a second time, and somebody's own repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from copier.errors import UnsafeTemplateError
+from releases import Project, Template, git, tree, write
+
+THEIRS = {
+    ".github/workflows/ci.yml": "on: push\n",
+    ".gitignore": "__pycache__/\n",
+    ".python-version": "3.12\n",
+    "LICENSE": "theirs\n",
+    "README.md": "# Legacy\n",
+    "dagmar.yaml": "target: theirs\n",
+    "data/orders.csv": "a,b\n",
+    "notebooks/old.ipynb": "{}\n",
+    "pyproject.toml": '[project]\nname = "legacy"\n',
+    "src/legacy_etl/__init__.py": "",
+    "src/legacy_etl/definitions.py": "# theirs\n",
+    "tasks.py": "# their own tasks\n",
+    "tests/test_legacy.py": "# theirs\n",
+    "tools/other.py": "# theirs\n",
+}
+
+
+def test_without_trust_copier_refuses_and_leaves_nothing(small: Template, tmp_path: Path):
+    with pytest.raises(UnsafeTemplateError):
+        small.copy(tmp_path / "x", skip_tasks=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_without_hooks_the_project_is_complete(released: Template, fresh: Path, tmp_path: Path):
+    released.copy(tmp_path / "my-project", skip_tasks=False, unsafe=True)
+    assert tree(tmp_path / "my-project") == tree(fresh)
+    assert (tmp_path / "my-project/.git").is_dir()
+    assert not (fresh / ".git").exists()
+
+
+def test_the_first_commit_holds_everything(released: Template, tmp_path: Path):
+    """What the project's own .gitignore files hid would be missing in every clone."""
+    released.copy(tmp_path / "x", skip_tasks=False, unsafe=True)
+    assert git(tmp_path / "x", "status", "--porcelain", "--ignored") == ""
+    assert git(tmp_path / "x", "log", "--format=%s") == "chore: start from the dagmar template\n"
+
+
+@pytest.mark.parametrize("name", ["with space", "données 数据", "it's etl[1]"])
+def test_a_project_may_have_any_path(small: Template, tmp_path: Path, name: str):
+    path = tmp_path / name / "my-project"
+    small.copy(path, skip_tasks=False, unsafe=True)
+    assert (path / ".dagmar/.gitignore").is_file()
+    assert "package: my_project\n" in (path / ".copier-answers.yml").read_text("utf-8")
+    assert git(path, "log", "--format=%s") == "chore: start from the dagmar template\n"
+    assert git(path, "status", "--porcelain") == ""
+
+
+def test_copying_again_changes_nothing(small: Template, tmp_path: Path):
+    project = small.project(tmp_path / "my-project")
+    write(project.path, {"tasks.py": "# mine\n", "dagmar.yaml": "target: prod\n"})
+    project.commit()
+    small.copy(project.path, overwrite=True)
+    assert project.status() == []
+
+
+def test_scaffolding_again_changes_nothing(small: Template, tmp_path: Path):
+    project = small.project(tmp_path / "my-project")
+    notebook = {"name": "orders", "asset": "orders", "marimo": "0.25.2"}
+    project.scaffold(notebook)
+    project.commit()
+    project.scaffold(notebook, overwrite=True)
+    assert project.status() == []
+
+
+def test_scaffolding_leaves_git_alone(small: Template, tmp_path: Path):
+    notebook = {"name": "orders", "asset": "orders", "marimo": "0.25.2"}
+    Project(tmp_path / "x", small).scaffold(notebook, skip_tasks=False, unsafe=True)
+    assert not (tmp_path / "x/.git").exists()
+
+
+def test_what_to_type_next_is_said_once(
+    small: Template, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    small.copy(tmp_path / "my project", skip_tasks=False, unsafe=True, quiet=False)
+    said = capfd.readouterr().err
+    assert said.count("Made a git repository with a first commit.") == 1
+    assert said.count("Next:") == said.count("uv sync") == said.count("pip install") == 1
+    assert f"cd '{tmp_path / 'my project'}'" in said
+    assert "git init" not in said
+    assert said.count("uv run invoke dev ") == 1
+
+
+def test_a_copy_without_hooks_says_how_to_get_into_git(
+    small: Template, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    small.copy(tmp_path / "x", quiet=False)
+    assert "git init && git add . && git commit" in capfd.readouterr().err
+
+
+def test_quiet_is_quiet(small: Template, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    small.copy(tmp_path / "x", skip_tasks=False, unsafe=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_adopting_leaves_every_file_as_it_was(small: Template, tmp_path: Path):
+    write(tmp_path / "legacy", THEIRS)
+    before = tree(tmp_path / "legacy")
+    answers = small.copy(tmp_path / "legacy")
+    assert (answers["adopt"], answers["package"]) == (True, "legacy_etl")
+    assert answers["example"] is False
+    after = tree(tmp_path / "legacy")
+    assert {name: after[name] for name in before} == before
+
+
+def test_adopting_adds_the_runner_and_its_few_files(
+    released: Template, fresh: Path, tmp_path: Path
+):
+    write(tmp_path / "legacy", {"pyproject.toml": '[project]\nname = "legacy"\n'})
+    released.copy(tmp_path / "legacy")
+    added = set(tree(tmp_path / "legacy")) - {"pyproject.toml"}
+    assert {name for name in added if not name.startswith("tools/dagmar/")} == {
+        ".copier-answers.yml",
+        ".dagmar/.gitignore",
+        ".dagmar/dagster_home/dagster.yaml",
+        "dagmar.yaml",
+        "tasks.py",
+    }
+    assert tree(tmp_path / "legacy/tools") == tree(fresh / "tools")
+
+
+@pytest.mark.parametrize(
+    ("folder", "sign"),
+    [
+        ("legacy", "setup.py"),
+        ("legacy", "workspace.yaml"),
+        ("legacy[1]", "setup.cfg"),
+        ("legacy*", "Etl/definitions.py"),
+    ],
+)
+def test_a_repository_without_pyproject_is_adopted_too(
+    small: Template, tmp_path: Path, folder: str, sign: str
+):
+    write(tmp_path / folder, {sign: "# theirs\n"})
+    answers = small.copy(tmp_path / folder)
+    assert answers["adopt"] is True
+    assert not (tmp_path / folder / "pyproject.toml").exists()
+    assert answers["package"] == (
+        "Etl" if "/" in sign else answers["project_name"].replace("-", "_")
+    )
+
+
+def test_adopting_commits_nothing_of_theirs(
+    small: Template, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    write(tmp_path / "legacy", THEIRS)
+    small.copy(tmp_path / "legacy", skip_tasks=False, unsafe=True, quiet=False)
+    assert not (tmp_path / "legacy/.git").exists()
+    said = capfd.readouterr().err
+    assert "git init && git add . && git commit" in said
+    assert "tasks.py is yours and was kept" in said
+    assert "uv add --no-workspace --editable ./tools/dagmar --extra cli" in said
+    assert "uv sync" not in said
+
+
+@pytest.mark.parametrize("theirs", ["notes.txt", ".env", ".hidden/x", "a/b/c/d"])
+def test_any_file_in_the_folder_keeps_the_hook_from_committing(
+    small: Template, tmp_path: Path, theirs: str
+):
+    write(tmp_path / "x", {theirs: "theirs\n"})
+    small.copy(tmp_path / "x", skip_tasks=False, unsafe=True)
+    assert not (tmp_path / "x/.git").exists()

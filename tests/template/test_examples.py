@@ -1,0 +1,152 @@
+"""The notebooks that a project is shipped with: those of `invoke scaffold`, with work in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagmar.notebook.scaffold import Request, scaffold
+from dagmar.orchestration.definitions import read_definitions
+from dagmar.settings import load
+from releases import Project, Template
+from shops import TEMPLATES, invoke
+
+WIDER = {"template/cells/notebook.jinja": ("marimo.App(", "marimo.App(app_title='x', ")}
+SHIPPED = ("clean_flights", "daily_delays", "on_time_rate", "on_time_report")
+
+
+@pytest.fixture(scope="module")
+def shipped(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A committed project with all defaults. Do not change it."""
+    return released.project(tmp_path_factory.mktemp("shipped") / "shipped-flights")
+
+
+def answers(project: Project, name: str) -> dict[str, Any]:
+    (notebook,) = project.answers(f".dagmar/notebooks/{name}.yml")["notebooks"]
+    return dict(notebook)
+
+
+def cells(text: str) -> list[str]:
+    from marimo._convert.converters import MarimoConvert
+
+    return [cell.code for cell in MarimoConvert.from_py(text).to_ir().cells]
+
+
+def test_there_is_one_of_each_template(shipped: Project) -> None:
+    made = [answers(shipped, name)["template"] for name in SHIPPED]
+    assert sorted(made) == sorted(TEMPLATES)
+
+
+def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
+    released: Template, tmp_path: Path
+) -> None:
+    project = released.project(tmp_path / "scaffolded-flights")
+    settings = load(project.path, environ={}, home=tmp_path)
+    catalog = read_definitions(project.path)
+    for name in SHIPPED:
+        before, text = answers(project, name), project.read(f"notebooks/{name}.py")
+        request = Request(
+            assets=[before["asset"]], template=before["template"], name=name, force=True
+        )
+        (made,) = scaffold(settings, catalog, request)
+        assert (made.file.stem, made.status) == (name, "overwritten")
+        after, fresh = answers(project, name), cells(project.read(f"notebooks/{name}.py"))
+        (replaced,) = before.pop("instead")
+        del before["marimo"], after["marimo"]
+        assert before == after
+        gone = [cell for cell in fresh if cell not in cells(text)]
+        assert len(gone) == 1, f"{name} has no cell of its own for {replaced}"
+        kept = [cell for cell in cells(text) if cell in fresh]
+        assert kept == [cell for cell in fresh if cell not in gone]
+        # Its name is the one that is made of the key, so a second call finds it.
+        again = Request(assets=[before["asset"]], template=before["template"])
+        assert [one.status for one in scaffold(settings, catalog, again)] == ["kept"]
+
+
+def test_marimo_and_check_find_nothing_to_say(shipped: Project) -> None:
+    command = [sys.executable, "-m", "marimo", "check", "--strict", "notebooks"]
+    done = subprocess.run(command, cwd=shipped.path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    closed = {"DAGMAR_TARGETS__LOCAL__URL": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "check", "--json"],
+        cwd=shipped.path, env={**os.environ, **closed}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["notebooks"]
+    assert [one["path"] for one in found] == [f"notebooks/{name}.py" for name in SHIPPED]
+    assert [one["findings"] for one in found] == [[]] * len(SHIPPED)
+
+
+def test_the_projects_own_tests_execute_them(shipped: Project) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/test_notebooks.py"],
+        cwd=shipped.path,
+        env={**os.environ, "PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+    assert "skipped" not in done.stdout
+    assert not (shipped.path / "storage").exists()
+    assert shipped.status() == []
+
+
+def test_the_projects_own_linter_finds_nothing_to_say(shipped: Project) -> None:
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache"],
+            cwd=shipped.path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_they_are_updated_with_the_project_and_a_deleted_one_stays_deleted(
+    template: Template, tmp_path: Path
+) -> None:
+    project = template.project(tmp_path / "my-project")
+    project.replace("notebooks/on_time_rate.py", "less than 15 minutes late", "on time")
+    (project.path / "notebooks/daily_delays.py").unlink()
+    project.commit()
+    template.release(
+        "v1.1.0",
+        {**WIDER, "template/cells/flights/punctuality.jinja": ("mark_bar()", "mark_point()")},
+    )
+    done = invoke(project, "update", "--json")
+    assert done.returncode == 0, done.stderr
+    left = [name for name in SHIPPED if name != "daily_delays"]
+    assert json.loads(done.stdout)["notebooks"] == left
+    for name in left:
+        assert "app_title='x'" in project.read(f"notebooks/{name}.py")
+        assert project.answers(f".dagmar/notebooks/{name}.yml")["_commit"] == "v1.1.0"
+    text = project.read("notebooks/on_time_rate.py")
+    assert "arrived on time:" in text.replace('"\n        f"', "")
+    assert "mark_point()" in text
+    assert not (project.path / "notebooks/daily_delays.py").exists()
+
+
+def test_copier_alone_updates_them_too(template: Template, tmp_path: Path) -> None:
+    project = template.project(tmp_path / "my-project")
+    (project.path / "notebooks/daily_delays.py").unlink()
+    project.commit()
+    template.release("v1.1.0", WIDER)
+    project.update()
+    assert "app_title='x'" in project.read("notebooks/clean_flights.py")
+    assert project.answers(".dagmar/notebooks/clean_flights.yml")["_commit"] == "v1.1.0"
+    assert not (project.path / "notebooks/daily_delays.py").exists()
+
+
+def test_an_adopted_repository_gets_none(template: Template, tmp_path: Path) -> None:
+    path = tmp_path / "legacy"
+    path.mkdir()
+    (path / "pyproject.toml").write_text("# theirs\n")
+    template.copy(path, data={"example": True})
+    assert not (path / "notebooks").exists()
+    assert not (path / ".dagmar/notebooks").exists()

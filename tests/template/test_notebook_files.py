@@ -1,0 +1,212 @@
+"""Notebooks as rendered: marimo accepts them, and text from Dagster stays text."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from releases import ORDERS, SALES, Project, Template
+
+HOSTILE = {
+    "quotes": 'it\'s "raw"',
+    "triple": "\"\"\"\nimport os  # '''",
+    "backslash": "\\N{DEGREE SIGN} \\u \\",
+    "jinja": "{{ 7 * 7 }} {% raw %} {# x #}",
+    "fstring": "{ASSET!r} {{",
+    "newlines": "a\nb\r\nc\x85d\u2028e\x0cf",
+    "emoji": "Café 😀 \U0001f469\u200d\U0001f4bb",
+    "html": "<img src=x onerror=alert(1)> & </h1>",
+    "surrogate": "\ud83d alone",
+    "long": "x" * 300,
+    "ending": "x\n\n\n@app.cell\ndef _():\n    boom\n",
+}
+
+
+SHAPES = ("default", "minimal", "ml", "report")
+MINIMAL = ORDERS | {
+    "template": "minimal",
+    "inputs": [{"name": "customers", "asset": "raw/customers"}],
+}
+LONG = [{"name": f"an_input_with_a_long_name_{i}", "asset": f"raw/in-{i}.x"} for i in range(3)]
+FACTS = {
+    "asset": {"asset": "raw/orders"},
+    "one": {"asset": "raw/orders", "inputs": [{"name": "customers", "asset": "raw/customers"}]},
+    "many": {"asset": "raw/orders", "inputs": LONG},
+    "wide": {"asset": "x", "inputs": [{"name": "an_input" * 12, "asset": "y"}]},
+    "external": {"asset": "lake/events", "materializable": False},
+    "job": {"job": "sales_job"},
+}
+
+
+def paired(name: str, text: str, shape: str) -> dict[str, Any]:
+    """Describe a notebook that has `text` wherever text from Dagster can stand."""
+    inputs = [{"name": "a", "asset": text}, {"name": "b", "asset": "b"}]
+    facts = {"asset": text, "title": text, "inputs": inputs}
+    return {"name": name, **facts, "template": shape, "marimo": "0.25.2"}
+
+
+def stays_text(folder: Path, name: str, plain: str, text: str) -> None:
+    """Check that a notebook says the same as a plain one, but for the text itself."""
+    from marimo._convert.converters import MarimoConvert
+
+    written = (folder / f"notebooks/{name}.py").read_bytes().decode()
+    assert MarimoConvert.from_py(written).to_py() == written
+    trees = [ast.parse((folder / f"notebooks/{one}.py").read_bytes()) for one in (name, plain)]
+    for ours, other in zip(ast.walk(trees[0]), ast.walk(trees[1]), strict=True):
+        assert type(ours) is type(other)
+        if isinstance(ours, ast.Constant) and ours.value != other.value:
+            if ours.value != text:  # what is shown: one line, without HTML and links
+                assert len(ours.value.splitlines()) <= 1
+                assert not {"<", ">", "["} & set(ours.value)
+            assert "plain" in other.value
+            ours.value = other.value
+    assert ast.dump(trees[0]) == ast.dump(trees[1])
+
+
+@pytest.fixture(scope="module")
+def notebooks(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder, from one run: every template with every kind of pair, and with hostile texts."""
+    path = tmp_path_factory.mktemp("notebooks")
+    matrix = [
+        {"name": f"{shape}_{kind}", "template": shape, "marimo": "0.25.2", **facts}
+        for shape in SHAPES
+        for kind, facts in FACTS.items()
+    ]
+    hostile = [
+        paired(f"h_{name}_{shape}", text, shape)
+        for shape in SHAPES
+        for name, text in HOSTILE.items()
+    ]
+    plain = [paired(f"plain_{shape}", "plain", shape) for shape in SHAPES]
+    sales = SALES | {"template": "minimal"}
+    Project(path, released).scaffold(MINIMAL, sales, *matrix, *hostile, *plain)
+    return path
+
+
+def test_a_minimal_notebook_is_a_pair_its_inputs_and_a_cell_to_start_in(notebooks: Path):
+    assert (notebooks / "notebooks/orders.py").read_text("utf-8") == (
+        """\
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium")
+
+with app.setup:
+    import dagmar
+    import marimo as mo
+
+    pair = dagmar.Pair(asset="raw/orders")
+
+
+@app.cell
+def inputs():
+    customers = pair.load("raw/customers")
+    return (customers,)
+
+
+@app.cell
+def _(customers):
+    # Your cells go here.
+    customers
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+    )
+    assert 'pair = dagmar.Pair(job="sales_job")' in (notebooks / "notebooks/sales.py").read_text()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_text_from_dagster_stays_text(notebooks: Path, name: str, shape: str):
+    stays_text(notebooks, f"h_{name}_{shape}", f"plain_{shape}", HOSTILE[name])
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(10_000, marks=pytest.mark.nightly)])
+def test_any_text_stays_text(released: Template, tmp_path: Path, count: int):
+    """Whatever hypothesis makes up; one Copier run for all, which is what makes 10,000 possible."""
+    texts: list[str] = []
+
+    @settings(max_examples=count, database=None, deadline=None, derandomize=count < 100)
+    @given(st.text(min_size=1).filter(lambda text: text != "plain"))
+    def collect(text: str) -> None:
+        texts.append(text)
+
+    collect()
+    made = [paired(f"n_{i}", text, SHAPES[i % len(SHAPES)]) for i, text in enumerate(texts)]
+    plain = [paired(f"plain_{shape}", "plain", shape) for shape in SHAPES]
+    Project(tmp_path, released).scaffold(*made, *plain)
+    for i, text in enumerate(texts):
+        stays_text(tmp_path, f"n_{i}", f"plain_{SHAPES[i % len(SHAPES)]}", text)
+
+
+def test_a_default_notebook_with_two_inputs_is_under_ninety_lines(notebooks: Path):
+    text = (notebooks / "notebooks/plain_default.py").read_text("utf-8")
+    assert len(text.splitlines()) < 90
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_controls_stand_only_where_dagster_can_run_something(notebooks: Path, shape: str):
+    external = (notebooks / f"notebooks/{shape}_external.py").read_text("utf-8")
+    assert "pair.launch" not in external
+    assert "here=True" not in external
+    job = (notebooks / f"notebooks/{shape}_job.py").read_text("utf-8")
+    assert "here=True" not in job
+    assert ("pair.launch(controls, button)" in job) == (shape in ("default", "ml"))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_text_from_dagster_comes_back_from_the_answers(notebooks: Path, name: str):
+    file = notebooks / f".dagmar/notebooks/h_{name}_minimal.yml"
+    answers = yaml.safe_load(file.read_text("utf-8"))
+    assert answers["notebooks"][0]["asset"] == HOSTILE[name]
+
+
+def test_each_notebook_has_answers_with_itself_alone(notebooks: Path):
+    answers = yaml.safe_load((notebooks / ".dagmar/notebooks/orders.yml").read_text("utf-8"))
+    assert answers.pop("_src_path")
+    assert answers == {"_commit": "v1.0.0", "kind": "notebook", "notebooks": [MINIMAL]}
+
+
+def test_marimo_finds_nothing_to_say(notebooks: Path):
+    command = [sys.executable, "-m", "marimo", "check", "--strict", "notebooks"]
+    done = subprocess.run(command, cwd=notebooks, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_saving_in_the_editor_changes_no_byte(notebooks: Path):
+    from marimo._convert.converters import MarimoConvert
+
+    for file in (notebooks / "notebooks").glob("*.py"):
+        before = file.read_bytes().decode()
+        assert MarimoConvert.from_py(before).to_py() == before, file.name
+
+
+EXECUTE = """
+import pathlib, runpy, sys
+
+for file in sorted(pathlib.Path("notebooks").glob("h_*.py")):
+    print(file, file=sys.stderr)
+    runpy.run_path(str(file), run_name="__main__")
+"""
+
+
+def test_no_text_runs_when_its_notebook_does(notebooks: Path):
+    # No Dagster has assets of such names; a stand-in loads something for each.
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "standin")}
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE], cwd=notebooks, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("notebooks/") == len(HOSTILE) * len(SHAPES)

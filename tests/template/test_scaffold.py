@@ -1,0 +1,447 @@
+"""`invoke scaffold`: real processes, a real template repository, no Dagster server."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import errno
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from catalogs import ANSWERS as ANSWERED
+from dagmar.notebook import check as checking
+from dagmar.notebook import scaffold as making
+from dagmar.orchestration.definitions import read_definitions
+from dagmar.server.catalog import read_catalog
+from dagmar.server.client import DagsterClient
+from dagmar.settings import load
+from loopback import dagster, serve
+from releases import Project, Template, git, tree, write
+from shops import ANSWERS, invoke, scaffold
+
+
+def status(project: Project) -> list[str]:
+    """List what git finds changed, but for what marimo keeps for its user."""
+    shutil.rmtree(project.path / "no-config", ignore_errors=True)
+    return project.status()
+
+
+def loads(text: str) -> dict[str, str]:
+    """Return variable → key of the `inputs` cell, with a star where one partition is loaded."""
+    cells = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    found = {}
+    for line in cells["inputs"].body if "inputs" in cells else []:
+        if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call):
+            name, call = ast.unparse(line.targets[0]), line.value
+            if name == "partition_key":
+                assert ast.unparse(call) == "pair.partition_key()"
+                continue
+            assert isinstance(call.args[0], ast.Constant)
+            found[name] = call.args[0].value
+            if call.keywords:
+                assert [ast.unparse(one) for one in call.keywords] == ["partition=partition_key"]
+                found[name] += "*"
+    return found
+
+
+LOADS = {
+    "orders": {"orders": "raw/orders"},
+    "daily": {"orders": "orders", "raw_orders": "raw/orders"},
+    "grid": {"orders": "orders"},
+    "report_of_day": {"daily": "daily*"},
+    "report_of_cell": {"daily": "daily", "grid": "grid*"},
+    "note": {},
+    "lake/dash-ed.events": {},
+}
+PARTITIONED = {"daily", "grid", "report_of_day", "report_of_cell"}
+
+
+@pytest.mark.parametrize("told_by", ["shop", "online"], ids=["definitions", "server"])
+def test_inputs_are_loaded_by_the_partition_they_share_and_not_without_a_value(
+    told_by: str, request: pytest.FixtureRequest
+) -> None:
+    project: Project = request.getfixturevalue(told_by)
+    made = scaffold(project, *(part for key in LOADS for part in ("--asset", key)))
+    texts = {one["asset"]: project.read(one["path"]) for one in made}
+    assert {key: loads(text) for key, text in texts.items()} == LOADS
+    assert {key for key, text in texts.items() if "pair.partition_key()" in text} == PARTITIONED
+    assert max(len(text.splitlines()) for text in texts.values()) < 90
+    done = invoke(project, "check")
+    assert "is upstream of" not in done.stdout, done.stdout
+
+
+def test_an_asset_gets_a_notebook_from_the_definitions_and_a_second_call_changes_nothing(
+    shop: Project,
+) -> None:
+    (notebook,) = scaffold(shop, "--asset", "daily")
+    assert notebook == {
+        "path": "notebooks/daily.py",
+        "asset": "daily",
+        "job": None,
+        "template": "default",
+        "answers_file": ".dagmar/notebooks/daily.yml",
+        "status": "made",
+    }
+    text = shop.read("notebooks/daily.py")
+    assert 'pair = dagmar.Pair(asset="daily")' in text
+    assert loads(text) == {"orders": "orders", "raw_orders": "raw/orders"}
+    assert len(text.splitlines()) < 90
+    before = tree(shop.path / "notebooks") | tree(shop.path / ".dagmar/notebooks")
+    shop.replace("notebooks/daily.py", "# Your cells go here.", "# Mine.")
+    (again,) = scaffold(shop, "--asset", "daily")
+    assert again["status"] == "kept"
+    assert "# Mine." in shop.read("notebooks/daily.py")
+    (forced,) = scaffold(shop, "--asset", "daily", "--force")
+    assert forced["status"] == "overwritten"
+    assert tree(shop.path / "notebooks") | tree(shop.path / ".dagmar/notebooks") == before
+
+
+def test_the_answers_name_the_template_and_the_version_of_the_project(online: Project) -> None:
+    scaffold(online, "--asset", "raw/orders", "--title", "All [orders]", "--name", "mine")
+    answers = online.answers(".dagmar/notebooks/mine.yml")
+    project = online.answers()
+    assert answers["_src_path"] == project["_src_path"] == str(online.template.path)
+    assert answers["_commit"] == project["_commit"] == "v1.0.0"
+    assert 'title="# All &#91;orders]"' in online.read("notebooks/mine.py")
+
+
+def test_several_and_a_selection_are_one_call(online: Project) -> None:
+    made = scaffold(online, "--select", "group:sales", "--template", "minimal")
+    assert [one["asset"] for one in made] == ["daily", "grid", "orders"]
+    made = scaffold(online, "--asset", "raw/orders", "--job", "greeting", "--template", "report")
+    assert [one["path"] for one in made] == ["notebooks/raw_orders.py", "notebooks/greeting.py"]
+    assert 'dagmar.Pair(job="greeting")' in online.read("notebooks/greeting.py")
+
+
+def test_dry_run_shows_a_tree_and_makes_nothing(online: Project) -> None:
+    done = invoke(online, "scaffold", "--asset", "raw/orders", "--asset", "daily", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "notebooks/\n"
+        "├── raw_orders.py  (asset raw/orders, default)\n"
+        "└── daily.py  (asset daily, default)\n"
+        ".dagmar/notebooks/\n"
+        "├── raw_orders.yml\n"
+        "└── daily.yml\n"
+    )
+    done = invoke(online, "scaffold", "--asset", "daily", "--dry-run", "--json")
+    assert [one["status"] for one in json.loads(done.stdout)["notebooks"]] == ["made"]
+    assert online.status() == []
+
+
+def test_git_commit_commits_the_new_files_alone(online: Project) -> None:
+    write(online.path, {"mine.txt": "mine\n"})
+    git(online.path, "add", "mine.txt")
+    scaffold(online, "--asset", "daily", "--git-commit")
+    shown = git(online.path, "show", "--format=%s", "--name-only").split("\n")
+    files = [".dagmar/notebooks/daily.yml", "notebooks/daily.py"]
+    assert [line for line in shown if line] == ["feat: scaffold asset daily", *files]
+    assert online.status() == ["A  mine.txt"]
+
+
+def test_set_gives_options_to_a_template(online: Project) -> None:
+    scaffold(online, "--asset", "daily", "--set", "width=full")
+    assert 'marimo.App(width="full")' in online.read("notebooks/daily.py")
+
+
+def test_a_folder_of_ones_own_is_a_template(online: Project, tmp_path: Path) -> None:
+    write(
+        tmp_path / "ours",
+        {
+            "notebook.jinja": "{%- set cells = ['inputs', 'own/count'] -%}\n"
+            "{%- include 'template/cells/notebook.jinja' -%}\n",
+            "count.jinja": "@app.cell\n{{ m.signature(names) }}\n"
+            "    {{ m.literal(nb.set.greeting) }}, {{ names | join(', ') }}\n    return\n",
+        },
+    )
+    flags = ("--template", str(tmp_path / "ours"), "--set", 'greeting="""{{ x }}')
+    (made,) = scaffold(online, "--asset", "orders", *flags)
+    assert made["answers_file"] is None
+    text = online.read("notebooks/orders.py")
+    assert '\'"""{{ x }}\', orders\n' in text
+    assert status(online) == ["?? notebooks/orders.py"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ("{{ nothing }}", "'nothing' is undefined"),
+        ("{% if %}", "does not render"),
+        ("def (", "makes no Python of asset daily: invalid syntax, line 1"),
+    ],
+)
+def test_a_template_that_does_not_work_leaves_nothing(
+    online: Project, tmp_path: Path, shape: str, said: str
+) -> None:
+    write(tmp_path / "ours", {"notebook.jinja": shape})
+    done = invoke(online, "scaffold", "--asset", "daily", "--template", str(tmp_path / "ours"))
+    assert done.returncode == 7, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert online.status() == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        ([], 2, "scaffold needs one or more --asset"),
+        (["--asset", "daily", "--select", "*"], 2, "scaffold needs one or more --asset"),
+        (["--asset", ""], 2, "--asset is empty"),
+        (["--asset", "dayly"], 7, "there is no asset 'dayly' — did you mean 'daily'?"),
+        (["--job", "greetings"], 7, "did you mean 'greeting'?"),
+        (["--select", "group:none"], 7, "--select matches no asset"),
+        (["--asset", "daily", "--template", "minimum"], 2, "did you mean 'minimal'?"),
+        (["--asset", "daily", "--template", "src"], 7, "has no notebook.jinja"),
+        (["--asset", "daily", "--name", "../x"], 2, "--name takes the name of a Python module"),
+        (["--asset", "daily", "--name", "My Notebook"], 2, "--name takes the name"),
+        (["--asset", "daily", "--name", "polars"], 2, "would hide the Python module"),
+        (["--asset", "daily", "--name", "chunk"], 2, "would hide the Python module"),
+        (["--asset", "daily", "--asset", "grid", "--name", "x"], 2, "--name is for one notebook"),
+        (["--asset", "daily", "--asset", "grid", "--title", "x"], 2, "--title is for one"),
+        (["--asset", "daily", "--set", "width"], 2, "--set takes NAME=VALUE"),
+        (["--asset", "daily", "--set", "with=full"], 2, "did you mean 'width'?"),
+        (["--asset", "daily", "--set", "width=wide"], 2, "there is no such width"),
+        (["--asset", "daily", "--dry-run", "--git-commit"], 2, "--dry-run makes nothing"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(
+    online: Project, flags: list[str], code: int, said: str
+) -> None:
+    done = invoke(online, "scaffold", *flags)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert done.stdout == ""
+    assert online.status() == []
+
+
+def test_a_file_in_the_way_is_a_conflict_unless_forced(online: Project) -> None:
+    write(online.path, {"notebooks/daily.py": "# mine\n"})
+    done = invoke(online, "scaffold", "--asset", "grid", "--asset", "daily")
+    assert done.returncode == 8
+    assert "notebooks/daily.py exists, and is not paired with asset daily" in done.stderr
+    assert not (online.path / "notebooks/grid.py").exists()
+    scaffold(online, "--asset", "daily", "--force")
+    assert "dagmar.Pair" in online.read("notebooks/daily.py")
+
+
+def test_the_notebooks_folder_of_the_settings_is_used_and_must_be_inside(online: Project) -> None:
+    settings = online.read("dagmar.yaml")
+    write(online.path, {"dagmar.yaml": settings + "notebooks: work/pages\n"})
+    (made,) = scaffold(online, "--asset", "daily")
+    assert made["path"] == "work/pages/daily.py"
+    assert (online.path / "work/pages/daily.py").is_file()
+    write(online.path, {"dagmar.yaml": settings + "notebooks: ..\n"})
+    done = invoke(online, "scaffold", "--asset", "daily")
+    assert done.returncode == 7
+    assert "is not inside the project" in done.stderr
+
+
+def test_after_the_first_time_the_template_is_not_needed(online: Project, tmp_path: Path) -> None:
+    gone = Template(shutil.copytree(online.template.path, tmp_path / "gone"))
+    online.replace(".copier-answers.yml", str(online.template.path), str(gone.path))
+    scaffold(online, "--asset", "daily")
+    shutil.rmtree(gone.path)
+    scaffold(online, "--asset", "grid")
+    assert online.answers(".dagmar/notebooks/grid.yml")["_src_path"] == str(gone.path)
+    shutil.rmtree(online.path / ".dagmar/cache")
+    done = invoke(online, "scaffold", "--asset", "orders")
+    assert done.returncode == 3
+    assert "cannot be reached" in done.stderr
+
+
+def test_notebooks_come_at_the_version_of_the_project_not_the_newest(online: Project) -> None:
+    newer = {"template/cells/lineage.jinja": "@app.cell\ndef _():\n    'new'\n    return\n"}
+    own = Template(shutil.copytree(online.template.path, online.path.parent / "own"))
+    online.replace(".copier-answers.yml", str(online.template.path), str(own.path))
+    own.release("v1.1.0", files=newer)
+    scaffold(online, "--asset", "daily")
+    assert "'new'" not in online.read("notebooks/daily.py")
+    online.replace(".copier-answers.yml", "_commit: v1.0.0", "_commit: v1.1.0")
+    scaffold(online, "--asset", "grid")
+    assert "'new'" in online.read("notebooks/grid.py")
+    assert online.answers(".dagmar/notebooks/grid.yml")["_commit"] == "v1.1.0"
+
+
+def test_without_answers_or_definitions_it_says_what_is_missing(shop: Project) -> None:
+    write(shop.path, {"src/shop/definitions.py": "import polarbears\n"})
+    done = invoke(shop, "scaffold", "--asset", "daily")
+    assert done.returncode == 7
+    assert "ModuleNotFoundError: No module named 'polarbears'" in done.stderr
+    git(shop.path, "checkout", "-q", ".")
+    (shop.path / ".copier-answers.yml").unlink()
+    done = invoke(shop, "scaffold", "--asset", "daily")
+    assert done.returncode == 3
+    assert "there is no .copier-answers.yml" in done.stderr
+
+
+def test_a_server_that_is_named_must_answer(shop: Project) -> None:
+    for flags in (("--url", "http://127.0.0.1:9"), ("--target", "local")):
+        done = invoke(shop, "scaffold", "--asset", "daily", *flags)
+        assert done.returncode == 5, done.stderr
+    assert shop.status() == []
+
+
+def test_server_and_definitions_say_the_same(online: Project) -> None:
+    with DagsterClient(load(online.path, environ={}).target()) as client:
+        told = read_catalog(client, ("assets", "jobs"))
+        keys = [str(asset["key"]) for asset in told.assets]
+        inputs = told.inputs(keys)
+    read = read_definitions(online.path)
+    for asset in (*told.assets, *read.assets):
+        for key in ("location", "repository", "jobs", "description"):
+            del asset[key]
+        asset["dependencies"].sort()
+    assert read.assets == told.assets
+    assert read.inputs(keys) == inputs
+    assert [job["name"] for job in read.jobs] == [job["name"] for job in told.jobs]
+
+
+def test_a_code_location_that_does_not_load_is_named_where_it_may_hold_what_is_missing(
+    online: Project,
+) -> None:
+    broken = ANSWERED["Workspace"]["workspaceOrError"]["locationEntries"][2]
+    answers = copy.deepcopy(ANSWERS)
+    answers["Workspace"]["workspaceOrError"]["locationEntries"].append(broken)
+    with serve(dagster(answers)) as server:
+        done = invoke(online, "scaffold", "--asset", "invoices", "--url", server.url)
+        assert done.returncode == 7, done.stderr
+        assert "there is no asset 'invoices'. Not every code location is loaded:" in done.stderr
+        assert "broken: ImportError: no module" in done.stderr
+        assert "invoke discover --kind locations --json" in done.stderr
+        assert online.status() == []
+        done = invoke(online, "scaffold", "--asset", "orders", "--url", server.url)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_disk_that_is_full_leaves_no_notebook_half_made(
+    online: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = making.Request(assets=["daily", "grid"])
+    settings = load(online.path, environ={})
+    real, kept = tempfile.mkstemp, online.path.joinpath
+
+    def full(*given: Any, **more: Any) -> Any:
+        if str(more.get("dir", "")).endswith("notebooks") and "grid" in more["prefix"]:
+            raise OSError(errno.ENOSPC, "No space left on device", str(kept("notebooks")))
+        return real(*given, **more)
+
+    with DagsterClient(settings.target()) as client, monkeypatch.context() as patch:
+        catalog = read_catalog(client, ("assets", "jobs"))
+        patch.setattr(tempfile, "mkstemp", full)
+        with pytest.raises(OSError, match="No space left"):
+            making.scaffold(settings, catalog, request)
+        assert online.status() == []
+        patch.setattr(tempfile, "mkstemp", real)
+        assert [one.status for one in making.scaffold(settings, catalog, request)] == ["made"] * 2
+
+
+def test_notebooks_of_ones_own_template_are_checked_together(
+    online: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "ours", {"notebook.jinja": "{%- set cells = ['inputs'] -%}\n" + OWN_CELLS})
+    checked = []
+
+    def check(files: Sequence[Path]) -> Any:
+        checked.append([file.stem for file in files])
+        return {file: [] for file in files}
+
+    monkeypatch.setattr(checking, "run_marimo_check", check)
+    settings = load(online.path, environ={})
+    request = making.Request(assets=["daily", "grid"], template=str(tmp_path / "ours"))
+    with DagsterClient(settings.target()) as client:
+        making.scaffold(settings, read_catalog(client, ("assets", "jobs")), request)
+    assert checked == [["daily", "grid"]]
+
+
+OWN_CELLS = "{%- include 'template/cells/notebook.jinja' -%}\n"
+TWICE = "@app.cell\ndef _():\n    x = 1\n    return\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"notebook.jinja": "\n{{ 1 / 0 }}"}, "ZeroDivisionError: division by zero"),
+        ({"notebook.jinja": "\n{{ 'a' + 1 }}"}, "(notebook.jinja, line 2)"),
+        ({"notebook.jinja": "{% include 'template/cells/own/notebook.jinja' %}"}, "RecursionError"),
+        ({"notebook.jinja": "print('hello')"}, "makes no marimo notebook"),
+        (
+            {"notebook.jinja": "{%- set cells = ['own/x'] -%}\n" + OWN_CELLS, "x.jinja": TWICE * 2},
+            "does not pass marimo's check: Variable 'x' is defined in multiple cells",
+        ),
+    ],
+)
+def test_a_template_that_makes_no_notebook_is_refused_without_a_traceback(
+    online: Project, tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    write(tmp_path / "ours", files)
+    done = invoke(online, "scaffold", "--asset", "daily", "--template", str(tmp_path / "ours"))
+    assert done.returncode == 7, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert status(online) == []
+
+
+def test_a_template_of_ones_own_may_be_the_project_itself_and_is_written_as_marimo_would(
+    online: Project,
+) -> None:
+    untidy = "@app.cell\ndef _(orders):\n\n    orders\n\n\n    return\n"
+    shape = "{%- set cells = ['inputs', 'own/cell'] -%}\n" + OWN_CELLS
+    write(online.path, {"notebook.jinja": shape, "cell.jinja": untidy})
+    (online.path / "dangling").symlink_to(online.path / "nothing")
+    online.commit()
+    scaffold(online, "--asset", "grid", "--template", ".")
+    from dagmar.notebook.cells import canonical
+
+    text = online.read("notebooks/grid.py")
+    assert "    orders\n" in text
+    assert canonical(text) == text
+    assert status(online) == ["?? notebooks/grid.py"]
+
+
+def test_answers_of_a_notebook_that_is_replaced_by_ones_own_go(
+    online: Project, tmp_path: Path
+) -> None:
+    scaffold(online, "--asset", "daily")
+    write(tmp_path / "ours", {"notebook.jinja": "{%- set cells = ['inputs'] -%}\n" + OWN_CELLS})
+    scaffold(online, "--asset", "daily", "--template", str(tmp_path / "ours"), "--force")
+    # An update would merge the new version of the default template into it.
+    assert not (online.path / ".dagmar/notebooks/daily.yml").exists()
+
+
+def test_nothing_is_written_through_a_link_out_of_the_project(
+    online: Project, tmp_path: Path
+) -> None:
+    write(tmp_path, {"theirs.py": "# theirs\n"})
+    (online.path / "notebooks/daily.py").symlink_to(tmp_path / "theirs.py")
+    (online.path / "notebooks/grid.py").mkdir()
+    for asset, said in (("daily", "a link to outside of the project"), ("grid", "is a folder")):
+        done = invoke(online, "scaffold", "--asset", asset, "--force")
+        assert (done.returncode, said in done.stderr) == (8, True), done.stderr
+    assert (tmp_path / "theirs.py").read_text() == "# theirs\n"
+
+
+def test_a_file_that_stands_in_the_way_of_a_folder_is_named(online: Project) -> None:
+    shutil.rmtree(online.path / ".dagmar/tmp", ignore_errors=True)
+    write(online.path, {".dagmar/tmp": ""})
+    done = invoke(online, "scaffold", "--asset", "daily")
+    assert done.returncode == 3, done.stderr
+    assert ".dagmar/tmp cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_first_calls_at_once_both_succeed(online: Project) -> None:
+    shutil.rmtree(online.path / ".dagmar/cache", ignore_errors=True)
+    assets = ["daily", "grid", "orders"]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda asset: scaffold(online, "--asset", asset), assets))
+    assert sorted(file.stem for file in (online.path / "notebooks").glob("*.py")) == assets
+    assert len(list((online.path / ".dagmar/cache").glob("*template*"))) == 1
+    assert online.status() == [
+        *(f"?? .dagmar/notebooks/{asset}.yml" for asset in assets),
+        *(f"?? notebooks/{asset}.py" for asset in assets),
+    ]

@@ -1,0 +1,205 @@
+"""`invoke update`: the project and its notebooks in one merge, with real releases."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from releases import ORDERS, RUNNER, SALES, Project, Template, git, write
+from shops import invoke
+
+README = f"{RUNNER}/README.md"
+FRAME = "template/cells/notebook.jinja"
+WIDER = {FRAME: ("app = marimo.App(", "app = marimo.App(app_title='x', ")}
+NOTEBOOKS = [
+    "clean_flights",
+    "daily_delays",
+    "on_time_rate",
+    "on_time_report",
+    "orders",
+    "sales",
+]
+"""Those of the example, and two made here."""
+GONE = ORDERS | {"name": "gone"}
+MINIMAL = [
+    one | {"template": "minimal", "folder": "notebooks", "materializable": True}
+    for one in (ORDERS, SALES, GONE)
+]
+
+
+@pytest.fixture
+def project(template: Template, tmp_path: Path) -> Project:
+    """A committed project at v1.0.0 with edited notebooks, one of them deleted; v1.1.0 is out."""
+    project = template.project(tmp_path / "my-project")
+    project.scaffold(*MINIMAL)
+    (project.path / "notebooks/gone.py").unlink()
+    project.replace("notebooks/orders.py", "    pair\n", "    mo.md('mine')\n")
+    project.replace("tools/dagmar/README.md", "# ", "# Our ")
+    project.commit()
+    release(template, "v1.1.0")
+    return project
+
+
+def release(template: Template, tag: str) -> None:
+    text = (template.path / README).read_text("utf-8")
+    template.release(tag, WIDER if tag == "v1.1.0" else None, {README: f"{text}\n{tag}.\n"})
+
+
+def update(project: Project, *flags: str, code: int = 0) -> dict[str, Any]:
+    done = invoke(project, "update", *flags, "--json")
+    assert done.returncode == code, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_project_and_edited_notebooks_are_one_merge_and_a_deleted_one_stays_deleted(
+    project: Project,
+) -> None:
+    document = update(project)
+    assert document["changed"] == [
+        ".copier-answers.yml",
+        *(f".dagmar/notebooks/{name}.yml" for name in NOTEBOOKS),
+        *(f"notebooks/{name}.py" for name in NOTEBOOKS),
+        "tools/dagmar/README.md",
+    ]
+    assert (document["current"], document["latest"]) == ("v1.0.0", "v1.1.0")
+    assert (document["notebooks"], document["conflicts"]) == (NOTEBOOKS, [])
+    text = project.read("notebooks/orders.py")
+    assert "app_title='x'" in text
+    assert "mo.md('mine')" in text
+    readme = project.read("tools/dagmar/README.md")
+    assert readme.startswith("# Our ")
+    assert readme.endswith("v1.1.0.\n")
+    assert not (project.path / "notebooks/gone.py").exists()
+    for name in (".copier-answers.yml", ".dagmar/notebooks/orders.yml"):
+        answers = project.answers(name)
+        assert (answers["_commit"], answers["_src_path"]) == ("v1.1.0", str(project.template.path))
+    assert project.answers()["kind"] == "project"
+    assert "notebooks" not in project.answers()
+    project.commit()
+    assert not update(project)["available"]
+    project.update()  # Copier alone still works, and finds nothing to do
+    assert project.status() == []
+
+
+def test_check_tells_and_changes_nothing(project: Project) -> None:
+    document = update(project, "--check")
+    assert document["available"]
+    assert project.status() == []
+    done = invoke(project, "update", "--check")
+    assert done.stdout == "v1.0.0 → v1.1.0\n"
+
+
+def test_to_names_a_version(project: Project) -> None:
+    release(project.template, "v1.2.0")
+    assert update(project, "--to", "v1.1.0")["latest"] == "v1.1.0"
+    assert project.answers()["_commit"] == "v1.1.0"
+    project.commit()
+    done = invoke(project, "update", "--to", "v1.2.1")
+    assert done.returncode == 7
+    assert "the template has no version 'v1.2.1' — did you mean 'v1.2.0'?" in done.stderr
+    done = invoke(project, "update", "--to", "v1.0.0")
+    assert done.returncode == 8
+    assert "owngrad" in done.stderr
+    assert project.status() == []
+
+
+def test_conflicts_are_listed_and_exit_8(project: Project) -> None:
+    project.replace("notebooks/sales.py", "app = marimo.App(", "app = marimo.App(app_title='y', ")
+    project.commit()
+    document = update(project, code=8)
+    assert document["conflicts"] == ["notebooks/sales.py"]
+    assert "<<<<<<< before updating" in project.read("notebooks/sales.py")
+    assert project.answers()["_commit"] == "v1.1.0"
+
+
+def test_changes_that_are_not_committed_are_an_error_with_what_to_type(project: Project) -> None:
+    write(project.path, {"new.txt": "x\n"})
+    done = invoke(project, "update")
+    assert done.returncode == 8
+    assert "there are changes that are not committed: new.txt" in done.stderr
+    assert "git stash" in done.stderr
+    shutil.rmtree(project.path / ".git")
+    done = invoke(project, "update")
+    assert done.returncode == 3
+    assert "not in git" in done.stderr
+
+
+def test_notebooks_that_copier_alone_left_behind_come_along(project: Project) -> None:
+    project.update()
+    project.commit()
+    document = update(project)
+    assert (document["current"], document["notebooks"]) == ("v1.1.0", ["orders", "sales"])
+    assert "app_title='x'" in project.read("notebooks/orders.py")
+    assert document["later"] == []
+    assert project.answers(".dagmar/notebooks/orders.yml")["_commit"] == "v1.1.0"
+
+
+def test_notebooks_behind_are_first_brought_to_the_projects_version(project: Project) -> None:
+    project.update()
+    project.commit()
+    release(project.template, "v1.2.0")
+    assert update(project)["later"] == ["everything to v1.2.0"]
+    project.commit()
+    assert update(project)["later"] == []
+    assert project.answers(".dagmar/notebooks/orders.yml")["_commit"] == "v1.2.0"
+    assert project.answers()["_commit"] == "v1.2.0"
+
+
+def test_an_adopted_repository_keeps_its_files_and_its_notebooks_update(
+    template: Template, tmp_path: Path
+) -> None:
+    write(tmp_path / "legacy", {"pyproject.toml": "# theirs\n", "notebooks/README.md": "theirs\n"})
+    project = template.project(tmp_path / "legacy")
+    project.scaffold(MINIMAL[0])
+    project.commit()
+    release(template, "v1.1.0")
+    assert update(project)["changed"] == [
+        ".copier-answers.yml",
+        ".dagmar/notebooks/orders.yml",
+        "notebooks/orders.py",
+        "tools/dagmar/README.md",
+    ]
+    assert project.read("notebooks/README.md") == "theirs\n"
+
+
+def test_a_template_that_is_gone_is_an_error_and_changes_nothing(project: Project) -> None:
+    shutil.rmtree(project.template.path)
+    done = invoke(project, "update")
+    assert done.returncode == 3
+    assert "cannot be reached" in done.stderr
+    assert project.status() == []
+
+
+def test_migrations_for_projects_and_for_notebooks_both_run(project: Project) -> None:
+    script = (
+        "from pathlib import Path\n\nKIND = {kind!r}\n\n\n"
+        "def after(root: Path, answers_file: Path) -> None:\n"
+        "    (root / '{kind}.txt').write_text('x')\n"
+    )
+    project.template.release(
+        "v1.3.0",
+        files={
+            "hooks/migrations/v1_2_0.py": script.format(kind="project"),
+            "hooks/migrations/v1_3_0.py": script.format(kind="notebook"),
+        },
+    )
+    changed = update(project)["changed"]
+    assert {"project.txt", "notebook.txt"} <= set(changed)
+    assert subprocess.run(["git", "status"], cwd=project.path, capture_output=True).returncode == 0
+    git(project.path, "diff", "--check")
+
+
+@pytest.mark.parametrize("listed", ["3", "[3]", "[{asset: x}]"])
+def test_answers_that_were_edited_by_hand_are_named(project: Project, listed: str) -> None:
+    text = f"_src_path: {project.template.path}\n_commit: v1.0.0\nnotebooks: {listed}\n"
+    write(project.path, {".dagmar/notebooks/orders.yml": text})
+    project.commit()
+    done = invoke(project, "update")
+    assert done.returncode == 7, done.stderr
+    assert "orders.yml does not say which notebooks it is about" in done.stderr
+    assert project.status() == []

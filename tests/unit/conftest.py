@@ -1,0 +1,35 @@
+"""Fixtures: a project in which every check of `invoke doctor` is content."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from dagmar.upkeep.checking import Project
+from sound import GIT_ENVIRON, make_sound
+
+
+@pytest.fixture(scope="session")
+def _sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sound") / "shop"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, text in GIT_ENVIRON.items():
+            patch.setenv(name, text)
+        make_sound(root, tmp_path_factory.mktemp("template"))
+    return root
+
+
+@pytest.fixture
+def sound(_sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The project, with an environment that holds nothing of the machine's."""
+    for name, text in GIT_ENVIRON.items():
+        monkeypatch.setenv(name, text)
+    root = Path(shutil.copytree(_sound, tmp_path / "shop"))
+    scripts = str(Path(sys.executable).parent)
+    path = os.pathsep.join([scripts, os.environ["PATH"]])
+    home = tmp_path / "home"
+    home.mkdir()
+    return Project(root, {"PATH": path, "HOME": str(home), "XDG_CONFIG_HOME": str(home)})

@@ -1,0 +1,395 @@
+"""`invoke clean`: what it proves to be dagmar's and removes, and what stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dagmar.errors import SetupError, UsageError
+from dagmar.export import index
+from dagmar.export import manifest as manifests
+from dagmar.export.manifest import Manifest
+from dagmar.upkeep import clean
+from dagmar.upkeep.checking import Project
+from sound import git
+
+EVERYTHING = clean.choose()
+
+
+def call(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Call `invoke clean` as its user would, without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", "clean", *flags],
+        cwd=project.root,
+        env={**os.environ, **project.environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def export(
+    root: Path, notebook: str, name: str, status: str = "ok", files: tuple[str, ...] = ("a.html",)
+) -> Path:
+    """Write an export with its manifest."""
+    folder = root / ".dagmar/exports" / notebook / name
+    for file in files:
+        make(folder, file, "x" * 1000)
+    manifest = Manifest(
+        notebook=f"notebooks/{notebook}.py", notebook_sha256="0", name=notebook, id=name,
+        status=status, started_at="", ended_at="", duration_s=1.0,
+        files=[manifests.describe(folder / file) for file in files],
+    )  # fmt: skip
+    make(folder, "manifest.json", manifest.as_text())
+    return folder
+
+
+def id_of(number: int) -> str:
+    """Return the id of an export that was made on a day of January."""
+    return f"202601{number:02d}T000000Z-00000000"
+
+
+def age(path: Path, days: float) -> None:
+    changed = time.time() - days * 86400
+    os.utime(path, (changed, changed))
+
+
+def make(root: Path, name: str, text: str = "x") -> Path:
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def removed(root: Path, *kinds: str, days: float = 0) -> list[str]:
+    """Plan, remove, and return the names of what went."""
+    plan = clean.look(root, clean.choose(**dict.fromkeys(kinds, True)), days)
+    clean.remove(plan)
+    return [plan.name(path) for item in plan.items for path in item.paths]
+
+
+def kept(root: Path, *kinds: str) -> dict[str, str]:
+    return dict(clean.look(root, clean.choose(**dict.fromkeys(kinds, True))).kept)
+
+
+@pytest.fixture
+def full(sound: Project) -> Project:
+    """A project with exports, cache and logs, and with things of its user's beside them."""
+    root = sound.root
+    for name in (id_of(1), id_of(2), id_of(3)):
+        export(root, "orders", name)
+    make(root, ".dagmar/cache/assets-0123456789abcdef.json", "[]")
+    make(root, ".dagmar/logs/dagster.log")
+    make(root, ".dagmar/logs/dagster.log.1")
+    make(root, ".dagmar/dagster_home/history/runs.db")
+    return sound
+
+
+OLD = [f".dagmar/exports/orders/{id_of(number)}" for number in (1, 2)]
+CACHED = ".dagmar/cache/assets-0123456789abcdef.json"
+LOGS = [".dagmar/logs/dagster.log", ".dagmar/logs/dagster.log.1"]
+
+
+def test_clean_removes_exports_cache_and_logs_and_nothing_else(full: Project) -> None:
+    before = {path for path in full.root.rglob("*") if ".git" not in path.parts}
+    size = clean.readable(clean.look(full.root, EVERYTHING).size)
+    done = call(full, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[2] for line in done.stdout.splitlines()] == [*OLD, CACHED, *LOGS]
+    assert f"Removed {size}." in done.stderr
+    gone = before - set(full.root.rglob("*"))
+    names = {path.relative_to(full.root).as_posix() for path in gone if path.is_file()}
+    named = {*OLD, CACHED, *LOGS}
+    assert {path.relative_to(full.root).as_posix() for path in gone} >= named
+    assert {name for name in names if not name.startswith(tuple(named))} == set()
+    assert git(full.root, "status", "--porcelain") == ""
+    assert "nothing to remove" in call(full, "--yes").stderr
+
+
+def test_dry_run_shows_sizes_and_removes_nothing(full: Project) -> None:
+    size = sum(file.stat().st_size for file in (full.root / OLD[0]).iterdir())
+    done = call(full, "--dry-run", "--exports")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].split()[:3] == [*clean.readable(size).split(), OLD[0]]
+    assert f"2 things, {clean.readable(2 * size)}" in done.stderr
+    assert all((full.root / name).exists() for name in (*OLD, CACHED, *LOGS))
+
+
+@pytest.mark.parametrize(
+    ("flag", "gone"), [("--exports", OLD), ("--cache", [CACHED]), ("--logs", LOGS)]
+)
+def test_a_kind_that_is_named_goes_alone(flag: str, gone: list[str], full: Project) -> None:
+    assert call(full, flag, "--yes").returncode == 0
+    there = {name for name in (*OLD, CACHED, *LOGS) if (full.root / name).exists()}
+    assert there == {*OLD, CACHED, *LOGS} - set(gone)
+
+
+def test_older_than_leaves_what_is_newer(full: Project) -> None:
+    for name, days in ((f"{OLD[0]}/manifest.json", 31), (LOGS[1], 30.5), (LOGS[0], 29)):
+        age(full.root / name, days)
+    done = call(full, "--older-than", "30", "--yes")
+    assert [line.split()[2] for line in done.stdout.splitlines()] == [OLD[0], LOGS[1]]
+    assert (full.root / LOGS[0]).exists()
+
+
+@pytest.mark.parametrize("days", ["soon", "-1", "inf", "nan"])
+def test_days_that_are_no_number_are_wrong_usage(days: str, full: Project) -> None:
+    done = call(full, "--older-than", days, "--yes")
+    assert done.returncode == 2
+    assert "--older-than is a number of days" in done.stderr
+    assert (full.root / CACHED).exists()
+
+
+def test_without_a_terminal_it_lists_and_asks_for_yes(full: Project) -> None:
+    done = call(full)
+    assert done.returncode == 2
+    assert OLD[0] in done.stdout
+    assert "add --yes" in done.stderr
+    assert (full.root / OLD[0]).exists()
+
+
+@pytest.mark.parametrize(("answer", "there"), [("n", True), ("", True), ("y", False)])
+def test_on_a_terminal_it_asks(answer: str, there: bool, full: Project) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "invoke", "clean", "--cache"],
+        cwd=full.root,
+        env={**os.environ, **full.environ},
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(ours, 1000)
+        os.write(ours, f"{answer}\n".encode())
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert (full.root / CACHED).exists() is there
+
+
+def test_the_newest_good_export_of_each_notebook_stays_and_is_listed(sound: Project) -> None:
+    root = sound.root
+    exports = root / ".dagmar/exports"
+    export(root, "orders", id_of(1))
+    export(root, "orders", id_of(2), status="failed")
+    export(root, "sales", id_of(1), status="failed")
+    for name in ("orders", "sales"):
+        index.write(exports, name)
+    assert removed(root, "exports") == [
+        f".dagmar/exports/orders/{id_of(2)}",
+        f".dagmar/exports/sales/{id_of(1)}",
+    ]
+    assert [path.name for path in exports.iterdir() if path.is_dir()] == ["orders"]
+    listed = (exports / "orders/index.html").read_text("utf-8")
+    assert id_of(1) in listed
+    assert id_of(2) not in listed
+    assert "sales" not in (exports / "index.html").read_text("utf-8")
+    assert removed(root, "exports") == []
+
+
+def test_an_export_is_only_what_its_manifest_proves(sound: Project) -> None:
+    root = sound.root
+    export(root, "orders", id_of(9))
+    make(export(root, "orders", id_of(1)), "notes.txt")
+    make(export(root, "orders", id_of(2)), "manifest.json", "{")
+    make(export(root, "orders", id_of(3)), "manifest.json", "[]")
+    (export(root, "orders", id_of(4)) / "manifest.json").unlink()
+    (export(root, "orders", id_of(5)) / "a.html").unlink()
+    (root / f".dagmar/exports/orders/{id_of(5)}/a.html").symlink_to(root / "tasks.py")
+    export(root, "orders", id_of(6), files=("a.html", "a.ipynb"))
+    make(export(root, "orders", id_of(7)), "a.html", "mine")
+    # Nobody ever writes to it: to read it would wait for ever.
+    pipe = export(root, "orders", id_of(10)) / "a.html"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    other = export(root, "orders", id_of(8)) / "manifest.json"
+    other.write_text(other.read_text().replace(id_of(8), id_of(6)))
+    make(root, f".dagmar/exports/orders/{id_of(6)}/.lock", "")
+    make(root, f".dagmar/exports/orders/{id_of(6)}/.manifest.json.a_b1c2d3", "{")
+    make(root, ".dagmar/exports/orders/.2-work.partial/a.html")
+    make(root, ".dagmar/exports/readme.txt")
+    make(root, ".dagmar/exports/mine/1/page.html")
+    assert removed(root, "exports") == [f".dagmar/exports/orders/{id_of(6)}"]
+    reasons = {name.rpartition("/")[2]: reason for name, reason in kept(root, "exports").items()}
+    unread = "its manifest.json cannot be read, or is of another export"
+    assert reasons == {
+        id_of(9): "the newest good export of its notebook",
+        id_of(1): "its manifest.json does not name notes.txt",
+        id_of(2): unread,
+        id_of(3): unread,
+        id_of(4): "it has no manifest.json; it may be an export at work",
+        id_of(5): "it holds a symlink, which dagmar does not make",
+        id_of(7): "a.html was changed since",
+        id_of(8): unread,
+        id_of(10): "a.html is no file",
+        "readme.txt": "dagmar did not make it",
+        "1": "it has no manifest.json; it may be an export at work",
+    }
+
+
+@pytest.mark.parametrize("place", [".dagmar", ".dagmar/exports", ".dagmar/exports/orders"])
+def test_a_symlink_is_never_followed(place: str, sound: Project, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    export(elsewhere, "orders", id_of(1))
+    export(elsewhere, "orders", id_of(2))
+    link = sound.root / place
+    if link.exists():
+        link.rename(tmp_path / "gone")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere / place)
+    assert removed(sound.root) == []
+    assert (elsewhere / ".dagmar/exports/orders" / id_of(1) / "a.html").exists()
+    assert link.is_symlink()
+
+
+def test_a_symlink_in_the_cache_stays_with_what_it_leads_to(sound: Project, tmp_path: Path) -> None:
+    mine = make(tmp_path, "mine.json")
+    link = sound.root / CACHED
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    assert removed(sound.root, "cache") == []
+    assert mine.exists()
+    assert link.is_symlink()
+
+
+def test_what_git_tracks_stays(full: Project) -> None:
+    git(full.root, "add", "--force", f"{OLD[0]}/a.html", CACHED)
+    assert removed(full.root) == [OLD[1], *LOGS]
+    assert kept(full.root)[CACHED] == f"git tracks {CACHED}"
+
+
+def test_where_git_cannot_tell_nothing_is_removed(full: Project) -> None:
+    (full.root / ".git/index").write_bytes(b"not an index")
+    with pytest.raises(SetupError, match="git does not say what it tracks"):
+        clean.look(full.root, EVERYTHING)
+
+
+def test_what_is_not_dagmars_stays_in_cache_and_logs(full: Project) -> None:
+    mine = [
+        make(full.root, f".dagmar/{name}")
+        for name in (
+            *("cache/mine.json", "cache/assets.json", "cache/assets-fedcba9876543210.json/a"),
+            *("logs/notes.txt", "logs/mine.log", "tmp/mine/a"),
+        )
+    ]
+    removed(full.root)
+    assert all(file.exists() for file in mine)
+    assert kept(full.root, "logs") == {
+        f".dagmar/logs/{name}": "dagmar did not make it" for name in ("mine.log", "notes.txt")
+    }
+
+
+def test_a_half_written_page_of_exports_goes_once_nobody_can_be_at_work_on_it(
+    sound: Project,
+) -> None:
+    root, name = sound.root, ".index.html.a1b2_3c4"
+    export(root, "orders", id_of(1))
+    for folder in ("", "orders/"):
+        make(root, f".dagmar/exports/{folder}{name}", "<!doctype")
+        make(root, f".dagmar/exports/{folder}.index.html.mine", "<!doctype")
+    assert removed(root, "exports") == []
+    for folder in ("", "orders/"):
+        os.utime(root / f".dagmar/exports/{folder}{name}", (1, 1))
+    assert removed(root, "exports") == [f".dagmar/exports/{name}", f".dagmar/exports/orders/{name}"]
+    for folder in ("", "orders/"):
+        make(root, f".dagmar/exports/{folder}{name}", "<!doctype")
+    index.write(root / ".dagmar/exports", "orders")  # which holds the lock: nobody else can be
+    left = sorted(path.name for path in (root / ".dagmar/exports").rglob(".index.html.*"))
+    assert left == [".index.html.mine", ".index.html.mine"]
+
+
+def test_what_exports_share_stays(sound: Project) -> None:
+    make(sound.root, ".dagmar/exports/_marimo/0.25.2/marimo.js")
+    assert removed(sound.root, "exports") == []
+    why = {".dagmar/exports/_marimo": "marimo's files, for the pages of all exports"}
+    assert kept(sound.root, "exports") == why
+
+
+def test_the_page_that_logs_in_stays_while_invoke_dev_runs(sound: Project) -> None:
+    page = make(sound.root, ".dagmar/tmp/marimo.html")
+    age(page, 1)
+    running = make(sound.root, ".dagmar/dev.json", json.dumps({"pid": os.getpid()}))
+    assert removed(sound.root, "cache") == []
+    why = f"`invoke dev` is running (process {os.getpid()}), and opens it"
+    assert kept(sound.root, "cache") == {".dagmar/tmp/marimo.html": why}
+    running.unlink()
+    assert removed(sound.root, "cache") == [".dagmar/tmp/marimo.html"]
+
+
+def test_half_made_things_go_when_nobody_is_at_work_on_them(sound: Project) -> None:
+    old = make(sound.root, ".dagmar/tmp/scaffold-abc/out/a.py").parents[1]
+    make(sound.root, ".dagmar/tmp/scaffold-new/out/a.py")
+    age(old, 1)
+    assert removed(sound.root, "cache") == [".dagmar/tmp/scaffold-abc"]
+    assert (sound.root / ".dagmar/tmp/scaffold-new").exists()
+
+
+CLONE = ".dagmar/cache/template-0123456789ab.git"
+
+
+def test_the_last_copy_of_the_template_stays(sound: Project) -> None:
+    make(sound.root, f"{CLONE}/HEAD", "ref: refs/heads/main\n")
+    make(sound.root, ".copier-answers.yml", "_commit: v1\n_src_path: /nowhere/template\n")
+    assert removed(sound.root, "cache") == []
+    assert "this is its last copy" in kept(sound.root, "cache")[CLONE]
+    make(sound.root, ".copier-answers.yml", "_commit: v1\n_src_path: gh:us/template\n")
+    assert removed(sound.root, "cache") == [CLONE]
+
+
+def test_logs_of_a_running_invoke_dev_stay(full: Project) -> None:
+    make(full.root, ".dagmar/dev.json", json.dumps({"pid": os.getpid()}))
+    assert removed(full.root) == [*OLD, CACHED]
+    (reason,) = (why for name, why in kept(full.root, "logs").items() if name == ".dagmar/logs")
+    assert reason == f"`invoke dev` is running (process {os.getpid()}), and writes there"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    make(full.root, ".dagmar/dev.json", json.dumps({"pid": gone.pid}))
+    assert removed(full.root, "logs") == LOGS
+
+
+def test_what_cannot_be_removed_is_told_after_the_rest_is_gone(
+    full: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = clean.look(full.root, EVERYTHING)
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "dagster.log":
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(SetupError, match=r"1 could not be removed, the first is \.dagmar/logs/dag"):
+        clean.remove(plan)
+    assert not (full.root / OLD[0]).exists()
+    assert not (full.root / LOGS[1]).exists()
+
+
+def test_a_project_without_git_or_dagmar_has_nothing_to_remove(tmp_path: Path) -> None:
+    assert clean.look(tmp_path, EVERYTHING).items == []
+
+
+def test_a_number_of_days_may_have_a_fraction() -> None:
+    assert clean.parse_days("0.5") == 0.5
+    with pytest.raises(UsageError):
+        clean.parse_days("1d")
+
+
+def test_sizes_are_for_people() -> None:
+    sizes = (0, 999, 1500, 2_300_000, 7_100_000_000)
+    assert [clean.readable(size) for size in sizes] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "2.3 MB",
+        "7.1 GB",
+    ]

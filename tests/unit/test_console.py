@@ -1,0 +1,127 @@
+"""Data on stdout, talk on stderr, and nothing in either that could steer a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from dagmar import console
+from dagmar.errors import DagmarError, UsageError
+
+HOSTILE = {
+    "a colour": "\x1b[31mred",
+    "a title": "\x1b]0;owned\x07",
+    "a carriage return": "safe\roverwritten",
+    "backspaces": "abc\x08\x08\x08xyz",
+    "one-byte escapes": "\x9b2J",
+    "delete": "a\x7f",
+    "null": "a\x00b",
+    "a vertical tab": "a\x0bb",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_document_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_documents", 0)
+
+
+def dangerous(text: str) -> list[str]:
+    return [c for c in text if (ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_control_characters_are_tamed_wherever_text_is_printed(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dangerous(text)
+    console.say(text)
+    console.out(text)
+    console.warn(text)
+    console.complain(DagmarError(text, text))
+    console.table("Assets", ("asset", "notebooks"), [(text, text)])
+    printed = capsys.readouterr()
+    assert dangerous(printed.out) == []
+    assert dangerous(printed.err) == []
+    assert printed.out.count("�") >= 3
+    assert printed.err.count("�") >= 4
+
+
+def test_ordinary_text_is_left_alone() -> None:
+    text = "naïve — 日本語 🎉\n\ttabbed"
+    assert console.tame(text) == text
+    assert console.tame("one\r\ntwo") == "one\ntwo"
+
+
+def test_half_a_surrogate_pair_can_be_printed() -> None:
+    code = (
+        "from dagmar import console; console.out('a\\ud800b'); console.table('t', 'k', ['\\udfff'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("a�b".encode())
+
+
+def test_talk_goes_to_stderr_and_data_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("talk")
+    console.warn("careful")
+    console.complain(DagmarError("broken", "mend it"))
+    console.out("data")
+    printed = capsys.readouterr()
+    assert printed.out == "data\n"
+    assert printed.err == "talk\nwarning: careful\nerror: broken\n  mend it\n"
+
+
+def test_there_is_one_json_document_and_no_second(capsys: pytest.CaptureFixture[str]) -> None:
+    console.document({"key": "raw/örders\x1b"})
+    with pytest.raises(UsageError, match="one document"):
+        console.document([])
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"key": "raw/örders\x1b"}
+    assert printed.count("\n") == 1
+    assert dangerous(printed) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(80, ["asset", "kinds", "notebook"]), (40, ["asset", "notebook"])],
+)
+def test_a_table_for_a_narrow_terminal_does_without_what_is_spare(
+    width: int,
+    shown: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [("raw/orders", "parquet, polars", "notebooks/orders.py")]
+    console.table("Assets", ("asset", "kinds", "notebook"), rows, spare=("kinds",))
+    text = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)
+    lines = [line.split() for line in text.splitlines()]
+    assert shown in lines
+    assert any((line[0], line[-1]) == ("raw/orders", rows[0][-1]) for line in lines if line)
+
+
+def test_a_table_for_a_pipe_has_one_line_for_each_row(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 500
+    rows = [("a", long), ("b\nb", "two\r\nlines\u2028more"), ("[red]c[/red]", "")]
+    console.table("Assets", ("asset", "notebooks"), rows)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    title, header, rule, *body = lines
+    assert title == "Assets (3)"
+    assert header.split() == ["asset", "notebooks"]
+    assert set(rule) <= set("─ ━╶╴-")
+    assert len(body) == 3
+    assert body[0].split() == ["a", long]
+    assert body[1].split() == ["b", "b", "two", "lines", "more"]
+    assert body[2].strip() == "[red]c[/red]"
+    assert not any(line.endswith(" ") or "\x1b" in line for line in lines)
+
+
+def test_a_column_without_values_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table("Jobs", ("name", "empty", "cron"), [("nightly", "", "0 0 * * *"), ("x", "", "")])
+    assert "empty" not in capsys.readouterr().out
+    console.table("Jobs", ("name", "empty"), [("", "")])
+    assert "name" in capsys.readouterr().out

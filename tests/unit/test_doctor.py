@@ -1,0 +1,980 @@
+"""`invoke doctor`: what makes each check fail, what mends it, and that nothing stops the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+import pytest
+from authority import make_authority
+from dagmar.errors import UsageError
+from dagmar.upkeep import checking, doctor
+from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project, check
+from dagmar.upkeep.checks import CHECKS
+from dagmar.upkeep.oldkeys import find_old_keys, rename
+from loopback import Answer, closed_port, dagster, hang_up, page, redirect, serve, silence
+from sound import commit, git
+
+BY_NAME = {one.name: one for one in CHECKS}
+Break = Callable[[Project], "Project | None"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to break a project, and what the check says then.
+
+    `mends`: the command in the hint, typed in a shell, makes the check content again; `by_hand`
+    is what the hint says to do before that.
+    """
+
+    check: str
+    do: Break
+    status: str
+    says: str
+    mends: bool = False
+    by_hand: Break | None = None
+
+
+CASES: dict[str, Case] = {}
+
+
+def breaks(
+    check: str, status: str, says: str, mends: bool = False, by_hand: Break | None = None
+) -> Callable[[Break], Break]:
+    def decorate(do: Break) -> Break:
+        CASES[do.__name__] = Case(check, do, status, says, mends, by_hand)
+        return do
+
+    return decorate
+
+
+def write(project: Project, name: str, text: str) -> Path:
+    file = project.root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+    return file
+
+
+def environ(project: Project, **more: str) -> Project:
+    return replace(project, environ={**project.environ, **more})
+
+
+def versions(project: Project, **others: str | None) -> Project:
+    named = {name.replace("_", "-"): version for name, version in others.items()}
+    return replace(
+        project, version=lambda name: named[name] if name in named else project.version(name)
+    )
+
+
+@breaks("python", FAIL, "this is Python 3.9.18, and the project needs >=3.10,<3.15")
+def an_old_python(project: Project) -> Project:
+    return replace(project, python=(3, 9, 18))
+
+
+@breaks("python", FAIL, "this is Python 3.15.0")
+def a_python_that_the_project_excludes(project: Project) -> Project:
+    return replace(project, python=(3, 15, 0))
+
+
+@breaks("environment", WARN, "not the one in .venv")
+def another_environment(project: Project) -> None:
+    (project.root / ".venv").mkdir()
+
+
+@breaks("packages", FAIL, "marimo is not installed")
+def a_missing_package(project: Project) -> Project:
+    return versions(project, marimo=None)
+
+
+@breaks("packages", FAIL, "dagster is 1.9.3, and must be >=1.10")
+def an_old_dagster(project: Project) -> Project:
+    return versions(project, dagster="1.9.3")
+
+
+@breaks("packages", FAIL, "copier is 9.18.0, and must be >=9.19")
+def an_old_copier(project: Project) -> Project:
+    return versions(project, copier="9.18.0")
+
+
+@breaks("dagster-versions", FAIL, "beside dagster-webserver 1.10.0")
+def packages_of_two_releases(project: Project) -> Project:
+    return versions(project, dagster_webserver="1.10.0")
+
+
+@breaks("dagster-versions", WARN, "dagster-webserver is not installed")
+def no_webserver(project: Project) -> Project:
+    return versions(project, dagster_webserver=None)
+
+
+@breaks("dagster-polars", FAIL, "dagster-polars 0.27.12 does not work with polars 2.1.0")
+def a_polars_that_is_too_new(project: Project) -> Project:
+    return versions(project, dagster_polars="0.27.12", polars="2.1.0")
+
+
+@breaks("runner", WARN, "not from tools/dagmar")
+def a_dagmar_from_elsewhere(project: Project) -> None:
+    (project.root / "tools/dagmar").mkdir(parents=True)
+
+
+@breaks("uv", WARN, "the project has a uv.lock, and uv was not found")
+def a_lock_file_without_uv(project: Project) -> Project:
+    write(project, "uv.lock", "")
+    return environ(project, PATH=str(project.root))
+
+
+@breaks("permissions", FAIL, "notebooks is a file, and must be a folder", mends=True)
+def a_file_in_place_of_a_folder(project: Project) -> None:
+    (project.root / "notebooks").rename(project.root / "books")
+    write(project, "notebooks", "")
+
+
+@breaks("permissions", FAIL, "cannot be written to")
+def a_folder_that_is_not_ours_to_write(project: Project) -> None:
+    write(project, "dagmar.yaml", "notebooks: /proc/self\n")
+
+
+@breaks("disk", WARN, "0.1 GB free")
+def a_full_disk(project: Project) -> Project:
+    project.environ = {**project.environ, "free": "100000000"}
+    return project
+
+
+@breaks("git", FAIL, "git was not found")
+def no_git(project: Project) -> Project:
+    return environ(project, PATH="")
+
+
+@breaks("git", FAIL, "too old: Copier needs 2.27")
+def an_old_git(project: Project) -> Project:
+    return stub_git(project, "echo git version 2.20.1")
+
+
+def stub_git(project: Project, script: str) -> Project:
+    """Put another git before the real one."""
+    file = write(project, ".dagmar/tmp/bin/git", f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return environ(project, PATH=f"{file.parent}{os.pathsep}{project.environ['PATH']}")
+
+
+@breaks("git-identity", WARN, "git does not know your name")
+def nobody_commits(project: Project) -> Project:
+    return environ(project, **{f"GIT_{role}_EMAIL": "" for role in ("AUTHOR", "COMMITTER")})
+
+
+@breaks("repository", FAIL, "the project is not in git", mends=True)
+def no_repository(project: Project) -> None:
+    (project.root / ".git").rename(project.root.parent / "gone")
+
+
+@breaks("repository", FAIL, "nothing is committed yet", mends=True)
+def no_commit(project: Project) -> None:
+    (project.root / ".git").rename(project.root.parent / "gone")
+    git(project.root, "init", "-q")
+
+
+@breaks("repository", WARN, "not committed, so an update would refuse: dagmar.yaml", mends=True)
+def a_change(project: Project) -> None:
+    write(project, "dagmar.yaml", "target: local\n")
+
+
+def keep_our_side(project: Project) -> None:
+    write(project, "dagmar.yaml", "{}\n")
+    write(project, "tasks.py", "two\n")
+
+
+@breaks(
+    "conflicts", FAIL, "conflicts of an update are left in dagmar.yaml",
+    mends=True, by_hand=keep_our_side,
+)  # fmt: skip
+def marks_of_a_conflict(project: Project) -> None:
+    write(project, "dagmar.yaml", "<<<<<<< before updating\na: 1\n=======\n>>>>>>> after\n")
+
+
+@breaks("conflicts", FAIL, "tasks.py", mends=True, by_hand=keep_our_side)
+def a_merge_that_is_not_finished(project: Project) -> None:
+    git(project.root, "checkout", "-q", "-b", "other")
+    write(project, "tasks.py", "one\n")
+    commit(project.root)
+    git(project.root, "checkout", "-q", "main")
+    write(project, "tasks.py", "two\n")
+    commit(project.root)
+    with pytest.raises(subprocess.CalledProcessError):
+        git(project.root, "merge", "other")
+
+
+@breaks("answers", FAIL, "there is no .copier-answers.yml", mends=True)
+def no_answers(project: Project) -> None:
+    (project.root / ".copier-answers.yml").unlink()
+
+
+@breaks("answers", FAIL, ".copier-answers.yml cannot be read", mends=True)
+def answers_that_are_no_yaml(project: Project) -> None:
+    write(project, ".copier-answers.yml", "a: [\n")
+
+
+@breaks(
+    "answers",
+    FAIL,
+    "_src_path is a relative path in .copier-answers.yml, .dagmar/notebooks",
+    mends=True,
+)
+def a_relative_template(project: Project) -> None:
+    here = project.root.parent / "template"
+    here.mkdir()
+    (here / "copier.yml").write_text("{}\n")
+    for name in (".copier-answers.yml", ".dagmar/notebooks/orders.yml"):
+        text = (project.root / name).read_text()
+        write(project, name, re.sub("_src_path: .*", "_src_path: ../template", text))
+
+
+@breaks("answers", FAIL, "it has no versions")
+def answers_without_a_version(project: Project) -> None:
+    text = (project.root / ".copier-answers.yml").read_text()
+    write(project, ".copier-answers.yml", text.replace("_commit: v1.0.0\n", ""))
+
+
+@breaks("template", FAIL, "the template is not at /nowhere/template any more")
+def a_template_that_moved(project: Project) -> None:
+    write(project, ".copier-answers.yml", "_commit: v1.0.0\n_src_path: /nowhere/template\n")
+
+
+@breaks("template", FAIL, "the template has no version v9.9.9")
+def a_version_that_the_template_lacks(project: Project) -> None:
+    text = (project.root / ".copier-answers.yml").read_text()
+    write(project, ".copier-answers.yml", text.replace("v1.0.0", "v9.9.9"))
+
+
+@breaks("ignored", WARN, "git ignores .dagmar/notebooks")
+def a_rule_that_ignores_answers(project: Project) -> None:
+    write(project, ".gitignore", ".dagmar/\n__marimo__/\n")
+
+
+@breaks("ignored", WARN, "does not keep what dagmar makes while working out of git", mends=True)
+def no_rule_for_caches(project: Project) -> None:
+    write(project, ".dagmar/.gitignore", "/cache/")
+
+
+@breaks("ignored", WARN, "git does not ignore __marimo__/", mends=True)
+def no_rule_for_marimo(project: Project) -> None:
+    write(project, ".gitignore", ".env\n")
+
+
+@breaks("secrets", FAIL, "git keeps .env: whoever reads", mends=True)
+def a_secret_in_git(project: Project) -> None:
+    write(project, ".env", "TOKEN=s3cret\n")
+    git(project.root, "add", "--force", ".env")
+
+
+@breaks("secrets", WARN, "git does not ignore .env", mends=True)
+def a_secret_that_git_would_keep(project: Project) -> None:
+    write(project, ".gitignore", "__marimo__/\n")
+    write(project, ".env", "TOKEN=s3cret\n")
+
+
+@breaks("settings", FAIL, "dagmar.yaml:3: this is not valid YAML")
+def settings_that_are_no_yaml(project: Project) -> None:
+    write(project, "dagmar.yaml", "targets:\n  local: {url: [s3cret\n")
+
+
+@breaks("settings", FAIL, "dagmar.yaml cannot be read")
+def settings_that_cannot_be_read(project: Project) -> None:
+    (project.root / "dagmar.yaml").unlink()
+    (project.root / "dagmar.yaml").mkdir()
+
+
+@breaks("settings", FAIL, "unknown key 'targett'")
+def an_unknown_key(project: Project) -> None:
+    write(project, "dagmar.yaml", "targett: local\n")
+
+
+@breaks("settings", FAIL, "dagmar.yaml:2: 'run.poll-seconds' is called 'poll_seconds'", mends=True)
+def an_old_key(project: Project) -> None:
+    write(project, "dagmar.yaml", "run:\n  poll-seconds: 1 # slowly\n")
+
+
+@breaks("targets", FAIL, "names an environment variable that is not set", mends=True)
+def a_variable_of_the_target_in_use(project: Project) -> None:
+    auth = "auth: {type: bearer, token_env: PROD_TOKEN}"
+    write(project, "dagmar.yaml", f"targets: {{local: {{{auth}}}}}\n")
+
+
+@breaks("targets", WARN, "targets.prod.auth.token_env names an environment variable", mends=True)
+def a_variable_of_another_target(project: Project) -> None:
+    prod = "{url: 'https://x.test', auth: {type: bearer, token_env: PROD_TOKEN}}"
+    write(project, "dagmar.yaml", f"targets: {{prod: {prod}}}\n")
+
+
+@breaks("targets", FAIL, "'target' names no target of the settings")
+def a_target_that_is_not_there(project: Project) -> None:
+    write(project, "dagmar.yaml", "target: prdo\ntargets: {prod: {}}\n")
+
+
+@breaks("dagster-home", FAIL, "DAGSTER_HOME is a relative path (home)", mends=True)
+def a_relative_home(project: Project) -> Project:
+    (project.root / "home").mkdir()
+    return environ(project, DAGSTER_HOME="home")
+
+
+@breaks("dagster-home", FAIL, "which does not exist", mends=True)
+def a_home_that_does_not_exist(project: Project) -> Project:
+    return environ(project, DAGSTER_HOME=str(project.root.parent / "no home"))
+
+
+@breaks("dagster-home", FAIL, "DAGSTER_HOME is a relative path (home)")
+def a_relative_home_in_dotenv(project: Project) -> None:
+    write(project, ".env", "DAGSTER_HOME=home\n")
+
+
+@breaks("dagster-home", FAIL, "which does not exist", mends=True)
+def a_home_in_dotenv_that_does_not_exist(project: Project) -> None:
+    write(project, ".env", f"DAGSTER_HOME='{project.root.parent / 'no home'}'\n")
+
+
+@breaks("dagster-home", WARN, "there is no .dagmar/dagster_home", mends=True)
+def no_home(project: Project) -> None:
+    (project.root / ".dagmar/dagster_home").rename(project.root.parent / "gone")
+
+
+@breaks("dagster-home", WARN, "there is no .dagmar/dagster_home/dagster.yaml", mends=True)
+def a_home_without_configuration(project: Project) -> None:
+    (project.root / ".dagmar/dagster_home/dagster.yaml").unlink()
+
+
+@breaks("dagster-home", FAIL, "dagster.yaml cannot be read")
+def a_home_with_a_broken_configuration(project: Project) -> None:
+    write(project, ".dagmar/dagster_home/dagster.yaml", "a: [\n")
+
+
+@breaks("dagster-home", FAIL, "/proc/self cannot be written to")
+def a_home_that_is_not_ours_to_write(project: Project) -> Project:
+    return environ(project, DAGSTER_HOME="/proc/self")
+
+
+@breaks("temporary-instances", WARN, "left .tmp_dagster_home_abc", mends=True)
+def dagster_without_a_home(project: Project) -> None:
+    (project.root / ".tmp_dagster_home_abc").mkdir()
+
+
+@breaks("dev-file", WARN, "is left from a process that is gone", mends=True)
+def a_file_of_a_process_that_is_gone(project: Project) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    write(project, ".dagmar/dev.json", json.dumps({"pid": gone.pid})).chmod(0o600)
+
+
+@breaks("dev-file", WARN, "is left from a process that is gone", mends=True)
+def a_file_older_than_the_process_of_that_number(project: Project) -> None:
+    told = {"pid": os.getpid(), "started_at": "2001-01-01T00:00:00+00:00"}
+    write(project, ".dagmar/dev.json", json.dumps(told)).chmod(0o600)
+
+
+@breaks("dev-file", WARN, "others may read .dagmar/dev.json", mends=True)
+def a_file_that_others_may_read(project: Project) -> None:
+    write(project, ".dagmar/dev.json", json.dumps({"pid": os.getpid()})).chmod(0o644)
+
+
+@breaks("definitions", WARN, "pyproject.toml does not say where the definitions are")
+def no_module_is_named(project: Project) -> None:
+    write(project, "pyproject.toml", "")
+
+
+@breaks("definitions", FAIL, "pyproject.toml names shopp.definitions")
+def a_module_that_is_not_there(project: Project) -> None:
+    write(project, "pyproject.toml", '[tool.dg.project]\nroot_module = "shopp"\n')
+
+
+LAZY_CONTEXT = """\
+from __future__ import annotations
+
+import dagster as dg
+
+
+@dg.asset
+def orders(context: dg.AssetExecutionContext) -> None: ...
+"""
+
+
+@breaks("annotations", FAIL, "the annotation of context at src/shop/defs/assets.py:7")
+def a_context_that_is_text(project: Project) -> None:
+    write(project, "src/shop/defs/assets.py", LAZY_CONTEXT)
+
+
+@breaks("notebooks", FAIL, "orders.py is no Python: invalid syntax, line 10")
+def a_notebook_that_is_no_python(project: Project) -> None:
+    text = (project.root / "notebooks/orders.py").read_text()
+    write(project, "notebooks/orders.py", f"{text}def (:\n")
+
+
+@breaks("notebook-answers", FAIL, ".dagmar/notebooks/orders.yml is no answers file", mends=True)
+def answers_of_a_notebook_that_are_none(project: Project) -> None:
+    write(project, ".dagmar/notebooks/orders.yml", "- x\n")
+
+
+@breaks("notebook-answers", FAIL, "orders.yml names no notebook", mends=True)
+def answers_of_no_notebook(project: Project) -> None:
+    write(project, ".dagmar/notebooks/orders.yml", "_src_path: x\nnotebooks: [1]\n")
+
+
+@breaks("notebook-places", FAIL, "Dagster imports, and so runs, the notebook", mends=True)
+def a_notebook_among_the_definitions(project: Project) -> None:
+    write(project, "src/shop/defs/report.py", "import marimo\n\napp = marimo.App()\n")
+    git(project.root, "add", "src")
+
+
+@breaks("notebook-environments", WARN, "has a `# /// script` block")
+def a_notebook_with_its_own_environment(project: Project) -> None:
+    text = (project.root / "notebooks/orders.py").read_text()
+    write(project, "notebooks/orders.py", f"# /// script\n# dependencies = []\n# ///\n{text}")
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_is_wrong_is_told_with_what_mends_it(
+    case: Case, sound: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    look = BY_NAME[case.check]
+    assert look(sound).status in (PASS, SKIP), look(sound)
+    sound.facts.clear()
+    broken = case.do(sound) or sound
+    broken.facts.clear()
+    for name, text in broken.environ.items():
+        if text or name == "PATH":
+            monkeypatch.setenv(name, text)
+        else:
+            monkeypatch.delenv(name)
+    if "free" in broken.environ:
+        usage = type("usage", (), {"free": int(broken.environ["free"])})
+        monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    found = look(broken)
+    assert (found.status, case.says in found.message) == (case.status, True), found
+    assert found.hint.rstrip(".") != ""
+    assert "s3cret" not in found.message + found.hint
+    if case.mends:
+        command = found.hint.partition("ype: ")[2].partition(", and ")[0]
+        if case.by_hand:
+            case.by_hand(broken)
+        done = subprocess.run(
+            ["bash", "-c", f"{command}\nenv -0 > $VARIABLES"], cwd=broken.root, input="y\n",
+            env={
+                **{name: text for name, text in os.environ.items() if name != "VISUAL"},
+                **{name: text for name, text in broken.environ.items() if text or name == "PATH"},
+                # `git config --global` puts another file in the place of this one: no device.
+                "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"),
+                "GIT_EDITOR": "true", "VARIABLES": str(tmp_path / "variables"),
+            },
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        # What the shell exports, the next command has.
+        shell = (tmp_path / "variables").read_text().rstrip("\0").split("\0")
+        after = look(replace(broken, environ=dict(line.split("=", 1) for line in shell), facts={}))
+        assert after.message != found.message, (command, done)
+        assert after.status in (PASS, SKIP, WARN), (command, done, after)
+
+
+WORKSPACE: dict[str, Any] = {
+    "version": "1.13.27",
+    "workspaceOrError": {
+        "__typename": "Workspace",
+        "locationEntries": [
+            {
+                "name": "shop",
+                "loadStatus": "LOADED",
+                "updatedTimestamp": 1.0,
+                "locationOrLoadError": {
+                    "__typename": "RepositoryLocation",
+                    "repositories": [{"name": "__repository__"}],
+                },
+            }
+        ],
+    },
+}
+LAUNCHING = {"permission": "launch_pipeline_execution", "value": True, "disabledReason": None}
+DAEMON = {"daemonType": "QUEUED_RUN_COORDINATOR", "required": True, "healthy": True}
+NIGHTLY = {
+    "name": "nightly", "description": None, "isAssetJob": True, "tags": [], "schedules": [],
+    "sensors": [],
+}  # fmt: skip
+REPOSITORY = {"name": "__repository__", "location": {"name": "shop"}, "jobs": [NIGHTLY]}
+
+
+def healthy(home: Path) -> dict[str, dict[str, Any]]:
+    """Return what a Dagster answers to which every check agrees."""
+    info = f"local_artifact_storage:\n  config:\n    base_dir: {home}\n"
+    return {
+        "Workspace": json.loads(json.dumps(WORKSPACE)),
+        "Daemons": {"instance": {"daemonHealth": {"allDaemonStatuses": [{**DAEMON}]}}},
+        "QueuedRuns": {"runsOrError": {"__typename": "Runs", "results": []}},
+        "Permissions": {"permissions": [{**LAUNCHING}]},
+        "InstanceInfo": {"instance": {"info": info}},
+        "AssetKeys": {"assetNodes": [{"assetKey": {"path": ["raw", "orders"]}}]},
+        "Repositories": {
+            "repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": [REPOSITORY]}
+        },
+    }
+
+
+Answers = dict[str, dict[str, Any]]
+ONLINE: dict[str, tuple[str, str, str, Callable[[Answers], None]]] = {}
+
+
+def answers(check: str, status: str, says: str) -> Callable[[Callable[[Answers], None]], None]:
+    def decorate(do: Callable[[Answers], None]) -> None:
+        ONLINE[do.__name__] = (check, status, says, do)
+
+    return decorate
+
+
+@answers("server", FAIL, "is 1.9.13, and dagmar needs 1.10")
+def an_old_server(told: Answers) -> None:
+    told["Workspace"]["version"] = "1.9.13"
+
+
+@answers("server", WARN, "is 1.12.1, and 1.13")
+def a_server_of_another_release(told: Answers) -> None:
+    told["Workspace"]["version"] = "1.12.1"
+
+
+@answers("code-locations", FAIL, "'shop' does not load: ImportError: no module x")
+def a_location_that_does_not_load(told: Answers) -> None:
+    (entry,) = told["Workspace"]["workspaceOrError"]["locationEntries"]
+    entry["locationOrLoadError"] = {
+        "__typename": "PythonError", "className": "ImportError", "message": "no module x\nmore",
+        "stack": [], "errorChain": [],
+    }  # fmt: skip
+
+
+@answers("code-locations", WARN, "still loading: shop")
+def a_location_that_is_loading(told: Answers) -> None:
+    (entry,) = told["Workspace"]["workspaceOrError"]["locationEntries"]
+    entry |= {"loadStatus": "LOADING", "locationOrLoadError": None}
+
+
+@answers("code-locations", WARN, "Dagster knows no code location")
+def no_location(told: Answers) -> None:
+    told["Workspace"]["workspaceOrError"]["locationEntries"] = []
+
+
+@answers("daemon", WARN, "not running: queued_run_coordinator")
+def no_daemon(told: Answers) -> None:
+    told["Daemons"]["instance"]["daemonHealth"]["allDaemonStatuses"][0]["healthy"] = False
+
+
+@answers("daemon", FAIL, "1 run in the queue will wait for ever")
+def no_daemon_for_a_queue(told: Answers) -> None:
+    no_daemon_at_all(told)
+    told["QueuedRuns"]["runsOrError"]["results"] = [{"runId": "1"}]
+
+
+def no_daemon_at_all(told: Answers) -> None:
+    told["Daemons"]["instance"]["daemonHealth"]["allDaemonStatuses"][0]["healthy"] = False
+
+
+@answers("launching", WARN, "is read-only for you: Disabled by your administrator")
+def a_server_that_is_read_only(told: Answers) -> None:
+    reason = "Disabled by your administrator"
+    told["Permissions"]["permissions"][0] |= {"value": False, "disabledReason": reason}
+
+
+@answers("same-instance", WARN, "Dagster keeps its runs in /elsewhere, and notebooks look in ")
+def a_server_with_another_home(told: Answers) -> None:
+    info = "local_artifact_storage: {config: {base_dir: /elsewhere}}"
+    told["InstanceInfo"]["instance"]["info"] = info
+
+
+@answers("pairs", FAIL, "Dagster has no asset raw/orders (notebooks/orders.py)")
+def an_asset_that_is_gone(told: Answers) -> None:
+    told["AssetKeys"]["assetNodes"] = []
+
+
+@answers("pairs", FAIL, "Dagster has no job nightly (notebooks/orders.py)")
+def a_job_that_is_gone(told: Answers) -> None:
+    told["Repositories"]["repositoriesOrError"]["nodes"] = []
+
+
+ONLINE_CHECKS = [one.name for one in CHECKS if one.online]
+
+
+def aim(project: Project, url: str, more: str = "") -> Project:
+    """Let the project's target be at `url`."""
+    write(project, "dagmar.yaml", f"targets: {{local: {{url: '{url}'{more}}}}}\n")
+    project.facts.clear()
+    return project
+
+
+def home_of(project: Project) -> Path:
+    return project.root / ".dagmar/dagster_home"
+
+
+def test_a_healthy_server_is_found_well(sound: Project) -> None:
+    with serve(dagster(healthy(home_of(sound)))) as server:
+        aim(sound, server.url)
+        found = {name: BY_NAME[name](sound) for name in [*ONLINE_CHECKS, "ports"]}
+    assert {one.status for one in found.values()} == {PASS}, found
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_what_is_wrong_with_a_server_is_told(name: str, sound: Project) -> None:
+    look, status, says, do = ONLINE[name]
+    told = healthy(home_of(sound))
+    do(told)
+    with serve(dagster(told)) as server:
+        found = BY_NAME[look](aim(sound, server.url))
+    assert (found.status, says in found.message) == (status, True), found
+    assert found.hint
+
+
+LOGIN = ", auth: {type: bearer, token_env: TOKEN}"
+REFUSALS: dict[str, tuple[Answer, str, str]] = {
+    "a login page": (page(), "this looks like a login page", "Check targets.local.auth"),
+    "a redirect": (redirect("https://login.test/"), "this looks like a login page", "auth"),
+    "a login that is refused": (page(401), "asks for a login, or refuses", "targets.local.auth"),
+    "a proxy without a server": (page(502), "cannot reach Dagster (502)", "Wait for Dagster"),
+    "another program": (page(404), "but not as Dagster does", "path prefix"),
+    "a connection that breaks": (hang_up, "did not answer", "Is it running?"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_server_that_refuses_is_a_failure_and_the_rest_is_skipped(
+    name: str, sound: Project
+) -> None:
+    answer, says, hint = REFUSALS[name]
+    sound.environ = {**sound.environ, "TOKEN": "s3cret"}
+    with serve(answer) as server:
+        aim(sound, server.url, LOGIN)
+        found = {one: BY_NAME[one](sound) for one in ONLINE_CHECKS}
+    first = found.pop("server")
+    assert first.status == FAIL
+    assert says in first.message
+    assert hint in first.hint
+    assert "s3cret" not in str(first)
+    assert {one.status for one in found.values()} == {SKIP}, found
+
+
+def test_a_certificate_that_nobody_knows_is_told(sound: Project, tmp_path: Path) -> None:
+    authority = make_authority(tmp_path / "tls")
+    told = dagster(healthy(home_of(sound)))
+    with serve(told, tls=authority.server_context()) as server:
+        found = BY_NAME["server"](aim(sound, server.url))
+        assert (found.status, "certificate" in found.message) == (FAIL, True)
+        assert "targets.local.ca_file" in found.hint
+        assert (
+            BY_NAME["server"](aim(sound, server.url, f", ca_file: {authority.ca}")).status == PASS
+        )
+
+
+def test_no_server_here_is_no_failure_and_one_elsewhere_is(sound: Project) -> None:
+    holder, url = closed_port()
+    with holder:
+        found = BY_NAME["server"](aim(sound, url))
+        assert (found.status, found.message) == (WARN, f"Dagster did not answer at {url}")
+    aim(sound, "http://nowhere.invalid")
+    assert BY_NAME["server"](sound).status == FAIL
+
+
+def test_a_server_that_hangs_is_asked_once_with_short_limits(sound: Project) -> None:
+    with serve(silence) as server:
+        aim(sound, server.url, ", connect_timeout: 60, read_timeout: 600")
+        assert sound.target.timeouts == (checking.CONNECT_SECONDS, checking.READ_SECONDS)
+        found = {one: BY_NAME[one](sound) for one in ONLINE_CHECKS}
+        assert "did not answer within 2 s" in found.pop("server").message
+        assert {one.status for one in found.values()} == {SKIP}
+        assert len(server.seen) == 1
+    assert checking.CONNECT_SECONDS + checking.READ_SECONDS < doctor.ONLINE_SECONDS < 5
+
+
+def test_a_short_limit_of_the_settings_stays(sound: Project) -> None:
+    aim(sound, "http://127.0.0.1:9", ", connect_timeout: 0.5, read_timeout: 0.7")
+    assert sound.target.timeouts == (0.5, 0.7)
+
+
+def test_a_port_that_another_program_has_taken_is_told_with_its_name(sound: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = BY_NAME["ports"](aim(sound, f"http://127.0.0.1:{port}"))
+    assert found.status == WARN
+    assert f"{port}, which Dagster wants, is taken by another program" in found.message
+    assert f"process {os.getpid()}" in found.message
+
+
+def test_a_port_of_this_projects_invoke_dev_is_no_trouble(sound: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        for told in ({"pid": os.getpid()}, {"pid": os.getppid(), "dagster_url": url}):
+            write(sound, ".dagmar/dev.json", json.dumps(told))
+            assert f"{port}, which" not in BY_NAME["ports"](aim(sound, url)).message
+        (sound.root / ".dagmar/dev.json").unlink()
+        assert f"{port}, which" in BY_NAME["ports"](aim(sound, url)).message
+
+
+@pytest.mark.parametrize(
+    ("upload", "status", "says"),
+    [
+        ("reports", PASS, "a folder"),
+        ("dagmar.yaml/reports", FAIL, "is a file, and must be a folder"),
+        ("s3://bucket/reports", FAIL, "s3:// needs s3fs"),
+        ("gs://bucket/reports", WARN, "no credentials for gs:// were found"),
+        ("az://bucket/reports", PASS, "adlfs, and credentials"),
+        ("ftp://host/reports", SKIP, "nothing is known of ftp://"),
+    ],
+)
+def test_an_upload_needs_its_package_and_credentials(
+    upload: str, status: str, says: str, sound: Project
+) -> None:
+    settings = sound.settings
+    settings.layer.values["export"] = {"upload": upload}
+    project = versions(sound, s3fs=None, gcsfs="1", adlfs="1")
+    project.environ = {**project.environ, "AZURE_CLIENT_ID": "x"}
+    project.facts["settings"] = (settings, None)
+    found = BY_NAME["storage"](project)
+    assert (found.status, says in found.message) == (status, True), found
+
+
+def test_without_an_upload_no_storage_is_looked_at(sound: Project) -> None:
+    assert BY_NAME["storage"](sound).status == SKIP
+
+
+def test_every_check_has_a_test_that_makes_it_fail() -> None:
+    broken = {case.check for case in CASES.values()} | {case[0] for case in ONLINE.values()}
+    assert {one.name for one in CHECKS} - broken == {"ports", "storage"}  # above
+    assert len({one.name for one in CHECKS}) == len(CHECKS)
+    assert all(one.about.endswith(".") for one in CHECKS)
+
+
+def test_a_check_that_crashes_is_a_failure_of_that_check_alone(sound: Project) -> None:
+    @check("crash")
+    def crash(project: Project) -> Finding:
+        """It crashes."""
+        raise KeyError("a\nb")
+
+    @check("library")
+    def library(project: Project) -> Finding:
+        """It needs what is not there."""
+        import no_such_library  # type: ignore[import-not-found]  # noqa: F401
+
+        raise AssertionError
+
+    told = doctor.examine(sound, [crash, library, BY_NAME["disk"]])
+    first, second, third = (one.finding for one in told)
+    assert (first.status, first.message[:43]) == (
+        FAIL,
+        "this check could not be made: KeyError: 'a\\",
+    )
+    assert (second.status, second.message) == (FAIL, "no_such_library is not installed")
+    assert second.hint == "Type: uv sync"
+    assert third.status in (PASS, WARN)
+
+
+def test_a_check_that_waits_for_ever_is_left_behind(
+    sound: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    go_on = threading.Event()
+
+    def wait(project: Project) -> Finding:
+        go_on.wait(60)
+        return Finding(PASS, "")
+
+    monkeypatch.setattr(doctor, "ONLINE_SECONDS", 0.1)
+    (told,) = doctor.examine(sound, [Check("wait", "", wait, online=True)])
+    assert not go_on.is_set()
+    go_on.set()
+    assert (told.finding.status, told.finding.message) == (FAIL, "there was no answer within 0.1 s")
+
+
+def test_git_that_hangs_is_not_waited_for(sound: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "GIT_SECONDS", 0.2)
+    broken = stub_git(sound, "exec sleep 60")
+    monkeypatch.setenv("PATH", broken.environ["PATH"])
+    found = BY_NAME["git"](broken)
+    assert (found.status, found.message) == (FAIL, "`git --version` did not end within 0.2 s")
+
+
+def test_only_makes_these_checks_and_an_unknown_one_is_wrong_usage() -> None:
+    assert [one.name for one in doctor.choose(["git", "disk"])] == ["disk", "git"]
+    with pytest.raises(UsageError, match="did you mean 'daemon'"):
+        doctor.choose(["deamon"])
+
+
+def call(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call `invoke` in the project as its user would."""
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", *arguments], cwd=project.root,
+        env={**os.environ, **project.environ}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_sound_project_is_status_0_and_a_warning_is_no_failure(sound: Project) -> None:
+    holder, url = closed_port()
+    with holder:
+        aim(sound, url)
+        commit(sound.root)
+        done = call(sound, "doctor", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(done.stdout)
+    assert document["ok"] is True
+    assert [one["name"] for one in document["checks"]] == [one.name for one in CHECKS]
+    assert {"name", "status", "message", "hint"} == set(document["checks"][0])
+    assert {one["name"]: one["status"] for one in document["checks"]}["server"] == WARN
+
+
+def test_a_failure_is_status_3_with_what_to_type(sound: Project) -> None:
+    write(sound, ".copier-answers.yml", "a: [\n")
+    done = call(sound, "doctor", "--only", "answers", "--only", "git")
+    assert done.returncode == 3
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["ok", "git"], ["FAIL", "answers"]]
+    assert lines[2].strip() == "→ Type: git checkout -- .copier-answers.yml"
+    assert "error: 1 check failed: answers" in done.stderr
+
+
+def test_a_project_with_everything_broken_is_told_to_the_end(sound: Project) -> None:
+    for name in (".git", ".dagmar/notebooks", "src"):
+        (sound.root / name).rename(sound.root.parent / f"gone-{Path(name).name}")
+    for name in ("pyproject.toml", "notebooks/orders.py", ".copier-answers.yml"):
+        (sound.root / name).write_bytes(b"import marimo \xff\x00 (")
+    (sound.root / "dagmar.yaml").unlink()
+    (sound.root / "dagmar.yaml").mkdir()
+    done = call(sound, "doctor", "--json")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+    assert len(checks) == len(CHECKS)
+    failed = {name for name, one in checks.items() if one["status"] == FAIL}
+    assert failed == {"repository", "answers", "settings", "notebooks"}
+    assert not [one for one in checks.values() if "could not be made" in one["message"]]
+
+
+WITHOUT = """
+import sys
+for name in "yaml requests psutil packaging fastjsonschema dotenv rich marimo".split():
+    sys.modules[name] = None
+from invoke.main import program
+program.run(["invoke", "doctor", "--json"])
+"""
+
+
+def test_it_runs_where_packages_are_missing(sound: Project) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], cwd=sound.root, env={**os.environ, **sound.environ},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+    assert len(checks) == len(CHECKS)
+    assert checks["settings"]["message"] == "yaml is not installed"
+    assert checks["packages"]["message"] == "packaging is not installed"
+    assert checks["packages"]["hint"] == "Type: uv sync"
+    assert not [one for one in checks.values() if "could not be made" in one["message"]], checks
+
+
+def test_dagster_refuses_what_the_check_finds(sound: Project) -> None:
+    from dagster import DagsterInvalidDefinitionError
+
+    with pytest.raises(DagsterInvalidDefinitionError, match="context"):
+        exec(compile(LAZY_CONTEXT, "assets.py", "exec"), {"__name__": "assets"})
+
+
+def test_list_names_every_check_and_makes_none(sound: Project) -> None:
+    done = call(sound, "doctor", "--list")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [one.name for one in CHECKS]
+    done = call(sound, "doctor", "--list", "--json")
+    assert json.loads(done.stdout)["checks"][0]["about"] == CHECKS[0].about
+
+
+@pytest.mark.parametrize(
+    "flags", [["--only"], ["--only", "deamon"], ["--list", "--fix"], ["--fix", "--only"]]
+)
+def test_wrong_usage_of_the_doctor_is_status_2(flags: list[str], sound: Project) -> None:
+    done = call(sound, "doctor", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--list" in done.stderr or "--only" in done.stderr
+
+
+SETTINGS = """\
+# Ours. Keep this.
+target:   local   # the one we use
+
+Targets:
+    local: {url: 'http://127.0.0.1:9', read-only: true}   # nobody
+    # old: {}
+run: {"pollSeconds": 0.70}\r
+"""
+
+
+def test_fix_renames_old_keys_and_leaves_every_other_byte(sound: Project) -> None:
+    file = sound.root / "dagmar.yaml"
+    file.write_bytes(SETTINGS.encode())
+    file.chmod(0o640)
+    done = call(sound, "doctor", "--fix", "--only", "settings")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Mended: renamed in dagmar.yaml: Targets → targets" in done.stderr
+    after = SETTINGS.replace("Targets:", "targets:").replace("read-only", "read_only")
+    assert file.read_bytes().decode() == after.replace('"pollSeconds"', "poll_seconds")
+    assert file.stat().st_mode & 0o777 == 0o640
+    again = call(sound, "doctor", "--fix", "--only", "settings")
+    assert "There was nothing that is safe to mend." in again.stderr
+
+
+def test_fix_does_nothing_that_is_not_safe(sound: Project) -> None:
+    write(sound, ".env", "TOKEN=x\n")
+    git(sound.root, "add", "--force", ".env")
+    write(sound, "dagmar.yaml", "targett: local\n")
+    done = call(sound, "doctor", "--fix", "--only", "secrets", "--only", "settings")
+    assert done.returncode == 3
+    assert git(sound.root, "ls-files", ".env") == ".env\n"
+    assert (sound.root / "dagmar.yaml").read_text() == "targett: local\n"
+
+
+def test_a_repair_that_crashes_is_said_and_the_rest_goes_on(
+    sound: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(project: Project) -> str:
+        raise ValueError("too bad")
+
+    bad = Finding(FAIL, "bad")
+    one = Check("one", "", lambda _: bad, fix=fail)
+    two = Check("two", "", lambda _: bad, fix=lambda _: "did two")
+    well = Check("well", "", lambda _: Finding(PASS, ""), fix=fail)
+    done = doctor.mend(sound, doctor.examine(sound, [one, two, well]))
+    assert done == ["did two"]
+    assert capsys.readouterr().err == "warning: 'one' could not be mended: too bad\n"
+
+
+SCHEMA = {
+    "properties": {
+        "run": {"properties": {"wait": {"formerly": ["patience"]}, "poll_seconds": {}}},
+        "targets": {"additionalProperties": {"properties": {"url": {"formerly": ["address"]}}}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("run: {patience: 1}", "run: {wait: 1}"),
+        ("targets:\n  a: {address: x}", "targets:\n  a: {url: x}"),
+        ("targets: {Run: {address: x}}", "targets: {Run: {url: x}}"),
+        ("run: {patience: 1, wait: 2}", "run: {patience: 1, wait: 2}"),
+        ("run: {poll-seconds: 1, pollSeconds: 2}", "run: {poll-seconds: 1, pollSeconds: 2}"),
+        ("run: [patience]\nother: {patience: 1}", "run: [patience]\nother: {patience: 1}"),
+        ("é: ü # ö\nRUN: {patience: 'ß'}", "é: ü # ö\nrun: {wait: 'ß'}"),
+        ("a: [", "a: ["),
+    ],
+)
+def test_the_table_of_old_keys_stands_in_the_schema(text: str, after: str) -> None:
+    fastjsonschema.compile(SCHEMA)({})  # which minds no word of ours
+    assert rename(text, find_old_keys(text, SCHEMA)) == after

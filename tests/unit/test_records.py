@@ -1,0 +1,180 @@
+"""What a run in the kernel leaves in the instance: as Dagster would, and nothing open."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import pytest
+from dagmar.orchestration import local
+from dagster._core.storage.compute_log_manager import ComputeIOType
+
+# Each test imports a module of its own: definitions stay in a process as they were loaded.
+DEFINITIONS = """
+import os
+import sys
+
+import dagster as dg
+
+
+@dg.asset
+def orders(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    print("three orders")
+    if barrier := getattr(sys, "meeting", None):
+        barrier.wait(30)
+    print("one of them is late", file=sys.stderr)
+    if os.environ.get("FORKED"):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if context.instance.get_run_by_id(context.run.run_id) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return dg.MaterializeResult(metadata={"rows": 3})
+
+
+defs = dg.Definitions(assets=[orders])
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a project whose instance is its own."""
+    name = f"records_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(DEFINITIONS, "utf-8")
+    (tmp_path / "pyproject.toml").write_text(f'[tool.dagster]\nmodule_name = "{name}"\n', "utf-8")
+    home = tmp_path / ".dagmar/dagster_home"
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    local.instance(tmp_path).dispose()
+
+
+def database(root: Path, run_id: str) -> Path:
+    return root / ".dagmar/dagster_home/history/runs" / f"{run_id}.db"
+
+
+def shape(file: Path) -> list[Any]:
+    """Return a database's tables, indexes and Alembic revision, and its mode."""
+    connection = sqlite3.connect(file)
+    tables = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+    revision = connection.execute("SELECT version_num FROM alembic_version")
+    try:
+        return [*tables, *revision, file.stat().st_mode]
+    finally:
+        connection.close()
+
+
+def kinds(root: Path, run_id: str) -> list[Any]:
+    events = local.instance(root).all_logs(run_id)
+    return [e.dagster_event.event_type_value for e in events if e.dagster_event]
+
+
+def test_a_run_in_the_kernel_is_recorded_as_dagster_records_it(project: Path) -> None:
+    store = local.instance(project)
+    definitions = local.repository(project)
+    theirs = definitions.get_job("__ASSET_JOB").execute_in_process(instance=store)
+    ours = local.materialize(project, "orders")
+    assert (theirs.success, ours.success) == (True, True)
+    assert "ASSET_MATERIALIZATION" in kinds(project, ours.run_id)
+    assert kinds(project, ours.run_id) == kinds(project, theirs.run_id)
+    assert shape(database(project, ours.run_id)) == shape(database(project, theirs.run_id))
+    made = store.get_latest_materialization_event(dg.AssetKey("orders"))
+    assert made is not None
+    assert made.run_id == ours.run_id
+    # The objects of the instance are Dagster's own again.
+    assert "_connect" not in vars(store.event_log_storage)
+    assert "connect" not in vars(store.run_storage)
+    assert "capture_logs" not in vars(store.compute_log_manager)
+
+
+def test_what_an_asset_prints_is_shown_and_is_in_its_logs(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = local.materialize(project, "orders")
+    shown = capsys.readouterr()
+    assert "three orders" in shown.out
+    assert "one of them is late" in shown.err
+    manager = local.instance(project).compute_log_manager
+    (key,) = manager.get_log_keys_for_log_key_prefix(
+        [run.run_id, "compute_logs"], ComputeIOType.STDOUT
+    )
+    kept = manager.get_log_data(key)
+    assert kept.stdout == b"three orders\n"
+    assert kept.stderr == b"one of them is late\n"
+    assert manager.is_capture_complete(key)
+
+
+def test_no_database_stays_open(project: Path) -> None:
+    before = set(threading.enumerate())
+    local.materialize(project, "orders")
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    home = str(project / ".dagmar/dagster_home")
+    assert [file.path for file in psutil.Process().open_files() if file.path.startswith(home)] == []
+    assert list((project / ".dagmar/dagster_home/history/runs").glob(".*")) == []
+
+
+def test_a_process_that_an_asset_forks_opens_the_records_itself(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORKED", "1")
+    run = local.materialize(project, "orders")
+    assert run.success, run.error
+    connection = sqlite3.connect(database(project, run.run_id))
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+def test_two_sessions_of_one_process_may_run_at_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.repository(project)
+    monkeypatch.setattr(sys, "meeting", threading.Barrier(2), raising=False)
+    streams = sys.stdout, sys.stderr
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: local.materialize(project, "orders"), range(2)))
+    assert [run.success for run in runs] == [True, True]
+    assert len({run.run_id for run in runs}) == 2
+    assert kinds(project, runs[0].run_id) == kinds(project, runs[1].run_id)
+    assert (sys.stdout, sys.stderr) == streams
+    store = local.instance(project)
+    for part in (store.event_log_storage, store.run_storage, store.compute_log_manager):
+        assert not {"_connect", "connect", "capture_logs"} & set(vars(part))
+
+
+def test_where_a_database_cannot_be_copied_dagster_makes_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*names: object) -> None:
+        raise PermissionError("no hard links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    run = local.materialize(project, "orders")
+    assert run.success
+    assert "ASSET_MATERIALIZATION" in kinds(project, run.run_id)
+
+
+def test_a_storage_that_is_not_dagsters_default_is_left_alone(project: Path) -> None:
+    (project / ".dagmar/dagster_home/dagster.yaml").write_text(
+        "event_log_storage:\n"
+        "  module: dagster._core.storage.event_log\n"
+        "  class: ConsolidatedSqliteEventLogStorage\n"
+        f"  config: {{base_dir: {project}/events}}\n"
+        "compute_logs:\n"
+        "  module: dagster._core.storage.noop_compute_log_manager\n"
+        "  class: NoOpComputeLogManager\n",
+        "utf-8",
+    )
+    run = local.materialize(project, "orders")
+    assert run.success
+    assert "ASSET_MATERIALIZATION" in kinds(project, run.run_id)
+    assert not database(project, run.run_id).exists()

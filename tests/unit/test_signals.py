@@ -1,0 +1,52 @@
+"""A process in which Dagster loaded and made something still ends when it is told to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+DEFINITIONS = """
+import dagster as dg
+
+
+@dg.asset
+def one():
+    return 1
+
+
+defs = dg.Definitions(assets=[one])
+"""
+SCRIPT = """
+import signal
+from pathlib import Path
+
+from dagmar.orchestration import local
+
+
+def handler(*_): ...
+
+
+signal.signal(signal.SIGTERM, handler)
+run = local.materialize(Path.cwd(), "one")
+assert run.success, run
+assert signal.getsignal(signal.SIGTERM) is handler, "after materialize"
+assert local.load_value(Path.cwd(), "one") == 1
+assert signal.getsignal(signal.SIGTERM) is handler, "after load_value"
+"""
+
+
+def test_sigterm_keeps_its_handler_when_an_asset_is_made_and_loaded(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "one.py").write_text(DEFINITIONS)
+    (tmp_path / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "one"\n')
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=tmp_path,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
