@@ -1,0 +1,192 @@
+"""`invoke dev`: how soon it says "ready", beside `dg dev` and `marimo edit` alone; what it costs.
+
+Run alone on the machine: uv run python benchmarks/dev.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from dagmar.dev.ports import HOST, free_port
+
+ROUNDS = 5
+IDLE_SECONDS = 30.0
+SAID_LIMIT, CPU_LIMIT, PSS_LIMIT = 0.5, 1.0, 60.0
+FILES = {
+    "tasks.py": "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n",
+    "dagmar.yaml": "",
+    "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\n\n[tool.dg]\n'
+    'directory_type = "project"\n\n[tool.dg.project]\nroot_module = "shop"\n',
+    "src/shop/__init__.py": "",
+    "src/shop/definitions.py": "import dagster as dg\n\n\n@dg.asset\ndef orders():\n    return 1\n"
+    "\n\ndefs = dg.Definitions(assets=[orders])\n",
+    "notebooks/orders.py": "import marimo\n\napp = marimo.App()\n",
+    ".dagmar/dagster_home/dagster.yaml": "telemetry: {enabled: false}\n",
+}
+GOOD = {"dagster": "/server_info", "marimo": "/health"}
+
+
+class Look(threading.Thread):
+    """Notes when a server first gives a good answer: looks every 20 ms."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.answered = 0.0
+
+    def run(self) -> None:
+        """Look."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while not self.answered:
+            try:
+                with opener.open(self.url, timeout=5) as answer:
+                    json.loads(answer.read())
+                self.answered = time.monotonic()
+            except (OSError, ValueError):
+                time.sleep(0.02)
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    """Start a program in the project."""
+    home = folder / ".dagmar/dagster_home"
+    return subprocess.Popen(
+        arguments,
+        cwd=folder,
+        env={**os.environ, "DAGSTER_HOME": str(home), "MARIMO_SKIP_UPDATE_CHECK": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C, and kill what does not listen."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def alone(arguments: Callable[[int], list[str]], path: str, folder: Path) -> float:
+    """Return the seconds from the start of one server to its first good answer."""
+    port = free_port()
+    began = time.monotonic()
+    process = start(arguments(port), folder)
+    look = Look(f"http://{HOST}:{port}{path}")
+    threading.Thread(target=process.communicate, daemon=True).start()
+    look.start()
+    look.join(300)
+    stop(process)
+    return look.answered - began
+
+
+def together(folder: Path, idle: bool) -> tuple[float, float, float, float]:
+    """Run `invoke dev` once.
+
+    Returns the seconds to the later server's first good answer, from there to "ready", and,
+    where it was left idle, percent of a core and MiB (PSS) of supervisor and guard.
+    """
+    ports = {"dagster": free_port(), "marimo": free_port()}
+    flags = [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
+    began = time.monotonic()
+    dev = start([sys.executable, "-m", "invoke", "dev", "--json", "--no-open", *flags], folder)
+    looks = [Look(f"http://{HOST}:{port}{GOOD[name]}") for name, port in ports.items()]
+    for look in looks:
+        look.start()
+    assert dev.stdout
+    event: dict[str, Any] = {}
+    for line in dev.stdout:
+        event = json.loads(line)
+        if event["event"] == "ready":
+            break
+    said = time.monotonic()
+    if event.get("event") != "ready":
+        raise SystemExit(f"invoke dev failed: {event}")
+    for look in looks:
+        look.join(5)
+    later = max(look.answered for look in looks)
+    cpu, pss = cost(dev.pid) if idle else (0.0, 0.0)
+    stop(dev)
+    return later - began, said - later, cpu, pss
+
+
+def cost(pid: int) -> tuple[float, float]:
+    """Return percent of a core and MiB (PSS) of the supervisor and its guard, idle."""
+    supervisor = psutil.Process(pid)
+    guards = [one for one in supervisor.children() if "dagmar.dev.guard" in one.cmdline()]
+    if len(guards) != 1:
+        raise SystemExit(f"one guard was expected: {guards}")
+    both = [supervisor, *guards]
+    time.sleep(5)  # what it does right after "ready" is not idling
+
+    def used() -> float:
+        return sum(sum(one.cpu_times()[:2]) for one in both)
+
+    before, began = used(), time.monotonic()
+    time.sleep(IDLE_SECONDS)
+    share = 100 * (used() - before) / (time.monotonic() - began)
+    return share, sum(one.memory_full_info().pss for one in both) / 2**20
+
+
+def main() -> int:
+    """Time `ROUNDS` rounds: Dagster alone, marimo alone, both."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "shop")
+        for name, text in FILES.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, "utf-8")
+        program = str(Path(sys.executable).with_name("dg"))
+        token = folder / "token"
+        token.write_text("benchmark")
+
+        def dg(port: int) -> list[str]:
+            return [program, "dev", "--host", HOST, "--port", str(port)]
+
+        def marimo(port: int) -> list[str]:
+            edit = [sys.executable, "-m", "marimo", "edit", "notebooks", "--headless"]
+            return [*edit, "--port", str(port), "--token-password-file", str(token)]
+
+        together(folder, idle=False)  # warms files and makes the instance
+        rounds = []
+        for turn in range(ROUNDS):
+            row = (
+                alone(dg, GOOD["dagster"], folder),
+                alone(marimo, GOOD["marimo"], folder),
+                *together(folder, idle=turn == 0),
+            )
+            rounds.append(row)
+            print("  ".join(f"{value:7.2f}" for value in row), flush=True)
+    dagster, edit, later, said, cpu, pss = zip(*rounds, strict=True)
+    print(f"dg dev alone, first good answer          {statistics.median(dagster):6.2f} s")
+    print(f"marimo edit alone, first good answer     {statistics.median(edit):6.2f} s")
+    print(f"invoke dev, the later one's first answer {statistics.median(later):6.2f} s")
+    limits = [
+        ('"ready" after that, at the worst', max(said), SAID_LIMIT, "s"),
+        ("idle, percent of a core", cpu[0], CPU_LIMIT, "%"),
+        ("idle, memory (PSS)", pss[0], PSS_LIMIT, "MiB"),
+    ]
+    for name, value, limit, unit in limits:
+        verdict = "kept" if value <= limit else "MISSED"
+        print(f"{name:40} {value:6.2f} {unit}   at most {limit:g}: {verdict}")
+    return int(any(value > limit for _, value, limit, _ in limits))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

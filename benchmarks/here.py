@@ -1,0 +1,122 @@
+"""`pair.materialize(here=True)` in a warm kernel against `dg launch` and against `invoke run`.
+
+The asset is the example's `raw/flights`, on the project's own instance, whose Dagster runs beside:
+every one of these runs is recorded there. Ours is what a click does, from the click to its answer.
+Run alone on the machine: uv run python benchmarks/here.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from example import PACKAGE, environment, make_project, program
+from pairs import Command, Pair, report
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from dagsterserver import DagsterServer
+
+ASSET = "raw/flights"
+# A kernel: it runs the asset for each line that it reads, and prints how long that took. A click
+# counts only where somebody sits before the notebook, so this calls what a click leads to.
+KERNEL = f"""
+import sys
+import time
+
+import dagmar
+from dagmar.notebook.controls import Chosen
+from dagmar.notebook.launching import materialize_here
+
+pair = dagmar.Pair(asset={ASSET!r})
+for _ in sys.stdin:
+    started = time.perf_counter()
+    attempt = materialize_here(pair._context, Chosen())
+    took = time.perf_counter() - started
+    if attempt.error or not attempt.run_id:
+        raise SystemExit(f"{{attempt}}")
+    print(took, attempt.run_id, flush=True)
+"""
+
+
+class Kernel:
+    """A Python process that has everything loaded after its first run."""
+
+    name = "materialize(here=True), warm"
+
+    def __init__(self, project: Path, environ: dict[str, str]) -> None:
+        self.runs: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", KERNEL],
+            cwd=project,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()
+
+    def seconds(self) -> float:
+        """Materialize once."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        took, _, run = self._process.stdout.readline().partition(" ")
+        if not run:
+            raise SystemExit(f"{self.name} failed")
+        self.runs.append(run.strip())
+        return float(took)
+
+
+def main() -> int:
+    """Time 5 pairs with `dg launch` and 7 with `invoke run`, or `--pairs` of both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int)
+    pairs = parser.parse_args().pairs
+    with tempfile.TemporaryDirectory() as folder:
+        project = make_project(Path(folder))
+        environ = environment(project)
+        webserver = [sys.executable, "-m", "dagster_webserver", "-m", f"{PACKAGE}.definitions"]
+        command = [*webserver, "-d", str(project / "src"), "--port", "{port}"]
+        with DagsterServer(command, project, Path(folder) / "log", environ) as dagster:
+            dagster.wait()
+            (project / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{dagster.url}'}}}}\n")
+            invoke = [sys.executable, "-m", "invoke", "run", "--asset", ASSET]
+            launch = [program("dg"), "launch", "--assets", f'key:"{ASSET}"']
+            with Kernel(project, environ) as kernel:
+                found = [
+                    Pair(kernel, Command(name, arguments, project, environ), limit).measure(count)
+                    for name, arguments, limit, count in (
+                        ("dg launch", launch, 1 / 30, pairs or 5),
+                        ("invoke run", invoke, 1 / 10, pairs or 7),
+                    )
+                ]
+            _see_recorded(project, environ, kernel.runs)
+        return report(found)
+
+
+def _see_recorded(project: Path, environ: dict[str, str], runs: list[str]) -> None:
+    """See that the project's instance has every run, as a success."""
+    script = (
+        "import dagster as dg, json, sys\n"
+        "with dg.DagsterInstance.get() as instance:\n"
+        "    runs = [instance.get_run_by_id(run) for run in json.loads(sys.argv[1])]\n"
+        "assert all(run and run.status is dg.DagsterRunStatus.SUCCESS for run in runs), runs\n"
+    )
+    Command(
+        "runs in the instance", [sys.executable, "-c", script, json.dumps(runs)], project, environ
+    ).seconds()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,103 @@
+"""100 notebooks in one `invoke scaffold` against one `copier copy` call for each of them.
+
+Both render the same answers from the same local clone. `--calls 10` runs only so many of the
+peer's calls and multiplies, and says so.
+Run alone on the machine: uv run python benchmarks/scaffold.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from example import PACKAGE, VERSION, environment, make_project
+from pairs import Command, Pair, report
+
+COUNT = 100
+MANY = f"""
+import dagster as dg
+
+
+def make(i):
+    @dg.asset(key=["many", f"a{{i:03}}"], group_name="many", deps=[["clean", "flights"]])
+    def made(): ...
+
+    return made
+
+
+@dg.definitions
+def many():
+    return dg.Definitions(assets=[make(i) for i in range({COUNT})])
+"""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """One `copier copy` for each notebook, or for the first few of them."""
+
+    arguments: list[list[str]]
+    folder: Path
+    environ: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """What was run, and what was not."""
+        count = len(self.arguments)
+        return f"{COUNT} × copier copy" + (f" ({count} run)" if count < COUNT else "")
+
+    def seconds(self) -> float:
+        """Run all calls one after the other; where there are fewer, stand in for the rest."""
+        calls = [Command(self.name, one, self.folder, self.environ) for one in self.arguments]
+        return sum(call.seconds() for call in calls) * COUNT / len(calls)
+
+
+def main() -> int:
+    """Time three pairs, or `--pairs`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=COUNT, help="of copier copy, in each pair")
+    parser.add_argument("--pairs", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        project = make_project(scratch)
+        (project / "src" / PACKAGE / "defs" / "many.py").write_text(MANY)
+        # Nobody listens there: what the assets are comes from the definitions.
+        (project / "dagmar.yaml").write_text("targets: {local: {url: 'http://127.0.0.1:9'}}\n")
+        scaffold = [sys.executable, "-m", "invoke", "scaffold", "--select", "group:many"]
+        ours = Command(
+            f"invoke scaffold, {COUNT} notebooks",
+            [*scaffold, "--force"],
+            project,
+            environment(project),
+        )
+        ours.seconds()  # clones the template into .dagmar/cache
+        (clone,) = (project / ".dagmar" / "cache").glob("template-*.git")
+        made = sorted((project / ".dagmar" / "notebooks").glob("many_*.yml"))
+        assert len(made) == COUNT, f"{len(made)} notebooks were made"
+        copier = [sys.executable, "-m", "copier", "copy", "--defaults", "--quiet", "--skip-tasks"]
+        copier += ["--overwrite", "--vcs-ref", VERSION]
+        calls = []
+        for answers in made[: options.calls]:
+            data = scratch / "peer" / answers.name
+            data.parent.mkdir(exist_ok=True)
+            data.write_text(answers.read_text("utf-8"), "utf-8")
+            own = ["--answers-file", ".dagmar/tmp/scaffold.yml", "--data-file", str(data)]
+            calls.append([*copier, *own, str(clone), str(scratch / "copied")])
+        pair = Pair(ours, Calls(calls, scratch, environment(project)), limit=1 / 8)
+        pair.measure(options.pairs, warm_up=False)
+        _compare(project, scratch / "copied", [file.stem for file in made[: options.calls]])
+        return report([pair])
+
+
+def _compare(project: Path, copied: Path, names: list[str]) -> None:
+    """See that both made the same notebooks."""
+    for name in names:
+        ours, peer = (folder / "notebooks" / f"{name}.py" for folder in (project, copied))
+        assert ours.read_bytes() == peer.read_bytes(), f"{name} differs"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
