@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import psutil
 import pytest
-from dagmar.orchestration import local
+from dagmar.orchestration import local, warm
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
 # Each test imports a module of its own: definitions stay in a process as they were loaded.
@@ -132,6 +132,14 @@ def test_a_process_that_an_asset_forks_opens_the_records_itself(
     connection = sqlite3.connect(database(project, run.run_id))
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
+
+
+def test_a_fork_in_one_thread_is_not_held_up_by_what_another_thread_did() -> None:
+    with warm._LOCK:  # as while another session opens a database
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if warm._LOCK.acquire(timeout=10) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_two_sessions_of_one_process_may_run_at_once(

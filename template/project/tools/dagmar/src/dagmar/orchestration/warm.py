@@ -99,6 +99,8 @@ def _commit_without_waiting(connection: Any, record: object) -> None:
 
 
 def _forget_all() -> None:
+    global _LOCK
+    _LOCK = threading.Lock()  # another thread may have held it when this process was forked
     for engines in list(_OPEN):
         engines.forget()
 
