@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 IO_MANAGER = "io_manager"
 IMPLICIT_JOB = "__ASSET_JOB"
 _LOADING = threading.Lock()
+# Two sessions of an app share a process. Making a new instance's tables at once fails for both;
+# and where one starts a run, Dagster sets up logging in a way that locks up with another's events.
+_OPENING = threading.RLock()
+_RUNNING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def instance(root: Path) -> DagsterInstance:
 
     Raises SetupError where its folder or its dagster.yaml cannot be used.
     """
-    return _instance(home(root))
+    with _OPENING:
+        return _instance(home(root))
 
 
 @functools.lru_cache(maxsize=8)
@@ -82,7 +87,10 @@ def _instance(folder: Path | None) -> DagsterInstance:
 
 def is_own_instance(root: Path, info: Mapping[str, Any]) -> bool:
     """Whether a server with this instance configuration records runs where this project does."""
-    return bool(info) and _storage(info) == _storage(_own_info(home(root)))
+    if not info:
+        return False
+    with _OPENING:
+        return _storage(info) == _storage(_own_info(home(root)))
 
 
 @functools.lru_cache(maxsize=8)
@@ -256,6 +264,7 @@ def materialize(
 ) -> LocalRun:
     """Run one asset, or a job, in this process, recorded in the project's instance.
 
+    One at a time: a second one waits for the first.
     Raises SetupError where the project has no instance of its own, Invalid for an unknown name
     or partition and for run config that does not fit.
     """
@@ -283,7 +292,7 @@ def materialize(
     # The executor is this process; config for another one would not be valid.
     given = {name: value for name, value in (config or {}).items() if name != "execution"}
     try:
-        with no_warnings(), warm(store), prints_kept(store):
+        with _RUNNING, no_warnings(), warm(store), prints_kept(store):
             result = definition.execute_in_process(
                 run_config=_with_job_defaults(definition, partition, given) or None,
                 instance=store,
