@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from dagmar.files import write_atomically
 T = TypeVar("T")
 TRIES = 3
 PAUSE_SECONDS = 0.5
+PATIENCE_SECONDS = 10
+"""Who has tried for so long has tried often: most libraries do by themselves."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -47,6 +50,12 @@ LIBRARIES = {
     "abfss": "adlfs",
 }
 LOCAL = ("", "file", "local")
+for library in (
+    "azure",
+    "gcsfs",
+    "google",
+):  # they log what they raise as well, which Python would print
+    logging.getLogger(library).addHandler(logging.NullHandler())
 
 
 class Storage:
@@ -68,9 +77,11 @@ class Storage:
         with self._explained():
             from upath import UPath
 
-            self.root: Any = UPath(self.address) if self.scheme else Path(self.address)
+            root: Any = UPath(self.address) if self.scheme else Path(self.address)
             if self.scheme:
-                getattr(self.root, "fs")  # noqa: B009  a missing library is missed here
+                # A missing library, bucket or credential is missed here.
+                getattr(root / manifests.NAME, "fs")  # noqa: B009
+            self.root = root
 
     def url(self, inside: str) -> str:
         """Return the address under which a file is opened."""
@@ -214,42 +225,70 @@ class Storage:
                 f"{library} is not installed, which {self.scheme or 'uploading'} needs",
                 f"Type: uv add {library}",
             ) from None
-        except PermissionError as error:
-            raise NotAllowed(
-                f"{bucket} refuses access: {_told(error)}",
-                "Check the credentials in your environment, and what they allow.",
-            ) from None
-        except FileNotFoundError as error:
-            raise Invalid(
-                f"there is no {bucket}: {_told(error)}", "Make the bucket, or correct --upload."
-            ) from None
-        except ValueError as error:
-            raise UsageError(
-                f"--upload takes no address like {bucket}: {_told(error)}",
-                "For example: --upload s3://bucket/reports",
-            ) from None
         except Exception as error:  # each storage library has its own
-            if "Credentials" in type(error).__name__:
+            status, told = _status(error), _told(error)
+            if status in (401, 403):
                 raise NotAllowed(
-                    f"there are no credentials for {bucket}: {_told(error)}",
+                    f"{bucket} refuses access: {told}",
+                    "Check the credentials in your environment, and what they allow.",
+                ) from None
+            if status == 404:
+                raise Invalid(
+                    f"there is no {bucket}: {told}", "Make the bucket, or correct --upload."
+                ) from None
+            if _lacks_credentials(error):
+                raise NotAllowed(
+                    f"there are no credentials for {bucket}: {told}",
                     "Set them in your environment, as the storage's own tools need them.",
                 ) from None
+            opened = hasattr(self, "root")
+            if status == 400 or (isinstance(error, ValueError) and not opened):
+                raise UsageError(
+                    f"--upload takes no address like {bucket}: {told}",
+                    "For example: --upload s3://bucket/reports",
+                ) from None
             raise StorageFailed(
-                f"{bucket} does not answer, or breaks off: {_told(error)}",
+                f"{bucket} does not answer, or breaks off: {told}",
                 "Try again: what was sent is not sent twice.",
             ) from None
 
 
 def _patiently(act: Callable[[], T]) -> T:
-    """Act, and act again where a connection breaks."""
+    """Act, and act again where a connection breaks, unless the library was patient itself."""
+    started = time.monotonic()
     for attempt in range(1, TRIES):
         try:
             return act()
-        except (PermissionError, FileNotFoundError):
-            raise
-        except OSError:
+        except OSError as error:
+            if _status(error) or time.monotonic() - started > PATIENCE_SECONDS:
+                raise
             time.sleep(PAUSE_SECONDS * 2**attempt)
     return act()
+
+
+def _status(error: BaseException | None) -> int | None:
+    """Return the HTTP status that says no to a request, however a library tells it, or None."""
+    while error is not None:
+        if isinstance(error, PermissionError):
+            return 403
+        if isinstance(error, FileNotFoundError):
+            return 404
+        for name in ("status_code", "code"):  # adlfs, gcsfs
+            if str(getattr(error, name, "")) in ("400", "401", "403", "404"):
+                return int(getattr(error, name))
+        # gcsfs has no more than words for these.
+        for words, status in (("Forbidden: ", 403), ("Bad Request: ", 400)):
+            if str(error).startswith(words):
+                return status
+        error = error.__cause__
+    return None
+
+
+def _lacks_credentials(error: Exception) -> bool:
+    """Whether a library found no credentials that it could ask with."""
+    kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
+    adlfs = isinstance(error, ValueError) and str(error).startswith("unable to connect to account")
+    return "Credentials" in kinds or "Authentication" in kinds or adlfs
 
 
 def _size(path: Any) -> int | None:
