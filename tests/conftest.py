@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nightly: a long matrix, run with --nightly only")
-    # In a script's background SIGINT is ignored, and every program that a test starts inherits that.
+    # In a script's background SIGINT is ignored, and what a test starts would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
