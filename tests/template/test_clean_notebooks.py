@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dagmar.upkeep import clean
 from releases import Project, git, write
 from shops import invoke, scaffold
 
@@ -54,3 +55,13 @@ def test_answers_that_lead_out_of_the_project_remove_nothing(online: Project) ->
     assert done.stderr.count("it names a file outside the project") == 2
     assert outside.exists()
     assert not (online.path / "notebooks/orders.py").exists()
+
+
+def test_a_notebook_that_is_edited_before_the_answer_stays(online: Project) -> None:
+    scaffold(online, "--asset", "orders", "--asset", "daily")
+    kinds = frozenset(("notebooks",))
+    plan = clean.look(online.path, kinds)
+    online.replace("notebooks/daily.py", "daily", "daily ")
+    clean.remove(clean.look_again(plan, kinds))
+    assert [path.name for path in (online.path / "notebooks").glob("*.py")] == ["daily.py"]
+    assert (online.path / ".dagmar/notebooks/daily.yml").exists()

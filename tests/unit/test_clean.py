@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -155,11 +157,13 @@ def test_without_a_terminal_it_lists_and_asks_for_yes(full: Project) -> None:
     assert (full.root / OLD[0]).exists()
 
 
-@pytest.mark.parametrize(("answer", "there"), [("n", True), ("", True), ("y", False)])
-def test_on_a_terminal_it_asks(answer: str, there: bool, full: Project) -> None:
+def answered(
+    full: Project, answer: str, *flags: str, meanwhile: Callable[[], object] = bool
+) -> tuple[int, str]:
+    """Call `invoke clean` on a terminal and answer its question, after what happens meanwhile."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "invoke", "clean", "--cache"],
+        [sys.executable, "-m", "invoke", "clean", *flags],
         cwd=full.root,
         env={**os.environ, **full.environ},
         stdin=theirs,
@@ -170,10 +174,48 @@ def test_on_a_terminal_it_asks(answer: str, there: bool, full: Project) -> None:
         said = b""
         while b"[y/N]" not in said:
             said += os.read(ours, 1000)
+        meanwhile()
         os.write(ours, f"{answer}\n".encode())
-        assert process.wait(60) == 0
+        with contextlib.suppress(OSError):  # which is how a terminal tells its end
+            while part := os.read(ours, 1000):
+                said += part
+        status = process.wait(60)
     os.close(ours)
+    return status, said.decode()
+
+
+@pytest.mark.parametrize(("answer", "there"), [("n", True), ("", True), ("y", False)])
+def test_on_a_terminal_it_asks(answer: str, there: bool, full: Project) -> None:
+    assert answered(full, answer, "--cache")[0] == 0
     assert (full.root / CACHED).exists() is there
+
+
+def test_what_changes_until_the_answer_stays(full: Project) -> None:
+    page = full.root / OLD[0] / "a.html"
+
+    def change() -> None:
+        page.write_text("mine")
+        git(full.root, "add", "--force", CACHED)
+        make(full.root, LOGS[0], "it goes on")
+
+    status, said = answered(full, "y", meanwhile=change)
+    assert status == 0
+    assert page.read_text() == "mine"
+    assert f"stays: {OLD[0]}: a.html was changed since" in said
+    assert f"stays: {CACHED}: git tracks {CACHED}" in said
+    assert f"stays: {LOGS[0]}: it was changed since it was listed" in said
+    there = [(full.root / name).exists() for name in (*OLD, CACHED, *LOGS)]
+    assert there == [True, False, True, True, False]
+
+
+def test_an_export_is_proven_once_more_when_its_turn_comes(full: Project) -> None:
+    plan = clean.look(full.root, EVERYTHING)
+    page = full.root / OLD[0] / "a.html"
+    page.write_text("mine")
+    with pytest.raises(SetupError, match=r"the first is .*: a\.html was changed since"):
+        clean.remove(plan)
+    assert page.read_text() == "mine"
+    assert not (full.root / OLD[1]).exists()
 
 
 def test_the_newest_good_export_of_each_notebook_stays_and_is_listed(sound: Project) -> None:
@@ -267,6 +309,18 @@ def test_what_git_tracks_stays(full: Project) -> None:
     assert kept(full.root)[CACHED] == f"git tracks {CACHED}"
 
 
+def test_a_page_that_git_tracks_is_not_written_or_removed(sound: Project) -> None:
+    exports = sound.root / ".dagmar/exports"
+    pages = ("index.html", "orders/index.html", "sales/index.html")
+    for name in ("orders", "sales"):
+        export(sound.root, name, id_of(1), status="failed")
+        make(exports, f"{name}/index.html", "mine")
+    make(exports, "index.html", "mine")
+    git(sound.root, "add", "--force", *(f".dagmar/exports/{name}" for name in pages))
+    assert len(removed(sound.root, "exports")) == 2
+    assert [(exports / name).read_text() for name in pages] == ["mine"] * 3
+
+
 def test_where_git_cannot_tell_nothing_is_removed(full: Project) -> None:
     (full.root / ".git/index").write_bytes(b"not an index")
     with pytest.raises(SetupError, match="git does not say what it tracks"):
@@ -326,11 +380,33 @@ def test_the_page_that_logs_in_stays_while_invoke_dev_runs(sound: Project) -> No
 
 
 def test_half_made_things_go_when_nobody_is_at_work_on_them(sound: Project) -> None:
-    old = make(sound.root, ".dagmar/tmp/scaffold-abc/out/a.py").parents[1]
-    make(sound.root, ".dagmar/tmp/scaffold-new/out/a.py")
-    age(old, 1)
-    assert removed(sound.root, "cache") == [".dagmar/tmp/scaffold-abc"]
-    assert (sound.root / ".dagmar/tmp/scaffold-new").exists()
+    cached = CACHED.rpartition("/")[2]
+    old = [
+        *(".dagmar/cache/.template-a1b2_3c4/HEAD", f".dagmar/cache/.{cached}.a1b2_3c4"),
+        *(".dagmar/tmp/.marimo.html.a1b2_3c4", ".dagmar/tmp/.session.a1b2_3c4"),
+        *(".dagmar/tmp/.update.yml.a1b2_3c4", ".dagmar/tmp/scaffold-a1b2_3c4/out"),
+    ]
+    # The same kind of names, and others that no process of dagmar's gives.
+    mine = [
+        *(".dagmar/cache/.notes.markdown", ".dagmar/cache/.template-project/HEAD"),
+        *(".dagmar/cache/.mine.json.a1b2_3c4", ".dagmar/cache/scaffold-a1b2_3c4/a"),
+        *(".dagmar/tmp/.notes.markdown", ".dagmar/tmp/scaffold-mine/out"),
+        *(".dagmar/tmp/.template-a1b2_3c4/HEAD", ".dagmar/tmp/scaffold-new_one_/out"),
+    ]
+    for name in (*old, *mine):
+        file = make(sound.root, name)
+        age(file if file.parent.name in ("cache", "tmp") else file.parent, 1)
+    make(sound.root, ".dagmar/tmp/scaffold-new_one_/b")  # as new as can be
+    gone = [name.removesuffix("/HEAD").removesuffix("/out") for name in old]
+    assert sorted(removed(sound.root, "cache")) == sorted(gone)
+    assert all((sound.root / name).exists() for name in mine)
+
+
+def test_the_note_of_a_session_stays_for_the_next_invoke_dev(sound: Project) -> None:
+    age(make(sound.root, ".dagmar/tmp/session"), 1)
+    assert removed(sound.root, "cache") == []
+    (why,) = kept(sound.root, "cache").values()
+    assert why == "`invoke dev` ends by it, at its next start, what it left"
 
 
 CLONE = ".dagmar/cache/template-0123456789ab.git"

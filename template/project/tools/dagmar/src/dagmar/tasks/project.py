@@ -164,13 +164,14 @@ def clean(
     from dagmar.upkeep import clean as cleaning
 
     chosen = cleaning.choose(exports=exports, cache=cache, logs=logs, notebooks=notebooks)
-    plan = cleaning.look(project_root(context), chosen, cleaning.parse_days(older_than))
+    days = cleaning.parse_days(older_than)
+    plan = cleaning.look(project_root(context), chosen, days)
     cleaning.tell(plan)
     if not plan.items:
         return
     if dry_run:
         console.say("Nothing was removed: --dry-run.")
     elif cleaning.confirm(yes):
-        cleaning.remove(plan)
+        cleaning.remove(plan if yes else cleaning.look_again(plan, chosen, days))
     else:
         console.say("Nothing was removed.")

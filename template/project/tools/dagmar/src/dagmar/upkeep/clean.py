@@ -15,6 +15,8 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.errors import DagmarError, SetupError, UsageError
+from dagmar.export import index, retention
+from dagmar.export import manifest as manifests
 from dagmar.notebook import template as templates
 from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan, find
 
@@ -45,8 +47,8 @@ def parse_days(text: str) -> float:
 def tell(plan: Plan) -> None:
     """Print what would be removed, and what stays."""
     for item in plan.items:
-        for index, path in enumerate(item.paths):
-            size = readable(item.size) if index == 0 else ""
+        for number, path in enumerate(item.paths):
+            size = readable(item.size) if number == 0 else ""
             console.out(f"{size:>9}  {plan.name(path)}  ({item.what})")
     for name, reason in plan.kept:
         console.say(f"stays: {name}: {reason}")
@@ -63,9 +65,8 @@ def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
     Raises SetupError where git cannot tell what it tracks.
     """
     root = root.resolve()
-    plan = Plan(root)
+    plan = Plan(root, _tracked(root))
     limit = time.time() - days * DAY if days else math.inf
-    tracked = _tracked(root)
     try:
         found = find(plan, kinds)
     except PermissionError as error:
@@ -75,12 +76,27 @@ def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
     for item, changed in found:
         if changed >= limit:
             continue
-        names = [name for path in item.paths for name in _below(path, tracked)]
+        names = [name for path in item.paths for name in _below(path, plan.tracked)]
         if names and item.what != NOTEBOOK:
             plan.keep(item.paths[0], f"git tracks {plan.name(names[0])}")
         else:
             plan.items.append(item)
     return plan
+
+
+def look_again(plan: Plan, kinds: frozenset[str], days: float = 0.0) -> Plan:
+    """Return what of a plan may still be removed, and say what stays after all.
+
+    Raises what `look` does.
+    """
+    now = look(plan.root, kinds, days)
+    reasons = dict(now.kept)
+    for item in plan.items:
+        if item not in now.items:
+            name = plan.name(item.paths[0])
+            console.say(f"stays: {name}: {reasons.get(name, 'it was changed since it was listed')}")
+    now.items = [item for item in plan.items if item in now.items]
+    return now
 
 
 def _tracked(root: Path) -> frozenset[Path]:
@@ -118,16 +134,18 @@ def remove(plan: Plan) -> None:
 
     Raises SetupError, after everything else was removed, for what the system does not remove.
     """
-    from dagmar.export.retention import remove_whole
-
     failed: dict[Path, str] = {}
     for item in plan.items:
         for path in item.paths:
             try:
-                if item.what == EXPORT:
-                    remove_whole(path)
-                else:
+                if item.what != EXPORT:
                     _remove(path)
+                elif path.exists():
+                    manifest, reason = retention.prove(path)
+                    if manifest is None:
+                        failed[path] = reason
+                    else:
+                        retention.remove_whole(path)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -136,7 +154,8 @@ def remove(plan: Plan) -> None:
                 failed[path] = error.message
     exports = plan.root / ".dagmar" / EXPORTS
     for folder in {path.parent for item in plan.items for path in item.paths}:
-        if folder.parent == exports:
+        pages = {exports / index.NAME, folder / index.NAME}
+        if folder.parent == exports and not pages & plan.tracked:
             _tidy(exports, folder.name)
     gone = [item for item in plan.items if not set(item.paths) & set(failed)]
     console.say(f"Removed {readable(sum(item.size for item in gone))}.")
@@ -150,9 +169,6 @@ def remove(plan: Plan) -> None:
 
 def _tidy(exports: Path, name: str) -> None:
     """Let the pages that list exports tell what is left, and remove an empty notebook's folder."""
-    from dagmar.export import index
-    from dagmar.export import manifest as manifests
-
     folder = exports / name
     with contextlib.suppress(OSError, DagmarError):  # the next export writes them too
         if not any(manifests.FOLDER.fullmatch(one.name) for one in folder.iterdir()):

@@ -21,18 +21,23 @@ from dagmar.errors import DagmarError
 from dagmar.export import index, retention
 from dagmar.export import manifest as manifests
 from dagmar.export.manifest import Manifest
+from dagmar.files import temporary_of
 from dagmar.notebook import template as templates
 
 NOTEBOOK = "notebook, unchanged"
 EXPORT = "export, by its manifest"
 EXPORTS, CACHE, LOGS, NOTEBOOKS = "exports", "cache", "logs", "notebooks"
 SHARED = "_marimo"
-LOGIN = "marimo.html"
+LOGIN, NOTE = "marimo.html", "session"
 # Beside exports: pages that list them, and exports at work.
 BESIDE = re.compile(r"index\.html|\.lock|\..+\.partial")
 CACHED = re.compile(r"assets-[0-9a-f]{16}\.json|template-[0-9a-f]{12}\.git")
-# Half-made things: somebody may be at work on a young one.
-SCRATCH = re.compile(r"scaffold-\w+|scaffold\.yml|update\.yml|\.template-\w+|\..+\.\w{8}")
+# Half-made things: somebody may be at work on a young one. The ends are those of `tempfile`.
+HALF_CACHED = re.compile(r"\.template-[a-z0-9_]{8}|\.assets-[0-9a-f]{16}\.json\.[a-z0-9_]{8}")
+SCRATCH = (
+    re.compile(r"scaffold-[a-z0-9_]{8}|scaffold\.yml|update\.yml"),
+    *map(temporary_of, (LOGIN, NOTE, "update.yml")),
+)
 SCRATCH_SECONDS = 3600
 LOGGED = re.compile(r"(dagster|marimo)\.log(\.\d+)?")
 
@@ -51,6 +56,7 @@ class Plan:
     """What would be removed, and what stays and why."""
 
     root: Path
+    tracked: frozenset[Path] = frozenset()
     items: list[Item] = field(default_factory=list)
     kept: list[tuple[str, str]] = field(default_factory=list)
 
@@ -136,7 +142,7 @@ def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
 def _cache(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
     origins = _lost_template(plan.root)
     for path in _entries(plan, folder):
-        if SCRATCH.fullmatch(path.name):
+        if HALF_CACHED.fullmatch(path.name):
             yield from _abandoned(path)
         elif path.is_symlink() or not CACHED.fullmatch(path.name):
             plan.keep(path, "dagmar did not make it")
@@ -165,7 +171,9 @@ def _scratch(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
     for path in _entries(plan, folder):
         if path.name == LOGIN and (running := devfile.read(plan.root)):
             plan.keep(path, f"`invoke dev` is running (process {running.pid}), and opens it")
-        elif path.name == LOGIN or SCRATCH.fullmatch(path.name):
+        elif path.name == NOTE:
+            plan.keep(path, "`invoke dev` ends by it, at its next start, what it left")
+        elif path.name == LOGIN or any(one.fullmatch(path.name) for one in SCRATCH):
             yield from _abandoned(path)
         else:
             plan.keep(path, "dagmar did not make it")
