@@ -46,6 +46,7 @@ from dagmar.errors import (
     Unreachable,
     UsageError,
 )
+from dagmar.orchestration import local
 from loopback import document, page, serve
 
 SECONDS = 60.0
@@ -732,8 +733,25 @@ def test_the_instance_is_the_projects_own_unless_one_is_named(tmp_path: Path) ->
     for wrong in ("relative", str(none)):
         with pytest.raises(SetupError, match="DAGSTER_HOME must be") as refusal:
             environment.dagster_home(tmp_path, {"DAGSTER_HOME": wrong})
+        assert "unset" not in refusal.value.hint  # the shell has not set it
     subprocess.run(refusal.value.hint.removeprefix("Make it: "), shell=True, check=True)
     assert environment.dagster_home(tmp_path, {"DAGSTER_HOME": str(none)}) == none
+
+
+@pytest.mark.parametrize("shell", [None, "", "{}/shell"])
+@pytest.mark.parametrize("dotenv", [None, "{}/dotenv"])
+def test_notebooks_and_tasks_find_the_instance_that_invoke_dev_starts(
+    shell: str | None, dotenv: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("shell", "dotenv"):
+        (tmp_path / name).mkdir()
+    if shell is not None:
+        monkeypatch.setenv("DAGSTER_HOME", shell.format(tmp_path))
+    if dotenv is not None:
+        (tmp_path / ".env").write_text(f"DAGSTER_HOME={dotenv.format(tmp_path)}\n", "utf-8")
+    environ = environment.read_environ(tmp_path, "", os.environ)
+    started = environment.dagster_home(tmp_path, environ)
+    assert local.home(tmp_path) == started
 
 
 @pytest.mark.parametrize(

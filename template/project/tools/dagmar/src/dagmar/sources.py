@@ -1,5 +1,7 @@
 """Where settings are written: YAML files, `.env`, and the environment, each value with its place.
 
+DAGSTER_HOME, which is no setting of dagmar's, is looked up here too: everybody must find the same.
+
 Every source becomes a `Layer`: nested plain values, and for each path into them
 the place (`dagmar.yaml:12`) that an error message can point at.
 """
@@ -17,6 +19,7 @@ from dagmar.errors import SettingsError, did_you_mean
 KeyPath = tuple[str, ...]
 
 PREFIX = "DAGMAR_"
+OWN_HOME = Path(".dagmar", "dagster_home")
 
 
 @dataclass
@@ -130,6 +133,22 @@ def _places(node: Any, name: str) -> dict[KeyPath, str]:
 
     walk(node, (), frozenset())
     return places
+
+
+def named_home(root: Path, environ: Mapping[str, str]) -> str:
+    """Return what DAGSTER_HOME says: in the environment, else in the project's `.env`.
+
+    As it is for every Dagster that is started here; an empty text is the project's own instance.
+    """
+    file = root / ".env"
+    if "DAGSTER_HOME" in environ or not file.is_file():
+        return environ.get("DAGSTER_HOME", "")
+    from dotenv import dotenv_values
+
+    try:
+        return dotenv_values(file, encoding="utf-8").get("DAGSTER_HOME") or ""
+    except (OSError, ValueError):
+        return ""  # `invoke dev` and `invoke doctor` tell what is wrong with the file
 
 
 def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dagmar.errors import SetupError, UsageError
 from dagmar.files import write_atomically
+from dagmar.sources import OWN_HOME
 
-HOME = Path(".dagmar", "dagster_home")
 INSTANCE = """\
 # The local Dagster instance. Runs, events and logs are kept in this folder, out of git.
 
@@ -67,14 +67,17 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
     if named := environ.get("DAGSTER_HOME"):
         home = Path(os.path.expanduser(named))
         if not home.is_absolute() or not home.is_dir():
+            if home.is_absolute():
+                hint = f"Make it: mkdir -p {shlex.quote(str(home))}"
+            elif os.environ.get("DAGSTER_HOME") == named:
+                hint = "Or type: unset DAGSTER_HOME"
+            else:
+                hint = "Take it out of .env (or the --env-file), or write an absolute path there."
             raise SetupError(
-                "DAGSTER_HOME must be the absolute path of a folder that is there",
-                f"Make it: mkdir -p {shlex.quote(str(home))}"
-                if home.is_absolute()
-                else "Or type: unset DAGSTER_HOME",
+                "DAGSTER_HOME must be the absolute path of a folder that is there", hint
             )
         return home
-    home = root / HOME
+    home = root / OWN_HOME
     if not (home / "dagster.yaml").exists():
         write_atomically(home / "dagster.yaml", INSTANCE)
     return home

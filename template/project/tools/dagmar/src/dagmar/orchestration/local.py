@@ -25,6 +25,7 @@ from dagmar.orchestration.signals import sigterm_kept
 from dagmar.orchestration.unloaded import in_words, never_materialized, not_loaded
 from dagmar.orchestration.warm import warm
 from dagmar.runconfig import merge
+from dagmar.sources import OWN_HOME, named_home
 
 if TYPE_CHECKING:
     from dagster import (
@@ -55,9 +56,9 @@ class LocalRun:
 
 def home(root: Path) -> Path | None:
     """Return the folder of the project's instance: DAGSTER_HOME, or `.dagmar/dagster_home`."""
-    if named := os.environ.get("DAGSTER_HOME"):
+    if named := named_home(root, os.environ):
         return Path(named).expanduser()
-    own = root / ".dagmar" / "dagster_home"
+    own = root / OWN_HOME
     return own if own.is_dir() else None
 
 

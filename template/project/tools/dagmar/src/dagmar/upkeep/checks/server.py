@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from dagmar.errors import Unreachable
+from dagmar.sources import OWN_HOME, named_home
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 OLDEST = (1, 10)
@@ -119,13 +120,13 @@ def same_instance(project: Project) -> Finding:
         base = told["local_artifact_storage"]["config"]["base_dir"]
     except (yaml.YAMLError, KeyError, TypeError):
         raise Skip("Dagster does not tell where it keeps its runs") from None
-    named = project.environ.get("DAGSTER_HOME")
-    own = Path(named).expanduser() if named else project.root / ".dagmar" / "dagster_home"
+    named = named_home(project.root, project.environ)
+    own = Path(named).expanduser() if named else project.root / OWN_HOME
     if os.path.realpath(base) != os.path.realpath(own):
         return Finding(
             WARN, f"Dagster keeps its runs in {base}, and notebooks look in {own}",
-            "Stop Dagster, then type: invoke dev"
-            if not named else "Stop Dagster, and start it with DAGSTER_HOME as it is set here.",
+            "Stop Dagster, and start it with DAGSTER_HOME as it is set here."
+            if project.environ.get("DAGSTER_HOME") else "Stop Dagster, then type: invoke dev",
         )  # fmt: skip
     return Finding(PASS, str(own))
 
