@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -43,15 +44,14 @@ def read_answers(file: Path) -> dict[str, Any]:
     """Read an answers file. Raises Invalid for one that is none."""
     import yaml
 
+    name = file.name if file.name == ANSWERS else f"{NOTEBOOK_ANSWERS}/{file.name}"
+    hint = f"Type: git checkout HEAD -- {shlex.quote(name)}"
     try:
         answers = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Invalid(
-            f"{file.name} cannot be read: {type(error).__name__}",
-            f"Type: git checkout -- {file.name}",
-        ) from None
+        raise Invalid(f"{name} cannot be read: {type(error).__name__}", hint) from None
     if not isinstance(answers, dict) or not isinstance(answers.get("_src_path"), str):
-        raise Invalid(f"{file.name} is no answers file", f"Type: git checkout -- {file.name}")
+        raise Invalid(f"{name} is no answers file", hint)
     return answers
 
 

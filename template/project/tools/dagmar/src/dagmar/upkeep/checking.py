@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
 # A hanging server or disk must not hang the doctor: seconds for one connection, for one answer,
-# and for one call of git.
-CONNECT_SECONDS, READ_SECONDS, GIT_SECONDS = 0.8, 2.0, 3.0
+# and for one call of git. All calls that hang at the same time are waited for together.
+CONNECT_SECONDS, READ_SECONDS, GIT_SECONDS = 0.8, 2.0, 1.5
 
 T = TypeVar("T")
 
@@ -152,10 +152,24 @@ class Project:
         return 'Type: pip install -e "tools/dagmar[cli]" -e .'
 
     def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run git in the project. Raises SetupError where it is missing or does not end."""
+        """Run git in the project.
+
+        Raises SetupError where it is missing, or did not end in time once.
+        """
         from dagmar.notebook import template
 
-        return template.git(self.root, *arguments, timeout=GIT_SECONDS)
+        _, failed = self.facts.get("git", (None, None))
+        if failed:
+            raise failed
+        try:
+            return template.git(self.root, *arguments, timeout=GIT_SECONDS)
+        except SetupError as error:
+            self.facts["git"] = (None, error)
+            raise
+
+    def committed(self, name: str) -> bool:
+        """Whether the last commit has a file of this name, relative to the project."""
+        return self.in_git and not self.git("cat-file", "-e", f"HEAD:./{name}").returncode
 
     @Fact
     def in_git(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -32,10 +33,11 @@ def python(project: Project) -> Finding:
         except InvalidSpecifier:
             wanted = ""
     if project.python < OLDEST or unknown:
-        wanted = wanted or ">=" + ".".join(map(str, OLDEST))
+        oldest = ">=" + ".".join(map(str, OLDEST))
+        fits = ",".join(filter(None, [wanted, "" if unknown else oldest]))
         return Finding(
-            FAIL, f"this is Python {version}, and the project needs {wanted}",
-            "Type: uv sync --python 3.12",
+            FAIL, f"this is Python {version}, and the project needs {fits}",
+            f"Type: uv sync --python {shlex.quote(fits)}",
         )  # fmt: skip
     return Finding(PASS, f"Python {version}")
 

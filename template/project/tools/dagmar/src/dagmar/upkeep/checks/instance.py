@@ -9,33 +9,37 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dagmar import devfile
+from dagmar.dev import environment
+from dagmar.sources import OWN_HOME, named_home
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some, unwritable
 
-OWN = Path(".dagmar") / "dagster_home"
+CONFIGURATION = OWN_HOME / "dagster.yaml"
 DEV_FILE = devfile.path(Path())
 PORTS = {3000: "Dagster", 2718: "marimo"}
 PROBE_SECONDS = 0.3
 
 
 def _make_home(project: Project) -> str:
-    """Make the project's own folder, which is no one else's to miss."""
-    if project.environ.get("DAGSTER_HOME") or (project.root / OWN).exists():
+    """Make the project's own instance, as `invoke dev` does; not one that git can bring back."""
+    named = named_home(project.root, project.environ)
+    if named and Path(named).expanduser() != project.root / OWN_HOME:
         return ""
-    (project.root / OWN).mkdir(parents=True)
-    return f"made {OWN}"
+    if (project.root / CONFIGURATION).exists() or project.committed(CONFIGURATION.as_posix()):
+        return ""
+    environment.dagster_home(project.root, {})
+    return f"made {CONFIGURATION}"
 
 
 @check("dagster-home", fix=_make_home)
 def dagster_home(project: Project) -> Finding:
     """Dagster has a folder of its own that lasts, with a dagster.yaml."""
-    set_here = project.environ.get("DAGSTER_HOME", "")
-    named = set_here or _home_in_dotenv(project)
-    folder = Path(named).expanduser() if named else project.root / OWN
+    named = named_home(project.root, project.environ)
+    folder = Path(named).expanduser() if named else project.root / OWN_HOME
     quoted = shlex.quote(named)
     if named and not folder.is_absolute():
         return Finding(
             FAIL, f"DAGSTER_HOME is a relative path ({named}), which Dagster refuses",
-            f'Type: export DAGSTER_HOME="$PWD"/{quoted}' if set_here
+            f'Type: export DAGSTER_HOME="$PWD"/{quoted}' if project.environ.get("DAGSTER_HOME")
             else "Take it out of .env, or make it an absolute path there.",
         )  # fmt: skip
     if not folder.exists():
@@ -45,8 +49,8 @@ def dagster_home(project: Project) -> Finding:
                 f"Type: mkdir -p {quoted}",
             )  # fmt: skip
         return Finding(
-            WARN, f"DAGSTER_HOME is not set, and there is no {OWN}: runs would not be kept",
-            "Type: invoke doctor --fix",
+            WARN, f"DAGSTER_HOME is not set, and there is no {OWN_HOME}: runs would not be kept",
+            _remake(project),
         )  # fmt: skip
     place = shlex.quote(str(folder))
     if not folder.is_dir():
@@ -60,14 +64,10 @@ def dagster_home(project: Project) -> Finding:
     return _configuration(project, folder)
 
 
-def _home_in_dotenv(project: Project) -> str:
-    """Return the DAGSTER_HOME of the `.env` that `invoke dev` reads, or an empty text."""
-    from dotenv import dotenv_values
-
-    try:
-        return dotenv_values(project.root / ".env", encoding="utf-8").get("DAGSTER_HOME") or ""
-    except (OSError, ValueError):
-        return ""  # the settings, which are read from there too, say so
+def _remake(project: Project) -> str:
+    """Return the hint that brings back the configuration of the project's own instance."""
+    known = project.committed(CONFIGURATION.as_posix())
+    return f"Type: git checkout HEAD -- {CONFIGURATION}" if known else "Type: invoke doctor --fix"
 
 
 def _configuration(project: Project, folder: Path) -> Finding:
@@ -78,11 +78,18 @@ def _configuration(project: Project, folder: Path) -> Finding:
     try:
         found = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError:
+        place = shlex.quote(str(folder))
+        if folder == project.root / OWN_HOME:
+            hint = _remake(project)
+        elif (project.root / CONFIGURATION).is_file():
+            hint = f"Type: cp {CONFIGURATION} {place}"
+        else:
+            hint = f"Type: echo 'telemetry: {{enabled: false}}' > {place}/dagster.yaml"
         return Finding(
-            WARN, f"there is no {name}: Dagster sends usage data, and queues runs for its daemon",
-            f"Type: git checkout HEAD -- {name}" if folder == project.root / OWN
-            else f"Type: cp {OWN}/dagster.yaml {shlex.quote(str(folder))}",
-        )  # fmt: skip
+            WARN,
+            f"there is no {name}: Dagster sends usage data, and queues runs for its daemon",
+            hint,
+        )
     except (OSError, ValueError, yaml.YAMLError) as error:
         return Finding(FAIL, f"{name} cannot be read: {type(error).__name__}", f"Edit {name}.")
     if found is not None and not isinstance(found, dict):

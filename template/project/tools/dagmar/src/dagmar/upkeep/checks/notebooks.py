@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import os
 import re
+import shlex
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,16 +31,24 @@ MOST_FILES = 5_000
 
 def _python_files(project: Project) -> list[Path]:
     """Return the project's own Python files: those that git knows or would, else all."""
+    files: Iterator[Path]
     if project.in_git:
         done = project.git("ls-files", "-co", "--exclude-standard", "-z", "--", "*.py")
-        files = [project.root / name for name in done.stdout.split("\0") if name]
+        names = (Path(name) for name in done.stdout.split("\0") if name)
+        files = (project.root / name for name in names if not ELSEWHERE & set(name.parts[:-1]))
     else:
-        files = sorted(project.root.rglob("*.py"))
-    return [
-        file
-        for file in files[:MOST_FILES]
-        if not ELSEWHERE & set(file.relative_to(project.root).parts[:-1]) and file.is_file()
-    ]
+        files = _walk(project.root)
+    return list(itertools.islice(filter(Path.is_file, files), MOST_FILES))
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield the Python files below a folder; those of environments and tools are not looked at."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [
+            name for name in sorted(inner)
+            if name not in ELSEWHERE and not Path(folder, name, "pyvenv.cfg").exists()
+        ]  # fmt: skip
+        yield from (Path(folder, name) for name in sorted(names) if name.endswith(".py"))
 
 
 def _notebooks(project: Project) -> Iterator[tuple[Path, str]]:
@@ -177,9 +188,12 @@ def notebook_places(project: Project) -> Finding:
         and "marimo.App(" in _read(file)
     ]
     if found:
+        notebooks = shlex.quote(project.relative(project.notebooks))
+        known = project.in_git and project.git("ls-files", "--", f":(literal){found[0]}").stdout
+        move = "git mv" if known else "mv -i"
         return Finding(
             FAIL, f"Dagster imports, and so runs, the notebook {some(found)}",
-            f"Type: git mv {found[0]} {project.relative(project.notebooks)}/",
+            f"Type: {move} {shlex.quote(found[0])} {notebooks}/",
         )  # fmt: skip
     return Finding(PASS, "none lies below defs/")
 

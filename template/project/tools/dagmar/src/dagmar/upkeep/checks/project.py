@@ -88,11 +88,13 @@ def conflicts(project: Project) -> Finding:
     # Marks that were committed by mistake, and files that a patch did not fit.
     marked = project.git("grep", "-l", "-z", "-I", "-E", "^<<<<<<< before updating$").stdout
     names.update(filter(None, marked.split("\0")))
-    names.update(project.relative(file) for file in project.root.glob("*.rej"))
-    if names:
+    rejected = sorted(project.relative(file) for file in project.root.glob("*.rej"))
+    if names or rejected:
+        steps = [f"rm {shlex.join(rejected)}"] if rejected else []
+        steps += ["git add -A", "git commit"] if names else []
         return Finding(
-            FAIL, f"conflicts of an update are left in {some(sorted(names))}",
-            "Edit them, then type: git add -A && git commit",
+            FAIL, f"conflicts of an update are left in {some(sorted({*names, *rejected}))}",
+            f"Edit {'them' if names else 'what they are about'}, then type: {' && '.join(steps)}",
         )  # fmt: skip
     return Finding(PASS, "none")
 
@@ -135,10 +137,9 @@ def _make_absolute(project: Project) -> str:
 def answers(project: Project) -> Finding:
     """Copier's answers are there, and lead to the template from anywhere."""
     if not (project.root / ANSWERS).is_file():
-        known = project.in_git and not project.git("cat-file", "-e", f"HEAD:./{ANSWERS}").returncode
         return Finding(
             FAIL, f"there is no {ANSWERS}, so the project cannot be updated",
-            f"Type: git checkout HEAD -- {ANSWERS}" if known
+            f"Type: git checkout HEAD -- {ANSWERS}" if project.committed(ANSWERS)
             else "Type: uvx copier copy --trust /path/to/dagmar .",
         )  # fmt: skip
     for file in _answers_files(project.root):
