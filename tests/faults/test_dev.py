@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dagmar.dev.supervisor import SAME_SECONDS
+from dagmar.dev.supervisor import ORDERLY_SECONDS, SAME_SECONDS
 from devs import Dev, listening, make_dev_project, running_dev, stored_status, wait_for
 
 END_SECONDS = 10.0
@@ -37,6 +37,32 @@ time.sleep(3600)
 environment.dagster_command = lambda *_: [sys.executable, "-c", code]
 program.run()
 """
+# A server in Dagster's place that answers, but not where its runs are to be cancelled.
+IN_ITS_PLACE = """
+import subprocess, sys
+import dagmar.dev.dagster as dagster, dagmar.dev.environment as environment
+from invoke.main import program
+code = '''
+import http.server, os, signal, socket, sys, time
+{before}
+socket.socket(socket.AF_UNIX).bind(os.environ["TMPDIR"] + "/code-server")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{{"dagster_version": "1.13.0"}}')
+    def do_POST(self):
+        time.sleep({hangs})
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+'''
+environment.dagster_command = lambda root, port, level: [sys.executable, "-c", code, str(port)]
+def look(url, home, before, environ, voice, begun):
+    begun(subprocess.Popen(["sleep", "3600"], env=environ, start_new_session=True, text=True))
+    voice.event("looking")
+dagster.look = look
+program.run()
+"""
+HEARS_NOTHING = "[signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]"
 IN_CI = {
     ("ctrl-c", "starting", 2),
     ("sigkill", "starting", 2),
@@ -97,8 +123,6 @@ def test_nothing_is_left(end: str, moment: str, turn: int, tmp_path: Path) -> No
     if end in SIGNALS:
         assert status == 130
         assert dev.events[-2] == {"event": "stopping", "signal": SIGNALS[end].name} or run_id
-        if run_id:
-            assert stored_status(root, run_id) == "CANCELED"
     else:
         server = end.removesuffix("-crash")
         # It may have become ready just before.
@@ -109,6 +133,8 @@ def test_nothing_is_left(end: str, moment: str, turn: int, tmp_path: Path) -> No
         assert status == (5 if was_ready else 3)
         (ended,) = (event for event in dev.events if event["event"] == "ended")
         assert (ended["server"], ended["status"]) == (server, -signal.SIGKILL)
+    if run_id:
+        assert stored_status(root, run_id) == "CANCELED"
 
 
 @pytest.mark.nightly
@@ -134,6 +160,27 @@ def test_a_second_ctrl_c_kills_what_does_not_listen(tmp_path: Path) -> None:
         os.kill(dev.process.pid, signal.SIGINT)
         assert dev.finished() == 130
         assert dev.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "hangs", "seconds"),
+    [
+        pytest.param(HEARS_NOTHING, 3600, END_SECONDS, id="a server that hears nothing"),
+        # While runs from before are looked at, which nobody needs any more.
+        pytest.param("", 0, ORDERLY_SECONDS, id="a server that ends at once"),
+    ],
+)
+def test_one_ctrl_c_is_enough(before: str, hangs: int, seconds: float, tmp_path: Path) -> None:
+    root = make_dev_project(tmp_path / "shop")
+    code = IN_ITS_PLACE.format(before=before, hangs=hangs)
+    with running_dev(root, "--no-marimo", program=(sys.executable, "-c", code)) as dev:
+        dev.until("looking")
+        begun = time.monotonic()
+        os.kill(dev.process.pid, signal.SIGINT)
+        wait_for(lambda: not dev.processes(), "no process", dev)
+        took = time.monotonic() - begun
+        assert dev.finished() == 130
+    assert took <= seconds, dev.said
 
 
 def _own_talk(dev: Dev) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
+import shutil
 import signal
 import socket
 import stat
@@ -48,6 +50,7 @@ from dagmar.errors import (
 )
 from dagmar.orchestration import local
 from loopback import document, page, serve
+from projects import TASKS
 
 SECONDS = 60.0
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
@@ -131,17 +134,13 @@ def test_an_inner_invoke_dev_keeps_the_outer_mark() -> None:
     assert add_mark({MARK: "outer"}, "inner") == {MARK: "outer:inner"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_guard_outlives_its_supervisor_and_cleans_up(
-    number: signal.Signals, tmp_path: Path
-) -> None:
-    code = f"""
+SUPERVISOR = """
 import os, subprocess, sys, time
 from pathlib import Path
 from dagmar import devfile
 from dagmar.dev.processes import add_mark
 from dagmar.dev.session import Session
-session = Session(Path({str(tmp_path)!r}))
+session = Session(Path({root!r}))
 session.open()
 session.write_devfile(devfile.Running(os.getpid(), devfile.now()))
 session.page.write_text("private")
@@ -150,11 +149,17 @@ env = add_mark(os.environ, session.mark)
 one = subprocess.Popen(["sleep", "600"], env=env, start_new_session=True)
 bare = subprocess.Popen(["sleep", "600"], env={{}}, start_new_session=True)
 session.add(bare.pid)
-print(one.pid, bare.pid, session.scratch, flush=True)
+print(one.pid, bare.pid, session._guard.pid, session.scratch, flush=True)
 time.sleep(600)
 """
-    process, line = start(code, "unused")
-    one, bare, scratch = line.split()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_guard_outlives_its_supervisor_and_cleans_up(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    process, line = start(SUPERVISOR.format(root=str(tmp_path)), "unused")
+    one, bare, _, scratch = line.split()
     assert (tmp_path / ".dagmar/dev.json").exists()
     process.send_signal(number)
     process.wait()
@@ -162,6 +167,29 @@ time.sleep(600)
     until(lambda: not Path(scratch).exists())
     until(lambda: not (tmp_path / ".dagmar/dev.json").exists())
     assert not (tmp_path / ".dagmar/tmp/marimo.html").exists()
+
+
+def test_the_guard_needs_no_file_of_dagmar_once_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(Path(devfile.__file__).parent, source / "dagmar")
+    monkeypatch.setenv("PYTHONPATH", str(source))
+    process, line = start(SUPERVISOR.format(root=str(tmp_path)), "unused")
+    one, bare, guard, scratch = line.split()
+    until(lambda: "pipe" in Path(f"/proc/{guard}/wchan").read_text())
+    source.rename(tmp_path / "switched")
+    process.kill()
+    process.wait()
+    try:
+        until(lambda: not runs(int(guard)))
+        assert not runs(int(one))
+        assert not runs(int(bare))
+        assert not Path(scratch).exists()
+    finally:
+        for left in (one, bare):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(left), signal.SIGKILL)
 
 
 def test_a_guard_that_was_killed_is_replaced(tmp_path: Path) -> None:
@@ -238,6 +266,22 @@ def test_a_note_of_a_session_that_is_none_removes_nothing(note: str, tmp_path: P
     session.open()
     assert session.close()
     assert mine.is_dir()
+
+
+def test_a_disk_without_any_room_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(TASKS, "utf-8")
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "invoke", "dev"], cwd=tmp_path,
+        capture_output=True, text=True, timeout=SECONDS, preexec_fn=no_room,
+    )  # fmt: skip
+    assert done.returncode == SetupError.exit_code
+    told, hint = done.stderr.splitlines()
+    assert "no temporary file can be written: " in told
+    assert "export TMPDIR=DIR" in hint
 
 
 def test_a_project_has_one_session_at_a_time(
@@ -530,6 +574,35 @@ def test_code_locations_that_cannot_be_looked_at_are_not_loaded() -> None:
     dagster.require_loaded({})
 
 
+def test_a_socket_that_cannot_be_cancelled_for_does_not_keep_the_others_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(os.PathLike[str]):
+        path = str(tmp_path / "0-gone")
+
+        def __fspath__(self) -> str:
+            return self.path
+
+        def stat(self, follow_symlinks: bool = True) -> os.stat_result:
+            return os.stat(self.path)
+
+    asked: list[str] = []
+
+    def cancel(client: object, socket: str) -> int:
+        asked.append(Path(socket).name)
+        raise KeyError if len(asked) == 1 else TypeError if len(asked) == 2 else Unreachable("x")
+
+    with contextlib.ExitStack() as stack:
+        for name in ("a", "b", "c"):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).bind(str(tmp_path / name))
+        (tmp_path / "file").touch()
+        entries = [Gone(), *os.scandir(tmp_path)]
+        monkeypatch.setattr(os, "scandir", lambda _: iter(entries))
+        monkeypatch.setattr("dagmar.server.runs.cancel_runs_of_code_server", cancel)
+        assert dagster.cancel_runs("http://127.0.0.1:9", tmp_path) == 0
+    assert sorted(asked) == ["a", "b", "c"]
+
+
 # Reports
 
 
@@ -543,7 +616,9 @@ def reports(tmp_path: Path) -> Iterator[ReportsServer]:
     server = ReportsServer(folder)
     server.start()
     yield server
+    began = time.monotonic()
     server.stop()
+    assert time.monotonic() - began < 0.5
     assert not taken(server.port)
 
 

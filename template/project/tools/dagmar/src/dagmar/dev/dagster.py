@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from dagmar.errors import DagmarError, SetupError, UnexpectedAnswer
 if TYPE_CHECKING:
     from dagmar.dev.voice import Voice
     from dagmar.server.client import DagsterClient
+
+Begun = Callable[[subprocess.Popen[str]], None]
 
 STOP_TIMEOUTS = (0.5, 2.0)
 LEFTOVER_SECONDS = 60.0
@@ -30,11 +32,11 @@ def _client(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterCli
 
 
 def look(
-    url: str, home: Path, before: float, environ: Mapping[str, str], voice: Voice
+    url: str, home: Path, before: float, environ: Mapping[str, str], voice: Voice, begun: Begun
 ) -> dict[str, str]:
     """Tell of code locations that do not load, and of runs that a killed Dagster left behind.
 
-    Returns and raises what `broken_locations` does.
+    `begun` gets the process that this may take. Returns and raises what `broken_locations` does.
     """
     broken = broken_locations(url)
     for name, reason in broken.items():
@@ -43,7 +45,7 @@ def look(
     with contextlib.suppress(
         DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
     ):
-        failed = leftovers(url, home, before, environ)
+        failed = leftovers(url, home, before, environ, begun)
         if failed:
             left = f"{len(failed)} run{'s' * (len(failed) > 1)} left from before"
             text = f"Marked {left} as failed: nothing executes {'them' if failed[1:] else 'it'}."
@@ -89,7 +91,9 @@ def first_line(error: Mapping[str, str]) -> str:
     return next(filter(None, lines), "")
 
 
-def leftovers(url: str, home: Path, before: float, environ: Mapping[str, str]) -> list[str]:
+def leftovers(
+    url: str, home: Path, before: float, environ: Mapping[str, str], begun: Begun
+) -> list[str]:
     """Mark runs made before this time, that no process executes, as failed; return their ids."""
     from dagmar.dev import leftovers as module
     from dagmar.server.runs import unfinished_runs
@@ -97,16 +101,22 @@ def leftovers(url: str, home: Path, before: float, environ: Mapping[str, str]) -
     with _client(url) as client:
         if not unfinished_runs(client, before):
             return []
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", module.__name__, str(home), str(before)],
         env=dict(environ),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
-        timeout=LEFTOVER_SECONDS,
         start_new_session=True,
-    )
-    return list(json.loads(done.stdout.splitlines()[-1])) if done.returncode == 0 else []
+    ) as process:
+        begun(process)
+        try:
+            said, _ = process.communicate(timeout=LEFTOVER_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return list(json.loads(said.splitlines()[-1])) if process.returncode == 0 else []
 
 
 def cancel_runs(url: str, scratch: Path) -> int:
@@ -118,8 +128,19 @@ def cancel_runs(url: str, scratch: Path) -> int:
     from dagmar.server.runs import cancel_runs_of_code_server
 
     cancelled = 0
-    with _client(url, STOP_TIMEOUTS) as client, contextlib.suppress(DagmarError, OSError):
-        for entry in os.scandir(scratch):
-            if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
-                cancelled += cancel_runs_of_code_server(client, entry.path)
+    with _client(url, STOP_TIMEOUTS) as client:
+        for socket in _sockets(scratch):
+            with contextlib.suppress(DagmarError, OSError, ValueError, LookupError, TypeError):
+                cancelled += cancel_runs_of_code_server(client, socket)
     return cancelled
+
+
+def _sockets(folder: Path) -> list[str]:
+    """Return the sockets in a folder where temporary files come and go."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
+                    found.append(entry.path)
+    return found

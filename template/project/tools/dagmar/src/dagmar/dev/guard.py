@@ -16,6 +16,14 @@ from pathlib import Path
 
 def watch(arguments: list[str]) -> int:
     """Wait for the end of the supervisor, then clean up. Returns 1 where a process stays."""
+    # Before it waits: by then a `git switch`, or an update, may have taken the files away.
+    import shutil  # noqa: F401
+
+    import psutil  # noqa: F401
+
+    import dagmar.dev.processes
+    import dagmar.devfile  # noqa: F401
+
     mark, root, supervisor, *files = arguments
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)

@@ -13,6 +13,8 @@ from dagmar.dev.ports import HOST
 
 PORT = 2790
 NEIGHBOURS = 20
+# So long `stop` may take, of the ten seconds in which everything has to be over.
+POLL_SECONDS = 0.1
 
 
 class ReportsServer:
@@ -27,7 +29,8 @@ class ReportsServer:
 
     def start(self) -> None:
         """Answer from now on, in a thread."""
-        threading.Thread(target=self._http.serve_forever, args=(1.0,), daemon=True).start()
+        serve = self._http.serve_forever
+        threading.Thread(target=serve, args=(POLL_SECONDS,), daemon=True).start()
 
     def stop(self) -> None:
         """Answer no more, and free the port."""

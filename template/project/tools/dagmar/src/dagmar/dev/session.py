@@ -32,12 +32,14 @@ class Session:
     """
 
     def __init__(self, root: Path) -> None:
-        """Take the lock. Raises Conflict where another one runs, SetupError for a folder where
-        nothing can be written."""
+        """Take the lock.
+
+        Raises Conflict where another one runs, SetupError where nothing can be written.
+        """
         self.root = root
         self.mark = secrets.token_hex(8)
         # Short, because Dagster's code servers keep sockets there, whose paths are limited.
-        self.scratch = Path(tempfile.gettempdir(), f"dagmar-{self.mark}")
+        self.scratch = _temporary() / f"dagmar-{self.mark}"
         self.folder = root / ".dagmar"
         self.page = self.folder / "tmp" / "marimo.html"
         self._note = self.folder / "tmp" / "session"
@@ -184,6 +186,17 @@ class Session:
                 f"{place} cannot be written: {error.strerror}",
                 "invoke dev keeps its files in .dagmar/ of the project.",
             ) from None
+
+
+def _temporary() -> Path:
+    """Return the system's folder for temporary files. Raises SetupError where there is none."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:  # it tries to write into each
+        raise SetupError(
+            f"no temporary file can be written: {error.strerror}",
+            "Make room there (see: df -h), or give another folder: export TMPDIR=DIR",
+        ) from None
 
 
 def _runs_already(running: devfile.Running) -> Conflict:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +61,7 @@ class Supervisor:
         self._logs: dict[str, LogFile] = {}
         self._editor: Editor | None = None
         self._reports: ReportsServer | None = None
+        self._helpers: list[subprocess.Popen[str]] = []
         self._environ: dict[str, str] = {}
         self._home = Path()
         self._started_at = devfile.now()
@@ -303,7 +305,9 @@ class Supervisor:
             try:
                 if url:
                     environ = self._environ
-                    looked = dagster.look(url, self._home, self._began_at, environ, self._voice)
+                    looked = dagster.look(
+                        url, self._home, self._began_at, environ, self._voice, self._helpers.append
+                    )
             except Exception as error:  # --once waits for it
                 looked = error
             self._messages.put(("looked", None, looked))
@@ -317,10 +321,10 @@ class Supervisor:
             reason = signal.Signals(self._signals[0]).name if self._signals else None
             self._voice.event("stopping", "Stopping …", signal=reason)
         try:
-            self._stop_in_order(len(self._signals))
-        finally:
             if self._reports:
                 self._reports.stop()
+            self._stop_in_order(len(self._signals))
+        finally:
             gone = self._session.close()
             for log in self._logs.values():
                 log.close()
@@ -334,16 +338,20 @@ class Supervisor:
         for server in self._servers:
             if server.lookout:
                 server.lookout.stop()
-        running = [server for server in self._servers if server.child and server.child.running]
-        answering = [server for server in running if server.name == DAGSTER and server.ready]
+        for helper in self._helpers:
+            helper.terminate()
+        # Dagster's webserver answers, and runs go on, where `dg dev` itself is gone.
+        answering = [server for server in self._servers if server.name == DAGSTER and server.ready]
         if answering:
             cancelling = threading.Thread(target=self._cancel_runs, args=answering, daemon=True)
             cancelling.start()
             self._until(lambda: not cancelling.is_alive(), CANCEL_SECONDS, asked)
-        for server in running:
-            assert server.child
-            # Dagster's own children are ended by it; marimo's die with it.
-            server.child.send(signal.SIGINT if server.name == DAGSTER else signal.SIGTERM)
+        for server in self._servers:
+            if server.child and server.child.running:
+                # Dagster's own children are ended by it; marimo's die with it.
+                server.child.send(signal.SIGINT if server.name == DAGSTER else signal.SIGTERM)
+            elif server.child:
+                server.child.send_all(signal.SIGTERM)
         if not self._until(self._gone, ORDERLY_SECONDS, asked):
             for server in self._servers:
                 if server.child:
