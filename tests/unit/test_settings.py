@@ -17,10 +17,13 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from authority import make_authority
+from cryptography.hazmat.primitives import serialization
 from dagmar.errors import DagmarError, SettingsError, UsageError
 from dagmar.schema import schema
 from dagmar.server.client import DagsterClient
 from dagmar.settings import DEFAULT_URL, Settings, load
+from dagmar.sources import UNREADABLE
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -204,6 +207,12 @@ def test_a_target_may_be_made_by_variables_alone(place: Place) -> None:
         ("TARGETS__A__AUTH__TYPE", "none", {"targets": {"a": {"auth": {"type": "none"}}}}),
         ("TARGETS", "{a: {read_only: true}}", {"targets": {"a": {"read_only": True}}}),
         ("RUN", "{poll_seconds: 3}", {"run": {"poll_seconds": 3}}),
+        (
+            "TARGETS__A__HEADERS__X_API_KEY",
+            "ON",
+            {"targets": {"a": {"headers": {"x-api-key": "ON"}}}},
+        ),
+        ("TARGETS__A__HEADERS", "{X_KEY: K}", {"targets": {"a": {"headers": {"X_KEY": "K"}}}}),
     ],
 )
 def test_text_is_read_as_the_type_of_its_key(
@@ -222,6 +231,9 @@ def test_text_is_read_as_the_type_of_its_key(
         ("RUN__POLL_SECONDS", "2020-13-45", "'run.poll_seconds' must be a number"),
         ("RUN__POLL_SECONDS", ".nan", "'run.poll_seconds' must be a number"),
         ("RUN__POLL_SECONDS", "{", "'run.poll_seconds' must be a number"),
+        ("RUN__POLL_SECONDS", "!!bool x", "'run.poll_seconds' must be a number"),
+        ("RUN__POLL_SECONDS", "!!timestamp x", "'run.poll_seconds' must be a number"),
+        ("RUN__POLL_SECONDS", "!!int ''", "'run.poll_seconds' must be a number"),
         ("RUN__POLL_SECONDS", "&a [*a]", "'run.poll_seconds' must be a number"),
         ("TARGET", "", "'target' must not be empty"),
         ("TARGETS__A__READ_ONLY", "1", "'targets.a.read_only' must be true or false"),
@@ -317,6 +329,27 @@ def test_a_secret_that_a_variable_names_may_be_called_like_a_setting(place: Plac
     assert settings.target("a").headers == {"Authorization": "Bearer t"}
 
 
+def test_a_variable_adds_a_header_or_replaces_the_one_that_is_written(place: Place) -> None:
+    place.write(project="targets: {a: {headers: {X_Team: OLD}}}")
+    settings = place.load(
+        DAGMAR_TARGETS__A__HEADERS__X_TEAM="DAGMAR_TEAM",
+        DAGMAR_TARGETS__A__HEADERS__X_API_KEY="NO",
+        DAGMAR_TARGETS__B__AUTH__TYPE="headers",
+        DAGMAR_TARGETS__B__AUTH__HEADERS__X_API_KEY="NO",
+        DAGMAR_TEAM="t",
+        NO="k",
+    )
+    assert settings.target("a").headers == {"X_Team": "t", "x-api-key": "k"}
+    assert settings.target("b").headers == {"x-api-key": "k"}
+
+
+def test_what_yaml_takes_for_no_text_may_be_the_name_of_a_secret(place: Place) -> None:
+    settings = place.load(
+        DAGMAR_TARGETS__A__AUTH__TYPE="bearer", DAGMAR_TARGETS__A__AUTH__TOKEN_ENV="ON", ON="t"
+    )
+    assert settings.target("a").headers == {"Authorization": "Bearer t"}
+
+
 def test_the_environment_wins_over_a_secret_of_dotenv(place: Place) -> None:
     place.write(
         project="targets: {local: {auth: {type: bearer, token_env: DAGMAR_TOKEN}}}",
@@ -382,12 +415,11 @@ def test_a_secret_with_control_characters_is_refused(secret: str, place: Place) 
     ],
 )
 def test_a_url_of_another_origin_drops_the_credentials(url: str, kept: bool, place: Place) -> None:
-    for name in ("cert.pem", "key.pem"):
-        (place.root / name).write_text("")
+    make_authority(place.root)
     place.write(
         project="targets:\n  prod:\n    url: https://a.example\n"
         "    auth: {type: bearer, token_env: TOKEN}\n    headers: {X-Key: TOKEN}\n"
-        "    client_cert: cert.pem\n    client_key: key.pem\n    read_only: true\n"
+        "    client_cert: client.pem\n    client_key: client.key\n    read_only: true\n"
         "  basic:\n    url: https://a.example\n"
         "    auth: {type: basic, username: ann, password_env: TOKEN}\n"
     )
@@ -454,15 +486,56 @@ def test_a_certificate_that_is_missing_is_told_by_file_line_and_key(key: str, pl
 
 
 def test_certificates_are_found_from_the_project(place: Place) -> None:
-    for name in ("ca.pem", "cert.pem", "key.pem"):
-        (place.root / name).write_text("")
-    cert = "    ca_file: ca.pem\n    client_cert: cert.pem\n"
-    place.write(project=f"targets:\n  local:\n{cert}    client_key: key.pem\n")
+    made = make_authority(place.root / "certs")
+    cert = "    ca_file: certs/ca.pem\n    client_cert: certs/client.pem\n"
+    place.write(project=f"targets:\n  local:\n{cert}    client_key: certs/client.key\n")
     target = place.load().target()
-    assert target.ca_file == str(place.root / "ca.pem")
-    assert target.client_cert == (str(place.root / "cert.pem"), str(place.root / "key.pem"))
-    place.write(project=f"targets:\n  local:\n{cert}")
-    assert place.load().target().client_cert == str(place.root / "cert.pem")
+    assert target.ca_file == str(made.ca)
+    assert target.client_cert == (str(made.client), str(made.client_key))
+    place.write(project="targets: {local: {client_cert: certs/server.pem}}\n")
+    assert place.load().target().client_cert == str(made.server)
+
+
+ENCRYPTED = serialization.BestAvailableEncryption(b"passphrase")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("ca_file: empty.pem", "ca_file holds no certificates in PEM"),
+        ("ca_file: no.pem", "ca_file holds no certificates in PEM"),
+        ("client_cert: no.pem", "client_cert holds no certificate in PEM with its key"),
+        ("client_cert: client.pem", "client_cert holds no certificate in PEM with its key"),
+        (
+            "client_cert: client.pem\n    client_key: no.pem",
+            "client_cert holds no certificate in PEM with its key",
+        ),
+        (
+            "client_cert: client.pem\n    client_key: server.pem",
+            "client_cert holds no certificate in PEM with its key",
+        ),
+        (
+            "client_cert: client.pem\n    client_key: locked.key",
+            "client_cert holds no certificate in PEM with its key",
+        ),
+    ],
+)
+def test_a_certificate_that_is_none_is_told_by_file_line_and_key(
+    keys: str, said: str, place: Place
+) -> None:
+    made = make_authority(place.root)
+    key = serialization.load_pem_private_key(made.client_key.read_bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, ENCRYPTED
+    )
+    (place.root / "locked.key").write_bytes(locked)
+    (place.root / "empty.pem").write_text("")
+    (place.root / "no.pem").write_text("-----BEGIN CERTIFICATE-----\nzq7\n")
+    place.write(project=f"targets:\n  local:\n    {keys}\n")
+    with pytest.raises(SettingsError) as caught:
+        place.load().target()
+    assert caught.value.message == f"dagmar.yaml:3: targets.local.{said}"
+    assert "zq7" not in str(caught.value)
 
 
 def test_a_key_without_its_certificate_is_refused(place: Place) -> None:
@@ -566,6 +639,11 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
         "dagmar.yaml:3: the targets 'my-prod' (dagmar.yaml:2) and 'my_prod' differ only in case "
         "or dashes; rename one",
     ),
+    "names that differ in case, local's own": (
+        "targets:\n  Local:\n    read_only: true\n",
+        "dagmar.yaml:2: the target 'Local' differs only in case from 'local', which there always "
+        "is; call it local, or rename it",
+    ),
     "a key that is no text": (
         "run: {}\n1: x\n",
         "dagmar.yaml:2: a key is a name; put this one in quotes",
@@ -581,6 +659,13 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "a tab": ("run:\n\tpoll_seconds: 1\n", "dagmar.yaml:2: this is not valid YAML"),
     "two documents": ("target: a\n---\ntarget: b\n", "dagmar.yaml:2: this is not valid YAML"),
     "a tag": ("run: !secret x\n", "dagmar.yaml:1: this is not valid YAML"),
+    "tag, no bool": ("notebooks: a\ntarget: !!bool zq7\n", "dagmar.yaml:2: 'target' is no bool"),
+    "tag, no timestamp": ("target: !!timestamp zq7", "dagmar.yaml:1: 'target' is no timestamp"),
+    "tag, no int": ("run: {poll_seconds: !!int ''}", "dagmar.yaml:1: 'run.poll_seconds' is no int"),
+    "tag, no value": ("run: !!bool {=: zq7}", "dagmar.yaml:1: a key is a name"),
+    "tag, merged": ("run: {<<: {a: !!bool zq7}}", "dagmar.yaml: this is not valid YAML"),
+    "tag, all of it": ("!!bool zq7", "dagmar.yaml:1: this is no bool"),
+    "a date that there is not": ("notebooks: 2020-13-45", "dagmar.yaml:1: 'notebooks' is no time"),
     "an unknown alias": ("run: *there\n", "dagmar.yaml:1: this is not valid YAML"),
     "a list": ("- a\n", "dagmar.yaml:1: settings are a mapping"),
     "a text": ("hello\n", "dagmar.yaml:1: settings are a mapping"),
@@ -597,6 +682,7 @@ def test_what_is_wrong_is_told_by_file_line_and_key(
     message = place.refused()
     assert message.startswith(said)
     assert "\n" not in message
+    assert "zq7" not in message
 
 
 def test_every_problem_is_told_at_once_in_the_order_of_the_file(place: Place) -> None:
@@ -776,6 +862,7 @@ SHAPES = st.sampled_from(
     [
         "{}", "{}\n", "{} {}", "http://ann:{}@a.example", "http://a.example?k={}", "- {}", "[{}]",
         "[{}, 1", "!{} x", "*{}", "'{}", '"\\{}', "{}: {}: {}", "%{}", "@{}", "`{}`", "2020-13-{}",
+        "!!bool {}", "!!int {}", "!!timestamp {}",
     ]
 )  # fmt: skip
 
@@ -886,7 +973,7 @@ def test_an_editor_and_dagmar_agree_on_what_is_valid(place: Place) -> None:
             continue
         try:
             values = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError):
+        except (yaml.YAMLError, *UNREADABLE):
             continue
         try:
             assert not validator.is_valid(values), what

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Invalid, UsageError
+from dagmar.sources import UNREADABLE
 
 IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
 EXECUTORS = {"in_process": IN_PROCESS}
@@ -71,7 +72,7 @@ def parse_yaml(text: str, name: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Invalid(f"{name}: line {line} is not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, *UNREADABLE):
         raise Invalid(f"{name} is not valid YAML") from None
 
 

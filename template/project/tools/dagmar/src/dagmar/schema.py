@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SettingsError, did_you_mean
-from dagmar.sources import KeyPath, Layer
+from dagmar.sources import KeyPath, Layer, plain
 
 
 @functools.cache
@@ -113,13 +113,19 @@ def _targets(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _same_names(layer: Layer) -> list[str]:
     """Refuse targets that one environment variable would mean both of."""
-    seen: dict[str, str] = {}
+    seen = {"local": "local"}  # which there always is
     problems = []
     for name in _targets(layer.values):
-        first = seen.setdefault(str(name).lower().replace("-", "_"), name)
-        if first != name:
+        first = seen.setdefault(plain(str(name)), name)
+        place = layer.place(("targets", name))
+        if first != name and first not in _targets(layer.values):
             problems.append(
-                f"{layer.place(('targets', name))}: the targets '{first}' "
+                f"{place}: the target '{name}' differs only in case from 'local', which there "
+                "always is; call it local, or rename it"
+            )
+        elif first != name:
+            problems.append(
+                f"{place}: the targets '{first}' "
                 f"({layer.place(('targets', first))}) and '{name}' differ only in case or "
                 "dashes; rename one"
             )

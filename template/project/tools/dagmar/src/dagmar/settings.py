@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +128,7 @@ class Settings:
             read_only=spec.get("read_only", False),
             headers=headers,
             basic=basic,
-            ca_file=self._file(name, spec, "ca_file"),
+            ca_file=self._authority(name, spec),
             client_cert=certificate,
             timeouts=(spec.get("connect_timeout", 5.0), spec.get("read_timeout", 60.0)),
             allow_http=spec.get("allow_http", False),
@@ -203,6 +204,19 @@ class Settings:
             raise SettingsError(f"{self.layer.place(path)}: {'.'.join(path)}: no such file")
         return str(file)
 
+    def _authority(self, name: str, spec: Mapping[str, Any]) -> str | None:
+        file = self._file(name, spec, "ca_file")
+        if file:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+            except OSError:
+                path = ("targets", name, "ca_file")
+                raise SettingsError(
+                    f"{self.layer.place(path)}: {'.'.join(path)} holds no certificates in PEM",
+                    "It starts with a line -----BEGIN CERTIFICATE-----, and can be read by you.",
+                ) from None
+        return file
+
     def _certificate(self, name: str, spec: Mapping[str, Any]) -> tuple[str, str] | str | None:
         certificate = self._file(name, spec, "client_cert")
         key = self._file(name, spec, "client_key")
@@ -211,6 +225,18 @@ class Settings:
             raise SettingsError(
                 f"{self.layer.place(path)}: {'.'.join(path)} needs client_cert beside it"
             )
+        if certificate:
+            try:
+                # A key that asks for a passphrase is of no use, and must not ask for it here.
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_cert_chain(certificate, key, password="")
+            except OSError:
+                path = ("targets", name, "client_cert")
+                raise SettingsError(
+                    f"{self.layer.place(path)}: {'.'.join(path)} holds no certificate in PEM "
+                    "with its key",
+                    "The key, without a passphrase, stands in the same file, or in client_key.",
+                ) from None
         return (certificate, key) if certificate and key else certificate
 
 
@@ -238,7 +264,9 @@ def load(
     secrets = set(_variable_names(files.values))
     for variables in (dotenv, exported):
         secrets.update(
-            text for name, (text, _) in variables.items() if name.upper().endswith("_ENV")
+            text
+            for name, (text, _) in variables.items()
+            if name.upper().endswith("_ENV") or "__HEADERS__" in name.upper()
         )
     layer = files
     for variables in (dotenv, exported):

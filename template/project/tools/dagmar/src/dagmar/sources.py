@@ -20,6 +20,8 @@ KeyPath = tuple[str, ...]
 
 PREFIX = "DAGMAR_"
 OWN_HOME = Path(".dagmar", "dagster_home")
+# What PyYAML lets through, where text is not what its tag says: `!!bool x`, `2020-13-45`.
+UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 
 
 @dataclass
@@ -67,11 +69,12 @@ def read_yaml(file: Path, name: str) -> Layer:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"{name} cannot be read: {reason}") from None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    loader = None
     try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         node = loader.get_single_node()
         # The problem is named and the line given; the line's text may hold a value.
-        places = _places(node, name)
+        places = _places(loader, node, name)
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -79,10 +82,11 @@ def read_yaml(file: Path, name: str) -> Layer:
             f"{name}:{line}: this is not valid YAML ({_tame(error.problem)})",
             "Check indentation, colons and quotes around this line.",
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, *UNREADABLE):
         raise SettingsError(f"{name}: this is not valid YAML") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if values is None:
         return Layer()
     if not isinstance(values, dict):
@@ -95,10 +99,11 @@ def _tame(problem: str | None) -> str:
     return (problem or "malformed").split("'")[0].split('"')[0].strip() or "malformed"
 
 
-def _places(node: Any, name: str) -> dict[KeyPath, str]:
+def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
     """Map each path of a YAML document to `name:line`.
 
-    Refuses repeated keys, keys that are no text, and mappings that hold themselves.
+    Refuses repeated keys, keys that are no text, mappings that hold themselves, and values
+    that are not what their tag says.
     """
     import yaml
 
@@ -114,6 +119,16 @@ def _places(node: Any, name: str) -> dict[KeyPath, str]:
         if budget < 0:
             raise SettingsError(f"{name} is too large, or repeats itself through aliases")
         seen |= {id(node)}
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                loader.construct_object(node)
+            except UNREADABLE:
+                kind = node.tag.rpartition(":")[2]
+                line = f"{name}:{node.start_mark.line + 1}"
+                what = f"'{'.'.join(path)}'" if path else "this"
+                raise SettingsError(
+                    f"{line}: {what} is no {kind}", "For a text, put it in quotes."
+                ) from None
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 walk(item, (*path, str(index)), seen)
@@ -183,7 +198,7 @@ def variables_layer(
 
     `variables` maps a name to (text, place). Names are matched without regard to case,
     and `-` as `_`, against the keys of `schema` and those already set in `below`;
-    text is read as the type that the schema gives.
+    text is read as the type that the schema gives. A new header has `-` for `_`.
     """
     layer = Layer()
     for name, (text, place) in variables.items():
@@ -203,23 +218,29 @@ def _find(
     parts: list[str], schema: Mapping[str, Any], below: Any, name: str, place: str
 ) -> tuple[KeyPath, Mapping[str, Any]]:
     path: KeyPath = ()
+    definitions = schema.get("definitions", {})
     for part in parts:
         known = [*schema.get("properties", {})]
         free = schema.get("additionalProperties")
         existing = [*below] if isinstance(below, dict) else []
-        match = next((key for key in [*known, *existing] if _plain(key) == _plain(part)), None)
+        match = next((key for key in [*known, *existing] if plain(key) == plain(part)), None)
         if match is None and not isinstance(free, dict):
             meant = did_you_mean(part.lower(), known)
             called = place if name in place else f"{place}: {name}"
             raise SettingsError(f"{called} is no setting of dagmar{meant}")
-        key = match if match is not None else part.lower()
+        # No shell lets a variable's name hold the `-` that headers have.
+        new = part.lower().replace("_", "-") if path[-1:] == ("headers",) else part.lower()
+        key = match if match is not None else new
         schema = schema.get("properties", {}).get(key) or (free if isinstance(free, dict) else {})
+        if "$ref" in schema:
+            schema = definitions[schema["$ref"].rpartition("/")[2]]
         below = below.get(key) if isinstance(below, dict) else None
         path = (*path, key)
     return path, schema
 
 
-def _plain(key: str) -> str:
+def plain(key: str) -> str:
+    """Return a name as environment variables know it: without case, and `-` as `_`."""
     return key.lower().replace("-", "_")
 
 
@@ -230,5 +251,5 @@ def _typed(text: str, spec: Mapping[str, Any]) -> Any:
 
     try:
         return json.loads(json.dumps(yaml.safe_load(text)))
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+    except (yaml.YAMLError, *UNREADABLE):
         return text  # no YAML, or what JSON has no word for: dates, cycles
