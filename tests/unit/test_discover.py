@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +21,15 @@ from dagmar.discover import (
     as_tables,
     discover,
     parse_tags,
+    summary,
     tell_locations,
 )
 from dagmar.errors import Invalid, UsageError
 from dagmar.server.catalog import KINDS, Catalog
 from dagmar.server.client import DagsterClient
 from dagmar.settings import load
-from loopback import Server, dagster, serve
+from loopback import Handler, Server, dagster, serve
+from projects import Project
 
 
 def found(root: Path, server: Server, refresh: bool = False, **filters: Any) -> Catalog:
@@ -106,6 +114,68 @@ def test_only_what_was_asked_for_is_in_the_document(tmp_path: Path) -> None:
         catalog = found(tmp_path, server, kind="jobs")
     assert set(as_document(catalog, filters)) == {"locations", "jobs"}
     assert asked(server) == ["Workspace", "Repositories"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected", "told"),
+    [
+        ({}, ["shop", "other", "broken", "slow"], "code locations: shop, other, broken, slow"),
+        ({"match": "*o[wk]*"}, ["broken", "slow"], "code locations: broken, slow"),
+        ({"match": "sh*"}, ["shop"], "code locations: shop"),
+        ({"location": "other"}, ["other"], "code locations: other"),
+        ({"match": "sh*", "location": "other"}, [], "nothing matches"),
+    ],
+)
+def test_locations_are_filtered_by_name_where_they_are_asked_for(
+    filters: dict[str, str],
+    expected: list[str],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wanted = Filters(kind="locations", **filters)  # type: ignore[arg-type]
+    with serve(dagster(ANSWERS)) as server:
+        catalog = found(tmp_path, server, kind="locations", **filters)
+        with DagsterClient(load(tmp_path, {}, tmp_path).target(url=server.url)) as client:
+            ((_, _, rows),) = as_tables(catalog, wanted, client)
+    assert [item["name"] for item in as_document(catalog, wanted)["locations"]] == expected
+    assert [row[0] for row in rows] == expected
+    assert summary(catalog, wanted).endswith(told)
+    tell_locations(catalog)  # what is broken is no matter of filters
+    assert "'broken' does not load" in capsys.readouterr().err
+    named = Filters(kind="jobs", match="sh*")
+    assert len(as_document(catalog, named)["locations"]) == 4
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_on_a_terminal_a_live_line_tells_what_it_waits_for(slow: bool, project: Project) -> None:
+    """And for the line to appear is what the server waits for, so this needs no sleep."""
+    appeared = threading.Event()
+    answer = dagster(ANSWERS)
+
+    def wait(handler: Handler) -> None:
+        assert appeared.wait(30)
+        answer(handler)
+
+    ours, theirs = pty.openpty()
+    with serve(wait if slow else answer) as server:
+        with subprocess.Popen(
+            [sys.executable, "-m", "invoke", "discover", "--url", server.url, "--json"],
+            cwd=project.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
+        ) as process:  # fmt: skip
+            os.close(theirs)
+            said = b""
+            with contextlib.suppress(OSError):  # the terminal's other end is closed
+                while part := os.read(ours, 1000):
+                    said += part
+                    if b"asking Dagster at http://127.0.0.1" in said:
+                        appeared.set()
+            assert process.stdout
+            assert json.loads(process.stdout.read())["jobs"]
+        assert process.returncode == 0
+    os.close(ours)
+    assert appeared.is_set() is slow
+    assert b"'broken' does not load" in said
 
 
 def test_an_unknown_location_is_invalid(tmp_path: Path) -> None:
@@ -203,11 +273,24 @@ def test_assets_come_from_the_cache_until_a_location_changes(tmp_path: Path) -> 
     assert len(list((tmp_path / ".dagmar" / "cache").iterdir())) == 1
 
 
-@pytest.mark.parametrize("rubbish", ["", "{", "{}", "\x00"])
+WHOLE = {
+    "key": "a", "group": None, "kinds": [], "tags": {}, "owners": [], "description": None,
+    "location": "shop", "repository": "r", "materializable": True, "partitions": None,
+    "dependencies": [], "jobs": [],
+}  # fmt: skip
+RUBBISH = [
+    "", "{", "{}", "\x00", "null", "[1]", "[[]]", '[{"key": "a"}]', '[{"name": "a"}]', "[" * 10_000,
+    json.dumps([{**WHOLE, "tags": None}]), json.dumps([{**WHOLE, "more": 1}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH)
 def test_a_cache_that_is_damaged_is_asked_again(rubbish: str, tmp_path: Path) -> None:
     with serve(dagster(ANSWERS)) as server:
         first = found(tmp_path, server, kind="assets")
         (file,) = (tmp_path / ".dagmar" / "cache").iterdir()
+        file.write_text(json.dumps([WHOLE]))
+        assert [asset["key"] for asset in found(tmp_path, server, kind="assets").assets] == ["a"]
         file.write_text(rubbish)
         assert found(tmp_path, server, kind="assets") == first
 

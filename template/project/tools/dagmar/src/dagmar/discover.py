@@ -10,6 +10,7 @@ from typing import Any
 
 from dagmar import console
 from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.liveline import LiveLine
 from dagmar.notebook.pairing import read_pairings
 from dagmar.server.catalog import KINDS, Catalog, Item, last_materializations, read_catalog
 from dagmar.server.client import DagsterClient
@@ -67,7 +68,8 @@ def discover(
     the client raises.
     """
     kinds = filters.kinds
-    catalog = read_catalog(client, kinds, settings.root / ".dagmar" / "cache", refresh)
+    with _patience(client):
+        catalog = read_catalog(client, kinds, settings.root / ".dagmar" / "cache", refresh)
     names = [location["name"] for location in catalog.locations]
     if filters.location and filters.location not in names:
         raise Invalid(
@@ -84,6 +86,10 @@ def discover(
     for kind in KINDS:
         setattr(catalog, kind, [item for item in getattr(catalog, kind) if _passes(item, filters)])
     return catalog
+
+
+def _patience(client: DagsterClient) -> LiveLine:
+    return LiveLine(f"asking Dagster at {client.target.url}", after=1)
 
 
 def parse_tags(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -118,7 +124,19 @@ def _add_notebooks(catalog: Catalog, settings: Settings) -> None:
 def as_document(catalog: Catalog, filters: Filters) -> dict[str, Any]:
     """Return the JSON document: the code locations, and each kind that was asked for."""
     kinds = {kind: getattr(catalog, kind) for kind in filters.kinds}
-    return {"locations": catalog.locations, **kinds}
+    return {"locations": _locations(catalog, filters), **kinds}
+
+
+def _locations(catalog: Catalog, filters: Filters) -> list[Item]:
+    """Return the code locations to show: all of them, unless they are what is asked for."""
+    if filters.kind != "locations":
+        return catalog.locations
+    return [
+        item
+        for item in catalog.locations
+        if fnmatchcase(item["name"], filters.match or "*")
+        and filters.location in ("", item["name"])
+    ]
 
 
 def tell_locations(catalog: Catalog) -> None:
@@ -137,9 +155,10 @@ def tell_locations(catalog: Catalog) -> None:
 
 def summary(catalog: Catalog, filters: Filters) -> str:
     """Return one line that says which Dagster this is, and how much was found there."""
+    locations = _locations(catalog, filters)
     found = sum(len(getattr(catalog, kind)) for kind in KINDS)
-    names = ", ".join(location["name"] for location in catalog.locations) or "none"
-    if filters.kind == "locations" or found:
+    names = ", ".join(location["name"] for location in locations) or "none"
+    if found or (filters.kind == "locations" and (locations or not catalog.locations)):
         what = f"code locations: {names}"
     elif filters == Filters(kind=filters.kind):
         shown = (
@@ -164,7 +183,7 @@ def as_tables(catalog: Catalog, filters: Filters, client: DagsterClient) -> list
     if filters.kind == "locations":
         places: list[Row] = [
             (item["name"], item["status"], ", ".join(item["repositories"]))
-            for item in catalog.locations
+            for item in _locations(catalog, filters)
         ]
         return [("Code locations", ("name", "status", "repositories"), places)]
     if catalog.assets:
@@ -184,7 +203,8 @@ def as_tables(catalog: Catalog, filters: Filters, client: DagsterClient) -> list
 
 
 def _assets_table(assets: list[Item], client: DagsterClient, several: bool) -> Table:
-    times = last_materializations(client, [asset["key"] for asset in assets])
+    with _patience(client):
+        times = last_materializations(client, [asset["key"] for asset in assets])
     columns = (
         "asset",
         "group",

@@ -126,6 +126,23 @@ def _assets(client: DagsterClient) -> list[Item]:
     return sorted((_asset(node) for node in nodes), key=lambda asset: str(asset["key"]))
 
 
+# What an asset is here, and so in the cache: each key, and what may stand there.
+ASSET: dict[str, tuple[type, ...]] = {
+    "key": (str,),
+    "group": (str, type(None)),
+    "kinds": (list,),
+    "tags": (dict,),
+    "owners": (list,),
+    "description": (str, type(None)),
+    "location": (str,),
+    "repository": (str,),
+    "materializable": (bool,),
+    "partitions": (dict, type(None)),
+    "dependencies": (list,),
+    "jobs": (list,),
+}
+
+
 def _asset(node: Item) -> Item:
     tags = {tag["key"]: tag["value"] for tag in node["tags"]}
     partitions = node["partitionDefinition"]
@@ -238,16 +255,25 @@ def _cache_file(client: DagsterClient, answer: Item, folder: Path | None) -> Pat
     entries = answer["workspaceOrError"]["locationEntries"]
     state = [(entry["name"], entry["loadStatus"], entry["updatedTimestamp"]) for entry in entries]
     query = (DOCUMENTS / "Assets.graphql").read_text("utf-8")
-    mark = json.dumps([client.target.url, client.target.name, answer["version"], state, query])
+    asked = [client.target.url, client.target.name, answer["version"], state, query]
+    mark = json.dumps([*asked, sorted(ASSET)])
     return folder / f"assets-{hashlib.sha256(mark.encode()).hexdigest()[:16]}.json"
 
 
 def _read(file: Path | None) -> list[Item] | None:
     try:
         assets = json.loads(file.read_text("utf-8")) if file else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return assets if isinstance(assets, list) else None
+    return assets if isinstance(assets, list) and all(map(_is_asset, assets)) else None
+
+
+def _is_asset(item: object) -> bool:
+    return (
+        isinstance(item, dict)
+        and item.keys() == ASSET.keys()
+        and all(isinstance(item[key], kinds) for key, kinds in ASSET.items())
+    )
 
 
 def _write(file: Path, assets: list[Item]) -> None:
