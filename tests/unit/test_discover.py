@@ -278,13 +278,22 @@ WHOLE = {
     "location": "shop", "repository": "r", "materializable": True, "partitions": None,
     "dependencies": [], "jobs": [],
 }  # fmt: skip
-RUBBISH = [
-    "", "{", "{}", "\x00", "null", "[1]", "[[]]", '[{"key": "a"}]', '[{"name": "a"}]', "[" * 10_000,
-    json.dumps([{**WHOLE, "tags": None}]), json.dumps([{**WHOLE, "more": 1}]),
-]  # fmt: skip
+RUBBISH = {
+    "empty": "",
+    "cut off": "{",
+    "a mapping": "{}",
+    "no text": "\x00",
+    "null": "null",
+    "numbers": "[1]",
+    "lists": "[[]]",
+    "of an older release": '[{"key": "a"}]',
+    "of a newer release": json.dumps([{**WHOLE, "more": 1}]),
+    "of another type": json.dumps([{**WHOLE, "tags": None}]),
+    "endless": "[" * 10_000,
+}
 
 
-@pytest.mark.parametrize("rubbish", RUBBISH)
+@pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH)
 def test_a_cache_that_is_damaged_is_asked_again(rubbish: str, tmp_path: Path) -> None:
     with serve(dagster(ANSWERS)) as server:
         first = found(tmp_path, server, kind="assets")
