@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from dagmar.server.client import DagsterClient
-from dagsters import runs_tagged, tags_of
+from dagsters import logged, runs_tagged, tags_of
 from projects import Project, run
 
 
@@ -29,6 +29,17 @@ def test_a_job_is_run(live: Project, client: DagsterClient, tag: str) -> None:
     (ended,) = document["runs"]
     assert (ended["job"], ended["status"], ended["assets"]) == ("counting", "SUCCESS", [])
     assert runs_tagged(client, tag) == [ended["run_id"]]
+
+
+def test_the_executor_puts_all_steps_into_one_process(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    flags = ("--job", "counting_apart", "--executor", "in_process")
+    status, document, talk = run(live, tag, *flags)
+    assert status == 0, talk
+    log = logged(client, document["runs"][0]["run_id"])
+    assert log.count("Executing steps in process") == 1
+    assert "subprocess" not in log
 
 
 def test_runs_carry_who_launched_them(live: Project, client: DagsterClient, tag: str) -> None:

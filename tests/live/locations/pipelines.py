@@ -231,6 +231,12 @@ def counting() -> None:
     second(first())
 
 
+@dg.job(executor_def=dg.multi_or_in_process_executor)
+def counting_apart() -> None:
+    """Two steps, each in a process of its own unless its run config says otherwise."""
+    second(first())
+
+
 sales_job = dg.define_asset_job("sales_job", selection=dg.AssetSelection.assets(raw_orders, orders))
 daily_job = dg.define_asset_job("daily_job", selection=[daily_sales], partitions_def=DAILY)
 nightly = dg.ScheduleDefinition(
@@ -267,7 +273,16 @@ defs = dg.Definitions(
         external,
     ],
     asset_checks=[orders_are_there],
-    jobs=[sales_job, daily_job, greeting, greeting_by_default, weekly_greeting, slow_job, counting],
+    jobs=[
+        sales_job,
+        daily_job,
+        greeting,
+        greeting_by_default,
+        weekly_greeting,
+        slow_job,
+        counting,
+        counting_apart,
+    ],
     schedules=[nightly],
     sensors=[files],
     resources={"warehouse": Broken()},
