@@ -11,6 +11,7 @@ is written by hand. What stands between the marks is replaced by what the functi
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import json
 import re
@@ -23,7 +24,7 @@ from dagmar import errors
 from dagmar import settings as settings_module
 from dagmar.schema import schema
 from dagmar.tasks import namespace
-from invoke import Argument, Task
+from invoke import Argument, Collection, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -65,7 +66,23 @@ def project_tasks() -> dict[str, tuple[Task[Any], dict[str, Argument]]]:
 
     A flag that is on by default is the one that turns it off: `--no-wait`.
     """
-    tasks: dict[str, Task[Any]] = namespace(str(ROOT / "tasks.py")).tasks
+    return _with_flags(namespace(str(ROOT / "tasks.py")))
+
+
+@functools.cache
+def own_tasks() -> dict[str, tuple[Task[Any], dict[str, Argument]]]:
+    """Return the tasks that only this repository has, in the same shape."""
+    spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tasks = module.ns.tasks.items()
+    return _with_flags(Collection(*(task for name, task in tasks if name not in project_tasks())))
+
+
+def _with_flags(collection: Collection) -> dict[str, tuple[Task[Any], dict[str, Argument]]]:
+    tasks: dict[str, Task[Any]] = collection.tasks
     return {
         str(name): (
             tasks[name],

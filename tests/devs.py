@@ -200,15 +200,8 @@ class Dev:
         return run_id
 
     def processes(self) -> list[str]:
-        """The processes that carry the tag, read from /proc: supervisor, guard, servers, runs."""
-        mark = f"{TAG}={self.tag}".encode()
-        found = []
-        for folder in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                    line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found.append(f"{folder.name} {line}")
-        return found
+        """The processes that carry the tag: supervisor, guard, servers, runs."""
+        return tagged(self.tag)
 
     def sockets(self) -> set[str]:
         """The inodes of the listening sockets of those processes."""
@@ -240,6 +233,18 @@ class Dev:
 def _ignore_interrupt() -> None:
     die_with_tests()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def tagged(tag: str) -> list[str]:
+    """Return the processes with this tag in their environment, read from /proc."""
+    mark = f"{TAG}={tag}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append(f"{folder.name} {line}")
+    return found
 
 
 def listening() -> set[str]:

@@ -29,7 +29,7 @@ def test_the_page_holds_nothing_but_well_formed_rows() -> None:
 def test_every_task_and_every_flag_has_a_row(generate: ModuleType) -> None:
     there = {
         (name, flag)
-        for name, (_, flags) in generate.project_tasks().items()
+        for name, (_, flags) in {**generate.project_tasks(), **generate.own_tasks()}.items()
         for flag in ("", *flags)
     }
     listed = {(task, flag) for task, flag, _ in rows()}
