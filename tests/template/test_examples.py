@@ -13,7 +13,7 @@ import pytest
 from dagmar.notebook.scaffold import Request, scaffold
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.settings import load
-from releases import Project, Template
+from releases import Project, Template, write
 from shops import TEMPLATES, invoke
 
 WIDER = {"template/cells/notebook.jinja": ("marimo.App(", "marimo.App(app_title='x', ")}
@@ -24,6 +24,36 @@ SHIPPED = ("clean_flights", "daily_delays", "on_time_rate", "on_time_report")
 def shipped(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A committed project with all defaults. Do not change it."""
     return released.project(tmp_path_factory.mktemp("shipped") / "shipped-flights")
+
+
+COMPONENT = """\
+import dagster as dg
+
+
+class Nothing(dg.Component):
+    def build_defs(self, context):
+        return dg.Definitions()
+"""
+
+
+def typed(project: Project, program: str, *arguments: str) -> str:
+    """Return what a program of the environment prints in a project that is not installed."""
+    scripts = Path(sys.executable).parent
+    done = subprocess.run(
+        [scripts / program, *arguments],
+        cwd=project.path,
+        env={
+            **os.environ,
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "VIRTUAL_ENV": sys.prefix,
+            "PYTHONPATH": "src",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def answers(project: Project, name: str) -> dict[str, Any]:
@@ -83,29 +113,40 @@ def test_marimo_and_check_find_nothing_to_say(shipped: Project) -> None:
     assert [one["findings"] for one in found] == [[]] * len(SHIPPED)
 
 
-def test_the_projects_own_tests_execute_them(shipped: Project) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, "tests/test_notebooks.py"],
-        cwd=shipped.path,
-        env={**os.environ, "PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
-    assert "skipped" not in done.stdout
+def test_the_projects_own_tests_pass_and_execute_them(shipped: Project) -> None:
+    said = typed(shipped, "pytest", "-q", "-p", "no:cacheprovider")
+    assert "18 passed" in said
+    assert "skipped" not in said
     assert not (shipped.path / "storage").exists()
     assert shipped.status() == []
 
 
 def test_the_projects_own_linter_finds_nothing_to_say(shipped: Project) -> None:
     for command in (["check"], ["format", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--no-cache"],
-            cwd=shipped.path, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+        typed(shipped, "ruff", *command, "--no-cache")
+
+
+def test_dg_finds_nothing_to_say_and_everything_there_is(shipped: Project) -> None:
+    typed(shipped, "dg", "check", "toml")
+    assert "component YAML validated" in typed(shipped, "dg", "check", "defs")
+    found = json.loads(typed(shipped, "dg", "list", "defs", "--json"))
+    assert {"raw/flights", "on_time_report"} <= {asset["asset_key"] for asset in found["assets"]}
+    assert [schedule["name"] for schedule in found["schedules"]] == ["every_morning"]
+    assert shipped.status() == []
+
+
+def test_a_project_without_the_example_is_whole_too(released: Template, tmp_path: Path) -> None:
+    bare = released.project(tmp_path / "bare-flights", example=False)
+    assert "4 passed" in typed(bare, "pytest", "-q", "-p", "no:cacheprovider")
+    typed(bare, "ruff", "check", "--no-cache")
+    typed(bare, "dg", "check", "defs")
+    assert bare.status() == []
+    write(bare.path, {"src/bare_flights/components/nothing.py": COMPONENT})
+    write(bare.path, {"src/bare_flights/components/__init__.py": ""})
+    listed = json.loads(typed(bare, "dg", "list", "components", "--json"))["items"]
+    assert "bare_flights.components.nothing.Nothing" in {item["key"] for item in listed}
+    modules = json.loads(typed(bare, "dg", "list", "registry-modules", "--json"))["items"]
+    assert {"module": "dagmar"} in modules
 
 
 def test_they_are_updated_with_the_project_and_a_deleted_one_stays_deleted(
