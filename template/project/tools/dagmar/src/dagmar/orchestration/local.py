@@ -162,11 +162,11 @@ def _toml(file: Path) -> dict[str, Any]:
     except OSError:
         return {}
     if sys.version_info >= (3, 11):
-        import tomllib as toml
+        import tomllib
     else:
-        import tomlkit as toml
+        import tomli as tomllib
     try:
-        return dict(toml.loads(text))
+        return tomllib.loads(text)
     except ValueError as error:
         raise SetupError(f"{file} is not valid TOML: {error}") from None
 
