@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from dagmar.export import manifest as manifests
-from exports import GOOD, assert_whole, export_project
+from exports import GOOD, assert_whole, export, export_project
 from moto.server import ThreadedMotoServer
 
 HOOK = """\
@@ -141,6 +141,29 @@ def test_every_point_at_which_an_export_is_killed(root: Path) -> None:
         run(root, who, 0)
         for at in range(1, steps(root) + 1):
             kill_at(root, who, at)
+
+
+LIMITED = """\
+limited():
+import resource
+import signal
+
+# The system kills this process in the middle of the page that is larger.
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))"""
+
+
+def test_a_page_that_its_process_was_killed_in_is_no_page(tmp_path: Path) -> None:
+    project = export_project(tmp_path, limited=LIMITED)
+    flags = ("--notebook", "limited.py", "--format", "md", "--format", "html")
+    status, (one,), talk = export(project, *flags)
+    assert status == 4, talk
+    assert one["error"]["class"] == "ProcessEnded"
+    assert f"killed by signal {signal.SIGXFSZ:d}" in one["error"]["message"]
+    assert [Path(file).name for file in one["files"]] == ["limited.md"]
+    folder = tmp_path / ".dagmar/exports/limited" / one["id"]
+    assert sorted(file.name for file in folder.iterdir()) == ["limited.md", manifests.NAME]
+    assert assert_whole(tmp_path / ".dagmar/exports") == 1
 
 
 class Bucket:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 from dagmar.errors import Invalid
 from dagmar.notebook import figures
 from dagmar.notebook.capture import CONSOLE_LIMIT
-from dagmar.notebook.execute import Executed, check_parameters, execute, load
+from dagmar.notebook.execute import Executed, execute, load
 from dagmar.notebook.fallbacks import as_static
+from dagmar.notebook.parameters import check_parameters
 from dagmar.notebook.render import as_notebook, render
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n"
@@ -105,6 +108,77 @@ def test_an_asynchronous_cell_is_awaited(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as thread:
         executed = thread.submit(execute, tmp_path / "notebook.py").result()
     assert executed.values["done"] == 1
+
+
+INTERRUPTED = """\
+import json, signal, sys
+from pathlib import Path
+from dagmar.notebook.execute import execute
+from dagmar.notebook.interruption import Interruption
+from dagmar.notebook.render import render
+
+interruption = Interruption()
+signal.signal(signal.SIGINT, interruption)
+begun = []
+executed = execute(Path(sys.argv[1]), on_cell=begun.append, interruption=interruption)
+page = render(executed, "md", True)
+print(json.dumps([begun, executed.interrupted, executed.failure.as_document(), page]))
+"""
+SIGNAL = "import os\nimport signal\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "trace"),
+    [
+        (
+            "async hangs():\nimport asyncio\n" + SIGNAL + "import threading\n\nprint('begun')\n"
+            "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+            "await asyncio.sleep(600)",
+            "await asyncio.sleep(600)",
+        ),
+        (
+            "async hangs():\n" + SIGNAL + "print('begun')\nos.kill(os.getpid(), signal.SIGINT)\n"
+            "while True:\n    pass",
+            "os.kill",
+        ),
+        (
+            "hangs():\n" + SIGNAL + "import time\n\nprint('begun')\n\nclass Slow:\n"
+            "    def _repr_html_(self):\n        os.kill(os.getpid(), signal.SIGINT)\n"
+            "        time.sleep(600)\n\nSlow()",
+            "KeyboardInterrupt",
+        ),
+        (
+            "hangs():\n" + SIGNAL + "print('begun')\n\ntry:\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass",
+            "KeyboardInterrupt",
+        ),
+        (
+            "hangs():\n" + SIGNAL + "print('begun')\n\ntry:\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    1 / 0",
+            "ZeroDivisionError",
+        ),
+    ],
+)
+def test_an_interrupted_cell_is_the_last_whatever_it_makes_of_it(
+    tmp_path: Path, cell: str, trace: str
+) -> None:
+    early = "early():\nnothing = 1 / 0"
+    later = "later():\nx = 1\nprint('this is late')"
+    file = write(tmp_path, early, cell.removeprefix("async "), later)
+    if cell.startswith("async "):
+        file.write_text(file.read_text("utf-8").replace("def hangs", "async def hangs"), "utf-8")
+    # In a process of its own: its main thread is what a signal comes to.
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(file)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    begun, interrupted, failure, page = json.loads(done.stdout)
+    assert begun == ["early", "hangs"]
+    assert interrupted
+    assert (failure["cell"], failure["class"]) == ("hangs", "KeyboardInterrupt")
+    assert trace in failure["traceback"]
+    assert "begun" in page
+    assert "this is late\n`" not in page
 
 
 def test_parameters_replace_inputs_and_an_unknown_one_is_refused(tmp_path: Path) -> None:

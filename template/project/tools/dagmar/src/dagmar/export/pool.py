@@ -10,10 +10,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -39,6 +40,11 @@ class Job:
     asset_url: str | None
     timeout: float | None
 
+    @property
+    def pages(self) -> list[Path]:
+        """The files that it makes, where it gets so far."""
+        return [self.folder / f"{self.notebook.stem}.{format}" for format in self.formats]
+
     def as_line(self) -> bytes:
         """Return what a worker reads."""
         values = {**vars(self), "root": str(self.root), "notebook": str(self.notebook)}
@@ -49,21 +55,25 @@ class Job:
 class Outcome:
     """What became of a job. Either `refused`, or the notebook was run, to its end or not.
 
-    `error` is as in a manifest; `exit_code` is that of the task.
+    `error` is as in a manifest; `exit_code` is that of the task; `sha256` is that of the notebook
+    that was run.
     """
 
     seconds: float = 0.0
+    sha256: str = ""
     title: str = ""
     reported: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     exit_code: int = 0
     refused: DagmarError | None = None
+    interrupted: bool = False
 
 
 class Worker:
-    """One process that runs notebooks, one after the other."""
+    """One process that runs notebooks, one after the other, until it is `dead`."""
 
     def __init__(self, root: Path) -> None:
+        self.dead = False
         environ = {**os.environ, "_DAGMAR_EXPORT": "1", "PYTHONUNBUFFERED": "1"}
         environ.setdefault("MPLBACKEND", "agg")
         self._process = subprocess.Popen(
@@ -83,7 +93,7 @@ class Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         outcome: Outcome | None = None
-        cell = ""
+        cell, digest = "", ""
         try:
             process.stdin.write(job.as_line())
             process.stdin.flush()
@@ -93,12 +103,15 @@ class Worker:
                 if kind == "cell":
                     cell = event["name"]
                     on_cell(cell)
+                elif kind == "read":
+                    digest = event["sha256"]
                 elif kind == "ended":
-                    return _ended(job, cell, outcome, event)
+                    return replace(_ended(job, cell, outcome, event), sha256=digest)
                 else:
                     outcome = _heard(kind, event)
         except (BrokenPipeError, ValueError):
             pass
+        self.dead = True
         return Outcome(
             refused=SetupError(
                 "the process that runs notebooks has died",
@@ -137,18 +150,18 @@ def _heard(kind: str, event: dict[str, Any]) -> Outcome:
         reported=event["reported"],
         error=error_,
         exit_code=errors.RunFailed.exit_code if error_ else 0,
+        interrupted=event["interrupted"],
     )
 
 
 def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) -> Outcome:
     """Return the outcome of a notebook whose process has ended."""
-    if event["late"]:
+    if event["late"] and (outcome is None or outcome.interrupted):
         told = f"it took longer than --timeout {job.timeout:g}"
-        trace = outcome.error["traceback"] if outcome and outcome.error else ""
         late = outcome or Outcome(seconds=job.timeout or 0.0)
-        if outcome is None or outcome.error is not None:
-            late.error = {"cell": cell, "class": "TimedOut", "message": told, "traceback": trace}
-            late.exit_code = TimedOut.exit_code
+        known = late.error or {"cell": cell, "traceback": ""}
+        late.error = {**known, "class": "TimedOut", "message": told}
+        late.exit_code = TimedOut.exit_code
         return late
     if outcome is not None:
         return outcome
@@ -169,7 +182,8 @@ class Pool:
     """Worker processes, each running one notebook at a time."""
 
     def __init__(self, root: Path, count: int) -> None:
-        self._workers = [Worker(root) for _ in range(count)]
+        self._root, self._lock, self._stopped = root, threading.Lock(), False
+        self._workers = {Worker(root) for _ in range(count)}
         self._free: SimpleQueue[Worker] = SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
@@ -181,6 +195,8 @@ class Pool:
         self._stop()
 
     def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
         for worker in self._workers:
             worker.stop()
 
@@ -190,7 +206,21 @@ class Pool:
         try:
             return worker.run(job, on_cell)
         finally:
-            self._free.put(worker)
+            self._free.put(self._replaced(worker) if worker.dead else worker)
+
+    def _replaced(self, worker: Worker) -> Worker:
+        """Return another worker, so that the next notebook is run, unless this pool has ended."""
+        with self._lock:
+            if self._stopped:
+                return worker
+            try:
+                new = Worker(self._root)
+            except OSError:
+                return worker  # which refuses what it is given
+            self._workers.remove(worker)
+            self._workers.add(new)
+        worker.stop()
+        return new
 
     def for_each(self, items: Sequence[T], act: Callable[[T], R]) -> list[R]:
         """Call `act` for each item, as many at a time as there are workers.

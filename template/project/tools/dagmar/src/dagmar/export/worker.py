@@ -8,6 +8,7 @@ of JSON to stdout. At the end of stdin everything ends.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import select
@@ -17,10 +18,14 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marimo._ast.app import InternalApp
 
 GRACE_SECONDS = 5.0
 TAIL_BYTES = 2_000
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -79,10 +84,11 @@ class _Lines:
 
 def _supervise(job: dict[str, Any], events: int, lines: _Lines, wake: int) -> None:
     """Run one job in a fork, until it ends or its time is over."""
+    parent = os.getpid()
     with tempfile.TemporaryFile() as printed:
         child = os.fork()
         if child == 0:
-            _child(job, events, printed)
+            _child(job, events, printed, parent)
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
         deadline = time.monotonic() + job["timeout"] if job["timeout"] else None
@@ -118,14 +124,14 @@ def _supervise(job: dict[str, Any], events: int, lines: _Lines, wake: int) -> No
         _send(events, job["id"], ended_event)
 
 
-def _child(job: dict[str, Any], events: int, printed: IO[bytes]) -> None:
+def _child(job: dict[str, Any], events: int, printed: IO[bytes], parent: int) -> None:
     """Do the job and end the process, whatever happens."""
     status = 70
     try:
         os.setpgid(0, 0)
+        _end_with(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         empty = os.open(os.devnull, os.O_RDONLY)
         os.dup2(empty, 0)
         os.dup2(printed.fileno(), 1)
@@ -138,6 +144,16 @@ def _child(job: dict[str, Any], events: int, printed: IO[bytes]) -> None:
             os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(status)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process be killed when its parent dies, where the system can (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has died before
+            os._exit(70)
 
 
 def _work(job: dict[str, Any], events: int) -> int:
@@ -168,18 +184,24 @@ def _export(job: dict[str, Any], events: int) -> None:
     """Run the notebook, write its files into the job's folder, and tell what came of it."""
     os.environ["_DAGMAR_EXPORT"] = "1"
     from dagmar.export.offline import use_shared
+    from dagmar.files import write_atomically
     from dagmar.notebook import execute as executing
     from dagmar.notebook import reporting
     from dagmar.notebook.cells import PARTITION
+    from dagmar.notebook.interruption import Interruption
+    from dagmar.notebook.parameters import check_parameters, input_names
     from dagmar.notebook.render import render
     from dagmar.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
     os.chdir(job["root"])
+    interruption = Interruption()
+    signal.signal(signal.SIGINT, interruption)
     executing.apply_settings(path)
-    app = executing.load(path)
-    executing.check_parameters(path, app, job["parameters"])
-    names = executing.input_names(app)
+    app, digest = _load(path)
+    _send(events, job["id"], {"event": "read", "sha256": digest})
+    check_parameters(path, app, job["parameters"])
+    names = input_names(app)
     values = {
         # A partition is its key: no date, and no number.
         name: text if name == PARTITION else parse_yaml(text, f"--param {name}")
@@ -192,7 +214,7 @@ def _export(job: dict[str, Any], events: int) -> None:
         _send(events, job["id"], {"event": "cell", "name": name})
 
     started = time.monotonic()
-    executed = executing.execute(path, values, argv, on_cell)
+    executed = executing.execute(path, values, argv, on_cell, interruption, app)
     seconds = time.monotonic() - started
     # The time is over for cells, and not for writing down what they made.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -201,7 +223,8 @@ def _export(job: dict[str, Any], events: int) -> None:
         text = render(executed, format, job["code"], url)
         if url:
             text = use_shared(text, url)
-        (folder / f"{path.stem}.{format}").write_text(text, "utf-8")
+        # This process may be killed at any time, and what lies there then is published.
+        write_atomically(folder / f"{path.stem}.{format}", text)
     _send(
         events,
         job["id"],
@@ -211,8 +234,24 @@ def _export(job: dict[str, Any], events: int) -> None:
             "title": executed.app.config.app_title or "",
             "reported": reporting.take(),
             "error": executed.failure and executed.failure.as_document(),
+            "interrupted": executed.interrupted,
         },
     )
+
+
+def _load(path: Path) -> tuple[InternalApp, str]:
+    """Return a notebook, and the SHA-256 of the file that it was read from. Raises Invalid."""
+    from dagmar.errors import Invalid
+    from dagmar.notebook.execute import load
+
+    try:
+        digest = ""
+        while (found := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
+            # It is read several times: somebody may save it meanwhile.
+            digest, app = found, load(path)
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}") from None
+    return app, digest
 
 
 def _kill(child: int, number: int) -> None:

@@ -7,31 +7,28 @@ here are not public: `KNOWN` are the versions that tests cover. Not for threads:
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import Invalid, SetupError, did_you_mean
+from dagmar.errors import Invalid, SetupError
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import read_source
+from dagmar.notebook.interruption import Interruption
+from dagmar.notebook.parameters import GIVEN, INPUTS, with_parameters
 
 if TYPE_CHECKING:
-    from types import CodeType
-
     from marimo._ast.app import InternalApp
     from marimo._ast.cell import CellImpl
     from marimo._types.ids import CellId_t
 
 KNOWN = ((0, 25), (0, 26))
 """The versions of marimo, from the first up to and without the second, that tests cover."""
-INPUTS = "inputs"
-GIVEN = "__dagmar_parameters__"
 SETUP = "setup"
 
 
@@ -56,13 +53,17 @@ class CellFailure:
 
 @dataclass
 class Executed:
-    """What came of an execution. `values` are the notebook's variables by name."""
+    """What came of an execution. `values` are the notebook's variables by name.
+
+    Of one that was `interrupted`, `failure` is the cell that this was noticed in.
+    """
 
     path: Path
     app: InternalApp
     capture: Capture
     values: dict[str, Any] = field(default_factory=dict)
     failure: CellFailure | None = None
+    interrupted: bool = False
 
 
 @contextlib.contextmanager
@@ -142,52 +143,29 @@ def load(path: Path) -> InternalApp:
     return internal
 
 
-def input_names(app: InternalApp) -> set[str]:
-    """Return the variables of the `inputs` cell."""
-    manager = app.cell_manager
-    return {
-        name
-        for cell, data in zip(manager.cell_ids(), manager.cell_data(), strict=True)
-        if data.name == INPUTS
-        for name in app.graph.cells[cell].defs
-    }
-
-
-def check_parameters(path: Path, app: InternalApp, parameters: Mapping[str, Any]) -> None:
-    """Raise Invalid for a parameter that the notebook does not take, so that none is ignored."""
-    if any("cli_args" in data.code for data in app.cell_manager.cell_data()):
-        return  # it may ask for any
-    known = input_names(app)
-    for name in parameters:
-        if name not in known:
-            raise Invalid(
-                f"{path.name} takes no parameter '{name}'{did_you_mean(name, known)}",
-                f"Its inputs cell defines: {', '.join(sorted(known))}."
-                if known
-                else f"Define it in a cell called `{INPUTS}`, or read mo.cli_args().",
-            )
-
-
 def execute(
     path: Path,
     parameters: Mapping[str, Any] | None = None,
     argv: Sequence[str] = (),
     on_cell: Callable[[str], None] = lambda name: None,
+    interruption: Interruption | None = None,
+    app: InternalApp | None = None,
 ) -> Executed:
     """Run a notebook once, and return what its variables and its page are.
 
     `parameters` replace values of the `inputs` cell; `argv` is what `mo.cli_args()` reads;
-    `on_cell` is told each cell's name before the cell runs. Raises Invalid.
+    `on_cell` is told each cell's name before the cell runs; `interruption` is what handles SIGINT;
+    `app` is the notebook where it was loaded already. Raises Invalid.
     """
-    app = load(path)
+    app = app or load(path)
     capture = Capture()
-    runner = _Runner(path, app, capture, dict(parameters or {}), on_cell)
+    interruption = interruption or Interruption()
+    runner = _Runner(path, app, capture, dict(parameters or {}), on_cell, interruption)
     with _as_main(path, argv, capture):
         values = runner.run()
     names = {name for cell in app.graph.cells.values() for name in cell.defs}
-    return Executed(
-        path, app, capture, {n: values[n] for n in names if n in values}, runner.failure
-    )
+    kept = {name: values[name] for name in names if name in values}
+    return Executed(path, app, capture, kept, runner.failure, runner.interrupted)
 
 
 @contextlib.contextmanager
@@ -216,9 +194,12 @@ class _Runner:
         capture: Capture,
         parameters: dict[str, Any],
         on_cell: Callable[[str], None],
+        interruption: Interruption,
     ) -> None:
         self._path, self._app, self._capture = path, app, capture
         self._parameters, self._on_cell = parameters, on_cell
+        self._interruption = interruption
+        self.interrupted = False
         self._blamed: dict[CellId_t, Any] = {}
         self.failure: CellFailure | None = None
 
@@ -241,24 +222,36 @@ class _Runner:
                     asyncio.run(self._run_async(evaluator, module.__dict__))
                 else:
                     for cell in self._cells():
-                        self._take(cell, evaluator.evaluate_sync, module.__dict__)
+                        with self._attended(cell):
+                            result = evaluator.evaluate_sync(
+                                self._cell(cell, module.__dict__), module.__dict__
+                            )
+                            self._finish(cell, result, module.__dict__)
                 return dict(module.__dict__)
         finally:
             teardown_context()
 
     async def _run_async(self, evaluator: Any, values: dict[str, Any]) -> None:
-        from marimo._runtime.context.types import get_context
-
         for cell in self._cells():
-            with get_context().with_cell_id(cell):
+            with self._attended(cell, asyncio.current_task()):
                 result = await evaluator.evaluate(self._cell(cell, values), values)
                 self._finish(cell, result, values)
 
-    def _take(self, cell: CellId_t, evaluate: Callable[..., Any], values: dict[str, Any]) -> None:
+    @contextlib.contextmanager
+    def _attended(self, cell: CellId_t, task: asyncio.Task[Any] | None = None) -> Iterator[None]:
+        """Let a cell be interrupted, and note it of this one, whatever the cell makes of it."""
         from marimo._runtime.context.types import get_context
 
-        with get_context().with_cell_id(cell):
-            self._finish(cell, evaluate(self._cell(cell, values), values), values)
+        error: BaseException = KeyboardInterrupt()
+        try:
+            with self._interruption.during(cell, task), get_context().with_cell_id(cell):
+                yield
+        except (KeyboardInterrupt, asyncio.CancelledError) as raised:
+            if not self._interruption.heard:
+                raise
+            error = _as_interrupt(raised)
+        if self._interruption.cell == cell and not self.interrupted:
+            self._fail(cell, error)
 
     def _cell(self, cell: CellId_t, values: dict[str, Any]) -> CellImpl:
         """Return a cell; in the one of the inputs, what parameters replace is never worked out."""
@@ -266,7 +259,7 @@ class _Runner:
         if self._name(cell) != INPUTS or not self._parameters or found.body is None:
             return found
         values[GIVEN] = self._parameters
-        return replace(found, body=_with_parameters(found.code, found.body, self._parameters))
+        return replace(found, body=with_parameters(found.code, found.body, self._parameters))
 
     def _cells(self) -> Iterator[CellId_t]:
         """Yield the cells to run, one after the other, and note those that cannot be run."""
@@ -280,7 +273,10 @@ class _Runner:
                 self._capture.finish(cell, data.code, errors=[self._blamed[cell]])
                 continue
             self._on_cell(self._name(cell))
-            yield cell
+            if self._interruption.heard:
+                self._fail(cell, KeyboardInterrupt())
+            else:
+                yield cell
 
     def _finish(self, cell: CellId_t, result: Any, values: dict[str, Any]) -> None:
         """Keep what a cell came to."""
@@ -291,12 +287,14 @@ class _Runner:
         code = self._app.cell_manager.cell_data_at(cell).code
         error = result.exception
         error = getattr(error, "__cause__", None) or error
+        if self._interruption.cell == cell:
+            error = _as_interrupt(error)
         if isinstance(error, MarimoStopError):
             told = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
             self._block(cell, MarimoAncestorStoppedError(msg=told, raising_cell=cell))
             self._capture.finish(cell, code, error.output)
         elif error is not None:
-            self._fail(cell, code, error)
+            self._fail(cell, error)
         else:
             if self._name(cell) == INPUTS:
                 values.update(self._parameters)
@@ -307,12 +305,13 @@ class _Runner:
 
             close_figures()
 
-    def _fail(self, cell: CellId_t, code: str, error: BaseException) -> None:
+    def _fail(self, cell: CellId_t, error: BaseException) -> None:
         from marimo._messaging.errors import (
             MarimoAncestorPreventedError,
             MarimoExceptionRaisedError,
         )
 
+        code = self._app.cell_manager.cell_data_at(cell).code
         kind, message = type(error).__name__, str(error)
         if isinstance(error, SystemExit):
             message = f"the cell called sys.exit({'' if error.code is None else error.code!r})"
@@ -327,9 +326,11 @@ class _Runner:
             msg=f"An ancestor raised an exception ({kind}): ", raising_cell=cell, blamed_cell=None
         )
         self._block(cell, prevented)
-        if self.failure is None:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if self.failure is None or interrupted:
             self.failure = CellFailure(name, kind, message, trace)
-        if isinstance(error, KeyboardInterrupt):  # the time is over, or somebody stopped it
+        if interrupted:  # the time is over, or somebody stopped it
+            self.interrupted = True
             for other in self._app.graph.cells:
                 self._blamed.setdefault(other, prevented)
 
@@ -363,30 +364,13 @@ class _Runner:
         return name
 
 
-def _with_parameters(code: str, body: CodeType, names: Collection[str]) -> CodeType:
-    """Compile a cell's statements so that assignments to parameters take what was given.
-
-    What the cell makes of them further down then fits: the partition of an input, for example.
-    """
-    module = ast.parse(code)
-    if isinstance(module.body[-1], ast.Expr):
-        module.body.pop()  # marimo has it apart, as what the cell shows
-    start = min((line for _, _, line in body.co_lines() if line), default=0)
-    for statement in module.body:
-        if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
-            continue
-        (target, *more) = (
-            statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        )
-        if isinstance(target, ast.Name) and target.id in names and not more:
-            statement.value = ast.parse(f"{GIVEN}[{target.id!r}]", mode="eval").body
-            for node in ast.walk(statement.value):
-                ast.copy_location(node, statement)
-    if start and module.body:
-        ast.increment_lineno(module, start - module.body[0].lineno)
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    compiled: CodeType = compile(module, body.co_filename, "exec", flags=flags, dont_inherit=True)
-    return compiled
+def _as_interrupt(error: BaseException | None) -> KeyboardInterrupt:
+    """Return what a cell that was interrupted failed with, whatever it raised then, if anything."""
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    interrupt = KeyboardInterrupt()
+    interrupt.__cause__ = error
+    return interrupt
 
 
 def _first_line(error: Exception) -> str:
