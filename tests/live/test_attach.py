@@ -15,6 +15,7 @@ from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
 from dagmar.server.client import DagsterClient
 from dagmar.settings import load
+from dagsters import dagster_server
 from dagsterserver import DagsterServer
 from exports import export, paired, write
 from projects import Project
@@ -168,6 +169,23 @@ def test_a_server_that_is_away_or_read_only_keeps_the_page(
         assert problem.error.exit_code == code
         assert exported.page is not None
         assert exported.page.exists()
+
+
+def test_a_server_that_was_started_read_only_gets_nothing_also_in_a_shared_instance(
+    live: Project, dagster_home: Path, client: DagsterClient
+) -> None:
+    exported = made(live)
+    assert exported.manifest is not None
+    before = len(observations(client, "raw/orders"))
+    with dagster_server(dagster_home, "dagster_webserver", "--read-only") as server:
+        server.wait()
+        flags = ("--existing", exported.manifest.id, "--attach", "raw/orders", "--url", server.url)
+        status, (one,), talk = export(live, *flags, environ={"DAGSTER_HOME": str(dagster_home)})
+    assert (status, one["attached_to"]) == (6, []), talk
+    assert "does not allow you to put anything on raw/orders" in talk
+    assert len(observations(client, "raw/orders")) == before
+    assert exported.page is not None
+    assert exported.page.exists()
 
 
 def test_partitions_and_targets_are_chosen_on_the_command_line(

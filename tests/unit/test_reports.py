@@ -60,3 +60,11 @@ def test_what_is_reported_are_plain_values() -> None:
     assert reporting.take() == {}
     with pytest.raises(Invalid, match=r"pair.report\(rows=…\) takes text, a number"):
         reporting.report({"rows": [1, 2]})
+
+
+@pytest.mark.parametrize("name", reporting.RESERVED)
+def test_a_number_cannot_take_the_place_of_the_link(name: str) -> None:
+    with pytest.raises(Invalid, match=rf"pair.report\({name}=…\) cannot be") as caught:
+        reporting.report({"rows": 1, name: 5})
+    assert f"{name}_value" in caught.value.hint
+    assert reporting.take() == {}

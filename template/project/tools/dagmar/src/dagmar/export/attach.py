@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 from dagmar.errors import Unreachable
 from dagmar.export.exporting import Exported
+from dagmar.export.manifest import Manifest
+from dagmar.notebook.reporting import RESERVED
 from dagmar.settings import Settings, Target
 
-LINK = "report"
+LINK, NOTEBOOK, EXPORT = RESERVED
 
 
 def attach(
@@ -24,30 +26,29 @@ def attach(
     none of, Unreachable, NotAllowed.
     """
     from dagmar.server.client import DagsterClient
-    from dagmar.server.observations import find_assets, find_partition
+    from dagmar.server.observations import find_assets, find_partition, require_permission
 
     manifest = exported.manifest
     assert manifest is not None
     with DagsterClient(target) as client:
         client.require_writable()
         keys = find_assets(client, name)
+        require_permission(client, keys)
         partitions = {key: find_partition(client, key, partition) for key in keys if partition}
         shared = _is_shared(settings, target, client)
         for key in keys:
-            if any(one["asset"] == key and one["url"] == exported.url for one in manifest.attached):
+            place = {
+                "asset": key,
+                "partition": partitions.get(key),
+                "url": exported.url,
+                "page": f"{target.url.rstrip('/')}/assets/{quote(key)}?view=events",
+            }
+            if place in manifest.attached:
                 continue  # a second try finishes what the first did not
             _observe(settings, client, shared, exported, key, partitions.get(key))
-            page = f"{target.url.rstrip('/')}/assets/{quote(key)}?view=events"
-            manifest.attached.append(
-                {
-                    "asset": key,
-                    "partition": partitions.get(key),
-                    "url": exported.url,
-                    "page": page,
-                }
-            )
-        if len(keys) == 1:
-            manifest.run_id = _made_by(client, keys[0], partitions.get(keys[0]))
+            manifest.attached.append(place)
+        if len(keys) == 1 and manifest.run_id is None and manifest.asset in (None, *keys):
+            manifest.run_id = _made_by(client, manifest, keys[0], partitions.get(keys[0]))
     return keys
 
 
@@ -62,10 +63,10 @@ def _observe(
     manifest = exported.manifest
     assert manifest is not None
     metadata = {
-        LINK: exported.url,
-        "notebook": manifest.notebook,
-        "export": manifest.id,
         **{name: value for name, value in manifest.reported.items() if value is not None},
+        LINK: exported.url,
+        NOTEBOOK: manifest.notebook,
+        EXPORT: manifest.id,
     }
     description = f"Report of {manifest.notebook}, {manifest.id}"
     if shared:
@@ -93,11 +94,13 @@ def _is_shared(settings: Settings, target: Target, client: Any) -> bool:
         return False
 
 
-def _made_by(client: Any, key: str, partition: str | None) -> str | None:
+def _made_by(client: Any, manifest: Manifest, key: str, partition: str | None) -> str | None:
     """Return the run that made what the report is about, as far as it is the asset's last."""
     from dagmar.server.paired import read_asset
 
     latest = read_asset(client, key)["latest"]
     if not latest or (partition and latest["partition"] != partition):
         return None
+    if latest["at"] >= manifest.started.timestamp():
+        return None  # made again since: the notebook did not see it
     return str(latest["run_id"])

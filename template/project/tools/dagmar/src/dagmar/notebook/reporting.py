@@ -8,14 +8,25 @@ from typing import Any
 
 from dagmar.errors import Invalid
 
+RESERVED = ("report", "notebook", "export")
+"""What an export says of itself beside the numbers."""
 _reported: dict[str, Any] = {}
 
 
 def report(values: Mapping[str, Any]) -> None:
     """Keep values for whoever runs this notebook. Later ones of the same name win.
 
-    Raises Invalid for what is neither text, number nor truth value.
+    Raises Invalid for what is neither text, number nor truth value, and for a name that an export
+    uses itself.
     """
+    for name in RESERVED:
+        if name in values:
+            raise Invalid(
+                f"pair.report({name}=…) cannot be: the link to the page is told under that name"
+                if name == RESERVED[0]
+                else f"pair.report({name}=…) cannot be: an export tells its own under that name",
+                f"Use another name, such as {name}_value.",
+            )
     _reported.update({name: _plain(name, value) for name, value in values.items()})
 
 

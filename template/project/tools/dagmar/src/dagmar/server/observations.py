@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from dagmar.errors import Invalid
+from dagmar.errors import Invalid, NotAllowed
 from dagmar.server.catalog import asset_key
-from dagmar.server.client import DagsterClient
+from dagmar.server.client import DagsterClient, member
 from dagmar.server.paired import read_dimensions
 from dagmar.server.partitions import Choice, Partitions
+
+PERMISSION = "report_runless_asset_events"
 
 
 def find_assets(client: DagsterClient, name: str) -> list[str]:
@@ -40,6 +42,22 @@ def find_partition(client: DagsterClient, key: str, partition: str) -> str:
         raise Invalid(f"the asset '{key}' has no partitions", "Leave --partition out.")
     (found,) = partitions.choose(Choice(keys=(partition,)))
     return found
+
+
+def require_permission(client: DagsterClient, keys: Sequence[str]) -> None:
+    """Raise NotAllowed where the server says that this user may not report on these assets."""
+    paths = [{"path": key.split("/")} for key in keys]
+    answer = client.query("AssetsToLaunch", keys=paths, partitioned=False)
+    entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
+    places = {node["repository"]["location"]["name"] for node in answer["assetNodes"]}
+    said = [one for entry in entries if entry["name"] in places for one in entry["permissions"]]
+    for one in said:
+        if one["permission"] == PERMISSION and not one["value"]:
+            raise NotAllowed(
+                f"the server does not allow you to put anything on {', '.join(keys)}: "
+                f"{one['disabledReason'] or 'it is read-only'}",
+                "Use another --target, or ask for the permission.",
+            )
 
 
 def observe(
