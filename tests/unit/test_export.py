@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, UsageError
+from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError, UsageError
 from dagmar.export import folder as folders
 from dagmar.export import manifest as manifests
 from dagmar.export import request as asking
-from dagmar.export import retention
+from dagmar.export import retention, worker
 from dagmar.export.exporting import export as run_exports
 from dagmar.export.manifest import Manifest
 from dagmar.export.publish import existing
+from dagmar.notebook import execute as executing
 from dagmar.settings import load
 from exports import GOOD, assert_whole, export, export_project, ids, paired, write
 from projects import Project
@@ -70,16 +71,25 @@ def test_a_notebook_that_hangs_ends_in_time_with_its_page_if_it_lets_itself_be_s
     tmp_path: Path,
 ) -> None:
     project = export_project(tmp_path, **HANGING)
+    write(
+        tmp_path / "notebooks",
+        "first():\nfirst_value = 1 / 0\nreturn (first_value,)",
+        "async awaits():\nimport asyncio\n\nprint('begun')\nawait asyncio.sleep(600)",
+        "later(asyncio):\nimport time\n\ntime.sleep(600)",
+        name="awaits",
+    )
     status, exports, talk = export(project, "--all", "--workers", "2", "--timeout", "10")
     assert status == 9
     assert "longer than --timeout 10" in talk
-    stopped, killed = exports
+    awaiting, stopped, killed = exports
     for one in exports:
         told = one["error"]
         assert (told["cell"], told["class"]) == (Path(one["notebook"]).stem, "TimedOut")
-    assert "begun" in Path(stopped["files"][0]).read_text("utf-8")
+    for one in (awaiting, stopped):
+        assert "begun" in Path(one["files"][0]).read_text("utf-8")
+    assert "await asyncio.sleep(600)" in awaiting["error"]["traceback"]
     assert killed["files"] == []
-    assert assert_whole(tmp_path / ".dagmar/exports") == 2
+    assert assert_whole(tmp_path / ".dagmar/exports") == 3
 
 
 @pytest.mark.xdist_group("exports")
@@ -257,6 +267,7 @@ def test_ctrl_c_ends_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
+        ({"existing": "x", "dry_run": True}, "--dry-run goes with"),
         ({}, "say which notebooks"),
         ({"all": True, "notebooks": ["good.py"]}, "give one of"),
         ({"all": True, "attach": "orders"}, "one notebook with one asset"),
@@ -315,7 +326,13 @@ def test_a_disk_that_is_full_is_told() -> None:
         raise OSError(28, "No space left on device")
 
 
-def made(folder: Path, age: float, status: str = manifests.OK, text: str = "page") -> Manifest:
+def made(
+    folder: Path,
+    age: float,
+    status: str = manifests.OK,
+    text: str = "page",
+    notebook: str = "notebooks/orders.py",
+) -> Manifest:
     """Make an export by hand, of `age` days."""
     moment = datetime.now(timezone.utc) - timedelta(days=age)
     id = f"{moment.strftime('%Y%m%dT%H%M%SZ')}-{int(age * 1000):08x}"
@@ -323,7 +340,7 @@ def made(folder: Path, age: float, status: str = manifests.OK, text: str = "page
     home.mkdir(parents=True)
     (home / "orders.html").write_text(text, "utf-8")
     manifest = Manifest(
-        notebook="notebooks/orders.py", notebook_sha256="0", name="orders", id=id, status=status,
+        notebook=notebook, notebook_sha256="0", name="orders", id=id, status=status,
         started_at="", ended_at="", duration_s=1.0,
         files=[manifests.describe(home / "orders.html")],
     )  # fmt: skip
@@ -345,6 +362,135 @@ def test_old_exports_go_and_the_newest_good_one_always_stays(tmp_path: Path) -> 
     assert gone(keep=1) == [old.id, oldest.id]
     assert gone(keep=3) == [oldest.id]
     assert gone(days=55, keep=10) == [oldest.id]
+
+
+def test_notebooks_that_share_a_folder_keep_their_newest_good_export_each(tmp_path: Path) -> None:
+    theirs = [made(tmp_path, age, notebook="/elsewhere/orders.py") for age in (50, 60)]
+    mine = [made(tmp_path, age) for age in (1, 2)]
+    found = list(manifests.read_all(tmp_path / "orders"))
+    gone = [manifest.id for _, manifest in retention.expired(found, keep=1)]
+    assert gone == [mine[1].id, theirs[1].id]
+    policy = retention.Policy("notebooks/orders.py", keep=1)
+    assert retention.expire(tmp_path, "orders", policy) == [tmp_path / "orders" / mine[1].id]
+    assert ids(tmp_path, "orders") == [mine[0].id, *(one.id for one in theirs)]
+
+
+def test_what_is_at_work_is_not_removed(tmp_path: Path) -> None:
+    new, old = made(tmp_path, 1), made(tmp_path, 2)
+    home = tmp_path / "orders" / old.id
+    policy = retention.Policy("notebooks/orders.py", keep=1)
+    with folders.held(home):
+        assert retention.expire(tmp_path, "orders", policy) == []
+        with pytest.raises(Conflict, match="is being sent or linked"):
+            retention.remove_whole(home)
+    assert retention.expire(tmp_path, "orders", replace(policy, done_for=old.id)) == []
+    assert retention.expire(tmp_path, "orders", policy) == [home]
+    retention.remove(home, old)  # another process was faster
+    with pytest.raises(Conflict, match="was removed meanwhile"), folders.held(home):
+        pass
+    assert ids(tmp_path, "orders") == [new.id]
+
+
+def test_two_exports_at_the_same_time_that_keep_one_both_succeed(tmp_path: Path) -> None:
+    project = export_project(tmp_path, good=GOOD)
+    flags = ("--notebook", "good.py", "--keep", "1", "--upload", str(tmp_path / "sent"))
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda _: export(project, *flags), range(2)))
+    assert [status for status, _, _ in done] == [0, 0], done
+    status, (one,), talk = export(project, *flags)
+    assert status == 0, talk
+    for folder in (tmp_path / ".dagmar/exports", tmp_path / "sent"):
+        assert ids(folder, "good") == [one["id"]]
+        assert assert_whole(folder) == 1
+
+
+def test_a_notebook_that_is_gone_keeps_no_other_from_being_exported(tmp_path: Path) -> None:
+    settings = load(export_project(tmp_path, good=GOOD).root)
+    notebooks = [tmp_path / "notebooks" / name for name in ("gone.py", "good.py")]
+    gone, good = run_exports(settings, asking.Request(all=True, formats=("md",)), notebooks)
+    assert isinstance(gone.refused, Invalid)
+    assert "gone.py cannot be read" in gone.refused.message
+    assert good.ok
+
+
+def test_pages_that_cannot_be_listed_are_a_problem_of_an_export_that_is_there(
+    tmp_path: Path,
+) -> None:
+    project = export_project(tmp_path, good=GOOD)
+    (tmp_path / ".dagmar/exports/index.html").mkdir(parents=True)
+    status, (one,), talk = export(project, "--notebook", "good.py", "--format", "md")
+    assert status == 3
+    assert [problem["step"] for problem in one["problems"]] == ["index"]
+    assert "index: " in talk
+    assert Path(one["files"][0]).is_file()
+    assert ids(tmp_path / ".dagmar/exports", "good") == [one["id"]]
+
+
+def test_the_asset_of_an_export_is_the_one_that_its_notebook_is_paired_with(
+    tmp_path: Path,
+) -> None:
+    settings = load(export_project(tmp_path).root)
+    file = write(tmp_path / "notebooks", "a():\n1", name="orders", head=paired("raw/orders"))
+    request = asking.Request(notebooks=["orders.py"], formats=("md",), attach="raw/ordres")
+    (one,) = run_exports(settings, request, [file])
+    assert one.manifest is not None
+    assert (one.manifest.asset, one.manifest.attached) == ("raw/orders", [])
+
+
+def test_the_hash_is_that_of_the_text_that_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, "first():\n1", name="orders")
+    loaded = executing.load
+
+    def load_late(path: Path) -> Any:
+        app = loaded(path)
+        if "second" not in file.read_text("utf-8"):  # somebody saves it meanwhile
+            write(tmp_path, "first():\n1", "second():\n2", name="orders")
+        return app
+
+    monkeypatch.setattr(executing, "load", load_late)
+    app, digest = worker._load(file)
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert [data.name for data in app.cell_manager.cell_data()] == ["first", "second"]
+
+
+def test_an_existing_export_is_found_in_a_folder_below_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(export_project(tmp_path).root)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    manifest = made(tmp_path / "reports", 1)
+    found = existing(settings, asking.Request(existing=manifest.id, output="~/reports"))
+    assert found.folder == tmp_path / "reports/orders" / manifest.id
+
+
+def test_a_worker_that_dies_is_replaced_and_takes_its_notebook_along(tmp_path: Path) -> None:
+    project = export_project(
+        tmp_path,
+        a="a():\nimport os\nimport pathlib\nimport time\n\n"
+        "pathlib.Path('pid').write_text(str(os.getpid()))\nos.kill(os.getppid(), 9)\n"
+        "time.sleep(600)",
+        b=GOOD,
+    )
+    settings = load(project.root)
+    request = asking.Request(all=True, formats=("md",))
+    first, second = run_exports(settings, request, asking.find_notebooks(settings, request))
+    assert isinstance(first.refused, SetupError)
+    assert second.ok
+    notebook = int((tmp_path / "pid").read_text("utf-8"))
+    deadline = time.monotonic() + 30
+    while _runs(notebook):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process does anything; one that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_only_what_a_manifest_proves_ours_is_removed(tmp_path: Path) -> None:
@@ -373,15 +519,37 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     assert manifests.parse(manifest.as_text(), "20200101T000000Z-00000000") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("duration_s", None),
+        ("title", 3),
+        ("files", [{"name": "orders.html", "bytes": "1", "sha256": "0"}]),
+        ("error", {"cell": "a"}),
+        ("attached", ["raw/orders"]),
+        ("uploaded", [{"to": "s3://x"}]),
+    ],
+)
+def test_a_manifest_with_values_of_other_types_is_none_of_ours(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    manifest = made(tmp_path, 1)
+    values = json.loads(manifest.as_text())
+    assert manifests.parse(json.dumps(values), manifest.id) == manifest
+    assert manifests.parse(json.dumps({**values, name: value}), manifest.id) is None
+
+
 def test_retention_can_be_tried_and_then_done(tmp_path: Path) -> None:
     project = export_project(tmp_path, "export: {keep: 5}\n", orders=GOOD)
     exports = tmp_path / ".dagmar/exports"
     old, older = made(exports, 40), made(exports, 50)
     flags = ("--notebook", "orders.py", "--retention-days", "45")
     status, (one,), talk = export(project, *flags, "--dry-run")
-    assert status == 0
+    assert (status, one["status"]) == (0, "planned")
     assert [Path(path).name for path in one["removed"]] == [older.id]
     assert "Would be removed" in talk
+    status, (one,), talk = export(project, "--notebook", "orders.py", "--keep", "1", "--dry-run")
+    assert [Path(path).name for path in one["removed"]] == [old.id, older.id]
     assert ids(exports, "orders") == [old.id, older.id]
     status, (one,), talk = export(project, "--notebook", "orders.py", "--keep", "1")
     assert status == 0

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from dagmar.export.exporting import Exported
 from dagmar.export.manifest import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
+from dagmar.export.retention import Policy
 from dagmar.export.upload import Storage
 from dagmar.settings import load
 from exports import GOOD, assert_whole, export, export_project
 from moto.server import ThreadedMotoServer
 from projects import make_project
 
+ORDERS = Policy("notebooks/orders.py", keep=1)
 PAGE = "<!doctype html><p>" + "orders " * 500 + "</html>"
 
 
@@ -156,6 +159,7 @@ def test_a_second_try_finishes_what_the_first_did_not(
         cut_off(patch, "manifest.json", after=1)
         with pytest.raises(StorageFailed, match="what was sent is not sent twice"):
             Storage("s3://team/again").send(exported)
+    assert exported.manifest.uploaded == []
     first = s3.head_object(Bucket="team", Key=f"{base}/orders.html")["LastModified"]
     assert status_of(s3, base) == "uploading"
     Storage("s3://team/again").send(exported)
@@ -191,11 +195,15 @@ def test_an_upload_that_nobody_ends_is_listed_as_that_and_goes_after_a_day(
     listed = (root / "index.html").read_text("utf-8")
     assert f"not sent to the end: {left.manifest.id}" in listed
     assert f"{left.manifest.id}/orders.html" not in listed
-    assert Storage(address).expire("orders", None, 2) == []  # somebody may be at work on it
+    assert (
+        Storage(address).expire("orders", replace(ORDERS, keep=2)) == []
+    )  # somebody may be at work on it
     monkeypatch.setattr(retention, "ABANDONED", timedelta(0))
     (root / "20260101T000000Z-11111111").mkdir(parents=True)
     (root / "20260101T000000Z-11111111" / "x.html").write_text("mine", "utf-8")
-    assert Storage(address).expire("orders", None, 2) == [storage.url(f"orders/{home.name}")]
+    assert Storage(address).expire("orders", replace(ORDERS, keep=2)) == [
+        storage.url(f"orders/{home.name}")
+    ]
     there = sorted(path.name for path in Storage(address).root.joinpath("orders").iterdir())
     assert there == [
         "20260101T000000Z-00000000", "20260101T000000Z-11111111", "20260103T000000Z-00000000",
@@ -229,9 +237,9 @@ def test_old_exports_go_from_a_bucket_and_foreign_files_stay(s3: Any, tmp_path: 
     for number in (1, 2, 3):
         storage.send(made(tmp_path, number))
     s3.put_object(Bucket="team", Key="old/orders/20250101T000000Z-00000000/x.html", Body=b"mine")
-    removed = Storage("s3://team/old").expire("orders", None, 1, dry_run=True)
+    removed = Storage("s3://team/old").expire("orders", ORDERS, dry_run=True)
     assert len(removed) == 2
-    assert Storage("s3://team/old").expire("orders", None, 1) == removed
+    assert Storage("s3://team/old").expire("orders", ORDERS) == removed
     left = [one["Key"] for one in s3.list_objects_v2(Bucket="team", Prefix="old/")["Contents"]]
     assert left == [
         "old/index.html",
@@ -322,10 +330,54 @@ def test_folders_and_memory_hold_what_a_bucket_would(tmp_path: Path, scheme: str
     assert exported.manifest is not None
     inside = f"orders/{exported.manifest.id}/orders.html"
     if scheme == "memory://":
+        import fsspec
+
         assert url == f"memory://to/{inside}"
+        assert fsspec.filesystem("memory").cat(f"/to/{inside}").decode() == PAGE
         return
     assert url == (tmp_path / "to" / inside).as_uri()
     assert assert_whole(tmp_path / "to") == 1
+
+
+def test_an_address_of_a_folder_is_read_as_browsers_read_it(tmp_path: Path) -> None:
+    assert Storage(f"file://{tmp_path}/my%20reports").root == tmp_path / "my reports"
+    assert Storage(f"file://localhost{tmp_path}/x").root == tmp_path / "x"
+    with pytest.raises(UsageError, match="names a machine called reports"):
+        Storage("file://reports/x")
+
+
+@pytest.mark.parametrize("address", ["memory://edited", "edited"])
+def test_a_page_that_is_not_as_it_was_exported_is_not_sent(tmp_path: Path, address: str) -> None:
+    storage = Storage(address if "://" in address else str(tmp_path / address))
+    exported = made(tmp_path / "from")
+    assert exported.folder is not None
+    (exported.folder / "orders.ipynb").write_text("{ }", "utf-8")
+    with pytest.raises(Invalid, match=r"orders\.ipynb was changed since it was exported"):
+        storage.send(exported)
+    (exported.folder / "orders.ipynb").unlink()
+    with pytest.raises(Invalid, match=r"orders\.ipynb cannot be read"):
+        storage.send(exported)
+    assert not (storage.root / "orders").exists()
+
+
+@pytest.mark.parametrize("address", ["s3://team/changed", "memory://changed"])
+def test_files_of_others_stay_where_old_exports_go(s3: Any, tmp_path: Path, address: str) -> None:
+    for number in (1, 2, 3):
+        Storage(address, compress=True).send(made(tmp_path, number))
+    storage = Storage(address)
+    changed, added, _ = (
+        storage.root / "orders" / f"2026010{n}T000000Z-00000000" for n in (1, 2, 3)
+    )
+    (changed / "orders.html").write_bytes(b"annotated")
+    (added / "notes.txt").write_bytes(b"mine")
+    assert len(storage.expire("orders", ORDERS)) == 2
+    left = {str(one.path).partition("/orders/")[2] for one in storage.root.rglob("*.*")}
+    assert left == {
+        "", "index.html",  # that of the folder, and that of the notebook
+        f"{changed.name}/orders.html", f"{added.name}/notes.txt",
+        *(f"20260103T000000Z-00000000/{name}" for name in (
+            "manifest.json", "orders.html", "orders.ipynb")),
+    }  # fmt: skip
 
 
 def test_a_failed_upload_keeps_the_page_and_says_how_to_try_again(tmp_path: Path) -> None:

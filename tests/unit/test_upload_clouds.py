@@ -31,6 +31,7 @@ from dagmar.export import manifest as manifests
 from dagmar.export import upload as uploading
 from dagmar.export.exporting import Exported
 from dagmar.export.manifest import Manifest
+from dagmar.export.retention import Policy
 from dagmar.export.upload import Storage
 from loopback import closed_port, document, page, reset, serve
 
@@ -250,7 +251,7 @@ def test_old_exports_go(cloud: Cloud, tmp_path: Path) -> None:
     address = f"{cloud.scheme}://team/old"
     for number in (1, 2, 3):
         Storage(address).send(made(tmp_path, number))
-    gone = Storage(address).expire("orders", None, 1)
+    gone = Storage(address).expire("orders", Policy("notebooks/orders.py", keep=1))
     newest = "20260103T000000Z-00000000"
     assert len(gone) == 2
     assert cloud.names("old/") == [
@@ -303,7 +304,7 @@ def test_a_signature_that_only_reads_is_told_and_not_shown(
             Storage("az://team/x").send(exported)
         # While old exports are removed, adlfs wraps what it is told into a RuntimeError.
         with pytest.raises(NotAllowed, match="refuses access") as removing:
-            Storage("az://team/x").expire("orders", None, 1)
+            Storage("az://team/x").expire("orders", Policy("notebooks/orders.py", keep=1))
         assert len(cloud.names("x/")) == 8
     signature = token.rpartition("sig=")[2]
     for error in (caught.value, removing.value):

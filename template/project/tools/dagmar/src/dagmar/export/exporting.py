@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dagmar.errors import DagmarError
+from dagmar.errors import DagmarError, SetupError
 from dagmar.export import folder as folders
 from dagmar.export import manifest as manifests
 from dagmar.export.manifest import Manifest
@@ -22,6 +22,8 @@ from dagmar.notebook.cells import PARTITION
 from dagmar.settings import Settings
 
 VERSIONS = ("dagmar", "marimo", "dagster")
+PLANNED = "planned"
+"""The status of an export that `--dry-run` tells of."""
 
 
 @dataclass
@@ -69,13 +71,16 @@ class Exported:
             return {"cell": None, **told, "traceback": None}
         return self.manifest.error if self.manifest else None
 
+    def _without_page(self) -> str:
+        return manifests.FAILED if self.refused else PLANNED
+
     def as_document(self) -> dict[str, Any]:
         """Return this export in `--json`."""
         manifest, folder = self.manifest, self.folder
         files = [str(folder / file.name) for file in manifest.files] if manifest and folder else []
         return {
             "notebook": self.notebook,
-            "status": manifest.status if manifest else manifests.FAILED,
+            "status": manifest.status if manifest else self._without_page(),
             "id": manifest.id if manifest else None,
             "files": files,
             "url": self.url or None,
@@ -109,15 +114,17 @@ def export(
 
         def one(notebook: Path) -> Exported:
             path = _relative(settings, notebook)
-            try:
-                exported = _export(settings, request, notebook, pool, revision, tell)
-            except DagmarError as error:
-                exported = Exported(path, refused=error, exit_code=error.exit_code)
-            else:
+            with contextlib.ExitStack() as hold:  # nobody removes it before it is sent and linked
                 try:
-                    after(exported)
-                except DagmarError as error:
-                    exported.problems.append(Problem("manifest", error))
+                    exported = _export(settings, request, notebook, pool, revision, tell, hold)
+                except (DagmarError, OSError) as error:
+                    refused = _explained(error)
+                    exported = Exported(path, refused=refused, exit_code=refused.exit_code)
+                else:
+                    try:
+                        after(exported)
+                    except (DagmarError, OSError) as error:
+                        exported.problems.append(Problem("manifest", _explained(error)))
             tell(path, "")
             return exported
 
@@ -128,13 +135,14 @@ def preview(
     settings: Settings,
     request: Request,
     notebooks: Sequence[Path],
-    expire: Callable[[Path, bool], list[str]],
+    expire: Callable[[Path, str, str, bool], list[str]],
 ) -> list[Exported]:
-    """Return what an export of these notebooks would remove, and do nothing."""
+    """Return what an export of these notebooks would remove if it succeeded, and do nothing."""
     previews = []
     for notebook in notebooks:
+        path = _relative(settings, notebook)
         folder = folders.place_of(settings, notebook, request.output).folder
-        previews.append(Exported(_relative(settings, notebook), removed=expire(folder, True)))
+        previews.append(Exported(path, removed=expire(folder, path, folders.new_id(), True)))
     return previews
 
 
@@ -145,6 +153,7 @@ def _export(
     pool: Pool,
     revision: str | None,
     tell: Tell,
+    hold: contextlib.ExitStack,
 ) -> Exported:
     path = _relative(settings, notebook)
     parameters = parameters_of(request, notebook)
@@ -169,23 +178,25 @@ def _export(
             request.timeout,
         )
         started = datetime.now(timezone.utc)
-        digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
         outcome = pool.run(job, lambda cell: tell(path, cell))
         if outcome.refused:
             raise outcome.refused
         manifest = _manifest(settings, request, path, place.name, id, started, outcome)
-        manifest.notebook_sha256, manifest.git_revision = digest, revision
-        manifest.offline, manifest.parameters = offline, parameters
+        manifest.git_revision, manifest.offline = revision, offline
+        manifest.parameters = parameters
         manifest.partition = manifest.partition or parameters.get(PARTITION)
         with folders.writable(place.folder):
-            files = [file for file in sorted(staging.iterdir()) if file.name != folders.LOCK]
-            manifest.files = [manifests.describe(file) for file in files]
+            pages = [page for page in sorted(job.pages) if page.is_file()]
+            for file in set(staging.iterdir()) - {*pages, staging / folders.LOCK}:
+                file.unlink()  # its process was killed before it was a page
+            manifest.files = [manifests.describe(page) for page in pages]
             write_atomically(staging / manifests.NAME, manifest.as_text())
+        hold.enter_context(folders.held(staging))
         final = folders.publish(place, staging, id)
-    write_index(place.exports, place.name)
-    return Exported(
-        path, manifest, final, url_of(settings, final, manifest), exit_code=outcome.exit_code
-    )
+    url = url_of(settings, final, manifest)
+    exported = Exported(path, manifest, final, url, exit_code=outcome.exit_code)
+    write_index(exported)
+    return exported
 
 
 def _manifest(
@@ -200,7 +211,7 @@ def _manifest(
     asset, job = _paired(settings, path)
     return Manifest(
         notebook=path,
-        notebook_sha256="",
+        notebook_sha256=outcome.sha256,
         name=name,
         id=id,
         status=manifests.FAILED if outcome.error else manifests.OK,
@@ -210,7 +221,7 @@ def _manifest(
         title=outcome.title,
         versions=_versions(),
         code=request.code,
-        asset=request.attach or asset,
+        asset=asset,
         job=job,
         partition=request.partition or None,
         reported=outcome.reported,
@@ -237,11 +248,15 @@ def url_of(settings: Settings, folder: Path, manifest: Manifest) -> str:
     return (folder / page).as_uri()
 
 
-def write_index(exports: Path, name: str) -> None:
-    """Write the pages that list the exports of one notebook, and those of all."""
+def write_index(exported: Exported) -> None:
+    """Write the pages that list the exports of its notebook, and those of all."""
     from dagmar.export.index import write
 
-    write(exports, name)
+    assert exported.folder is not None
+    try:
+        write(exported.folder.parent.parent, exported.folder.parent.name)
+    except DagmarError as error:
+        exported.problems.append(Problem("index", error))
 
 
 def save(exported: Exported) -> None:
@@ -250,6 +265,14 @@ def save(exported: Exported) -> None:
     assert exported.manifest is not None
     with folders.writable(exported.folder):
         write_atomically(exported.folder / manifests.NAME, exported.manifest.as_text())
+
+
+def _explained(error: DagmarError | OSError) -> DagmarError:
+    """Return an error that ends one notebook's export, and not that of others."""
+    if isinstance(error, DagmarError):
+        return error
+    where = f"{error.filename}: " if error.filename else ""
+    return SetupError(f"{where}{error.strerror or error}", "Try again, or type: invoke doctor")
 
 
 def _relative(settings: Settings, notebook: Path) -> str:

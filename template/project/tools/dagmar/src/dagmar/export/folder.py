@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError
+from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError
 from dagmar.settings import Settings
 
 EXPORTS = Path(".dagmar") / "exports"
@@ -40,9 +40,14 @@ class Place:
         return self.exports / self.name
 
 
+def exports_of(settings: Settings, output: str = "") -> Path:
+    """Return the folder of all exports: `output`, or the project's own."""
+    return Path(output).expanduser().absolute() if output else settings.root / EXPORTS
+
+
 def place_of(settings: Settings, notebook: Path, output: str = "") -> Place:
     """Return where a notebook's exports go; one in a subfolder is called `sub.name`."""
-    exports = Path(output).expanduser().absolute() if output else settings.root / EXPORTS
+    exports = exports_of(settings, output)
     for base in (settings.notebooks, settings.root):
         if notebook.is_relative_to(base.resolve()):
             parts = notebook.relative_to(base.resolve()).with_suffix("").parts
@@ -91,6 +96,42 @@ def publish(place: Place, folder: Path, id: str) -> Path:
 
 
 @contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep an export, staged or published, from being removed by retention meanwhile.
+
+    Raises Conflict where that has happened.
+    """
+    with locked(folder.parent.parent):
+        try:
+            hold = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Conflict(f"{folder} was removed meanwhile", "Export it again.") from None
+        with contextlib.suppress(OSError):  # not every network file system can
+            fcntl.flock(hold, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        os.close(hold)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether somebody is at work on an export; asked with the lock of all exports held."""
+    try:
+        hold = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(hold)
+    return False
+
+
+@contextlib.contextmanager
 def writable(folder: Path) -> Iterator[None]:
     """Turn what keeps a folder from being written into an error with a hint."""
     try:
@@ -108,7 +149,10 @@ def writable(folder: Path) -> Iterator[None]:
             ) from None
         if isinstance(error, (NotADirectoryError, FileExistsError)):
             raise Invalid(f"{folder} is in the way: it is no folder") from None
-        raise
+        raise SetupError(
+            f"{folder} cannot be written: {error.strerror or error}",
+            "Try again, or give another folder: --output DIR",
+        ) from None
 
 
 def _sweep(folder: Path) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ UPLOADING = "uploading"
 """The status of an uploaded export until all of its files are there."""
 REMOVING = "removing"
 """The status of an uploaded export while its files are removed."""
+KINDS: dict[str, Any] = {
+    "str": str, "int": int, "float": (int, float), "bool": bool, "dict": dict, "list": list,
+    "None": type(None),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,30 @@ def parse(text: str, id: str) -> Manifest | None:
         values = json.loads(text)
         files = [File(**file) for file in values.pop("files")]
         manifest = Manifest(**values, files=files)
+        if not _is_typed(manifest):
+            return None
         manifest.started  # noqa: B018  raises ValueError for what is no id
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     plain = all("/" not in file.name and file.name not in ("", "..", ".") for file in files)
     ours = manifest.tool == "dagmar" and manifest.format == FORMAT and manifest.id == id
     return manifest if ours and plain else None
+
+
+def _is_typed(manifest: Manifest) -> bool:
+    """Whether all values are of the kinds that the fields say, down to what is read of them."""
+    described: list[Manifest | File] = [manifest, *manifest.files]
+    for one in described:
+        for each in fields(one):
+            names = [part.partition("[")[0] for part in str(each.type).split(" | ")]
+            if not isinstance(getattr(one, each.name), tuple(KINDS[name] for name in names)):
+                return False
+    error = manifest.error or {"cell": "", "class": "", "message": "", "traceback": ""}
+    return (
+        all(isinstance(error[name], str) for name in ("cell", "class", "message", "traceback"))
+        and all(isinstance(one["asset"], str) for one in manifest.attached)
+        and all(isinstance(one.get("url", one.get("since")), str) for one in manifest.uploaded)
+    )
 
 
 def read(folder: Any) -> Manifest | None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagmar.errors import DagmarError
+from dagmar.errors import DagmarError, Invalid
 from dagmar.export import folder as folders
 from dagmar.export import manifest as manifests
 from dagmar.export.exporting import Exported, Problem, Tell, save, url_of, write_index
+from dagmar.export.manifest import Manifest
 from dagmar.export.request import Request
 from dagmar.settings import Settings
 
@@ -65,14 +66,13 @@ class Publisher:
         """Send and link an export that succeeded, and remove older ones of its notebook.
 
         One after the other, whichever thread it is called from: index pages are written by one.
+        Raises Conflict for one that was removed meanwhile.
         """
-        with self._lock:
-            self._publish(exported, tell)
+        if exported.manifest is not None and exported.folder is not None:
+            with self._lock, folders.held(exported.folder):
+                self._publish(exported, exported.manifest, exported.folder, tell)
 
-    def _publish(self, exported: Exported, tell: Tell) -> None:
-        manifest, folder = exported.manifest, exported.folder
-        if manifest is None or folder is None:
-            return
+    def _publish(self, exported: Exported, manifest: Manifest, folder: Path, tell: Tell) -> None:
         steps: list[tuple[str, Callable[[], None]]] = []
         # A failed page is kept here, and goes nowhere unless it is named: people rely on links.
         if manifest.ok or self.request.existing:
@@ -90,12 +90,14 @@ class Publisher:
             finally:
                 save(exported)
         if steps:
-            write_index(folder.parent.parent, manifest.name)
+            write_index(exported)
         if manifest.ok and not exported.problems:
             try:
-                exported.removed = self.expire(folder.parent)
+                exported.removed = self.expire(folder.parent, manifest.notebook, manifest.id)
             except DagmarError as error:
                 exported.problems.append(Problem("retention", error))
+            if exported.removed:
+                write_index(exported)
 
     def repeat(self, exported: Exported) -> str:
         """Return the command that does the rest for an export that exists."""
@@ -127,32 +129,26 @@ class Publisher:
         target = self.settings.target(self.target, self.url)
         attach(self.settings, target, exported, self.request.attach, self.request.partition)
 
-    def expire(self, folder: Path, dry_run: bool = False) -> list[str]:
-        """Remove what may go of the notebook whose exports lie in `folder`, here and there.
+    def expire(self, folder: Path, notebook: str, id: str, dry_run: bool = False) -> list[str]:
+        """Remove what may go of a notebook when its export `id` is made, here and there.
 
-        Returns the folders and addresses. Raises DagmarError.
+        Its exports lie in `folder`. Returns the folders and addresses. Raises DagmarError.
         """
         from dagmar.export import retention
 
         if self.days is None and self.keep is None:
             return []
-        gone = retention.expired(list(manifests.read_all(folder)), self.days, self.keep)
-        if not dry_run:
-            for one, manifest in gone:
-                retention.remove(one, manifest)
-            if gone:
-                write_index(folder.parent, folder.name)
-        removed = [str(one) for one, _ in gone]
+        policy = retention.Policy(notebook, self.days, self.keep, id)
+        gone = retention.expire(folder.parent, folder.name, policy, dry_run)
+        removed = [str(one) for one in gone]
         if self.upload_to:
-            removed += self.storage.expire(folder.name, self.days, self.keep, dry_run)
+            removed += self.storage.expire(folder.name, policy, dry_run)
         return removed
 
 
 def existing(settings: Settings, request: Request) -> Exported:
     """Return the export called `request.existing`. Raises Invalid where there is none."""
-    from dagmar.errors import Invalid
-
-    exports = Path(request.output).absolute() if request.output else settings.root / folders.EXPORTS
+    exports = folders.exports_of(settings, request.output)
     if manifests.FOLDER.fullmatch(request.existing):
         for folder in exports.glob(f"*/{request.existing}"):
             if (manifest := manifests.read(folder)) and manifest.whole:

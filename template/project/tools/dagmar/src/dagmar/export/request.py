@@ -97,6 +97,10 @@ def check(request: Request) -> None:
         raise UsageError(
             f"--partition and --param {PARTITION} say different things", "Give one of them."
         )
+    if request.existing and request.dry_run:
+        raise UsageError(
+            "--dry-run goes with --notebook or --all", "Leave --existing or --dry-run out."
+        )
     if request.existing and (request.parameters or request.timeout):
         raise UsageError(
             "--existing runs no notebook, so --param and --timeout have no meaning there"

@@ -9,6 +9,7 @@ storage library itself, and never pass through here.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import importlib
 import logging
 import time
@@ -17,8 +18,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, StorageFailed, UsageError
 from dagmar.export import folder as folders
@@ -27,6 +28,9 @@ from dagmar.export import manifest as manifests
 from dagmar.export.exporting import Exported
 from dagmar.export.manifest import Manifest
 from dagmar.files import write_atomically
+
+if TYPE_CHECKING:
+    from dagmar.export.retention import Policy
 
 T = TypeVar("T")
 TRIES = 3
@@ -70,7 +74,8 @@ class Storage:
                 "Give it the way that the storage library finds it: variables, or a profile.",
             )
         if parts.scheme in LOCAL:
-            address = parts.path if parts.scheme else str(Path(address).expanduser().absolute())
+            address = _folder_of(parts, address) if parts.scheme else address
+            address = str(Path(address).expanduser().absolute())
         self.scheme = "" if parts.scheme in LOCAL else parts.scheme
         self.address, self.compress = address.rstrip("/"), compress
         self._public_url = public_url.rstrip("/")
@@ -95,24 +100,28 @@ class Storage:
         """Send an export, its manifest last, and return the address of its page.
 
         Notes it in the manifest, which the caller saves. Raises StorageFailed, NotAllowed,
-        Invalid or SetupError; what was sent until then stays, and is not sent again.
+        Invalid (also for a file that is not as it was exported) or SetupError; what was sent until
+        then stays, and is not sent again.
         """
         manifest, folder = exported.manifest, exported.folder
         assert manifest is not None
         assert folder is not None
         base = f"{manifest.name}/{manifest.id}"
+        for file in manifest.files:
+            _read(folder, file)
         with self._explained():
             self._announce(base, manifest)
             if manifest.offline:
                 self._send_shared(folder, tell)
             for file in manifest.files:
                 tell(file.name)
-                self._put(f"{base}/{file.name}", (folder / file.name).read_bytes())
+                self._put(f"{base}/{file.name}", _read(folder, file))
             url = self.url(f"{base}/{manifest.page()}")
             place = {"to": self.address, "url": url}
-            if place not in manifest.uploaded:
-                manifest.uploaded.append(place)
-            self._put(f"{base}/{manifests.NAME}", manifest.as_text().encode(), again=True)
+            uploaded = [*(one for one in manifest.uploaded if one != place), place]
+            there = replace(manifest, uploaded=uploaded)
+            self._put(f"{base}/{manifests.NAME}", there.as_text().encode(), again=True)
+            manifest.uploaded = uploaded
             self.write_index(manifest.name)
         return url
 
@@ -148,24 +157,21 @@ class Storage:
         for file, text in index.pages(self.root, name).items():
             self._put(file, text.encode(), again=True)
 
-    def expire(
-        self, name: str, days: float | None, keep: int | None, dry_run: bool = False
-    ) -> list[str]:
+    def expire(self, name: str, policy: Policy, dry_run: bool = False) -> list[str]:
         """Remove exports of a notebook that may go, and return their addresses."""
         from dagmar.export import retention
 
         with self._explained():
-            found = list(manifests.read_all(self.root / name))
-            gone = retention.expired(found, days, keep)
-            if not dry_run:
-                for folder, manifest in gone:
-                    if self.scheme:
-                        retention.remove_remote(folder, manifest)
-                    else:
-                        retention.remove(folder, manifest)
-                if gone:
-                    self.write_index(name)
-        return [self.url(f"{name}/{manifest.id}") for _, manifest in gone]
+            if self.scheme:
+                found = policy.choose(manifests.read_all(self.root / name))
+                gone = [folder.name for folder, _ in found]
+                for folder, manifest in () if dry_run else found:
+                    retention.remove_remote(folder, manifest)
+            else:
+                gone = [one.name for one in retention.expire(self.root, name, policy, dry_run)]
+            if gone and not dry_run:
+                self.write_index(name)
+        return [self.url(f"{name}/{id}") for id in gone]
 
     def _put(self, inside: str, data: bytes, again: bool = False) -> None:
         """Write one file, unless it is there; `again` is for those that change."""
@@ -251,6 +257,28 @@ class Storage:
                 f"{bucket} does not answer, or breaks off: {told}",
                 "Try again: what was sent is not sent twice.",
             ) from None
+
+
+def _folder_of(parts: SplitResult, address: str) -> str:
+    """Return the folder that an address such as `file:///reports` names. Raises UsageError."""
+    if parts.netloc not in ("", "localhost"):
+        raise UsageError(
+            f"{address} names a machine called {parts.netloc}",
+            f"For a folder here, leave {parts.scheme}:// out, or write three slashes.",
+        )
+    return unquote(parts.path)
+
+
+def _read(folder: Path, file: manifests.File) -> bytes:
+    """Return a file of an export. Raises Invalid where it is not what the manifest says."""
+    path = folder / file.name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}", "Export it again.") from None
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise Invalid(f"{path} was changed since it was exported", "Export it again.")
+    return data
 
 
 def _patiently(act: Callable[[], T]) -> T:
