@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +65,69 @@ def _read(file: str) -> dict[str, Any]:
     return value
 
 
-def parse_yaml(text: str, name: str) -> Any:
-    """Parse YAML (or JSON, which is YAML). Raises Invalid with the line."""
+def read_yaml(text: str) -> Any:
+    """Return what YAML holds as Dagster reads run config: a date stays text.
+
+    Raises yaml.YAMLError.
+    """
+    import yaml
+
+    return yaml.load(text, Loader=_loader())
+
+
+@functools.cache
+def _loader() -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Makes no dates of text: Dagster writes dates without quotes, and JSON has none."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [entry for entry in entries if entry[0] != "tag:yaml.org,2002:timestamp"]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    return Loader
+
+
+def parse_yaml(text: str, name: str, dates: bool = False) -> Any:
+    """Parse YAML (or JSON, which is YAML), dates as text unless `dates` are wanted.
+
+    Raises Invalid with the line.
+    """
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return yaml.safe_load(text) if dates else read_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Invalid(f"{name}: line {line} is not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, *UNREADABLE):
         raise Invalid(f"{name} is not valid YAML") from None
+
+
+def unsendable(config: Mapping[str, Any]) -> list[str]:
+    """Return a line for each value that JSON, and so a launch, cannot carry; by its path."""
+    try:
+        json.dumps(config, allow_nan=False)
+    except RecursionError:
+        return ["it is nested too deeply"]
+    except (TypeError, ValueError):
+        try:
+            return list(_unsendable(config, ""))
+        except RecursionError:
+            return ["it contains itself"]
+    return []
+
+
+def _unsendable(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, (Mapping, list)):
+        for key, child in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _unsendable(child, f"{path}.{key}" if path else str(key))
+        return
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        yield f"{path}: {value!r} cannot be sent: JSON has no such value"
 
 
 def _value(text: str) -> dict[str, Any]:

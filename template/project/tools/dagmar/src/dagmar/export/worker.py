@@ -204,7 +204,7 @@ def _export(job: dict[str, Any], events: int) -> None:
     names = input_names(app)
     values = {
         # A partition is its key: no date, and no number.
-        name: text if name == PARTITION else parse_yaml(text, f"--param {name}")
+        name: text if name == PARTITION else parse_yaml(text, f"--param {name}", dates=True)
         for name, text in job["parameters"].items()
         if name in names
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar.errors import Invalid, NotAllowed, did_you_mean
-from dagmar.runconfig import merge
+from dagmar.runconfig import merge, read_yaml
 from dagmar.server.catalog import IMPLICIT_JOB, Item, asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.failures import users_exception
@@ -209,12 +209,10 @@ def add_defaults(client: DagsterClient, launch: Launch, partition: str | None) -
             "InvalidSubsetError": lambda error: Invalid(error["message"]),
         },
     )
-    import yaml
-
     if partition is None:
         defaults = [preset for preset in pipeline["presets"] if preset["name"] == "default"]
         if defaults:
-            config = yaml.safe_load(defaults[0]["runConfigYaml"]) or {}
+            config = read_yaml(defaults[0]["runConfigYaml"]) or {}
             launch.config = merge(config, launch.config)
         return
     made = pipeline["partition"] or {}
@@ -227,7 +225,7 @@ def add_defaults(client: DagsterClient, launch: Launch, partition: str | None) -
             state, wanted, {"PythonError": lambda error: _partition_error(launch, error)}
         )
         if wanted == "PartitionRunConfig":
-            launch.config = merge(yaml.safe_load(result["yaml"]) or {}, launch.config)
+            launch.config = merge(read_yaml(result["yaml"]) or {}, launch.config)
         else:
             tags = {tag["key"]: tag["value"] for tag in result["results"]}
             launch.tags = {**tags, **launch.tags}
