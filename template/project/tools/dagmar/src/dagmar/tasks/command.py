@@ -39,14 +39,16 @@ def command(help: dict[str, str], repeat: tuple[str, ...] = ()) -> Callable[...,
     """
 
     def decorate(function: Callable[..., None]) -> Task[Any]:
+        signature = inspect.signature(function)
+
         @functools.wraps(function)
         def body(context: Context, **flags: Any) -> None:
             with _guarded():
                 _one_document()
+                _no_value_left_out(function.__name__, signature)
                 function(context, **_given(flags))
 
         # Without a default of its own, a flag that was left out can be told from an empty one.
-        signature = inspect.signature(function)
         body.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[
                 parameter.replace(default=None) if parameter.default == "" else parameter
@@ -102,6 +104,24 @@ def _one_document() -> None:
     flags = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     if flags.count("--json") > 1:
         raise UsageError("--json prints one document", "Give --json to one task only.")
+
+
+def _no_value_left_out(task: str, signature: inspect.Signature) -> None:
+    """Raise UsageError for `--asset a --asset`: Invoke forgets a flag that was given before."""
+    takes_value = {}
+    for name, parameter in signature.parameters.items():
+        flag = name.replace("_", "-")
+        takes_value[f"--{flag}"] = not isinstance(parameter.default, bool)
+        if parameter.default is True:
+            takes_value[f"--no-{flag}"] = False
+    words = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv[:]
+    words = words[words.index(task) + 1 :] if task in words else []
+    while words and words[0].startswith("-"):  # up to the next task
+        word = words.pop(0)
+        if takes_value.get(word):
+            if not words or words[0] in takes_value:
+                raise UsageError(f"{word} is empty", f"Give it a value, or leave {word} out.")
+            words.pop(0)
 
 
 def project_root(context: Context) -> Path:
