@@ -68,7 +68,11 @@ def run(settings: Settings, client: DagsterClient, request: Request) -> Outcome:
         client.require_writable()
     if request.cancel:
         return work.cancel(request.cancel)
-    prepared = [_prepare(settings, client, request, plan) for plan in _plans(client, request)]
+    plans = _plans(client, request)
+    prepared = [
+        _prepare(settings, client, request, plan, config)
+        for plan, config in zip(plans, _shares(client, plans, request.config), strict=True)
+    ]
     launches = _joined([launch for launch in prepared if launch is not None])
     if not launches:
         console.say("Nothing to do: no partition is left that was asked for.")
@@ -103,8 +107,34 @@ def _selected(client: DagsterClient, expression: str) -> list[str]:
     return able
 
 
+def _shares(
+    client: DagsterClient, plans: Sequence[planning.Plan], config: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return each plan's part of the run config: of `ops` only those that it runs.
+
+    Raises Invalid for an op that none of them runs.
+    """
+    ops = config.get("ops")
+    if len(plans) == 1 or not isinstance(ops, Mapping):
+        return [config] * len(plans)
+    strange = [launching.unknown_ops(client, plan.launch, config) for plan in plans]
+    if nowhere := [name for name in strange[0] if all(name in names for names in strange)]:
+        what = ", ".join(plan.launch.what for plan in plans)
+        known = {name for plan in plans for name in plan.launch.ops}
+        raise launching.no_such_ops(what, nowhere, known)
+    others = {key: value for key, value in config.items() if key != "ops"}
+    shares = [
+        {name: value for name, value in ops.items() if str(name) not in names} for names in strange
+    ]
+    return [{**others, "ops": share} if share else others for share in shares]
+
+
 def _prepare(
-    settings: Settings, client: DagsterClient, request: Request, plan: planning.Plan
+    settings: Settings,
+    client: DagsterClient,
+    request: Request,
+    plan: planning.Plan,
+    config: Mapping[str, Any],
 ) -> launching.Launch | None:
     """Choose partitions, merge config and tags, and let the server check it all.
 
@@ -112,7 +142,7 @@ def _prepare(
     """
     launch = plan.launch
     plan.require(planning.LAUNCH_PERMISSION)
-    launch.config = merge(launch.config, request.config)
+    launch.config = merge(launch.config, config)
     launch.tags = {**own_tags(settings.root), **launch.tags, **dict(request.tags)}
     chosen = plan.partitions.choose(request.partitions) if plan.partitions else []
     if plan.partitions and not chosen:
@@ -153,10 +183,14 @@ def _joined(launches: Sequence[launching.Launch]) -> list[launching.Launch]:
     single = [launch for launch in launches if not launch.partitions]
     filling = [launch for launch in launches if launch.partitions]
     for launch in filling[1:]:
+        reason = ""
         if launch.partitions != filling[0].partitions:
+            reason = "are partitioned differently"
+        elif launch.config != filling[0].config:
+            reason = "need run config of their own"
+        if reason:
             raise Invalid(
-                f"{filling[0].what} and {launch.what} are partitioned differently: "
-                "they cannot be launched together",
+                f"{filling[0].what} and {launch.what} {reason}: they cannot be launched together",
                 "Launch them one after the other.",
             )
         filling[0].assets += launch.assets

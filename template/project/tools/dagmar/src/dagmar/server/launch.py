@@ -24,6 +24,7 @@ from dagmar.errors import (
     did_you_mean,
 )
 from dagmar.provenance import REVISION_TAG, USER_TAG
+from dagmar.runconfig import unsendable
 from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
 
@@ -33,6 +34,7 @@ PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 PARENT_TAG = "dagster/parent_run_id"
+TITLE_LENGTH = 100  # of a backfill, in Dagster
 LOOK_FOR_SECONDS = 30.0
 LOOK_EVERY_SECONDS = 1.0
 
@@ -105,20 +107,49 @@ class Launch:
 
 def validate(client: DagsterClient, launch: Launch) -> None:
     """Let Dagster check the run config. Raises Invalid that names the fields."""
-    given = launch.config.get("ops")
+    if lines := unsendable(launch.config):
+        raise _not_valid(launch.what, lines)
     # Of assets, Dagster passes over config for ops that are not selected.
-    if launch.ops and isinstance(given, dict):
-        lines = [
-            f"ops.{name} is no op of {launch.what}{did_you_mean(str(name), launch.ops)}"
-            for name in given
-            if name not in launch.ops
-        ]
-        if lines:
-            raise _not_valid(launch.what, lines)
+    own = launch.assets and not launch.parent
+    if own and (names := unknown_ops(client, launch, launch.config)):
+        raise no_such_ops(launch.what, names, launch.ops)
+    if launch.partitions and launch.config:
+        _require_config_of_backfills(client)
     answer = client.query(
         "ValidateConfig", selector=launch.selector("pipelineName"), config=launch.config
     )["isPipelineConfigValid"]
     member(answer, "PipelineConfigValidationValid", refusals(launch))
+
+
+def unknown_ops(client: DagsterClient, launch: Launch, config: Mapping[str, Any]) -> list[str]:
+    """Return the ops in a run config that a launch of assets does not run.
+
+    The server is asked about those that are no asset's: asset checks run along.
+    """
+    given = config.get("ops")
+    names = [str(name) for name in given] if isinstance(given, Mapping) else []
+    if not launch.ops.issuperset(names):
+        answer = client.query("OpsToLaunch", selector=launch.selector("pipelineName"))
+        found = member(answer["pipelineOrError"], "Pipeline", refusals(launch))
+        launch.ops |= {op["name"] for op in found["solids"]}
+    return [name for name in names if name not in launch.ops]
+
+
+def no_such_ops(what: str, names: Iterable[str], known: Iterable[str]) -> Invalid:
+    """Return the error for run config of ops that are not run, with what may be meant."""
+    known = list(known)
+    lines = [f"ops.{name} is no op of {what}{did_you_mean(name, known)}" for name in names]
+    return _not_valid(what, lines)
+
+
+def _require_config_of_backfills(client: DagsterClient) -> None:
+    """Raise Invalid where the server is too old to take run config for a backfill."""
+    fields = client.query("BackfillParams")["__type"]["inputFields"]
+    if "runConfigData" not in [field["name"] for field in fields]:
+        raise Invalid(
+            f"the Dagster at {client.target.url} takes no run config for several partitions",
+            "Launch one partition at a time, or use Dagster 1.11 or newer on the server.",
+        )
 
 
 def launch_run(client: DagsterClient, launch: Launch) -> str:
@@ -153,7 +184,7 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
     params: dict[str, Any] = {
         "partitionNames": launch.partitions,
         "tags": launch.all_tags,
-        "title": f"{launch.what} ({len(launch.partitions)} partitions)"[:120],
+        "title": _title(launch),
     }
     if launch.assets:
         params["assetSelection"] = launch.paths
@@ -166,7 +197,7 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
             },
         }
     if launch.config:
-        params["runConfigData"] = launch.config  # servers since 1.11 know it
+        params["runConfigData"] = launch.config  # only here: older servers refuse the name
     refused = refusals(launch)
     try:
         answer = client.mutate("LaunchBackfill", params=params)
@@ -174,6 +205,13 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
         return _made(lambda: member(answer[found], "LaunchBackfillSuccess", refused)["backfillId"])
     except AnswerLost as error:
         return _look_for(lambda: backfills_of(client, launch.launch_id), launch, error)
+
+
+def _title(launch: Launch) -> str:
+    """Return what a backfill is of, as Dagster takes it."""
+    count = f" ({len(launch.partitions)} partitions)"
+    what, room = re.sub('[%*"]', "", launch.what), TITLE_LENGTH - len(count)
+    return (what if len(what) <= room else f"{what[: room - 1]}…") + count
 
 
 def _made(read: Callable[[], Any]) -> str:
