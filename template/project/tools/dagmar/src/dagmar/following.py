@@ -5,8 +5,9 @@ A server that is restarted meanwhile is waited for: what was launched goes on wi
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -18,6 +19,7 @@ from dagmar.server.backfills import Backfill, read_backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.runs import Run, explain, read_run, read_run_and_logs, waits_for_nobody
 
+UNREAD = {"step": None, "class": None, "message": "its page tells why", "traceback": None}
 LOST_SECONDS = 120.0
 WARN_AFTER_SECONDS = 5.0
 
@@ -56,9 +58,9 @@ class Follower:
         look = log.read if self.logs else lambda: read_run(self.client, run_id)
         run = self._until_final(look, f"Run {run_id}", run_id)
         if self.logs:
-            log.finish()
-        if run.status == "FAILURE":
-            run.error = explain(self.client, run_id)
+            with aside(f"the rest of the log of run {run_id}"):
+                log.finish()
+        add_reason(self.client, run)
         return run
 
     def backfill(self, backfill_id: str) -> Backfill:
@@ -99,7 +101,10 @@ class Follower:
         if state.status in self._warned:
             return
         self._warned.add(state.status)
-        if waits_for_nobody(self.client, state.status):
+        waits = False
+        with aside("whether a Dagster daemon is running"):
+            waits = waits_for_nobody(self.client, state.status)
+        if waits:
             console.warn(
                 "it waits for the Dagster daemon, and no daemon is running: start it with "
                 "`dagster-daemon run`, or start Dagster with `dg dev`, which brings one"
@@ -109,6 +114,23 @@ class Follower:
         if kind not in self._warned:
             self._warned.add(kind)
             console.warn(text)
+
+
+@contextlib.contextmanager
+def aside(what: str) -> Iterator[None]:
+    """Ask for what is told beside a status: an error in it is a warning, and hides no status."""
+    try:
+        yield
+    except DagmarError as error:
+        console.warn(f"{what} cannot be read: {error.message}")
+
+
+def add_reason(client: DagsterClient, run: Run) -> None:
+    """Find out why a run failed, if it did."""
+    if run.status == "FAILURE":
+        run.error = dict(UNREAD)
+        with aside(f"why run {run.run_id} failed"):
+            run.error = explain(client, run.run_id)
 
 
 class _Log:

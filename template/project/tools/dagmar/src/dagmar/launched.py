@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from dagmar.errors import (
     Unreachable,
     UsageError,
 )
-from dagmar.following import Follower
+from dagmar.following import Follower, add_reason, aside
 from dagmar.progress import Progress
 from dagmar.server import backfills, launch, runs
 from dagmar.server.backfills import Backfill
@@ -167,10 +166,12 @@ class Launched:
 
     def _interrupted_launch(self, plan: Launch) -> Outcome:
         """Say how to find out whether a launch arrived that Ctrl-C broke off."""
+        before = [*self._runs, *self._backfills]
         outcome = self._as_it_stands()
         outcome.error = Interrupted(
             f"interrupted while {plan.what} was being launched; it may have been",
-            f"To find out, type: invoke run --follow {plan.launch_id}",
+            f"To find out, type: invoke run --follow {plan.launch_id}"
+            + (f"\n  What was launched before goes on. {_come_back(before)}" if before else ""),
         )
         return outcome
 
@@ -205,7 +206,15 @@ class Launched:
             if state.final:
                 raise Invalid(f"{kind} {name} has ended: {state.status.lower()}")
         if self._patience.wait:
-            outcome = self._cancel_and_wait()
+            try:
+                outcome = self._cancel_and_wait()
+            except KeyboardInterrupt:
+                outcome = self._as_it_stands()
+                if going := self._going(outcome):
+                    outcome.error = Interrupted(
+                        "stopped waiting for what is being cancelled to end",
+                        f"It may not be cancelled yet. {_come_back(going)}",
+                    )
         else:
             self._cancel_backfills()
             if refusal := self._cancel_runs():
@@ -287,55 +296,81 @@ class Launched:
             for backfill_id in self._backfills:
                 ended = self._follower.backfill(backfill_id)
                 outcome.backfills.append(ended)
-                outcome.runs += self._runs_of(backfill_id)
+                outcome.runs += self._runs_of(ended)
         return outcome
 
     def _stop_looking(self, error: DagmarError, cancel: bool) -> Outcome:
-        names = [*self._runs, *self._backfills]
-        commands = "".join(f"\n    invoke run --follow {name}" for name in names)
-        come_back = f"To come back to it, type:{commands}"
-        error.hint = f"It goes on. {come_back}"
-        outcome = None
+        """Look once more, after cancelling if that is wanted, and say how everything stands."""
+        outcome, told = None, "It goes on."
         if cancel:
-            error.hint = f"It may not be cancelled yet. {come_back}"
+            told = "It may not be cancelled yet."
             try:
                 outcome = self._cancel_and_wait()
-                if outcome.error is None:
-                    error.hint = "It was cancelled."
             except KeyboardInterrupt:
                 pass
             except DagmarError as failure:
-                error.hint = f"It could not be cancelled: {failure.message}. {come_back}"
+                told = f"It could not be cancelled: {failure.message}."
         outcome = outcome or self._as_it_stands()
+        ended = {run.status for run in outcome.runs} | {b.status for b in outcome.backfills}
+        if going := self._going(outcome):
+            if runs.UNKNOWN in ended:
+                told = told.replace("It goes on", "It may go on")
+            error.hint = f"{told} {_come_back(going)}"
+        elif cancel and "CANCELED" in ended:
+            error.hint = "It was cancelled." if len(ended) == 1 else "The rest was cancelled."
+        else:
+            # It ended by itself meanwhile, and how it ended is all that counts.
+            outcome.error = None
+            return outcome
         outcome.error = error
         return outcome
+
+    def _going(self, outcome: Outcome) -> list[str]:
+        """Return the names of what was launched, or came back to, and may not have ended."""
+        states: list[tuple[str, Run | Backfill]] = [
+            *((run.run_id, run) for run in outcome.runs if run.run_id in self._runs),
+            *((backfill.backfill_id, backfill) for backfill in outcome.backfills),
+        ]
+        return [name for name, state in states if not state.final]
 
     def _as_it_stands(self) -> Outcome:
         """Look once at everything; what cannot be seen is told as unknown."""
         outcome = Outcome([self._look(run_id) for run_id in self._runs])
         for backfill_id in self._backfills:
-            with contextlib.suppress(DagmarError):
+            try:
                 backfill = backfills.read_backfill(self._client, backfill_id)
-                outcome.backfills.append(backfill)
-                outcome.runs += self._runs_of(backfill_id)
+            except DagmarError:
+                url = backfills.backfill_url(self._client, backfill_id)
+                backfill = Backfill(backfill_id, url, runs.UNKNOWN, 0, 0, 0, {})
+            outcome.backfills.append(backfill)
+            outcome.runs += self._runs_of(backfill)
         return outcome
 
-    def _runs_of(self, backfill_id: str) -> list[Run]:
+    def _runs_of(self, backfill: Backfill) -> list[Run]:
         """Look at all runs of a backfill in one request, and at why the failed ones failed."""
-        found = runs.read_tagged_runs(self._client, backfills.BACKFILL_TAG, backfill_id)
+        found = [
+            Run(run_id, runs.run_url(self._client, run_id), status)
+            for run_id, status in backfill.runs.items()
+        ]
+        if backfill.status != runs.UNKNOWN:
+            with aside(f"more about the runs of backfill {backfill.backfill_id}"):
+                tag = backfills.BACKFILL_TAG
+                found = runs.read_tagged_runs(self._client, tag, backfill.backfill_id)
         for run in found:
-            if run.status == "FAILURE":
-                run.error = runs.explain(self._client, run.run_id)
+            add_reason(self._client, run)
         return found
 
     def _look(self, run_id: str) -> Run:
         try:
             run = runs.read_run(self._client, run_id)
-            if run.status == "FAILURE":
-                run.error = runs.explain(self._client, run_id)
-            return run
         except DagmarError:
             return Run(run_id, runs.run_url(self._client, run_id), runs.UNKNOWN)
+        add_reason(self._client, run)
+        return run
+
+
+def _come_back(names: Sequence[str]) -> str:
+    return "To come back to it, type:" + "".join(f"\n    invoke run --follow {n}" for n in names)
 
 
 def _asked_to_cancel() -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from dagmar.errors import Invalid
+from dagmar.errors import Invalid, NotAllowed
 from dagmar.server.catalog import asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.failures import users_exception
@@ -151,12 +151,20 @@ def cancel_run(client: DagsterClient, run_id: str) -> None:
 
     Raises Invalid for a run that is unknown or has ended, NotAllowed, AnswerLost.
     """
+    # Asked first: Dagster refuses as if the run were in a state that may pass.
+    asked = client.query("RunToCancel", id=run_id)["runOrError"]
+    unknown = {"RunNotFoundError": lambda _: no_such_run(client, run_id)}
+    if not member(asked, "Run", unknown)["hasTerminatePermission"]:
+        raise NotAllowed(
+            f"the server does not allow you to cancel run {run_id}",
+            "It may be read-only, or your user may lack the permission.",
+        )
     answer = client.mutate("CancelRun", id=run_id)["terminateRun"]
     member(
         answer,
         "TerminateRunSuccess",
         {
-            "RunNotFoundError": lambda _: no_such_run(client, run_id),
+            **unknown,
             "TerminateRunFailure": lambda error: Invalid(
                 f"run {run_id} cannot be cancelled: {error['message'].strip()}"
             ),
