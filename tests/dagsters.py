@@ -32,6 +32,7 @@ def dagster_server(home: Path, *command: str, instance: str = INSTANCE) -> Dagst
             "DAGSTER_HOME": str(home),
             "SLOW_UNTIL": str(home / "go-on"),
             "SECOND_FAILS_WHILE": str(home / "second-fails"),
+            "IMPORT_FAILS_WHILE": str(home / "import-fails"),
         },
     )
 

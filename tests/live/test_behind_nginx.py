@@ -130,18 +130,19 @@ def test_discover_logs_in_behind_a_path_prefix(proxied: Project, target: str) ->
         assert secret not in done.stdout + done.stderr + wrong.stderr
 
 
+@pytest.mark.parametrize("target", ["basic", "bearer"])
 def test_a_run_is_launched_and_followed_behind_the_proxy(
-    proxied: Project, client: DagsterClient, tag: str
+    proxied: Project, client: DagsterClient, tag: str, target: str
 ) -> None:
     os.environ.update(SECRETS)
     try:
-        status, document, talk = run(proxied, tag, "--asset", "raw/orders", "--target", "basic")
+        status, document, talk = run(proxied, tag, "--asset", "raw/orders", "--target", target)
     finally:
         for name in SECRETS:
             del os.environ[name]
     assert status == 0, talk
     (ended,) = document["runs"]
-    assert "/basic/runs/" in ended["url"]
+    assert f"/{target}/runs/" in ended["url"]
     assert runs_tagged(client, tag) == [ended["run_id"]]
 
 

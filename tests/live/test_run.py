@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from dagmar.server.client import DagsterClient
 from dagsters import logged, runs_tagged, tags_of
 from projects import Project, run
+from sound import GIT_ENVIRON
+
+ENVIRON = {**os.environ, **GIT_ENVIRON}
 
 
 def test_an_asset_is_materialized_once_and_followed_to_success(
@@ -23,11 +30,18 @@ def test_an_asset_is_materialized_once_and_followed_to_success(
     assert ended["error"] is None
 
 
-def test_a_job_is_run(live: Project, client: DagsterClient, tag: str) -> None:
-    status, document, talk = run(live, tag, "--job", "counting")
+@pytest.mark.parametrize(
+    ("name", "job", "location"),
+    [("counting", "counting", "pipelines"), ("tidy@other", "tidy", "other")],
+)
+def test_a_job_is_run(
+    live: Project, client: DagsterClient, tag: str, name: str, job: str, location: str
+) -> None:
+    status, document, talk = run(live, tag, "--job", name)
     assert status == 0, talk
     (ended,) = document["runs"]
-    assert (ended["job"], ended["status"], ended["assets"]) == ("counting", "SUCCESS", [])
+    assert (ended["job"], ended["location"]) == (job, location)
+    assert (ended["status"], ended["assets"]) == ("SUCCESS", [])
     assert runs_tagged(client, tag) == [ended["run_id"]]
 
 
@@ -42,12 +56,21 @@ def test_the_executor_puts_all_steps_into_one_process(
     assert "subprocess" not in log
 
 
-def test_runs_carry_who_launched_them(live: Project, client: DagsterClient, tag: str) -> None:
+def test_runs_carry_who_launched_them_and_from_which_revision(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        return subprocess.check_output(command, cwd=live.root, env=ENVIRON, text=True).strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "first")
     _, document, _ = run(live, tag, "--asset", "raw/orders", "--no-wait")
     (started,) = document["runs"]
     tags = tags_of(client, started["run_id"])
     assert tags["user"]
     assert len(tags["dagmar/launch-id"]) == 32
+    assert tags["dagmar/git-revision"] == git("rev-parse", "HEAD")
 
 
 def test_assets_of_two_code_locations_become_two_runs(
@@ -85,11 +108,28 @@ def test_a_run_that_fails_outside_its_steps_is_explained(
     assert words in talk
 
 
+def test_a_run_that_fails_at_import_is_explained(
+    live: Project, tag: str, dagster_home: Path
+) -> None:
+    fails = dagster_home / "import-fails"
+    fails.touch()
+    try:
+        status, document, talk = run(live, tag, "--asset", "campaigns")
+    finally:
+        fails.unlink()
+    assert status == 4
+    (ended,) = document["runs"]
+    assert (ended["status"], ended["error"]["class"]) == ("FAILURE", "ImportError")
+    assert "the driver of the warehouse is not there" in ended["error"]["message"]
+    assert "other.py" in talk
+
+
 @pytest.mark.parametrize(
     ("flags", "status", "words"),
     [
         (("--asset", "raw/ordres"), 7, "did you mean 'raw/orders'"),
         (("--job", "countin"), 7, "did you mean 'counting'"),
+        (("--job", "tidy"), 7, "--job tidy@other"),
         (("--asset", "in_broken"), 7, "The code location broken does not load"),
         (("--job", "in_broken"), 7, "The code location broken does not load"),
         (("--asset", "lake/events"), 7, "cannot be materialized"),
@@ -115,7 +155,14 @@ def test_a_run_that_fails_outside_its_steps_is_explained(
         (("--asset", "limited", "--set", "ops.limited.config.rows="), 2, "has no value"),
         (("--asset", "limited", "--set", "ops.limitd.config.rows=1"), 7, "did you mean 'limited'"),
         (("--asset", "raw/orders", "--set", "ops.x.config.rows=1"), 7, "ops.x is no op of"),
+        (("--asset", "limited", "--set", "ops.limited.config.rows=.nan"), 7, "config.rows: nan"),
+        (
+            ("--asset", "limited", "--asset", "mailing", "--set", "ops.limitd.config.rows=1"),
+            7,
+            "ops.limitd is no op of limited, mailing — did you mean 'limited'",
+        ),
         (("--asset", ""), 2, "--asset is empty"),
+        (("--asset", "orders", "--asset"), 2, "--asset is empty"),
         (("--asset", "orders", "--target", ""), 2, "--target is empty"),
         (("--asset", "orders", "--url", ""), 2, "--url is empty"),
         (("--asset", "orders", "--timeout", ""), 2, "--timeout is empty"),

@@ -307,8 +307,13 @@ def is_child(pid: int, server: DagsterServer) -> bool:
 
 
 @pytest.mark.xdist_group("live")
-def test_a_read_only_server_launches_nothing(
-    tmp_path: Path, tag: str, dagster: DagsterServer, dagster_home: Path, client: DagsterClient
+def test_a_read_only_server_launches_and_cancels_nothing(
+    tmp_path: Path,
+    tag: str,
+    dagster: DagsterServer,
+    dagster_home: Path,
+    client: DagsterClient,
+    slow_run: str,
 ) -> None:
     with dagster_server(dagster_home, "dagster_webserver", "--read-only") as server:
         server.wait()
@@ -318,7 +323,47 @@ def test_a_read_only_server_launches_nothing(
             status, document, talk = run(project, tag, *flags)
             assert (status, document) == (6, {}), talk
             assert "does not allow" in talk
-    assert runs_tagged(client, tag) == []
+        done = project.invoke("run", "--cancel", slow_run, timeout=30)
+        assert (done.returncode, done.stdout) == (6, ""), done.stderr
+        assert "does not allow you to cancel" in done.stderr
+        flags = ("--follow", slow_run, "--timeout", "0", "--cancel-on-timeout")
+        done = project.invoke("run", *flags, timeout=30)
+        assert done.returncode == 9
+        assert "does not allow you to cancel" in done.stderr
+    assert runs_tagged(client, tag) == [slow_run]
+    client.mutate("CancelRun", id=slow_run)
+
+
+@pytest.mark.nightly
+def test_following_goes_on_when_the_webserver_is_really_restarted(
+    tmp_path: Path, slow_run: str, dagster: DagsterServer, dagster_home: Path
+) -> None:
+    """The run is the daemon's and the code server's; this webserver only shows it."""
+    command = [sys.executable, "-m", "dagster_webserver", "--empty-workspace", "-p", "{port}"]
+    home = {"DAGSTER_HOME": str(dagster_home)}
+    with DagsterServer(command, tmp_path, tmp_path / "web.log", home) as server:
+        server.wait()
+        project = make_project(tmp_path / "shown", f"targets: {{local: {{url: '{server.url}'}}}}")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "invoke", "run", "--follow", slow_run],
+            cwd=project.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        server.stop()
+        assert "Still trying" in process.stderr.readline()
+        server.start()
+        server.wait()
+        (dagster_home / "go-on").touch()
+        try:
+            printed, talk = process.communicate(timeout=60)
+        finally:
+            (dagster_home / "go-on").unlink()
+    assert (process.returncode, talk) == (0, "")
+    assert printed.startswith(f"SUCCESS  {slow_run}")
 
 
 class Terminal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from dagmar.server.client import DagsterClient
 from dagsters import backfills_tagged, logged, runs_tagged, tags_of
@@ -68,6 +70,69 @@ def test_a_partitioned_job_brings_the_config_of_its_partition(
     assert status == 0, talk
     log = logged(client, document["runs"][0]["run_id"])
     assert log.count("hello tuesday") == 2
+
+
+def ended(live: Project, tag: str, *flags: str) -> str:
+    """Run and return how it ended, which may be badly."""
+    status, document, talk = run(live, tag, *flags)
+    (found,) = document["runs"]
+    assert status == (0 if found["status"] == "SUCCESS" else 4), talk
+    return str(found["status"])
+
+
+def test_a_job_knows_what_it_missed_and_what_failed_and_a_date_stays_text(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    job = ("--job", "morning_greeting")
+    assert ended(live, tag, *job, "--partition", "2026-01-01") == "SUCCESS"
+    (made,) = runs_tagged(client, tag)
+    assert "hello 2026-01-01" in logged(client, made)
+    never = ("--set", "ops.greet.config.times=-1")
+    assert ended(live, tag, *job, "--partition", "2026-01-02", *never) == "FAILURE"
+    _, _, talk = run(live, tag, *job, "--failed", "--validate-only")
+    assert "Valid: job morning_greeting for 2026-01-02." in talk
+    _, _, talk = run(live, tag, *job, "--missing", "--validate-only")
+    assert "Valid: job morning_greeting for 2026-01-03." in talk
+
+
+def test_an_asset_of_two_dimensions_knows_what_it_missed_and_what_failed(
+    live: Project, tag: str, dagster_home: Path
+) -> None:
+    asset = ("--asset", "checkered")
+    for key in ("a|1", "b|1"):
+        assert ended(live, tag, *asset, "--partition", key) == "SUCCESS"
+    fails = dagster_home / "second-fails"
+    fails.touch()
+    try:
+        assert ended(live, tag, *asset, "--partition", "a|2") == "FAILURE"
+    finally:
+        fails.unlink()
+    _, _, talk = run(live, tag, *asset, "--failed", "--validate-only")
+    assert "Valid: checkered for a|2." in talk
+    # Dagster calls a partition that was never made missing, whether its last run failed or not.
+    _, _, talk = run(live, tag, *asset, "--missing", "--validate-only")
+    assert "Valid: checkered for b|2." in talk
+
+
+def test_a_backfill_crosses_code_locations(live: Project, client: DagsterClient, tag: str) -> None:
+    keys = ("--partition", "red", "--partition", "blue")
+    status, document, talk = run(live, tag, "--asset", "colored", "--asset", "tinted", *keys)
+    assert status == 0, talk
+    assert backfills_tagged(client, tag) == [document["backfill"]["id"]]
+    made = {(run["location"], run["partition"]) for run in document["runs"]}
+    assert made == {(place, key) for place in ("pipelines", "other") for key in ("red", "blue")}
+
+
+@pytest.mark.nightly
+def test_config_goes_to_every_run_of_a_backfill(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
+    flags = ("--asset", "dosed", "--all-partitions", "--set", "ops.dosed.config.label=all")
+    status, document, talk = run(live, tag, *flags)
+    assert status == 0, talk
+    logs = "".join(logged(client, run["run_id"]) for run in document["runs"])
+    for color in ("blue", "green", "red"):
+        assert f"{color}: label=all" in logs
 
 
 def test_several_partitions_are_one_backfill_with_its_failures_explained(

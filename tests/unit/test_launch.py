@@ -1,4 +1,4 @@
-"""What is said of a run config that Dagster refuses."""
+"""What is said of a run config that is refused, and what is sent of a backfill."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from dagmar.errors import Invalid
-from dagmar.server.launch import config_error
+from dagmar.server.client import DagsterClient
+from dagmar.server.launch import Launch, config_error, launch_backfill, validate
+from dagmar.settings import Target
+from loopback import dagster, serve
 
 
 def refused(reason: str, message: str, *path: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -82,3 +85,56 @@ def test_every_field_that_is_refused_is_told_once() -> None:
     errors = [error for error, _ in CASES.values()]
     lines = config_error("orders", [*errors, *errors]).message.splitlines()[1:]
     assert sorted(lines) == sorted(f"  {line}" for _, line in CASES.values())
+
+
+def backfill(*assets: str, config: dict[str, Any] | None = None) -> Launch:
+    keys = [str(number) for number in range(31)]
+    found = Launch("shop", "__repository__", "__ASSET_JOB", list(assets), partitions=keys)
+    found.config = config or {}
+    return found
+
+
+def title_of(launch: Launch) -> str:
+    made = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
+    with (
+        serve(dagster({"LaunchBackfill": {"launchPartitionBackfill": made}})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        assert launch_backfill(client, launch) == "b-1"
+    return str(server.seen[0].sent["variables"]["params"]["title"])
+
+
+@pytest.mark.parametrize(
+    "assets", [("orders",), ("a" * 200,), tuple(f"sales/{i}" for i in range(40)), ('100 % "*"',)]
+)
+def test_the_title_of_a_backfill_is_one_that_dagster_takes(assets: tuple[str, ...]) -> None:
+    from dagster._core.definitions.utils import check_valid_title
+
+    title = title_of(backfill(*assets))
+    assert check_valid_title(title) == title
+    assert title.startswith(assets[0][:80].translate(str.maketrans("", "", '%*"')))
+    assert title.endswith(" (31 partitions)")
+
+
+def test_config_for_a_backfill_is_refused_where_the_server_cannot_take_it() -> None:
+    old = {"__type": {"inputFields": [{"name": "assetSelection"}, {"name": "tags"}]}}
+    launch = backfill("orders", config={"execution": {"config": {"in_process": {}}}})
+    with (
+        serve(dagster({"BackfillParams": old})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+        pytest.raises(Invalid, match="no run config for several partitions") as caught,
+    ):
+        validate(client, launch)
+    assert "1.11" in caught.value.hint
+    assert [seen.sent["operationName"] for seen in server.seen] == ["BackfillParams"]
+
+
+def test_config_that_cannot_be_sent_is_refused_before_anything_is_asked() -> None:
+    launch = backfill("orders", config={"ops": {"orders": {"config": {"share": float("nan")}}}})
+    with (
+        serve(dagster({})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+        pytest.raises(Invalid, match=r"ops\.orders\.config\.share: nan cannot be sent"),
+    ):
+        validate(client, launch)
+    assert server.seen == []

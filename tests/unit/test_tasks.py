@@ -105,6 +105,9 @@ def test_every_tasks_help_shows_an_example_and_explains_every_flag(project: Proj
 WRONG_USAGE: dict[str, list[str]] = {
     "run with nothing": ["run"],
     "run with an empty --asset": ["run", "--asset"],
+    "run with a second --asset that is empty": ["run", "--asset", "orders", "--asset"],
+    "an empty flag before another one": ["run", "--asset", "a", "--asset", "--json"],
+    "an empty --tag before --no-wait": ["run", "--job", "a", "--tag", "a=1", "--tag", "--no-wait"],
     "run with two things": ["run", "--asset", "orders", "--job", "nightly"],
     "a timeout that is no number": ["run", "--asset", "orders", "--timeout", "abc"],
     "a negative timeout": ["run", "--asset", "orders", "--timeout", "-5"],
@@ -206,6 +209,12 @@ def test_tasks_compose(project: Project, server: Server) -> None:
     done = project.invoke("discover", *arguments, "discover", "--match", "week*", *arguments)
     assert done.returncode == 0
     assert done.stdout.count("Jobs (") == 2
+
+
+def test_a_value_that_looks_like_a_flag_is_a_value(project: Project, server: Server) -> None:
+    first = ("discover", "--kind", "assets", "--url", server.url, "--match", "--x")
+    done = project.invoke(*first, "discover", "--kind", "jobs", "--url", server.url)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_task_that_fails_stops_the_ones_behind_it(

@@ -10,6 +10,12 @@ DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-11")
 COLORS = dg.StaticPartitionsDefinition(["blue", "green", "red"])
 CUSTOMERS = dg.DynamicPartitionsDefinition(name="customers")
 GRID = dg.MultiPartitionsDefinition({"day": DAILY, "color": COLORS})
+BOARD = dg.MultiPartitionsDefinition(
+    {
+        "row": dg.StaticPartitionsDefinition(["1", "2"]),
+        "column": dg.StaticPartitionsDefinition(["a", "b"]),
+    }
+)
 
 
 def refuse_while_flagged() -> None:
@@ -79,6 +85,12 @@ def by_customer() -> None: ...
 def grid() -> None: ...
 
 
+@dg.asset(group_name="sales", partitions_def=BOARD)
+def checkered() -> None:
+    """Launched by one test only, so that it knows what is missing and what failed."""
+    refuse_while_flagged()
+
+
 @dg.asset(group_name="sales", partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
 def ranged(context: dg.AssetExecutionContext) -> None:
     context.log.info(f"keys: {list(context.partition_keys)}")
@@ -114,6 +126,23 @@ def drawn(day: str) -> str:
 def limited(context: dg.AssetExecutionContext, config: Limits) -> None:
     context.log.info(f"rows={config.rows} label={config.label}")
     refuse_while_flagged()
+
+
+@dg.asset(group_name="config", partitions_def=COLORS)
+def dosed(context: dg.AssetExecutionContext, config: Limits) -> None:
+    context.log.info(f"{context.partition_key}: label={config.label}")
+
+
+@dg.asset(group_name="config")
+def inspected() -> None: ...
+
+
+@dg.asset_check(asset=inspected)
+def inspected_closely(
+    context: dg.AssetCheckExecutionContext, config: Limits
+) -> dg.AssetCheckResult:
+    context.log.info(f"inspected with label={config.label}")
+    return dg.AssetCheckResult(passed=True)
 
 
 @dg.asset(group_name="faults")
@@ -178,6 +207,8 @@ class Greeting(dg.Config):
 
 @dg.op
 def greet(context: dg.OpExecutionContext, config: Greeting) -> None:
+    if config.times < 0:
+        raise ValueError("nobody is greeted less than never")
     for _ in range(config.times):
         context.log.info(f"hello {config.name}")
 
@@ -202,6 +233,18 @@ def greeting_config(day: str) -> dict[str, Any]:
 @dg.job(config=greeting_config)
 def weekly_greeting() -> None:
     """Greets on some days; each partition brings its own config."""
+    greet()
+
+
+@dg.static_partitioned_config(partition_keys=["2026-01-01", "2026-01-02", "2026-01-03"])
+def morning_config(day: str) -> dict[str, Any]:
+    """Name the day, which Dagster writes into YAML as a date without quotes."""
+    return {"ops": {"greet": {"config": {"name": day}}}}
+
+
+@dg.job(config=morning_config)
+def morning_greeting() -> None:
+    """Launched by one test only, so that it knows what is missing and what failed."""
     greet()
 
 
@@ -237,6 +280,12 @@ def counting_apart() -> None:
     second(first())
 
 
+@dg.job
+def tidy() -> None:
+    """The other code location has a job of this name too."""
+    first()
+
+
 sales_job = dg.define_asset_job("sales_job", selection=dg.AssetSelection.assets(raw_orders, orders))
 daily_job = dg.define_asset_job("daily_job", selection=[daily_sales], partitions_def=DAILY)
 nightly = dg.ScheduleDefinition(
@@ -259,11 +308,14 @@ defs = dg.Definitions(
         shaded,
         by_customer,
         grid,
+        checkered,
         ranged,
         stored,
         weighed,
         drawn,
         limited,
+        dosed,
+        inspected,
         failing,
         killed,
         slow,
@@ -272,16 +324,18 @@ defs = dg.Definitions(
         needs_resource,
         external,
     ],
-    asset_checks=[orders_are_there],
+    asset_checks=[orders_are_there, inspected_closely],
     jobs=[
         sales_job,
         daily_job,
         greeting,
         greeting_by_default,
         weekly_greeting,
+        morning_greeting,
         slow_job,
         counting,
         counting_apart,
+        tidy,
     ],
     schedules=[nightly],
     sensors=[files],
