@@ -1,11 +1,15 @@
 """`invoke run` beside `dg launch` of the same asset, and what following costs.
 
-The delay is from the end of the run, as the server tells it, to the end of the command.
+The delay is from the end of the run, as the server tells it, to the end of the command. Its
+median is judged, and the longest is printed: a run that ends just after a look is seen half a
+second later, and the command then needs a moment to end. Looking more often would be more than
+2 requests a second.
 Run alone on the machine: uv run python benchmarks/run.py
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -45,7 +49,6 @@ INSTANCE = """\
 telemetry: {enabled: false}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 """
-RUNS = 9
 
 
 def make(scratch: Path) -> None:
@@ -63,6 +66,9 @@ def make(scratch: Path) -> None:
 
 def main() -> int:
     """Print delays, requests and whole commands; fail where a limit is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=9, help="how often (default: 9)")
+    runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         make(scratch)
@@ -77,7 +83,7 @@ def main() -> int:
             dagster.wait()
             (scratch / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{counter.url}'}}}}")
             delays, rates, before, whole = [], [], [], []
-            for _ in range(RUNS):
+            for _ in range(runs):
                 del counter.bodies[:], counter.moments[:]
                 started = time.time()
                 done = subprocess.run(
@@ -102,16 +108,16 @@ def main() -> int:
                 scratch,
                 {**os.environ, **environ},
             )
-            peers = [dg.seconds() for _ in range(3)]
+            peers = [dg.seconds() for _ in range(min(runs, 3))]
     delay, rate = statistics.median(delays), statistics.median(rates)
     for what, figure, spread in (
-        ("end of the run to end of the command, at most 0.5 s", f"{delay:.2f} s", delays),
+        ("end of the run to end of the command, median at most 0.5 s", f"{delay:.2f} s", delays),
         ("requests before the launch, at most 3", str(max(before)), before),
         ("requests per second while following, at most 2", f"{rate:.2f}", rates),
         ("invoke run --asset small", f"{statistics.median(whole):.1f} s", whole),
         ("dg launch --assets small", f"{statistics.median(peers):.1f} s", peers),
     ):
-        print(f"{what:52} {figure:>8}   ({min(spread):.2f}–{max(spread):.2f})")
+        print(f"{what:59} {figure:>8}   ({min(spread):.2f}–{max(spread):.2f})")
     return int(delay > 0.5 or max(before) > 3 or rate > 2)
 
 

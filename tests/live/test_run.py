@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from dagmar.server.client import DagsterClient
 from dagsters import logged, runs_tagged, tags_of
 from projects import Project, run
-from sound import GIT_ENVIRON
-
-ENVIRON = {**os.environ, **GIT_ENVIRON}
+from sound import git
 
 
 def test_an_asset_is_materialized_once_and_followed_to_success(
@@ -59,18 +55,14 @@ def test_the_executor_puts_all_steps_into_one_process(
 def test_runs_carry_who_launched_them_and_from_which_revision(
     live: Project, client: DagsterClient, tag: str
 ) -> None:
-    def git(*arguments: str) -> str:
-        command = ["git", *arguments]
-        return subprocess.check_output(command, cwd=live.root, env=ENVIRON, text=True).strip()
-
-    git("init", "--quiet")
-    git("commit", "--quiet", "--allow-empty", "-m", "first")
+    git(live.root, "init", "--quiet")
+    git(live.root, "commit", "--quiet", "--allow-empty", "-m", "first")
     _, document, _ = run(live, tag, "--asset", "raw/orders", "--no-wait")
     (started,) = document["runs"]
     tags = tags_of(client, started["run_id"])
     assert tags["user"]
     assert len(tags["dagmar/launch-id"]) == 32
-    assert tags["dagmar/git-revision"] == git("rev-parse", "HEAD")
+    assert tags["dagmar/git-revision"] == git(live.root, "rev-parse", "HEAD").strip()
 
 
 def test_assets_of_two_code_locations_become_two_runs(

@@ -336,23 +336,24 @@ def test_a_read_only_server_launches_and_cancels_nothing(
 
 @pytest.mark.nightly
 def test_following_goes_on_when_the_webserver_is_really_restarted(
-    tmp_path: Path, slow_run: str, dagster: DagsterServer, dagster_home: Path
+    live: Project, tmp_path: Path, slow_run: str, dagster_home: Path
 ) -> None:
     """The run is the daemon's and the code server's; this webserver only shows it."""
     command = [sys.executable, "-m", "dagster_webserver", "--empty-workspace", "-p", "{port}"]
     home = {"DAGSTER_HOME": str(dagster_home)}
-    with DagsterServer(command, tmp_path, tmp_path / "web.log", home) as server:
+    server = DagsterServer(command, tmp_path, tmp_path / "web.log", home)
+    with server, FaultProxy(server.url) as proxy:
         server.wait()
-        project = make_project(tmp_path / "shown", f"targets: {{local: {{url: '{server.url}'}}}}")
         process = subprocess.Popen(
-            [sys.executable, "-m", "invoke", "run", "--follow", slow_run],
-            cwd=project.root,
+            [sys.executable, "-m", "invoke", "run", "--follow", slow_run, "--url", proxy.url],
+            cwd=live.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         assert process.stderr is not None
+        proxy.wait_for("RunState", 3)
         server.stop()
         assert "Still trying" in process.stderr.readline()
         server.start()

@@ -95,6 +95,7 @@ def test_a_job_knows_what_it_missed_and_what_failed_and_a_date_stays_text(
     assert "Valid: job morning_greeting for 2026-01-03." in talk
 
 
+@pytest.mark.nightly
 def test_an_asset_of_two_dimensions_knows_what_it_missed_and_what_failed(
     live: Project, tag: str, dagster_home: Path
 ) -> None:
@@ -114,6 +115,7 @@ def test_an_asset_of_two_dimensions_knows_what_it_missed_and_what_failed(
     assert "Valid: checkered for b|2." in talk
 
 
+@pytest.mark.nightly
 def test_a_backfill_crosses_code_locations(live: Project, client: DagsterClient, tag: str) -> None:
     keys = ("--partition", "red", "--partition", "blue")
     status, document, talk = run(live, tag, "--asset", "colored", "--asset", "tinted", *keys)

@@ -16,10 +16,11 @@ from dagmar import following
 from dagmar.errors import NotAllowed, RunFailed, TimedOut
 from dagmar.launched import Launched, Outcome, Patience
 from dagmar.progress import Progress
+from dagmar.run import Request, run
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
-from dagmar.settings import Target
+from dagmar.settings import Target, load
 from loopback import Answer, Handler, data, document, page, serve
 from projects import Project
 
@@ -243,8 +244,8 @@ def test_ctrl_c_while_cancelling_says_how_to_come_back(project: Project) -> None
     assert "invoke run --follow r-1" in talk
 
 
-def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Project) -> None:
-    reached = threading.Event()
+def two_locations(*launches: Answer) -> Answer:
+    """Answer as a server with an asset in each of two code locations."""
 
     def asset(name: str, location: str) -> dict[str, Any]:
         return {
@@ -254,11 +255,7 @@ def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Projec
             "repository": {"name": "__repository__", "location": {"name": location}},
         }  # fmt: skip
 
-    def stuck(handler: Handler) -> None:
-        reached.set()
-        handler.server.closing.wait(30)
-
-    answer = play(
+    return play(
         AssetsToLaunch=[
             data(
                 assetNodes=[asset("orders", "shop"), asset("letters", "other")],
@@ -268,13 +265,44 @@ def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Projec
         ValidateConfig=[
             data(isPipelineConfigValid={"__typename": "PipelineConfigValidationValid"})
         ],
-        LaunchRun=[
-            data(launchRun={"__typename": "LaunchRunSuccess", "run": {"runId": "r-1"}}),
-            stuck,
-        ],
+        OpsToLaunch=[data(pipelineOrError={"__typename": "Pipeline", "solids": []})],
+        LaunchRun=list(launches),
         RunState=[state("STARTED")],
     )
-    with serve(answer) as server:
+
+
+def launched(run_id: str) -> Answer:
+    return data(launchRun={"__typename": "LaunchRunSuccess", "run": {"runId": run_id}})
+
+
+def test_each_code_location_gets_the_config_of_its_own_ops(project: Project) -> None:
+    orders, letters = {"config": {"rows": 7}}, {"config": {"people": 8}}
+    shared = {"loggers": {"console": {}}}
+    config = {"ops": {"orders": orders, "letters": letters}, **shared}
+    request = Request(assets=["orders", "letters"], config=config, patience=Patience(wait=False))
+    with (
+        serve(two_locations(launched("r-1"), launched("r-2"))) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        run(load(project.root, {}, project.root), client, request)
+    sent = [seen.sent for seen in server.seen]
+    params = [item["variables"]["params"] for item in sent if item["operationName"] == "LaunchRun"]
+    assert {
+        item["selector"]["repositoryLocationName"]: item["runConfigData"] for item in params
+    } == {
+        "shop": {"ops": {"orders": orders}, **shared},
+        "other": {"ops": {"letters": letters}, **shared},
+    }
+
+
+def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Project) -> None:
+    reached = threading.Event()
+
+    def stuck(handler: Handler) -> None:
+        reached.set()
+        handler.server.closing.wait(30)
+
+    with serve(two_locations(launched("r-1"), stuck)) as server:
         flags = ("--asset", "orders", "--asset", "letters")
         found, talk = interrupted(project, server.url, reached, *flags)
     assert [run["run_id"] for run in found["runs"]] == ["r-1"]
