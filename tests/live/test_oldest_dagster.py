@@ -64,6 +64,8 @@ def test_discover_shows_everything(old: Project) -> None:
         (("--asset", "ranged", "--partition-range", "2026-01-02...2026-01-04"), 0),
         (("--job", "weekly_greeting", "--partition", "monday"), 0),
         (("--job", "greeting"), 7),
+        (("--asset", "dosed", "--all-partitions", "--set", "ops.dosed.config.rows=1"), 7),
+        (("--asset", "inspected", "--set", "ops.inspected_inspected_closely.config.rows=1"), 0),
         (("--asset", "colored", "--missing"), 0),
         (("--job", "weekly_greeting", "--partition", "tuesday", "--partition", "wednesday"), 0),
     ],

@@ -153,6 +153,14 @@ def test_a_run_that_fails_at_import_is_explained(
             7,
             "ops.limitd is no op of limited, mailing — did you mean 'limited'",
         ),
+        (
+            (
+                *("--asset", "dosed", "--asset", "tinted", "--all-partitions"),
+                *("--set", "ops.dosed.config.rows=1"),
+            ),
+            7,
+            "need run config of their own",
+        ),
         (("--asset", ""), 2, "--asset is empty"),
         (("--asset", "orders", "--asset"), 2, "--asset is empty"),
         (("--asset", "orders", "--target", ""), 2, "--target is empty"),
