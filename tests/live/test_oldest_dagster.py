@@ -74,6 +74,7 @@ def test_run_works(old: Project, tag: str, flags: tuple[str, ...], status: int) 
     code, document, talk = run(old, tag, *flags)
     assert code == status, talk
     assert status == 7 or document["runs"]
+    assert "there is no" not in talk
 
 
 def test_retry_follow_and_cancel_work(old: Project, oldest: DagsterServer, tag: str) -> None:
