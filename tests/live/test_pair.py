@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from dagmar.server.client import DagsterClient
 from dagmar.server.inputs import read_inputs
 from dagmar.server.runs import read_run
 from dagmar.settings import Target, load
-from dagsters import LOCATIONS, runs_tagged, tags_of
+from dagsters import LOCATIONS, logged, runs_tagged, tags_of
 from dagsterserver import DagsterServer
 from notebooks import make_notebooks, render_notebooks, write_notebook
 
@@ -305,6 +306,22 @@ def test_controls_offer_the_real_partitions_and_the_schemas_defaults(paired: Mak
     assert read_chosen(weekly.value).partition == "wednesday"
     assert draw_controls(paired("lake/events")).value == {}
     assert "no partitions yet" in draw_controls(paired("by_customer")).text
+
+
+def test_the_defaults_of_a_graphs_ops_are_offered_without_secrets(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    context = paired("fetched")
+    config = read_chosen(draw_controls(context).value).config
+    ops = {
+        "connect": {"config": {"host": {"name": "db"}}},
+        "fetch": {"config": {"day": "2026-01-05"}},
+    }
+    assert config == {"ops": {"fetched": {"ops": ops}}}
+    launched = launching.launch(context, Chosen(config=config, tags={"test": tag}))
+    while not read_run(client, launched.run_id).final:
+        time.sleep(0.1)
+    assert "secrets known: True, since 2026-01-05" in logged(client, launched.run_id)
 
 
 def test_a_partitioned_job_is_launched_with_its_partitions_config(

@@ -192,6 +192,42 @@ class Broken(dg.ConfigurableResource):
 def needs_resource(warehouse: Broken) -> None: ...
 
 
+class Since(dg.Config):
+    """From when on."""
+
+    day: str = "2026-01-05"
+
+
+@dg.op(
+    config_schema={
+        "password": dg.Field(str, default_value="open sesame", is_secret=True),
+        "host": dg.Field(
+            {
+                "name": dg.Field(str, default_value="db"),
+                "token": dg.Field(str, default_value="sesame", is_secret=True),
+            }
+        ),
+        "only": dg.Field({"token": dg.Field(str, default_value="sesame", is_secret=True)}),
+    }
+)
+def connect(context: dg.OpExecutionContext) -> str:
+    """Tell whether the secrets are those of the schema."""
+    config = context.op_config
+    secrets = [config["password"], config["host"]["token"], config["only"]["token"]]
+    return str(secrets == ["open sesame", "sesame", "sesame"])
+
+
+@dg.op
+def fetch(context: dg.OpExecutionContext, config: Since, known: str) -> None:
+    """Tell what is given."""
+    context.log.info(f"secrets known: {known}, since {config.day}")
+
+
+@dg.graph_asset(group_name="config")
+def fetched() -> Any:
+    return fetch(connect())
+
+
 external = dg.AssetSpec(key=["lake", "events"], group_name="lake", kinds={"s3"})
 
 
@@ -318,6 +354,7 @@ defs = dg.Definitions(
         limited,
         dosed,
         inspected,
+        fetched,
         failing,
         killed,
         slow,

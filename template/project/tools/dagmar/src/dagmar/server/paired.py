@@ -16,6 +16,7 @@ COLUMN_SCHEMA = "dagster/column_schema"
 MOST_JOBS = 5
 RUNS_LOOKED_AT = 100
 MOST_NEIGHBOURS = 60
+MASK = "********"
 
 
 @dataclass(frozen=True)
@@ -158,18 +159,44 @@ def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]
 
     The rest of it (executor, loggers, resources) can be set and rarely is: it is left out.
     """
-    import yaml
-
     answer = client.query("DefaultConfig", selector=launch.selector("pipelineName"))
     refusals = _refusals("PipelineNotFoundError", "InvalidSubsetError", "ModeNotFoundError")
     schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals)
-    config = yaml.safe_load(schema["rootDefaultYaml"]) or {}
-    ops = {
-        name: {"config": op["config"]}
-        for name, op in (config.get("ops") or {}).items()
-        if isinstance(op, Mapping) and op.get("config")
-    }
+    ops = _configs(_parsed(schema["rootDefaultYaml"]).get("ops"))
     return {"ops": ops} if ops else {}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse YAML of Dagster's, which writes texts that look like dates without quotes."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {
+            letter: [entry for entry in entries if entry[0] != "tag:yaml.org,2002:timestamp"]
+            for letter, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    value = yaml.load(text, Loader)  # noqa: S506 - it is a safe one
+    return value if isinstance(value, dict) else {}
+
+
+def _configs(ops: Any) -> dict[str, Any]:
+    """Return the config of each op, and of the ops inside of graphs, where there is any."""
+    found = {}
+    for name, op in ops.items() if isinstance(ops, Mapping) else ():
+        config = _without_secrets(op.get("config"))
+        inner = _configs(op.get("ops"))
+        if kept := {**({"config": config} if config else {}), **({"ops": inner} if inner else {})}:
+            found[name] = kept
+    return found
+
+
+def _without_secrets(value: Any) -> Any:
+    """Leave out what Dagster masks: sent back, the mask would take the secret's place."""
+    if not isinstance(value, Mapping):
+        return value
+    kept = {name: _without_secrets(one) for name, one in value.items() if one != MASK}
+    return {name: one for name, one in kept.items() if one != {}}
 
 
 def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[PastRun]:
