@@ -14,6 +14,7 @@ from dagmar.errors import DagmarError, Invalid, NotAllowed, RunFailed, Unreachab
 from dagmar.notebook import drawing
 from dagmar.notebook.context import Context, may_act
 from dagmar.notebook.controls import Chosen
+from dagmar.server.reach import knock
 
 HERE_TAG = "dagmar/here"
 
@@ -152,7 +153,8 @@ def _prepared(context: Context, client: Any, chosen: Chosen) -> Any:
     try:
         launching.validate(client, prepared)
     except Invalid as error:
-        error.hint = "Correct it in the run config of the controls."
+        if error.hint:  # it tells which flags give config: that is what is not valid
+            error.hint = "Correct it in the run config of the controls."
         raise
     return prepared
 
@@ -191,6 +193,7 @@ def materialize_here(context: Context, chosen: Chosen) -> Attempt:
 def _require_local(context: Context) -> None:
     """Raise NotAllowed unless what is run here belongs where the target records its runs."""
     from dagmar.orchestration import local
+    from dagmar.server import paired
 
     target = context.target
     instead = "Use the launch button instead: it runs on the server."
@@ -201,13 +204,19 @@ def _require_local(context: Context) -> None:
             f"the target '{target.name}' is not on this machine: nothing is run here for it",
             instead,
         )
-    info = None
-    # Without a server there is no other instance than the project's own.
-    with contextlib.suppress(Unreachable), context.client() as client:
-        from dagmar.server.paired import read_instance_info
-
-        info = read_instance_info(client)
-    if info is not None and not local.is_own_instance(context.root, info):
+    try:
+        knock(target)
+    except Unreachable:
+        return  # Without a server there is no other instance than the project's own.
+    try:
+        with context.client() as client:
+            info = paired.read_instance_info(client)
+    except Unreachable as error:
+        raise NotAllowed(
+            f"cannot tell which instance the Dagster at {target.url} keeps: {error.message}",
+            "Wait until it answers, or stop it, and click again.",
+        ) from None
+    if not local.is_own_instance(context.root, info):
         raise NotAllowed(
             f"the Dagster at {target.url} keeps its runs in another instance than this kernel "
             f"({local.home(context.root) or 'none'})",

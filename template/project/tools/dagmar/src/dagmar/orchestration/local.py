@@ -265,7 +265,9 @@ def materialize(
 ) -> LocalRun:
     """Run one asset, or a job, in this process, recorded in the project's instance.
 
-    One at a time: a second one waits for the first.
+    One at a time: a second one waits for the first. An asset that can only be made together with
+    others is made with them.
+
     Raises SetupError where the project has no instance of its own, Invalid for an unknown name
     or partition and for run config that does not fit.
     """
@@ -290,6 +292,8 @@ def materialize(
         raise Invalid(f"'{what}' is partitioned: say which partition", "Pick one in the controls.")
     if partition is not None:
         check_partition(partitions, store, what, partition)
+    if keys:  # with those that the same function makes, where it cannot make one alone
+        keys = sorted(found.asset_graph.get(keys[0]).execution_set_asset_keys)
     # The executor is this process; config for another one would not be valid.
     given = {name: value for name, value in (config or {}).items() if name != "execution"}
     try:
