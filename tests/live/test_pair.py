@@ -308,6 +308,20 @@ def test_controls_offer_the_real_partitions_and_the_schemas_defaults(paired: Mak
     assert "no partitions yet" in draw_controls(paired("by_customer")).text
 
 
+def test_ten_thousand_partitions_of_a_server_are_offered(paired: Make) -> None:
+    started = time.monotonic()
+    drawn = draw_controls(paired("numbered"))
+    assert time.monotonic() - started < 5
+    assert read_chosen(drawn.value).partition == "09999"
+    assert "(10000)" in drawn.text
+
+
+def test_one_of_several_that_are_made_together_is_no_fault_of_the_config(paired: Make) -> None:
+    with pytest.raises(Invalid, match="right") as caught:
+        launching.launch(paired("left"), Chosen())
+    assert "config" not in caught.value.hint
+
+
 def test_the_defaults_of_a_graphs_ops_are_offered_without_secrets(
     paired: Make, client: DagsterClient, tag: str
 ) -> None:

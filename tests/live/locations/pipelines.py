@@ -9,6 +9,7 @@ import dagster as dg
 DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-11")
 COLORS = dg.StaticPartitionsDefinition(["blue", "green", "red"])
 CUSTOMERS = dg.DynamicPartitionsDefinition(name="customers")
+MANY = dg.StaticPartitionsDefinition([f"{number:05}" for number in range(10_000)])
 GRID = dg.MultiPartitionsDefinition({"day": DAILY, "color": COLORS})
 BOARD = dg.MultiPartitionsDefinition(
     {
@@ -228,6 +229,16 @@ def fetched() -> Any:
     return fetch(connect())
 
 
+@dg.asset(group_name="sales", partitions_def=MANY)
+def numbered() -> None: ...
+
+
+@dg.multi_asset(specs=[dg.AssetSpec("left"), dg.AssetSpec("right")], group_name="sales")
+def twins() -> tuple[None, None]:
+    """Make both, or nothing."""
+    return None, None
+
+
 external = dg.AssetSpec(key=["lake", "events"], group_name="lake", kinds={"s3"})
 
 
@@ -351,6 +362,8 @@ defs = dg.Definitions(
         stored,
         weighed,
         drawn,
+        numbered,
+        twins,
         limited,
         dosed,
         inspected,

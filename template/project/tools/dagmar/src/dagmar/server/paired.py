@@ -170,13 +170,13 @@ def _parsed(text: str) -> dict[str, Any]:
     """Parse YAML of Dagster's, which writes texts that look like dates without quotes."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers = {
-            letter: [entry for entry in entries if entry[0] != "tag:yaml.org,2002:timestamp"]
-            for letter, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
+    class Loader(yaml.SafeLoader): ...
 
-    value = yaml.load(text, Loader)  # noqa: S506 - it is a safe one
+    Loader.yaml_implicit_resolvers = {
+        letter: [entry for entry in entries if entry[0] != "tag:yaml.org,2002:timestamp"]
+        for letter, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    value = yaml.load(text, Loader)
     return value if isinstance(value, dict) else {}
 
 
