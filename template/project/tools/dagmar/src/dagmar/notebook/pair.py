@@ -10,6 +10,7 @@ from typing import Any
 
 from dagmar.errors import DagmarError, Invalid, Unreachable, UsageError
 from dagmar.notebook.context import Context, folder_of
+from dagmar.notebook.retries import Retries
 
 
 class Pair:
@@ -36,7 +37,7 @@ class Pair:
         self._clicks: Any = None
         self._last: Any = None
         self._made: Any = None
-        self._retries: dict[str, str] = {}
+        self._retries = Retries()
 
     def __repr__(self) -> str:
         """Return what is paired, and with which target."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import DagmarError, Unreachable
+from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.notebook import drawing
 from dagmar.notebook.context import Context, live
 from dagmar.notebook.logs import RunLog
+from dagmar.notebook.retries import Retries
 
 if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
@@ -53,15 +54,8 @@ def draw_run(run: Run, warning: str = "", now: float | None = None) -> str:
     return head + steps + (drawing.note(warning) if warning else "") + body
 
 
-def newest(run_id: str, retries: Mapping[str, str]) -> str:
-    """Return the last retry of a run, or the run itself where there is none."""
-    while run_id in retries:
-        run_id = retries[run_id]
-    return run_id
-
-
 def draw_at_the_end(
-    context: Context, run_ids: Sequence[str], retries: Mapping[str, str], draw: Callable[[], Any]
+    context: Context, run_ids: Sequence[str], retries: Retries, draw: Callable[[], Any]
 ) -> None:
     """Draw the cell anew when one of the runs has ended, and when a retry of it has."""
     import marimo as mo
@@ -74,7 +68,7 @@ def draw_at_the_end(
         ended: set[str] = set()
         with DagsterClient(context.target) as client:
             while not thread.should_exit:
-                for run_id in {newest(run_id, retries) for run_id in run_ids} - ended:
+                for run_id in {retries.newest(run_id) for run_id in run_ids} - ended:
                     with contextlib.suppress(DagmarError):
                         if runs.read_run(client, run_id).final:
                             ended.add(run_id)
@@ -87,15 +81,14 @@ def draw_at_the_end(
 class Watcher:
     """Looks at one run, and at its retries."""
 
-    def __init__(
-        self, context: Context, run_id: str, retries: dict[str, str] | None = None
-    ) -> None:
-        """Watch a run; `retries` maps runs to their retries, and outlives the cell."""
+    def __init__(self, context: Context, run_id: str, retries: Retries | None = None) -> None:
+        """Watch a run, or its last retry."""
         self._context = context
-        self._retries = {} if retries is None else retries
-        self._run_id = newest(run_id, self._retries)
+        self._retries = retries or Retries()
+        self._run_id = self._retries.newest(run_id)
         self._run: Run | None = None
         self._log = RunLog(self._run_id)
+        self._refused: dict[str, DagmarError] = {}
         self._trouble: DagmarError | None = None
         self._warning = ""
         self._since = time.monotonic()
@@ -111,9 +104,9 @@ class Watcher:
 
         try:
             if self._retry_wanted:
-                # Before it is sent: a second click, or a lost answer, must not retry twice.
-                self._retry_wanted = False
                 self._retry(client)
+            if self._retried:
+                self._go_on()
             if self._moves:
                 known = self._run and self._run.error
                 self._run = self._log.read(client)
@@ -130,19 +123,37 @@ class Watcher:
         """Ask for the end; Dagster forgets what reaches a run while it starts, so ask again."""
         from dagmar.server import runs
 
-        if time.monotonic() - self._cancelled_at > CANCEL_AGAIN_SECONDS:
-            self._cancelled_at = time.monotonic()
+        if time.monotonic() - self._cancelled_at <= CANCEL_AGAIN_SECONDS:
+            return
+        self._cancelled_at = time.monotonic()
+        try:
             runs.cancel_run(client, self._run_id)
+        except (Invalid, NotAllowed) as error:
+            # A run that only starts, or ends already, is refused too: that passes.
+            if isinstance(error, NotAllowed) or (self._run and self._run.status == "STARTED"):
+                self._cancel_wanted, self._cancelled_at = False, 0.0
+                self._refused["cancel"] = error
 
     def _retry(self, client: DagsterClient) -> None:
         from dagmar.server.launch import launch_run
         from dagmar.server.plan import plan_retry
 
-        client.require_writable()
-        failed = self._run_id
-        self._run_id = launch_run(client, plan_retry(client, failed).launch)
-        self._retries[failed] = self._run_id
+        try:
+            client.require_writable()
+            failed = self._run_id
+            self._retries.send(
+                failed, lambda: launch_run(client, plan_retry(client, failed).launch)
+            )
+        except DagmarError as error:
+            self._refused["retry"] = error
+        finally:
+            self._retry_wanted = False
+
+    def _go_on(self) -> None:
+        """Look at the retry from now on."""
+        self._run_id = self._retries.newest(self._run_id)
         self._run, self._log = None, RunLog(self._run_id)
+        self._refused = {}
         self._cancel_wanted, self._since = False, time.monotonic()
 
     def _warn(self, client: DagsterClient) -> None:
@@ -171,16 +182,35 @@ class Watcher:
             )
         elif self._trouble is not None:
             parts.append(drawing.refusal(self._trouble))
-        button = self._button()
-        if button is not None:
-            asked = " cancelling…" if self._cancel_wanted and button == "cancel" else ""
-            parts.append(f"<div>{self._buttons[button].text}{asked}</div>")
+        parts += self._about_the_buttons()
         return drawing.box(*parts, label="Run")
+
+    def _about_the_buttons(self) -> list[str]:
+        """Return the button that fits now, and what came of the last click on it."""
+        if self._run is None:
+            return []
+        button = self._button()
+        asked = "retry" if self._run.final else "cancel"
+        refused = self._refused.get(asked)
+        if asked == "retry":
+            refused = self._retries.lost(self._run_id) or refused
+        parts = [drawing.refusal(refused)] if refused else []
+        if button is not None:
+            also = " cancelling…" if self._cancel_wanted and button == "cancel" else ""
+            parts.append(f"<div>{self._buttons[button].text}{also}</div>")
+        elif self._retry_wanted or (self._retries.sent(self._run_id) and not refused):
+            parts.append("<div>retrying…</div>")
+        return parts
 
     @property
     def _moves(self) -> bool:
         """Whether there may be news of the run."""
-        return self._run is None or not self._run.final or self._log.more
+        return self._run is None or not self._run.final or self._log.more or self._retried
+
+    @property
+    def _retried(self) -> bool:
+        """Whether a retry was made, by whichever cell."""
+        return self._retries.newest(self._run_id) != self._run_id
 
     def _button(self) -> str | None:
         """Return which button fits now."""
@@ -188,7 +218,8 @@ class Watcher:
             return None
         if not self._run.final:
             return "cancel"
-        return "retry" if self._run.status != "SUCCESS" and not self._retry_wanted else None
+        asked = self._retry_wanted or self._retries.sent(self._run_id)
+        return "retry" if self._run.status != "SUCCESS" and not asked else None
 
     def show(self) -> Any:
         """Return the run as it stands, and keep it up to date where somebody looks on."""
@@ -208,11 +239,13 @@ class Watcher:
         return mo.Html(self.page())
 
     def _on_cancel(self, _: Any) -> None:
+        self._refused = {}
         self._cancel_wanted = True
         self._wake.set()
 
     def _on_retry(self, _: Any) -> None:
         if self._button() == "retry":
+            self._refused = {}
             self._retry_wanted = True
             self._wake.set()
 
@@ -224,16 +257,24 @@ class Watcher:
 
         thread = mo.current_thread()
         shown, looks = "", 0
+
+        def draw() -> None:
+            nonlocal shown, looks
+            page = self.page()
+            looks += 1
+            # What the cell itself returned may arrive after the first drawings.
+            if (page != shown or looks <= FIRST_LOOKS) and not thread.should_exit:
+                mo.output.replace(mo.Html(page))
+                shown = page
+
         with DagsterClient(self._context.target) as client:
             while not thread.should_exit:
+                if self._retry_wanted:  # it may be on its way for long
+                    draw()
                 if self._moves or self._retry_wanted:
                     self.look(client)
-                page = self.page()
-                looks += 1
-                # What the cell itself returned may arrive after the first drawings.
-                if (page != shown or looks <= FIRST_LOOKS) and not thread.should_exit:
-                    mo.output.replace(mo.Html(page))
-                    shown = page
-                pause = self._context.settings.poll_seconds if self._moves else IDLE_SECONDS
-                self._wake.wait(pause)
+                draw()
+                self._wake.wait(
+                    self._context.settings.poll_seconds if self._moves else IDLE_SECONDS
+                )
                 self._wake.clear()
