@@ -22,6 +22,8 @@ CATALOG.assets = [
     {"key": "other", "dependencies": []},
 ]
 CATALOG.jobs = [{"name": "nightly"}]
+ONLINE = Catalog("http://127.0.0.1:3000", "", [], CATALOG.assets)
+ONLINE.jobs = [{"name": "nightly", "location": "shop"}]
 
 SOUND = """\
 import marimo
@@ -115,12 +117,105 @@ def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> 
             ),
         ),
         ("def inputs():", "def inputs(:", ("error", "syntax: orders.py is no Python: ")),
+        (
+            "len(customers)",
+            "len(customers), _theirs",
+            ("error", "undefined-name: no cell defines '_theirs'"),
+        ),
+        (
+            "app = marimo.App()",
+            "app = notebook = marimo.App()",
+            ("error", "no-notebook: marimo takes this for no notebook: "),
+        ),
+        (
+            'dagmar.Pair(asset="raw/orders")',
+            'dagmar.Pair(asset="raw/orders"), dagmar.Pair(asset="othre"), dagmar.Pair(job="x")',
+            ("error", "pair: there is no asset 'othre' — did you mean 'other'?"),
+        ),
     ],
 )
 def test_what_is_wrong_is_found(tmp_path: Path, old: str, new: str, found: tuple[str, str]) -> None:
     assert old in SOUND
     there = findings(tmp_path, SOUND.replace(old, new, 1))
     assert any(one[0] == found[0] and one[1].startswith(found[1]) for one in there), there
+
+
+PRIVATE = """\
+    import os.path as _path
+
+    _rows = [_row for _row in range(3)]
+
+    def _add(_one, *_more, **_rest):
+        return _one, _more, _rest, _path
+
+    try:
+        _add(_rows, _key=1)
+    except ValueError as _error:
+        print(_error)
+    match _rows:
+        case [_first, *_others]:
+            print(_first, _others)
+    mo.md(str(len(customers)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    mo.md(str(len(customers)))\n", PRIVATE),
+        ('asset="raw/orders"', 'job="nightly@shop"'),
+        ('asset="raw/orders"', 'asset="gone", target="prod"'),
+        ('asset="raw/orders"', 'asset="gone", target=str(1)'),
+        ('Pair(asset="raw/orders")', 'Pair(asset="raw/orders"), dagmar.Pair(asset="other")'),
+    ],
+)
+@pytest.mark.parametrize("catalog", [CATALOG, ONLINE], ids=["definitions", "server"])
+def test_what_is_not_wrong_is_not_found(
+    tmp_path: Path, old: str, new: str, catalog: Catalog
+) -> None:
+    write(tmp_path, {"dagmar.yaml": "targets: {prod: {url: 'https://dagster.example.invalid'}}"})
+    assert old in SOUND
+    there = findings(tmp_path, SOUND.replace(old, new, 1), catalog)
+    assert [one for one in there if one[0] == "error"] == []
+    assert not any("upstream" in one[1] for one in there)
+
+
+@pytest.mark.parametrize(
+    ("pair", "found"),
+    [
+        ('job="nightly@elsewhere"', "there is no job 'nightly@elsewhere'"),
+        ('asset="gone", target="local"', "there is no asset 'gone'"),
+    ],
+)
+def test_a_pair_is_looked_up_where_it_says(tmp_path: Path, pair: str, found: str) -> None:
+    there = findings(tmp_path, SOUND.replace('asset="raw/orders"', pair, 1), ONLINE)
+    assert any(one[1].startswith(f"pair: {found}") for one in there), there
+
+
+def test_a_notebook_outside_of_the_folder_is_checked_like_one_in_it(tmp_path: Path) -> None:
+    write(tmp_path, {"other/orders.py": SOUND.replace("raw/orders", "raw/ordres")})
+    settings = load(tmp_path, environ={}, home=tmp_path)
+    files = checking.find_notebooks(settings, [str(tmp_path / "other")])
+    (checked,) = checking.check(settings, files, CATALOG)
+    assert checked.asset == "raw/ordres"
+    assert [(one.line, one.rule) for one in checked.findings] == [(10, "pair")]
+
+
+def test_other_peoples_files_are_passed_over(tmp_path: Path) -> None:
+    made = "import marimo\n\n\ndef make():\n    app = marimo.App()\n    return app\n"
+    write(
+        tmp_path,
+        {
+            "mine/orders.py": SOUND,
+            "mine/helper.py": made,
+            ".venv/lib/tutorial.py": SOUND,
+            "env/lib/tutorial.py": SOUND,
+            "env/pyvenv.cfg": "",
+            "mine/.marimo/x.py": SOUND,
+        },
+    )
+    settings = load(tmp_path, environ={}, home=tmp_path)
+    assert checking.find_notebooks(settings, [str(tmp_path)]) == [tmp_path / "mine/orders.py"]
 
 
 def test_a_code_location_that_does_not_load_makes_no_errors(tmp_path: Path) -> None:
@@ -178,7 +273,7 @@ def test_errors_are_exit_7_and_told_line_by_line(shop: Project) -> None:
     shop.replace("notebooks/daily.py", 'asset="daily"', 'asset="dayly"')
     done = invoke(shop, "check", "--path", "notebooks/daily.py")
     assert done.returncode == 7
-    assert "notebooks/daily.py: error: there is no asset 'dayly'" in done.stdout
+    assert "notebooks/daily.py:10: error: there is no asset 'dayly'" in done.stdout
     assert "1 error in 1 notebook" in done.stderr
     done = invoke(shop, "check", "--path", "notebooks/grid.py")
     assert (done.returncode, done.stdout) == (0, "")

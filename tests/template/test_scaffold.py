@@ -150,6 +150,13 @@ def test_set_gives_options_to_a_template(online: Project) -> None:
     assert 'marimo.App(width="full")' in online.read("notebooks/daily.py")
 
 
+def test_a_job_may_be_named_with_its_location(online: Project) -> None:
+    (made,) = scaffold(online, "--job", "greeting@shop")
+    assert (made["path"], made["job"]) == ("notebooks/greeting_shop.py", "greeting@shop")
+    assert 'dagmar.Pair(job="greeting@shop")' in online.read("notebooks/greeting_shop.py")
+    assert invoke(online, "check").returncode == 0
+
+
 def test_a_folder_of_ones_own_is_a_template(online: Project, tmp_path: Path) -> None:
     write(
         tmp_path / "ours",
@@ -197,6 +204,8 @@ def test_a_template_that_does_not_work_leaves_nothing(
         (["--job", "greetings"], 7, "did you mean 'greeting'?"),
         (["--select", "group:none"], 7, "--select matches no asset"),
         (["--asset", "daily", "--template", "minimum"], 2, "did you mean 'minimal'?"),
+        (["--asset", "daily", "--template", "~nobody/x"], 2, "there is no template '~nobody/x'"),
+        (["--job", "greeting@warehouse"], 7, "there is no job 'greeting@warehouse'"),
         (["--asset", "daily", "--template", "src"], 7, "has no notebook.jinja"),
         (["--asset", "daily", "--name", "../x"], 2, "--name takes the name of a Python module"),
         (["--asset", "daily", "--name", "My Notebook"], 2, "--name takes the name"),
@@ -359,6 +368,7 @@ def test_notebooks_of_ones_own_template_are_checked_together(
 
 
 OWN_CELLS = "{%- include 'template/cells/notebook.jinja' -%}\n"
+BRANCH = "@app.cell\ndef _():\n    if 1:\n        2\n    return\n"
 TWICE = "@app.cell\ndef _():\n    x = 1\n    return\n\n\n"
 
 
@@ -372,6 +382,14 @@ TWICE = "@app.cell\ndef _():\n    x = 1\n    return\n\n\n"
         (
             {"notebook.jinja": "{%- set cells = ['own/x'] -%}\n" + OWN_CELLS, "x.jinja": TWICE * 2},
             "does not pass marimo's check: Variable 'x' is defined in multiple cells",
+        ),
+        (
+            {"notebook.jinja": "{%- set cells = ['own/x'] -%}\n" + OWN_CELLS, "x.jinja": BRANCH},
+            "won't be displayed",
+        ),
+        (
+            {"notebook.jinja": "import marimo\nnotebook = marimo.App()\n"},
+            "makes: marimo takes this for no notebook",
         ),
     ],
 )

@@ -7,10 +7,12 @@ import builtins
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dagmar.errors import Invalid
 
 VERSION_LINE = re.compile(r'^__generated_with = ".*"$', re.MULTILINE)
+PRIVATE = re.compile(r"_[^_]")
 PARTITION = "partition_key"
 """The variable of the `inputs` cell that says which partition a notebook is about."""
 # Names that Python and marimo put into a notebook's module.
@@ -35,14 +37,16 @@ class Source:
 
     @property
     def is_notebook(self) -> bool:
-        """Whether the file makes a marimo app."""
+        """Whether the file makes a marimo app, elsewhere than in a function."""
         return any(
             isinstance(call, ast.Call)
             and isinstance(call.func, ast.Attribute)
             and call.func.attr == "App"
             and isinstance(call.func.value, ast.Name)
             and call.func.value.id == "marimo"
-            for call in ast.walk(self.tree)
+            for statement in self.tree.body
+            if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            for call in ast.walk(statement)
         )
 
     def _inputs(self) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -101,14 +105,13 @@ def read_source(file: Path) -> Source:
 def undefined_names(text: str) -> list[tuple[str, int]]:
     """Return each name that a cell uses and no cell defines, with a line where it stands.
 
-    marimo's own checks do not look for them.
+    marimo's own checks do not look for them. Raises Invalid for what marimo takes for no notebook.
     """
     from marimo._ast.compiler import compile_cell
-    from marimo._convert.converters import MarimoConvert
     from marimo._types.ids import CellId_t
 
     cells = []
-    for number, cell in enumerate(MarimoConvert.from_py(text).to_ir().cells):
+    for number, cell in enumerate(_converted(text).to_ir().cells):
         try:
             cells.append((compile_cell(cell.code, cell_id=CellId_t(str(number))), cell.lineno))
         except SyntaxError:
@@ -117,20 +120,48 @@ def undefined_names(text: str) -> list[tuple[str, int]]:
     found = [
         (name, line)
         for cell, line in cells
-        for name in sorted(cell.refs)
+        for name in sorted({*cell.refs, *_private_names(ast.parse(cell.code))})
         # `schema.table` stands for a table in a SQL cell, which a database may know.
         if name.isidentifier()
         and name not in defined
         and name not in GIVEN
-        and cell.language == "python"
+        and (cell.language == "python" or name.startswith("_"))
     ]
     return list(dict(reversed(found)).items())[::-1]
 
 
-def canonical(text: str) -> str:
-    """Return the file as marimo would save it, with the version of marimo that it has now."""
-    from marimo._convert.converters import MarimoConvert
+def _private_names(cell: ast.Module) -> set[str]:
+    """Return the names with one underscore before them that a cell uses and nowhere makes.
 
-    saved = MarimoConvert.from_py(text).to_py()
+    They belong to their cell: marimo does not tell them as used, and another cell has none.
+    """
+    used, made = set(), set()
+    for node in ast.walk(cell):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+        elif not isinstance(node, (ast.Attribute, ast.keyword)):
+            # Arguments, imports, definitions, exceptions, patterns.
+            made |= {getattr(node, field, None) for field in ("arg", "asname", "name", "rest")}
+    return {name for name in used - made if PRIVATE.match(name)}
+
+
+def canonical(text: str) -> str:
+    """Return the file as marimo would save it, with the version of marimo that it has now.
+
+    Raises Invalid for what marimo takes for no notebook.
+    """
+    saved = _converted(text).to_py()
     version = VERSION_LINE.search(text)
     return VERSION_LINE.sub(lambda _: version[0], saved, count=1) if version else saved
+
+
+def _converted(text: str) -> Any:
+    from marimo._ast.parse import MarimoFileError, NonMarimoPythonScriptError
+    from marimo._convert.converters import MarimoConvert
+
+    try:
+        return MarimoConvert.from_py(text)
+    except (MarimoFileError, NonMarimoPythonScriptError) as error:
+        raise Invalid(
+            f"marimo takes this for no notebook: {error}", "It looks for: app = marimo.App()"
+        ) from None

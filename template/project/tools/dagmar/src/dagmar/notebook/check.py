@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dagmar.errors import Invalid, SetupError, UsageError, did_you_mean
+from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean
 from dagmar.notebook import template as templates
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
-from dagmar.notebook.pairing import Pairings, read_pairings
+from dagmar.notebook.pairing import Paired, has_job, read_pairs
 from dagmar.server.catalog import Catalog, Inputs, Item
 from dagmar.settings import Settings
 
@@ -49,10 +51,7 @@ def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
     for given in map(Path, paths) if paths else [settings.notebooks]:
         if paths and not given.exists():
             raise UsageError(f"there is no {given}", "Give --path a notebook or a folder.")
-        files = [given] if given.is_file() else sorted(given.rglob("*.py"))
-        for file in files:
-            if "__marimo__" in file.parts:
-                continue
+        for file in [given] if given.is_file() else _python_files(given):
             if given.is_file() and not _is_notebook(file):
                 raise Invalid(
                     f"{file} is no marimo notebook", "Make one: invoke scaffold --asset …"
@@ -60,6 +59,20 @@ def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
             if given.is_file() or _is_notebook(file):
                 found[file.resolve()] = None
     return list(found)
+
+
+def _python_files(folder: Path) -> list[Path]:
+    """Return the Python files below a folder that may be the user's own."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not (name.startswith(".") or name == "__marimo__")
+            and not Path(place, name, "pyvenv.cfg").exists()
+        ]
+        found += [Path(place, name) for name in names if name.endswith(".py")]
+    return sorted(found)
 
 
 def _is_notebook(file: Path) -> bool:
@@ -79,31 +92,49 @@ def check(settings: Settings, notebooks: Sequence[Path], catalog: Catalog | None
     Raises SetupError where marimo cannot be started.
     """
     root = settings.root.resolve()
-    pairings = read_pairings(root, settings.notebooks.resolve())
     said = run_marimo_check(notebooks)
-    inputs = _inputs(catalog, pairings) if catalog else {}
+    sources = {file: _read(file) for file in notebooks}
+    pairs = {
+        file: [] if isinstance(source, Invalid) else list(read_pairs(source.tree))
+        for file, source in sources.items()
+    }
+    paired = {pair.asset for some in pairs.values() for pair in some}
+    inputs = _inputs(catalog, paired) if catalog else {}
     result = []
-    for file in notebooks:
+    for file, source in sources.items():
         path = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
-        checked = Checked(path, *_paired(pairings, path), findings=said[file])
-        try:
-            source = read_source(file)
-        except Invalid as error:
-            checked.findings.append(Finding(0, ERROR, "syntax", error.message))
+        asset = next((pair.asset for pair in pairs[file] if pair.asset), None)
+        job = next((pair.job for pair in pairs[file] if pair.job), None)
+        checked = Checked(path, asset, job, findings=said[file])
+        if isinstance(source, Invalid):
+            checked.findings.append(Finding(0, ERROR, "syntax", source.message))
         else:
             checked.findings += _names_and_form(source)
             if catalog:
-                checked.findings += _against(catalog, inputs, checked, source)
+                there = [pair for pair in pairs[file] if _is_there(settings, catalog, pair)]
+                checked.findings += _against(catalog, inputs, there, source)
             checked.findings += _version(root, file)
         checked.findings.sort(key=lambda finding: (finding.line, finding.rule))
         result.append(checked)
     return result
 
 
-def _paired(pairings: Pairings, path: str) -> tuple[str | None, str | None]:
-    asset = next((key for key, paths in pairings.assets.items() if path in paths), None)
-    job = next((name for name, paths in pairings.jobs.items() if path in paths), None)
-    return asset, job
+def _read(file: Path) -> Source | Invalid:
+    try:
+        return read_source(file)
+    except Invalid as error:
+        return error
+
+
+def _is_there(settings: Settings, catalog: Catalog, pair: Paired) -> bool:
+    """Say whether the catalog tells what the pair's own target has."""
+    if pair.target == "":
+        return True
+    try:
+        asked = catalog.url or settings.target().url
+        return pair.target is not None and settings.target(pair.target).url == asked
+    except DagmarError:  # no such target, or one whose secrets are not here
+        return False
 
 
 def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
@@ -125,7 +156,7 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
         raise SetupError(f"`marimo check` does not work: {last[0]}", "Type: uv sync") from None
     for issue in issues:
         file = Path(str(issue.get("filename", ""))).resolve()
-        if file in found:
+        if file in found and issue.get("type") != "error":  # it cannot read the file: so do we
             found[file].append(
                 Finding(
                     max(int(issue.get("line") or 0), 0),
@@ -140,11 +171,16 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
 
 def _names_and_form(source: Source) -> Iterator[Finding]:
     try:
-        undefined, saved = undefined_names(source.text), canonical(source.text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's remarks on the user's code
+            undefined, saved = undefined_names(source.text), canonical(source.text)
     except (ImportError, AttributeError) as error:  # neither is a public interface of marimo
         raise SetupError(
             f"this marimo is not known to dagmar: {error}", "Type: invoke update"
         ) from None
+    except Invalid as error:
+        yield Finding(0, ERROR, "no-notebook", error.message, error.hint)
+        return
     for name, line in undefined:
         yield Finding(line, ERROR, "undefined-name", f"no cell defines '{name}'")
     if saved != source.text:
@@ -152,49 +188,52 @@ def _names_and_form(source: Source) -> Iterator[Finding]:
         yield Finding(0, WARNING, "form", "marimo would write this file otherwise", hint)
 
 
-def _inputs(catalog: Catalog, pairings: Pairings) -> dict[str, Inputs]:
+def _inputs(catalog: Catalog, paired: set[str]) -> dict[str, Inputs]:
     """Return what the paired assets take from upstream."""
     known = {str(asset["key"]) for asset in catalog.assets}
-    return catalog.inputs(sorted(known & set(pairings.assets)))
+    return catalog.inputs(sorted(known & paired))
 
 
 def _against(
-    catalog: Catalog, inputs: Mapping[str, Inputs], checked: Checked, source: Source
+    catalog: Catalog, inputs: Mapping[str, Inputs], pairs: Sequence[Paired], source: Source
 ) -> Iterator[Finding]:
     """Compare with what Dagster has. A code location that does not load may hide anything."""
     assets = {str(asset["key"]): asset for asset in catalog.assets}
     jobs = [str(job["name"]) for job in catalog.jobs]
     severity = WARNING if catalog.broken else ERROR
-    if checked.job is not None and checked.job not in jobs:
-        message = f"there is no job '{checked.job}'{did_you_mean(checked.job, jobs)}"
-        yield Finding(0, severity, "pair", message, "Correct it in the Pair of the setup cell.")
-    if checked.asset is not None and checked.asset not in assets:
-        message = f"there is no asset '{checked.asset}'{did_you_mean(checked.asset, assets)}"
-        yield Finding(0, severity, "pair", message, "Correct it in the Pair of the setup cell.")
+    hint = "Correct it in the Pair of the setup cell."
+    for pair in pairs:
+        if pair.job and not has_job(catalog, pair.job):
+            message = f"there is no job '{pair.job}'{did_you_mean(pair.job, jobs)}"
+            yield Finding(pair.line, severity, "pair", message, hint)
+        if pair.asset and pair.asset not in assets:
+            message = f"there is no asset '{pair.asset}'{did_you_mean(pair.asset, assets)}"
+            yield Finding(pair.line, severity, "pair", message, hint)
     loads = source.loads()
     for load in loads:
         if load.key not in assets:
             message = f"there is no asset '{load.key}'{did_you_mean(load.key, assets)}"
             yield Finding(load.line, severity, "inputs", message)
-    if checked.asset in assets:
-        asset = assets[checked.asset]
-        taken = inputs.get(str(checked.asset)) or Inputs(values=tuple(asset["dependencies"]))
-        yield from _upstream(asset, taken, loads, set(assets))
+    known = [assets[pair.asset] for pair in pairs if pair.asset in assets]
+    if known:
+        yield from _upstream(known, inputs, loads, set(assets))
 
 
 def _upstream(
-    asset: Item, taken: Inputs, loads: Sequence[Load], known: set[str]
+    paired: Sequence[Item], taken: Mapping[str, Inputs], loads: Sequence[Load], known: set[str]
 ) -> Iterator[Finding]:
-    upstream = set(asset["dependencies"])
+    near = {str(asset["key"]) for asset in paired}.union(*(one["dependencies"] for one in paired))
     inputs = [load for load in loads if load.in_inputs]
+    names = " or ".join(f"'{asset['key']}'" for asset in paired)
     for load in inputs:
-        if load.key in known and load.key not in upstream | {asset["key"]}:
-            message = f"'{load.key}' is not upstream of '{asset['key']}'"
-            yield Finding(load.line, WARNING, "inputs", message)
-    # What it only comes after may have no value that could be loaded.
-    for key in sorted(set(taken.values) - {load.key for load in loads}):
-        message = f"'{key}' is upstream of '{asset['key']}', and is not loaded"
-        yield Finding(inputs[0].line if inputs else 0, WARNING, "inputs", message)
+        if load.key in known - near:
+            yield Finding(load.line, WARNING, "inputs", f"'{load.key}' is not upstream of {names}")
+    for asset in paired:
+        # What it only comes after may have no value that could be loaded.
+        takes = taken.get(str(asset["key"])) or Inputs(values=tuple(asset["dependencies"]))
+        for key in sorted(set(takes.values) - {load.key for load in loads}):
+            message = f"'{key}' is upstream of '{asset['key']}', and is not loaded"
+            yield Finding(inputs[0].line if inputs else 0, WARNING, "inputs", message)
 
 
 def _version(root: Path, file: Path) -> Iterator[Finding]:

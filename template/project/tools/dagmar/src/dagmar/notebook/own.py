@@ -40,24 +40,30 @@ def beside_ours(template: templates.Template, own: Path, to: Path) -> Path:
 def as_saved(texts: Mapping[Path, str], own: Path) -> dict[Path, str]:
     """Return what the user's template made in these files, as marimo would save it.
 
-    Raises Invalid where one is no notebook, or one that marimo's own checks refuse.
+    The files are written like that, too. Raises Invalid where one is no notebook, or one that
+    `marimo check --strict` would not pass.
     """
     from dagmar.notebook.cells import Source
-    from dagmar.notebook.check import ERROR, run_marimo_check
+    from dagmar.notebook.check import run_marimo_check
 
     where = f"Look at {SHAPE} in {own}."
-    for text in texts.values():
+    saved = {}
+    for file, text in texts.items():
         if not Source(text, ast.parse(text)).is_notebook:
             raise Invalid(f"the template {own} makes no marimo notebook", where)
+        try:
+            saved[file] = _settled(text)
+        except Invalid as error:
+            raise Invalid(f"what the template {own} makes: {error}", where) from None
+        file.write_text(saved[file], "utf-8")
     for file, findings in run_marimo_check([file.resolve() for file in texts]).items():
         for finding in findings:
-            if finding.severity == ERROR:
-                raise Invalid(
-                    f"what the template {own} makes does not pass marimo's check: "
-                    f"{finding.message} ({file.name}, line {finding.line})",
-                    where,
-                )
-    return {file: _settled(text) for file, text in texts.items()}
+            raise Invalid(
+                f"what the template {own} makes does not pass marimo's check: "
+                f"{finding.message} ({file.name}, line {finding.line})",
+                where,
+            )
+    return saved
 
 
 def _settled(text: str) -> str:

@@ -7,8 +7,23 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagmar.server.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One `dagmar.Pair(...)` with its key or name written out; `target` is None if it is not."""
+
+    asset: str
+    job: str
+    target: str | None
+    line: int
 
 
 @dataclass
@@ -33,10 +48,23 @@ def read_pairings(root: Path, folder: Path) -> Pairings:
         except (OSError, ValueError, SyntaxError):
             continue
         path = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
-        for call in ast.walk(tree) if tree else ():
-            if isinstance(call, ast.Call) and _is_pair(call.func):
-                _note(pairings, call, path)
+        for pair in read_pairs(tree) if tree else ():
+            for name, places in ((pair.asset, pairings.assets), (pair.job, pairings.jobs)):
+                if name and path not in places.setdefault(name, []):
+                    places[name].append(path)
     return pairings
+
+
+def read_pairs(tree: ast.Module) -> Iterator[Paired]:
+    """Yield the pairs of one notebook, in the order of its lines."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_pair(node.func)]
+    for call in sorted(calls, key=lambda call: call.lineno):
+        given = {one.arg: one.value for one in call.keywords}
+        asset, job = _text(given.get("asset")) or "", _text(given.get("job")) or ""
+        if asset or job:
+            yield Paired(
+                asset, job, _text(given["target"]) if "target" in given else "", call.lineno
+            )
 
 
 def _is_pair(function: ast.expr) -> bool:
@@ -45,15 +73,18 @@ def _is_pair(function: ast.expr) -> bool:
     return isinstance(function, ast.Name) and function.id == "Pair"
 
 
-def _note(pairings: Pairings, call: ast.Call, path: str) -> None:
-    places = {"asset": pairings.assets, "job": pairings.jobs}
-    for argument in call.keywords:
-        value = argument.value
-        if (
-            argument.arg in places
-            and isinstance(value, ast.Constant)
-            and isinstance(value.value, str)
-        ):
-            notebooks = places[argument.arg].setdefault(value.value, [])
-            if path not in notebooks:
-                notebooks.append(path)
+def _text(value: ast.expr | None) -> str | None:
+    """Return a text that is written out, None for anything else."""
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        return value.value
+    return None
+
+
+def has_job(catalog: Catalog, name: str) -> bool:
+    """Say whether there is a job `name`, or `name@location` where several places have one."""
+    wanted, _, location = name.partition("@")
+    if not catalog.url:  # the project's definitions do not tell what their location is called
+        location = ""
+    return any(
+        job["name"] == wanted and location in ("", job.get("location")) for job in catalog.jobs
+    )

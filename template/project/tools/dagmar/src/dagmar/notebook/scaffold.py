@@ -14,7 +14,7 @@ from dagmar.notebook import own as owns
 from dagmar.notebook import template as templates
 from dagmar.notebook.naming import Names
 from dagmar.notebook.own import OWN, SHAPE
-from dagmar.notebook.pairing import read_pairings
+from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.server.catalog import Catalog, Inputs, Item
 from dagmar.settings import Settings
 
@@ -133,7 +133,10 @@ def _own_template(template: str) -> Path | None:
     """Return the folder of a template that is the user's own."""
     if template in TEMPLATES:
         return None
-    folder = Path(template).expanduser()
+    try:
+        folder = Path(template).expanduser()
+    except RuntimeError:  # nobody of that name
+        folder = Path(template)
     if (folder / SHAPE).is_file():
         return folder
     if folder.is_dir():
@@ -172,7 +175,8 @@ def _facts(catalog: Catalog, request: Request) -> list[Item]:
     for key in keys:
         _check_known("asset", key, assets, catalog)
     for job in request.jobs:
-        _check_known("job", job, [job["name"] for job in catalog.jobs], catalog)
+        if not has_job(catalog, job):
+            _check_known("job", job, [job["name"] for job in catalog.jobs], catalog)
     known = catalog.inputs(keys) if keys else {}
     return [
         {
