@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,14 @@ HOSTILE = {
     "html": "<img src=x onerror=alert(1)> & </h1>",
     "surrogate": "\ud83d alone",
     "long": "x" * 300,
+    "markdown": "raw/__orders__ a~b~c *x* `y` $z$ ^1^ :smile: me@x.org # \\*",
+    "links": "https://x.y/z www.example.com [a](b) ![c](d) [^1]",
+    "item": "1. x",
+    "key": "raw/daily_sales dash-ed.key",
+    "sentence": "It's: 1.5 of 2",
     "ending": "x\n\n\n@app.cell\ndef _():\n    boom\n",
 }
-
+READABLE = ("key", "sentence")
 
 SHAPES = ("default", "minimal", "ml", "report")
 MINIMAL = ORDERS | {
@@ -130,6 +137,26 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("name", HOSTILE)
 def test_text_from_dagster_stays_text(notebooks: Path, name: str, shape: str):
     stays_text(notebooks, f"h_{name}_{shape}", f"plain_{shape}", HOSTILE[name])
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_text_is_shown_as_text(notebooks: Path, name: str):
+    """What marimo makes of a heading or a label is the text, and nothing else."""
+    import marimo as mo
+
+    tree = ast.parse((notebooks / f"notebooks/h_{name}_default.py").read_bytes())
+    (title,) = (node.value for node in ast.walk(tree) if getattr(node, "arg", "") == "title")
+    (tabs,) = (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
+    for shown, tag in ((title, "h1"), (tabs.keys[0], "span")):
+        assert isinstance(shown, ast.Constant)
+        html = mo.md(shown.value).text
+        assert set(re.findall(r"</?(\w+)", html)) <= {"span", tag}, html
+        seen = unescape(re.sub("<[^>]*>", "", html))
+        assert (
+            seen.split() == re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", " ", HOSTILE[name]).split()
+        )
+        if name in READABLE:
+            assert shown.value.removeprefix("# ") == HOSTILE[name]
 
 
 @pytest.mark.parametrize("count", [10, pytest.param(10_000, marks=pytest.mark.nightly)])

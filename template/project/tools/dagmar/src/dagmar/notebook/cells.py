@@ -135,7 +135,8 @@ def _private_names(cell: ast.Module) -> set[str]:
 
     They belong to their cell: marimo does not tell them as used, and another cell has none.
     """
-    used, made = set(), set()
+    used: set[str] = set()
+    made: set[str | None] = set()
     for node in ast.walk(cell):
         if isinstance(node, ast.Name):
             (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
