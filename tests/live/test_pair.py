@@ -17,12 +17,14 @@ from dagmar.errors import Invalid, LoadFailed, NotAllowed, SetupError, Unreachab
 from dagmar.notebook import cards, launching
 from dagmar.notebook.context import Context
 from dagmar.notebook.controls import Chosen, draw_controls, read_chosen
+from dagmar.notebook.history import read_history
 from dagmar.notebook.watching import Watcher
 from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.run import Request, run
 from dagmar.server.client import DagsterClient
 from dagmar.server.inputs import read_inputs
+from dagmar.server.paired import read_job_history
 from dagmar.server.runs import read_run
 from dagmar.settings import Target, load
 from dagsters import LOCATIONS, logged, runs_tagged, tags_of
@@ -411,6 +413,19 @@ def test_a_run_is_watched_and_shows_up_in_the_history(
     assert "Execution of step &quot;failing&quot; failed" in shown  # its log
     assert "FAILURE" in pair.history().text
     assert "there is no run" in pair.watch("no-such-run").text
+
+
+def test_the_history_of_a_job_is_that_of_its_location(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    made = materialize(paired(job="counting"), tag)  # in this kernel
+    launched = launching.launch(paired(job="counting@pipelines"), Chosen(tags={"test": tag}))
+    known = {made.run_id, launched.run_id}
+    for name in ("counting", "counting@pipelines"):
+        assert known <= {run.run_id for run in read_history(paired(job=name), 20)}
+    assert launched.run_id not in {run.run_id for run in read_job_history(client, "counting@x", 20)}
+    with pytest.raises(Invalid, match="did you mean 'counting'"):
+        read_history(paired(job="countin"), 20)
 
 
 @pytest.fixture

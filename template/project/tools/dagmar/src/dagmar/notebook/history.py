@@ -24,7 +24,7 @@ def read_history(context: Context, limit: int) -> list[PastRun]:
 
         if context.asset:
             return read_asset_history(client, context.asset, limit)
-        return read_job_history(client, context.job.partition("@")[0], limit)
+        return read_job_history(client, context.job, limit)
 
 
 def draw_history(runs: Sequence[PastRun], base: str) -> Any:

@@ -10,7 +10,7 @@ from dagmar.errors import DagmarError, Invalid
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
-from dagmar.server.plan import no_such_asset
+from dagmar.server.plan import find_job, no_such_asset
 
 COLUMN_SCHEMA = "dagster/column_schema"
 MOST_JOBS = 5
@@ -224,8 +224,21 @@ def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[Past
 
 
 def read_job_history(client: DagsterClient, job: str, limit: int) -> list[PastRun]:
-    """Return the last runs of the job, oldest first."""
-    return _past(_runs_of(client, job, limit), limit)
+    """Return the last runs of the job `name`, or `name@location`, oldest first.
+
+    Raises Invalid where there is no such job and never was one.
+    """
+    name, _, location = job.partition("@")
+    runs = _runs_of(client, name, RUNS_LOOKED_AT if location else limit)
+    if location:  # a run that was made in a notebook's kernel tells none
+        runs = [run for run in runs if _location(run) in ("", location)]
+    if not runs:
+        find_job(client, job)
+    return _past(runs, limit)
+
+
+def _location(run: Item) -> str:
+    return str((run["repositoryOrigin"] or {}).get("repositoryLocationName", ""))
 
 
 def _runs_of(client: DagsterClient, job: str, limit: int) -> list[Item]:
