@@ -86,6 +86,24 @@ def test_project_and_edited_notebooks_are_one_merge_and_a_deleted_one_stays_dele
     assert project.status() == []
 
 
+HOSTILE = "it's \"\"\" {{ 7 * 7 }} {% raw %} {# x #} \\N{DEGREE SIGN} \\ 'x'\nb: - 😀"
+
+
+def test_text_from_dagster_stays_what_it_is(template: Template, tmp_path: Path) -> None:
+    project = template.project(tmp_path / "my-project")
+    inputs = [{"name": "a", "asset": HOSTILE}, {"name": "b", "asset": "b"}]
+    one = ORDERS | {"name": "hostile", "asset": HOSTILE, "title": HOSTILE, "inputs": inputs}
+    project.scaffold(one | {"template": "default", "folder": "notebooks", "materializable": True})
+    before = project.read("notebooks/hostile.py")
+    assert f"pair.load({HOSTILE!r})" in before
+    project.commit()
+    release(template, "v1.1.0")
+    assert "hostile" in update(project)["notebooks"]
+    assert project.read("notebooks/hostile.py") == before.replace(*WIDER[FRAME])
+    (answers,) = project.answers(".dagmar/notebooks/hostile.yml")["notebooks"]
+    assert (answers["asset"], answers["title"], answers["inputs"]) == (HOSTILE, HOSTILE, inputs)
+
+
 def test_check_tells_and_changes_nothing(project: Project) -> None:
     document = update(project, "--check")
     assert document["available"]
