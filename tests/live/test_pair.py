@@ -18,6 +18,7 @@ from dagmar.notebook import cards, launching
 from dagmar.notebook.context import Context
 from dagmar.notebook.controls import Chosen, draw_controls, read_chosen
 from dagmar.notebook.history import read_history
+from dagmar.notebook.metrics import read_earlier
 from dagmar.notebook.watching import Watcher
 from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
@@ -413,6 +414,22 @@ def test_a_run_is_watched_and_shows_up_in_the_history(
     assert "Execution of step &quot;failing&quot; failed" in shown  # its log
     assert "FAILURE" in pair.history().text
     assert "there is no run" in pair.watch("no-such-run").text
+
+
+def test_metrics_are_shown_beside_what_was_recorded_of_the_asset(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    materialize(paired("orders"), tag)  # it carries no number
+    for score in (0.25, 3):
+        event = {"metadata": {"score": score, "what": "text"}}
+        client.report("report_asset_observation/orders", event)
+    recorded = read_earlier(paired("orders"))
+    assert [dict(one.numbers) for one in recorded[:2]] == [{"score": 3}, {"score": 0.25}]
+    pair = dagmar.Pair(asset="orders")
+    object.__setattr__(pair, "_context", paired("orders"))
+    shown = pair.metrics(score=0.5).text
+    assert shown.index("0.5") < shown.index(">3<") < shown.index("0.25")
+    assert read_earlier(paired(job="counting")) == []
 
 
 def test_the_history_of_a_job_is_that_of_its_location(

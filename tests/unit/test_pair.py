@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import subprocess
 import sys
 import time
@@ -14,9 +15,18 @@ from typing import Any
 import dagmar
 import pytest
 from dagmar.errors import Invalid, RunFailed, SetupError, UsageError
-from dagmar.notebook import cards, controls, drawing, history, launching, logs
+from dagmar.notebook import (
+    cards,
+    controls,
+    drawing,
+    history,
+    launching,
+    logs,
+    metrics,
+    reporting,
+)
 from dagmar.notebook.context import Context
-from dagmar.server.paired import PastRun
+from dagmar.server.paired import PastNumbers, PastRun
 from projects import Project
 
 NASTY = '"); </div><script>alert(1)</script> {x} {{ y }} "quoted" \\ #9; 😀'
@@ -73,7 +83,9 @@ def test_without_a_server_every_widget_says_what_to_type(project: Project) -> No
     object.__setattr__(pair._context, "start", project.root)
     importlib.import_module("marimo")  # the notebook's own cost
     started = time.monotonic()
-    shown = [pair.card(), pair.lineage(), pair.controls(), pair.history()]
+    shown = [pair.card(), pair.lineage(), pair.controls(), pair.history(), pair.metrics(rows=3)]
+    assert reporting.take() == {"rows": 3}
+    assert "<td" in shown[-1].text
     assert time.monotonic() - started < 2
     for widget in shown:
         assert "did not answer at http://127.0.0.1:9" in widget.text
@@ -120,6 +132,21 @@ def test_the_chart_has_a_bar_for_each_run_in_the_colour_of_its_end() -> None:
     assert drawn.count(drawing.COLORS["FAILURE"]) == 1
     assert "http://127.0.0.1:3000/runs/run-2" in drawn
     assert "1 of 2" in history.summary(runs)
+
+
+def test_metrics_stand_above_those_of_earlier_runs() -> None:
+    earlier = [
+        PastNumbers("a-run", time.time(), NASTY, {NASTY: 7, "score": 0.123456}),
+        PastNumbers("", 0.0, None, {"score": 2.0}),
+    ]
+    drawn = metrics.draw_metrics({"score": 1 / 3, "kind": NASTY}, earlier, "http://127.0.0.1:3000")
+    assert "<script" not in drawn
+    head, *rows = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in drawn.split("</tr>")]
+    assert head[1:3] == ["score", "kind"]
+    assert [row[1] for row in rows[:3]] == ["0.3333", "0.1235", "2"]
+    assert rows[1][3] == "7"
+    assert "/runs/a-run" in rows[1][0]
+    assert "<a" not in rows[2][0]
 
 
 def test_altair_draws_the_chart_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,6 +227,25 @@ class Pair:
         report(values)
         return mo.Html(drawing.facts((name, escape(str(value))) for name, value in values.items()))
 
+    def metrics(self, **values: Any) -> Any:
+        """Report numbers as `report` does, and show them beside those recorded before.
+
+        Those are the numbers that the asset's materializations and observations carry.
+        Raises Invalid for what is neither number, text nor truth value.
+        """
+        import marimo as mo
+
+        from dagmar.notebook.metrics import draw_metrics, read_earlier
+        from dagmar.notebook.reporting import report
+
+        report(values)
+        try:
+            table = draw_metrics(values, read_earlier(self._context), self._context.target.url)
+        except DagmarError as error:
+            remark = self._remark(error, "what was recorded before").text
+            table = draw_metrics(values, (), "") + remark
+        return mo.Html(table)
+
     def _counted(self) -> Any:
         if self._clicks is None:
             from dagmar.notebook.launching import Clicks

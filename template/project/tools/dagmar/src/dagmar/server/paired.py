@@ -31,6 +31,16 @@ class PastRun:
     seconds: float | None
 
 
+@dataclass(frozen=True)
+class PastNumbers:
+    """The numbers that were recorded of an asset at one time, in seconds since 1970."""
+
+    run_id: str
+    at: float
+    partition: str | None
+    numbers: Mapping[str, float]
+
+
 def read_asset(client: DagsterClient, key: str) -> Item:
     """Return what the asset is and how it was materialized last.
 
@@ -221,6 +231,29 @@ def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[Past
             or any(asset_key(path["path"]) == key for path in run["assetSelection"] or [])
         ]
     return _past(runs, limit)
+
+
+def read_numbers(client: DagsterClient, key: str, limit: int) -> list[PastNumbers]:
+    """Return the numbers of the last materializations and observations, newest first.
+
+    Raises Invalid where there is no such asset.
+    """
+    answer = client.query("AssetMetrics", key={"path": key.split("/")}, limit=limit)
+    asset = _known(client, answer["assetNodeOrError"], key)
+    found = [
+        PastNumbers(event["runId"], int(event["timestamp"]) / 1000, event["partition"], numbers)
+        for event in (*asset["assetMaterializations"], *asset["assetObservations"])
+        if (numbers := dict(_numbers(event["metadataEntries"])))
+    ]
+    return sorted(found, key=lambda one: -one.at)[:limit]
+
+
+def _numbers(entries: Iterable[Item]) -> Iterable[tuple[str, float]]:
+    for entry in entries:
+        if entry.get("intRepr") is not None:
+            yield entry["label"], int(entry["intRepr"])
+        elif entry.get("floatValue") is not None:
+            yield entry["label"], float(entry["floatValue"])
 
 
 def read_job_history(client: DagsterClient, job: str, limit: int) -> list[PastRun]:
