@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagmar.errors import DagmarError, Invalid
+from dagmar.runconfig import read_yaml
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
@@ -172,22 +173,8 @@ def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]
     answer = client.query("DefaultConfig", selector=launch.selector("pipelineName"))
     refusals = _refusals("PipelineNotFoundError", "InvalidSubsetError", "ModeNotFoundError")
     schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals)
-    ops = _configs(_parsed(schema["rootDefaultYaml"]).get("ops"))
+    ops = _configs((read_yaml(schema["rootDefaultYaml"]) or {}).get("ops"))
     return {"ops": ops} if ops else {}
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    """Parse YAML of Dagster's, which writes texts that look like dates without quotes."""
-    import yaml
-
-    class Loader(yaml.SafeLoader): ...
-
-    Loader.yaml_implicit_resolvers = {
-        letter: [entry for entry in entries if entry[0] != "tag:yaml.org,2002:timestamp"]
-        for letter, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    value = yaml.load(text, Loader)
-    return value if isinstance(value, dict) else {}
 
 
 def _configs(ops: Any) -> dict[str, Any]:
