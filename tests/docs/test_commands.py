@@ -313,20 +313,29 @@ def test_the_readme_adds_dagmar_to_a_repository(
 @needs_uv
 def test_the_readme_updates_a_project(clone: Path, environ: dict[str, str], tmp_path: Path) -> None:
     upstream = Terminal(shutil.copytree(clone, tmp_path / "dagmar", symlinks=True), environ)
-    upstream.type(sections(README)[START][0].partition("\n")[0])
-    project = tmp_path / "my-project"
-    upstream.type('echo "# upstream" >> template/project/.gitignore && git commit -q -a -m y')
+    terminal = Terminal(upstream.folder, environ)
+    terminal.type(sections(README)[START][0])
+    project = terminal.folder
+    newer = "app_title='newer'"
+    upstream.type(
+        'echo "# upstream" >> template/project/.gitignore && '
+        f'sed -i "s/marimo.App(/marimo.App({newer}, /" template/cells/notebook.jinja && '
+        "git commit -q -a -m y"
+    )
     (project / "mine.txt").write_text("mine\n")
-    terminal = Terminal(project, environ)
     for block in sections(README)[UPDATE]:
         terminal.type(block)
+    for notebook in (project / "notebooks").glob("*.py"):
+        assert newer in notebook.read_text("utf-8")
     assert (project / ".gitignore").read_text("utf-8").endswith("# upstream\n")
     assert (project / "mine.txt").read_text("utf-8") == "mine\n"
     assert (project / ".venv").is_dir()
 
-    # And in the way of the project's own README.
+    # And with Copier, which names the command that does all.
     upstream.type('echo "# again" >> template/project/.gitignore && git commit -q -a -m z')
-    terminal.type("git add -A && git commit -q -m update && uv run invoke update")
+    (alone,) = re.findall(r"`(uvx copier update[^`]*)`", README.read_text("utf-8"))
+    done = terminal.type(f"git add -A && git commit -q -m update && {alone}")
+    assert "uv run invoke update " in done.stdout + done.stderr
     assert (project / ".gitignore").read_text("utf-8").endswith("# upstream\n# again\n")
 
 

@@ -150,6 +150,8 @@ def test_changes_that_are_not_committed_are_an_error_with_what_to_type(project: 
 def test_notebooks_that_copier_alone_left_behind_come_along(project: Project) -> None:
     project.update()
     project.commit()
+    told = invoke(project, "update", "--check").stdout
+    assert told == "the project is on v1.1.0; these notebooks are behind: orders, sales\n"
     document = update(project)
     assert (document["current"], document["notebooks"]) == ("v1.1.0", ["orders", "sales"])
     assert "app_title='x'" in project.read("notebooks/orders.py")

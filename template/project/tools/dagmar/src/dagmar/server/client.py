@@ -357,7 +357,7 @@ def member(
         raise known[name](answer)
     raise UnexpectedAnswer(
         f"Dagster answered with {name}, which this version of dagmar does not know",
-        "Update dagmar: commit, then type: uvx copier update --trust",
+        "Update dagmar: commit, then type: invoke update",
     )
 
 

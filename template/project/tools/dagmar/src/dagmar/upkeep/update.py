@@ -53,8 +53,11 @@ class Update:
         if not self.available:
             console.say(f"Everything is on {self.current}, the newest version.")
         elif check:
-            behind = f"; behind the project: {', '.join(self.behind)}" if self.behind else ""
-            console.out(f"{self.current} → {self.latest}{behind}")
+            if self.current != self.latest:
+                console.out(f"{self.current} → {self.latest}")
+            if self.behind:
+                behind = ", ".join(self.behind)
+                console.out(f"the project is on {self.current}; these notebooks are behind: {behind}")
             console.say("Type: invoke update")
         else:
             for name in self.changed:
