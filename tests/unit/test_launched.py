@@ -119,6 +119,33 @@ def test_a_success_stays_one_where_its_prints_cannot_be_read(
     assert "the rest of the log of run r-1 cannot be read" in capsys.readouterr().err
 
 
+def test_a_log_that_is_followed_tells_steps_and_what_users_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = [
+        ("STEP_START", "DEBUG", 'Started execution of step "orders".'),
+        (None, "INFO", "rows=3"),
+        ("ASSET_MATERIALIZATION", "DEBUG", "Materialized value orders."),
+        ("STEP_SUCCESS", "DEBUG", 'Finished execution of step "orders" in 1ms.'),
+    ]
+    noise = [("LOADED_INPUT", "DEBUG", "loaded an input"), (None, "DEBUG", "reading a file")]
+    events = [
+        {
+            "message": message, "eventType": kind, "level": level, "stepKey": "orders",
+            "timestamp": "1700000000000",
+        }
+        for kind, level, message in [*told, *noise]
+    ]  # fmt: skip
+    page = {"__typename": "EventConnection", "cursor": "1", "hasMore": False, "events": events}
+    rest = {**page, "cursor": "2", "events": []}
+    first, last = (data(runOrError=run_of("SUCCESS"), logsForRun=one) for one in (page, rest))
+    answer = play(RunState=[state("STARTED")], RunStateAndLogs=[first, last])
+    see(answer, follow("r-1"), Patience(logs=True))
+    said = capsys.readouterr().err
+    assert [message for *_, message in told if f"orders  {message}" not in said] == []
+    assert [message for *_, message in noise if message in said] == []
+
+
 def test_following_goes_on_where_daemons_cannot_be_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,6 +17,7 @@ from dagmar.errors import DagmarError, TimedOut, Unreachable
 from dagmar.progress import Progress
 from dagmar.server.backfills import Backfill, read_backfill
 from dagmar.server.client import DagsterClient
+from dagmar.server.events import is_told
 from dagmar.server.runs import Run, explain, read_run, read_run_and_logs, waits_for_nobody
 
 UNREAD = {"step": None, "class": None, "message": "its page tells why", "traceback": None}
@@ -168,7 +169,7 @@ class _Log:
         for event in page["events"]:
             if event.get("fileKey"):
                 self._files.append(event["fileKey"])
-            if not event["message"] or event["level"] == "DEBUG":
+            if not is_told(event):
                 continue
             moment = datetime.fromtimestamp(int(event["timestamp"]) / 1000)
             step = f"{event['stepKey']}  " if event["stepKey"] else ""

@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from dagmar.notebook import drawing
+from dagmar.server.events import is_told
 
 if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
@@ -18,18 +19,6 @@ if TYPE_CHECKING:
 MOST_LINES = 200
 MOST_LETTERS = 500
 PAGES_AT_ONCE = 4
-# Of Dagster's own events those that say how far it is; errors are told whatever they are.
-TOLD = {
-    "STEP_START",
-    "STEP_SUCCESS",
-    "STEP_SKIPPED",
-    "STEP_FAILURE",
-    "STEP_UP_FOR_RETRY",
-    "STEP_RESTARTED",
-    "ASSET_MATERIALIZATION",
-    "ASSET_OBSERVATION",
-    "ASSET_CHECK_EVALUATION",
-}
 LEVELS = {
     "WARNING": drawing.COLORS["CANCELED"],
     "ERROR": drawing.COLORS["FAILURE"],
@@ -66,12 +55,9 @@ class RunLog:
         return run
 
     def _note(self, event: Mapping[str, Any]) -> None:
-        kind, level = event.get("eventType"), str(event.get("level"))
-        # What the user's code logs is no event of Dagster's, and has no type.
-        said = kind is None and level != "DEBUG"
-        if event.get("message") and (said or kind in TOLD or level in LEVELS):
+        if is_told(event):
             self._told += 1
-            self._lines.append(draw_line(event, level))
+            self._lines.append(draw_line(event, str(event.get("level"))))
 
     def draw(self) -> str:
         """Return the lines in a pane that stays at its end, as HTML; nothing for no lines."""
