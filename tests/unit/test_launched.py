@@ -236,6 +236,15 @@ def test_a_timeout_that_may_not_cancel_says_so_at_once() -> None:
     assert "CancelRun" not in names
 
 
+def test_what_was_made_before_it_could_be_cancelled_is_not_to_be_retried() -> None:
+    looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
+    outcome, _ = see(play(RunState=looks), lambda work: work.cancel("r-1"))
+    with pytest.raises(RunFailed, match="r-1 was made before it could be cancelled") as raised:
+        outcome.finish()
+    assert "/runs/r-1" in raised.value.hint
+    assert "--retry" not in raised.value.hint
+
+
 def interrupted(project: Project, url: str, reached: threading.Event, *flags: str) -> Any:
     """Press Ctrl-C in `invoke run` when `reached` is set; return what it printed."""
     process = subprocess.Popen(

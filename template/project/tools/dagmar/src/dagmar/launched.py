@@ -96,7 +96,8 @@ class Outcome:
         messages += [_reason(backfill) for backfill in stuck if backfill.error or not failed]
         if messages:
             pages = [*(backfill.url for backfill in stuck), *(run.url for run in failed)]
-            again = [f"invoke run --retry {run.run_id}" for run in failed if not stuck][:1]
+            able = [run.run_id for run in failed if run.status != SUCCESS and not stuck]
+            again = [f"invoke run --retry {run_id}" for run_id in able[:1]]
             hint = f"Its page: {pages[0]}"
             raise RunFailed(
                 "\n".join(messages), "\n  ".join([hint, *(f"To retry, type: {c}" for c in again)])

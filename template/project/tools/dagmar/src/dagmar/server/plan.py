@@ -13,11 +13,13 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.failures import users_exception
 from dagmar.server.launch import OWN_TAGS, Launch
 from dagmar.server.partitions import Partitions, of_asset, of_job
+from dagmar.server.runs import no_such_run
 
 LAUNCH_PERMISSION = "launch_pipeline_execution"
 BACKFILL_PERMISSION = "launch_partition_backfill"
 RETRY_TAG = "dagster/is_resume_retry"
 RETRYABLE = ("FAILURE", "CANCELED")
+STALE = "Added since Dagster started? Reload its code location in the Dagster UI."
 
 
 @dataclass
@@ -77,8 +79,12 @@ def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
     answer = client.query("AssetKeys")
     known = [asset_key(node["assetKey"]["path"]) for node in answer["assetNodes"]]
     names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
-    hint = _broken(answer) or "Type: invoke discover --kind assets"
-    return Invalid(f"there is no asset {names}", hint)
+    return Invalid(f"there is no asset {names}", _where_else(answer, "assets"))
+
+
+def _where_else(answer: Item, kind: str) -> str:
+    """Say why Dagster may not know of something that its user does."""
+    return _broken(answer) or f"Type: invoke discover --kind {kind}\n  {STALE}"
 
 
 def _broken(answer: Item) -> str:
@@ -168,7 +174,7 @@ def _job_named(answer: Item, name: str) -> tuple[Launch, str]:
         known = [job.job for job, _ in jobs]
         raise Invalid(
             f"there is no job '{name}'{did_you_mean(wanted, known)}",
-            _broken(answer) or "Type: invoke discover --kind jobs",
+            _where_else(answer, "jobs"),
         )
     if len(found) > 1:
         places = ", ".join(f"--job {job.job}@{job.location}" for job, _ in found)
@@ -247,12 +253,7 @@ def plan_retry(client: DagsterClient, run_id: str) -> Plan:
     run = member(
         client.query("RunToRetry", id=run_id)["runOrError"],
         "Run",
-        {
-            "RunNotFoundError": lambda _: Invalid(
-                f"there is no run {run_id} at {client.target.url}",
-                "Look for it in the Dagster UI, under Runs.",
-            )
-        },
+        {"RunNotFoundError": lambda _: no_such_run(client, run_id)},
     )
     if run["status"] not in RETRYABLE:
         raise Invalid(

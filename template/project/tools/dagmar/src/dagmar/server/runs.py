@@ -14,6 +14,7 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.failures import users_exception
 from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
+ID_LENGTH = 32  # without dashes, as launch ids are
 SUCCESS = "SUCCESS"
 UNKNOWN = "UNKNOWN"
 # Dagster's run launcher notes here which code server started the run.
@@ -92,10 +93,10 @@ def read_run_and_logs(
 
 def no_such_run(client: DagsterClient, run_id: str) -> Invalid:
     """Return the error for a run that the server does not know."""
-    return Invalid(
-        f"there is no run {run_id} at {client.target.url}",
-        "Look for it in the Dagster UI, under Runs.",
-    )
+    hint = "Look for it in the Dagster UI, under Runs."
+    if len(run_id) < ID_LENGTH:
+        hint = "Give the whole id, not its first letters: it is in the address of the run's page."
+    return Invalid(f"there is no run {run_id} at {client.target.url}", hint)
 
 
 def _run(client: DagsterClient, run_id: str, answer: dict[str, Any]) -> Run:

@@ -57,7 +57,9 @@ class Update:
                 console.out(f"{self.current} → {self.latest}")
             if self.behind:
                 behind = ", ".join(self.behind)
-                console.out(f"the project is on {self.current}; these notebooks are behind: {behind}")
+                console.out(
+                    f"the project is on {self.current}; these notebooks are behind: {behind}"
+                )
             console.say("Type: invoke update")
         else:
             for name in self.changed:
