@@ -171,8 +171,6 @@ def test_a_run_that_fails_at_import_is_explained(
         (("--asset", "orders", "--executor", "dask"), 2, "no executor"),
         (("--retry", "nope"), 7, "there is no run"),
         (("--retry", "41cac393"), 7, "Give the whole id, not its first letters"),
-        (("--asset", "customers"), 7, "Added since Dagster started? Reload its code location"),
-        (("--job", "customers"), 7, "Added since Dagster started? Reload its code location"),
         (("--asset", "orders", "--timeout", "soon"), 2, "--timeout"),
         (("--asset", "orders", "--cancel-on-timeout"), 2, "needs --timeout"),
         (("--retry", "x", "--latest"), 2, "partitions"),

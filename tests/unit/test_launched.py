@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from dagmar import following
-from dagmar.errors import NotAllowed, RunFailed, TimedOut
+from dagmar.errors import Invalid, NotAllowed, RunFailed, TimedOut
 from dagmar.launched import Launched, Outcome, Patience
 from dagmar.progress import Progress
 from dagmar.run import Request, run
@@ -305,6 +305,26 @@ def two_locations(*launches: Answer) -> Answer:
         LaunchRun=list(launches),
         RunState=[state("STARTED")],
     )
+
+
+@pytest.mark.parametrize("asked", [{"assets": ["customers"]}, {"job": "customers"}])
+def test_what_is_not_known_may_be_newer_than_the_running_dagster(
+    project: Project, asked: dict[str, Any]
+) -> None:
+    workspace = {"__typename": "Workspace", "locationEntries": []}
+    nothing = {
+        "assetNodes": [], "workspaceOrError": workspace,
+        "repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": []},
+    }  # fmt: skip
+    names = ("AssetsToLaunch", "AssetKeys", "JobsToLaunch")
+    with (
+        serve(play(**{name: [data(**nothing)] for name in names})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+        pytest.raises(Invalid, match="there is no (asset|job) 'customers'") as raised,
+    ):
+        run(load(project.root, {}, project.root), client, Request(**asked, patience=Patience()))
+    assert "Type: invoke discover --kind" in raised.value.hint
+    assert "Reload its code location" in raised.value.hint
 
 
 def launched(run_id: str) -> Answer:

@@ -19,14 +19,16 @@ import pytest
 import yaml
 from authority import make_authority
 from cryptography.hazmat.primitives import serialization
-from dagmar.errors import DagmarError, SettingsError, UsageError
+from dagmar.errors import DagmarError, SettingsError, Unreachable, UsageError
 from dagmar.schema import schema
 from dagmar.server.client import DagsterClient
+from dagmar.server.reach import knock
 from dagmar.settings import DEFAULT_URL, Settings, load
 from dagmar.sources import UNREADABLE
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from loopback import closed_port
 
 
 @dataclass(frozen=True)
@@ -751,9 +753,20 @@ def dead() -> int:
 def test_a_running_dev_server_is_found(place: Place) -> None:
     running = {"pid": os.getpid(), "dagster_url": "http://127.0.0.1:4567/"}
     place.write(dev=json.dumps(running))
-    assert place.load().target().url == "http://127.0.0.1:4567"
+    target = place.load().target()
+    assert (target.url, target.dev) == ("http://127.0.0.1:4567", os.getpid())
     place.write(project="targets: {local: {url: 'http://a.example'}}")
-    assert place.load().target().url == "http://a.example"
+    target = place.load().target()
+    assert (target.url, target.dev) == ("http://a.example", None)
+
+
+def test_a_server_that_invoke_dev_is_still_starting_is_to_be_waited_for(place: Place) -> None:
+    holder, url = closed_port()
+    with holder:
+        place.write(dev=json.dumps({"pid": os.getpid(), "dagster_url": url}))
+        with pytest.raises(Unreachable, match="did not answer") as raised:
+            knock(place.load().target())
+    assert f"`invoke dev` (process {os.getpid()}) is starting it: wait" in raised.value.hint
 
 
 def test_a_dev_server_of_another_user_is_found(

@@ -45,6 +45,7 @@ class Target:
     client_cert: tuple[str, str] | str | None = None
     timeouts: tuple[float, float] = (5.0, 60.0)
     allow_http: bool = False
+    dev: int | None = None  # the process of the `invoke dev` that starts it
 
     @property
     def secret(self) -> bool:
@@ -132,12 +133,17 @@ class Settings:
             client_cert=certificate,
             timeouts=(spec.get("connect_timeout", 5.0), spec.get("read_timeout", 60.0)),
             allow_http=spec.get("allow_http", False),
+            dev=self._dev(address),
         )
 
     @property
     def reports_url(self) -> str:
         """Where a running `invoke dev` serves the exports, or an empty text."""
         return self._running("reports_url")
+
+    def _dev(self, address: str) -> int | None:
+        running = devfile.read(self.root)
+        return running.pid if running and _clean(running.dagster_url or "") == address else None
 
     def _running_url(self) -> str:
         return self._running("dagster_url") or DEFAULT_URL

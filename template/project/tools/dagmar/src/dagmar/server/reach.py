@@ -17,9 +17,10 @@ KNOCK_SECONDS = 1.0
 def unreachable(target: Target) -> Unreachable:
     """Return the error for a target that does not answer at all."""
     start = "start it with `invoke dev`" if target.loopback else "check the address"
-    return Unreachable(
-        f"Dagster did not answer at {target.url}", f"Is it running? If not, {start}."
-    )
+    hint = f"Is it running? If not, {start}."
+    if target.dev:
+        hint = f"`invoke dev` (process {target.dev}) is starting it: wait until it says Ready."
+    return Unreachable(f"Dagster did not answer at {target.url}", hint)
 
 
 def knock(target: Target) -> None:
