@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -515,6 +516,51 @@ def test_a_log_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
 )
 def test_a_calm_start_shows_warnings_and_errors(line: str, shown: bool) -> None:
     assert logs.Calm().shows(DAGSTER, line) is shown
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("2026 - dagster - \x1b[34mDEBUG\x1b[0m - job - STEP_START - Started execution", False),
+        ("[D 261124 04:08:52 start:12] x", False),
+        ("what an asset prints", True),
+        ("2026 - dagster - \x1b[34mINFO\x1b[0m - rows=3", True),
+        ("2026 - dagster - ERROR - x", True),
+    ],
+)
+def test_once_all_is_ready_a_calm_terminal_shows_all_but_debug(line: str, shown: bool) -> None:
+    calm = logs.Calm()
+    calm.shows(DAGSTER, "2026 - dagster - DEBUG - x")
+    calm.ready = True
+    assert calm.shows(DAGSTER, line) is shown
+
+
+@pytest.mark.parametrize(
+    ("terminal", "level", "before", "after"),
+    [
+        (True, "", ["error"], ["info", "error"]),
+        (True, "info", ["info", "error"], ["info", "error"]),
+        (True, "debug", ["debug", "info", "error"], ["debug", "info", "error"]),
+        (False, "", ["debug", "info", "error"], ["debug", "info", "error"]),
+    ],
+)
+def test_how_calm_it_is_depends_on_terminal_and_level(
+    terminal: bool,
+    level: str,
+    before: list[str],
+    after: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with Voice(json=False, log_level=level) as voice:
+        for moment in ("starting", "ready"):
+            for name in ("debug", "info", "error"):
+                voice.line(DAGSTER, f"2026 - dagster - {name.upper()} - {moment}")
+            voice.ready()
+    told = re.findall(r"(DEBUG|INFO|ERROR) - (\w+)", capsys.readouterr().err)
+    assert [name.lower() for name, moment in told if moment == "starting"] == before
+    assert [name.lower() for name, moment in told if moment == "ready"] == after
 
 
 def test_lines_without_a_level_go_with_the_line_before_them() -> None:

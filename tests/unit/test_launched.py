@@ -320,7 +320,7 @@ def test_what_is_not_known_may_be_newer_than_the_running_dagster(
     with (
         serve(play(**{name: [data(**nothing)] for name in names})) as server,
         DagsterClient(Target("local", server.url)) as client,
-        pytest.raises(Invalid, match="there is no (asset|job) 'customers'") as raised,
+        pytest.raises(Invalid, match=r"there is no (asset|job) 'customers'") as raised,
     ):
         run(load(project.root, {}, project.root), client, Request(**asked, patience=Patience()))
     assert "Type: invoke discover --kind" in raised.value.hint

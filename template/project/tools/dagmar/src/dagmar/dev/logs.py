@@ -12,9 +12,7 @@ MAX_BYTES = 5_000_000
 BACKUPS = 4
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 # As Dagster and uvicorn write it, or marimo: `[W 261124 04:08:52 module:12]`.
-_LEVEL = re.compile(
-    r"\b(?:(DEBUG|INFO)|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b|^\[(?:([DI])|[WEC]) \d"
-)
+_LEVEL = re.compile(r"\b(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b|^\[([DIWEC]) \d")
 _TROUBLE = re.compile(
     r"^Traceback \(|^\W*(?:warning|error|fatal)\b|(?:Error|Exception|Warning): ", re.I
 )
@@ -36,19 +34,24 @@ def colored(text: str) -> str:
 
 
 class Calm:
-    """Tells which lines of a server somebody needs who waits for it: warnings and errors.
+    """Tells which lines of a server somebody needs: warnings and errors while servers start.
 
-    A line that names no level belongs to the one before it.
+    Later, when `ready`, all but DEBUG, as which Dagster tells a run's every event. While servers
+    start, a line that names no level belongs to the one before it; later it may be a user's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ready: bool = False) -> None:
+        self.ready = ready
         self._loud: dict[str, bool] = {}
 
     def shows(self, server: str, line: str) -> bool:
         """Whether to show the line that the server printed next."""
         text = plain(line)
-        if level := _LEVEL.search(text):
-            self._loud[server] = not any(level.groups())
+        level = (found := _LEVEL.search(text)) and (found[1] or found[2])[0]
+        if self.ready:
+            return level != "D"
+        if level:
+            self._loud[server] = level not in "DI"
         elif _TROUBLE.search(text):
             self._loud[server] = True
         return self._loud.get(server, False)

@@ -84,11 +84,11 @@ class Stages:
     def all_ready(
         self, servers: Sequence[Server], editor: Editor | None, reports: str, once: bool
     ) -> list[str]:
-        """Say that all are ready, and where; servers' lines are all shown from now on.
+        """Say that all are ready, and where; more of servers' lines is shown from now on.
 
         Returns the addresses for a browser.
         """
-        self._voice.all_lines()
+        self._voice.ready()
         places = {server.title: server.url for server in servers}
         fields = {f"{server.name}_url": server.url for server in servers}
         pages = {server.name: server.url for server in servers}

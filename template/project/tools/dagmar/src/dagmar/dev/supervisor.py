@@ -379,7 +379,7 @@ class Supervisor:
 
 def dev(settings: Settings, request: Request, json: bool) -> None:
     """Run `invoke dev`. Raises KeyboardInterrupt for a signal, and what `Supervisor.run` does."""
-    with Voice(json, everything=request.log_level in ("debug", "info")) as voice:
+    with Voice(json, request.log_level) as voice:
         try:
             Supervisor(settings, request, voice).run()
         except DagmarError as error:

@@ -28,11 +28,12 @@ class Voice:
     waits for it.
     """
 
-    def __init__(self, json: bool, everything: bool = True) -> None:
-        """Without `everything`, a terminal is kept calm until `all_lines`."""
+    def __init__(self, json: bool, log_level: str = "") -> None:
+        """A terminal is kept calm, the most so until `ready`; with the level `debug` it is not."""
         self.json = json
         self._terminal = sys.stderr.isatty()
-        self._calm = Calm() if self._terminal and not everything else None
+        calm = self._terminal and log_level != "debug"
+        self._calm = Calm(ready=log_level == "info") if calm else None
         self._unsaid: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(UNSAID_LINES)
         self._writer = threading.Thread(target=self._write, daemon=True)
@@ -70,9 +71,10 @@ class Voice:
         self._room.acquire()
         self._unsaid.put(lambda: self._line(server, text))
 
-    def all_lines(self) -> None:
-        """Pass on every line from now on."""
-        self._calm = None
+    def ready(self) -> None:
+        """Pass on more than trouble from now on."""
+        if self._calm:
+            self._calm.ready = True
 
     def _line(self, server: str, text: str) -> None:
         self._room.release()
