@@ -48,8 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> Iterator[None]:
-    """Keep the developer's own settings and Dagster instance out of the tests."""
-    mine = {name for name in os.environ if name.startswith("DAGMAR_") or name == "DAGSTER_HOME"}
+    """Keep the developer's own settings and Dagster instance, and `uv run`, out of the tests."""
+    outside = ("DAGSTER_HOME", "UV")
+    mine = {name for name in os.environ if name.startswith("DAGMAR_") or name in outside}
     saved = {name: os.environ.pop(name) for name in mine}
     yield
     os.environ.update(saved)

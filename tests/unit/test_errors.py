@@ -7,7 +7,7 @@ import re
 
 import pytest
 from dagmar import errors
-from dagmar.errors import DagmarError, did_you_mean
+from dagmar.errors import DagmarError, did_you_mean, typed
 
 LINE = re.compile(r"^    (?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+) +(?P<code>\d+) {3}\S", re.MULTILINE)
 
@@ -62,3 +62,26 @@ def test_the_nearest_name_is_offered(name: str, meant: str) -> None:
 
 def test_nothing_is_offered_where_nothing_is_known() -> None:
     assert did_you_mean("x", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("hint", "pasted"),
+    [
+        ("Type: invoke doctor --fix", "Type: uv run invoke doctor --fix"),
+        ("start it with `invoke dev`.", "start it with `uv run invoke dev`."),
+        ("type:\n    invoke run --follow x", "type:\n    uv run invoke run --follow x"),
+        ("To see why, type: dg check defs", "To see why, type: uv run dg check defs"),
+        ("Type: uv run invoke doctor", "Type: uv run invoke doctor"),
+        ("Type: uv sync (or: invoke dev)", "Type: uv sync (or: uv run invoke dev)"),
+        ("invoke dev keeps its files here", "invoke dev keeps its files here"),
+        ("whoever reinvoked: dagster is gone", "whoever reinvoked: dagster is gone"),
+        ("Type: git status", "Type: git status"),
+    ],
+)
+def test_a_hint_can_be_pasted_by_users_of_uv_run_and_by_others(
+    hint: str, pasted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    assert typed(hint) == pasted
+    monkeypatch.delenv("UV")
+    assert typed(hint) == hint

@@ -165,6 +165,14 @@ def test_a_server_that_is_down_is_status_5(
     assert done.stdout == ""
 
 
+def test_what_uv_run_started_tells_commands_with_uv_run(project: Project, nobody: str) -> None:
+    for variables, command in (({}, "`invoke dev`"), ({"UV": "/bin/uv"}, "`uv run invoke dev`")):
+        for task in (["discover", "--url", nobody], ["doctor", "--only", "server"]):
+            environ = {**variables, "DAGMAR_TARGETS__LOCAL__URL": nobody}
+            done = project.invoke(*task, environ=environ)
+            assert f"start it with {command}" in done.stdout + done.stderr
+
+
 def test_a_call_from_a_subfolder_finds_the_project(tmp_path: Path, server: Server) -> None:
     project = make_project(tmp_path / "project", f"targets: {{local: {{url: '{server.url}'}}}}")
     (project.root / ".env").write_text("DAGMAR_NOTEBOOKS=books\n")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from dagmar.errors import DagmarError, UsageError
+from dagmar.errors import DagmarError, UsageError, typed
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 GAP = 3  # between two columns of a table
@@ -49,7 +49,7 @@ def complain(error: DagmarError) -> None:
     """Print an error and what to type next."""
     _labelled("error:", 31, error.message)
     if error.hint:
-        say(f"  {error.hint}")
+        say(typed(f"  {error.hint}"))
 
 
 def warn(text: str) -> None:

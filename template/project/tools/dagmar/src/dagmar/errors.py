@@ -22,7 +22,12 @@ Status 1 is left to Invoke itself and to bugs.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
+
+# A command in a hint, where it begins: after a colon, in backticks, or on a line of its own.
+_COMMAND = re.compile(r"(: |`|^ +)(?=(?:invoke|dg|marimo) [a-z-])", re.MULTILINE)
 
 
 class DagmarError(Exception):
@@ -126,3 +131,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     spelled = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
     return f" — did you mean '{spelled[near[0]]}'?" if near else ""
+
+
+def typed(hint: str) -> str:
+    """Return a hint whose commands can be pasted: with `uv run` where that started us."""
+    return _COMMAND.sub(r"\1uv run ", hint) if os.environ.get("UV") else hint

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean
+from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, typed
 from dagmar.notebook import template as templates
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
@@ -267,7 +267,7 @@ def as_lines(checked: Sequence[Checked]) -> list[str]:
             place = f"{one.path}:{finding.line}" if finding.line else one.path
             lines.append(f"{place}: {finding.severity}: {finding.message} [{finding.rule}]")
             if finding.hint:
-                lines.append(f"  {finding.hint}")
+                lines.append(f"  {typed(finding.hint)}")
     return lines
 
 

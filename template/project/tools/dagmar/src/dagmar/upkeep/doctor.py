@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import SetupError, UsageError, did_you_mean
+from dagmar.errors import SetupError, UsageError, did_you_mean, typed
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project
 from dagmar.upkeep.checks import CHECKS
 
@@ -141,7 +141,7 @@ def tell(told: Sequence[Told]) -> None:
         label, color = MARKS[one.finding.status]
         lines = one.finding.message.splitlines() or [""]
         if one.finding.hint and one.finding.status in (WARN, FAIL):
-            lines.append(f"→ {one.finding.hint}")
+            lines.append(f"→ {typed(one.finding.hint)}")
         console.mark(label, color, f"{one.check.name:{width}}  {lines[0]}", 4)
         for line in lines[1:]:
             console.out(f"{'':{width + 8}}{line.strip()}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean
+from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, typed
 from dagmar.files import write_atomically
 from dagmar.notebook import template as templates
 
@@ -60,16 +60,17 @@ class Update:
                 console.out(
                     f"the project is on {self.current}; these notebooks are behind: {behind}"
                 )
-            console.say("Type: invoke update")
+            console.say(typed("Type: invoke update"))
         else:
             for name in self.changed:
                 console.out(name)
             if not self.conflicts:
                 console.say("Merged. Look at it with `git diff HEAD`, then commit.")
             if self.later:
+                again = typed("Commit, then type again: invoke update")
                 console.say(
                     f"Notebooks were brought to {self.current}, the project's version. Left: "
-                    f"{', '.join(self.later)}. Commit, then type again: invoke update"
+                    f"{', '.join(self.later)}. {again}"
                 )
 
     def finish(self) -> None:
