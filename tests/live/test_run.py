@@ -162,7 +162,7 @@ def test_a_run_that_fails_at_import_is_explained(
             "need run config of their own",
         ),
         (("--asset", ""), 2, "--asset is empty"),
-        (("--asset", "orders", "--asset"), 2, "--asset is empty"),
+        (("--asset", "orders", "--asset"), 2, "--asset needs a value"),
         (("--asset", "orders", "--target", ""), 2, "--target is empty"),
         (("--asset", "orders", "--url", ""), 2, "--url is empty"),
         (("--asset", "orders", "--timeout", ""), 2, "--timeout is empty"),

@@ -106,6 +106,8 @@ def test_an_error_in_the_config_names_the_field_and_not_the_schema(live: Project
     assert "ops.greet.config.nam is no field here — did you mean 'name'?" in talk
     assert "ops.greet.config.name is missing" in talk
     assert "Expected" not in talk
+    _, _, talk = run(live, tag, "--job", "greeting", "--set", "name=x")
+    assert "name is no field here — did you mean 'ops.greet.config.name'?" in talk
 
 
 @pytest.mark.parametrize(("flag", "status"), [("--asset", 2), ("--job", 1)])

@@ -47,6 +47,25 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         ),
         "op is no field here — did you mean 'ops'?",
     ),
+    "a field that is one op's": (
+        refused(
+            "FIELD_NOT_DEFINED",
+            'Received unexpected config entry "rows" at the root. Expected: "{ execution?: { '
+            "config?: { retries?: { enabled?: { } } } } ops: { other?: { config?: { label?: String "
+            '} } report?: { config?: { rows?: (Int | { env: String }) title: String } } } }".',
+            fieldName="rows",
+        ),
+        "rows is no field here — did you mean 'ops.report.config.rows'?",
+    ),
+    "a field that several ops have": (
+        refused(
+            "FIELD_NOT_DEFINED",
+            'Expected: "{ ops?: { a?: { config: { rows?: Int } } b?: { config: { rows?: Int } } '
+            'tows?: Int } }".',
+            OPS, fieldName="rows",
+        ),
+        "ops.rows is no field here — did you mean 'tows'?",
+    ),
     "several unknown fields": (
         refused("FIELDS_NOT_DEFINED", 'Expected: "{ rows?: Int }"', OPS, fieldNames=["a1", "rowz"]),
         "ops.a1 is no field here; ops.rowz is no field here — did you mean 'rows'?",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -312,11 +312,31 @@ def _config_line(error: Item) -> str:
         return "the executor of this code location cannot be chosen: leave --executor out"
     if kind.startswith(("FIELD_NOT_DEFINED", "FIELDS_NOT_DEFINED")):
         # Dagster appends the schema as text: its names are what may have been meant.
-        known = re.findall(r"(\w+)\??:", message.partition("Expected: ")[2])
+        known = list(_fields(message.partition("Expected: ")[2]))
         return "; ".join(
-            f"{'.'.join([*path, str(name)])} is no field here"
-            + did_you_mean(str(name), set(known) - {name})
+            f"{'.'.join([*path, str(name)])} is no field here{_meant(path, str(name), known)}"
             for name in error.get("fieldNames") or [field_name]
         )
     first = message.split(" Expected: ")[0].splitlines()[0].strip()
     return f"{'.'.join(path) or 'the root'}: {first}"
+
+
+def _fields(schema: str) -> Iterator[list[str]]:
+    """Yield the path of each field in a schema as Dagster writes it, `{ ops?: { a: Int } }`."""
+    above: list[str] = []
+    name = ""
+    for field_name, brace in re.findall(r"(\w+)\??:|([{}])", schema):
+        if brace == "{":
+            above.append(name)
+        elif brace:
+            del above[-1:]
+        else:
+            name = field_name
+            yield [*above[1:], name]
+
+
+def _meant(path: Sequence[str], name: str, known: Sequence[Sequence[str]]) -> str:
+    """Return what may be meant by a field: the one of that name elsewhere, or one that is near."""
+    if len(deeper := [field for field in known if field[-1] == name]) == 1:
+        return f" — did you mean '{'.'.join([*path, *deeper[0]])}'?"
+    return did_you_mean(name, {field[-1] for field in known} - {name})

@@ -120,7 +120,7 @@ def _no_value_left_out(task: str, signature: inspect.Signature) -> None:
         word = words.pop(0)
         if takes_value.get(word):
             if not words or words[0] in takes_value:
-                raise UsageError(f"{word} is empty", f"Give it a value, or leave {word} out.")
+                raise UsageError(f"{word} needs a value", f"Give it one, or leave {word} out.")
             words.pop(0)
 
 
