@@ -314,7 +314,7 @@ def a_secret_that_git_would_keep(project: Project) -> None:
     write(project, ".env", "TOKEN=s3cret\n")
 
 
-@breaks("settings", FAIL, "dagmar.yaml:3: this is not valid YAML")
+@breaks("settings", FAIL, "dagmar.yaml:2: this is not valid YAML")
 def settings_that_are_no_yaml(project: Project) -> None:
     write(project, "dagmar.yaml", "targets:\n  local: {url: [s3cret\n")
 

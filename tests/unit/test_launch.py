@@ -51,7 +51,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         refused(
             "FIELD_NOT_DEFINED",
             'Received unexpected config entry "rows" at the root. Expected: "{ execution?: { '
-            "config?: { retries?: { enabled?: { } } } } ops: { other?: { config?: { label?: String "
+            "config?: { rows?: { enabled?: { } } } } ops: { other?: { config?: { label?: String "
             '} } report?: { config?: { rows?: (Int | { env: String }) title: String } } } }".',
             fieldName="rows",
         ),

@@ -656,7 +656,11 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     ),
     "malformed": (
         "target: local\nrun: {poll_seconds: 1\n",
-        "dagmar.yaml:3: this is not valid YAML",
+        "dagmar.yaml:2: this is not valid YAML (did not find expected ',' or '}')",
+    ),
+    "a list that is not closed": (
+        "notebooks: [zq7",
+        "dagmar.yaml:1: this is not valid YAML (did not find expected ',' or ']')",
     ),
     "a tab": ("run:\n\tpoll_seconds: 1\n", "dagmar.yaml:2: this is not valid YAML"),
     "two documents": ("target: a\n---\ntarget: b\n", "dagmar.yaml:2: this is not valid YAML"),

@@ -9,6 +9,7 @@ the place (`dagmar.yaml:12`) that an error message can point at.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,7 @@ def read_yaml(file: Path, name: str) -> Layer:
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
+        line = min(line, len(text.splitlines()) or 1)  # what is not closed is missed at the end
         raise SettingsError(
             f"{name}:{line}: this is not valid YAML ({_tame(error.problem)})",
             "Check indentation, colons and quotes around this line.",
@@ -95,8 +97,12 @@ def read_yaml(file: Path, name: str) -> Layer:
 
 
 def _tame(problem: str | None) -> str:
-    """Return YAML's description of a problem without what it quotes from the file."""
-    return (problem or "malformed").split("'")[0].split('"')[0].strip() or "malformed"
+    """Return YAML's description of a problem without what it quotes from the file.
+
+    Marks that it expects, as in `did not find expected ',' or ']'`, are no part of the file.
+    """
+    told = re.match(r"(?:[^'\"]|'[],}:-]')*", problem or "")
+    return (told[0].partition(", but ")[0].strip() if told else "") or "malformed"
 
 
 def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:

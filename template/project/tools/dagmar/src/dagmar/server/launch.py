@@ -336,7 +336,8 @@ def _fields(schema: str) -> Iterator[list[str]]:
 
 
 def _meant(path: Sequence[str], name: str, known: Sequence[Sequence[str]]) -> str:
-    """Return what may be meant by a field: the one of that name elsewhere, or one that is near."""
-    if len(deeper := [field for field in known if field[-1] == name]) == 1:
-        return f" — did you mean '{'.'.join([*path, *deeper[0]])}'?"
+    """Return what may be meant by a field: that of the one op which has it, or one that is near."""
+    deeper = [[*path, *field] for field in known if field[-1] == name]
+    if len(of_ops := [field for field in deeper if field[0] == "ops"]) == 1:
+        return f" — did you mean '{'.'.join(of_ops[0])}'?"
     return did_you_mean(name, {field[-1] for field in known} - {name})
