@@ -50,6 +50,7 @@ from dagmar.errors import (
     UsageError,
 )
 from dagmar.orchestration import local
+from dagmar.sources import named_home
 from loopback import document, page, serve
 from projects import TASKS
 
@@ -832,6 +833,18 @@ def test_the_shell_wins_over_the_env_file_which_wins_over_dotenv(tmp_path: Path)
     more.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="not UTF-8"):
         environment.read_environ(tmp_path, str(more), {})
+
+
+def test_a_line_that_sets_nothing_is_told_by_file_and_line_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".env").write_text("A=1\n\n# a comment\n\ns3cret is here\nB=2\n", "utf-8")
+    read = environment.read_environ(tmp_path, "", {})
+    assert read == {"A": "1", "B": "2"}
+    assert named_home(tmp_path, {}) == ""
+    told = capsys.readouterr().err
+    assert told == "warning: .env:5: this is no NAME=value, and is passed over\n"
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("text", ["'KEY=x'=s3cret\n", "KEY='s3cret\0'\n", "'KEY\0'=s3cret\n"])

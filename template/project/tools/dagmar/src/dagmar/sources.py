@@ -9,13 +9,17 @@ the place (`dagmar.yaml:12`) that an error message can point at.
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
 
 KeyPath = tuple[str, ...]
 
@@ -164,12 +168,50 @@ def named_home(root: Path, environ: Mapping[str, str]) -> str:
     file = root / ".env"
     if "DAGSTER_HOME" in environ or not file.is_file():
         return environ.get("DAGSTER_HOME", "")
-    from dotenv import dotenv_values
-
     try:
-        return dotenv_values(file, encoding="utf-8").get("DAGSTER_HOME") or ""
+        return env_values(file).get("DAGSTER_HOME") or ""
     except (OSError, ValueError):
         return ""  # `invoke dev` and `invoke doctor` tell what is wrong with the file
+
+
+def env_values(file: Path) -> dict[str, str | None]:
+    """Return all variables of a file such as `.env`; `bad_lines` tells what is none.
+
+    Raises OSError, UnicodeDecodeError.
+    """
+    from dotenv import dotenv_values
+
+    # It would log each bad line, without the name of the file.
+    log = logging.getLogger("dotenv.main")
+    log.addFilter(_nothing)
+    try:
+        return dotenv_values(file, encoding="utf-8")
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
+def bad_lines(file: Path) -> list[int]:
+    """Return the lines of a file such as `.env` that set no variable and are no comment.
+
+    Raises OSError, UnicodeDecodeError.
+    """
+    return [line for binding, line in _bindings(file) if binding.error]
+
+
+def _bindings(file: Path) -> Iterator[tuple[Binding, int]]:
+    """Yield what a file such as `.env` sets, each with its line."""
+    from dotenv.parser import parse_stream
+
+    with file.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            # A binding starts with the blank lines and comments above it.
+            text = binding.original.string
+            blank = len(text) - len(text.lstrip())
+            yield binding, binding.original.line + text[:blank].count("\n")
 
 
 def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
@@ -179,18 +221,11 @@ def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
     """
     if not file.is_file():
         return {}
-    from dotenv.parser import parse_stream
-
     variables: dict[str, tuple[str, str]] = {}
     try:
-        with file.open(encoding="utf-8") as stream:
-            for binding in parse_stream(stream):
-                if binding.key and binding.key.startswith(PREFIX) and binding.value is not None:
-                    # A binding starts with the blank lines and comments above it.
-                    text = binding.original.string
-                    blank = len(text) - len(text.lstrip())
-                    line = binding.original.line + text[:blank].count("\n")
-                    variables[binding.key] = (binding.value, f"{file.name}:{line}")
+        for binding, line in _bindings(file):
+            if binding.key and binding.key.startswith(PREFIX) and binding.value is not None:
+                variables[binding.key] = (binding.value, f"{file.name}:{line}")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"{file.name} cannot be read: {reason}") from None

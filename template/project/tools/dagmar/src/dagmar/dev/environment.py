@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from dagmar import console
 from dagmar.errors import SetupError, UsageError
 from dagmar.files import write_atomically
-from dagmar.sources import OWN_HOME
+from dagmar.sources import OWN_HOME, bad_lines, env_values
 
 INSTANCE = """\
 # The local Dagster instance. Runs, events and logs are kept in this folder, out of git.
@@ -35,15 +36,15 @@ def read_environ(root: Path, env_file: str, environ: Mapping[str, str]) -> dict[
 
     Raises UsageError where `env_file` is not there, or a file cannot be read or passed on.
     """
-    from dotenv import dotenv_values
-
     values: dict[str, str] = {}
     if env_file and not Path(env_file).is_file():
         raise UsageError(f"there is no file {env_file}", "Give --env-file a file.")
     files = [root / ".env", *([Path(env_file)] if env_file else [])]
     for file in filter(Path.is_file, files):
         try:
-            read = dotenv_values(file, encoding="utf-8")
+            read = env_values(file)
+            for line in bad_lines(file):
+                console.warn(f"{file.name}:{line}: this is no NAME=value, and is passed over")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise UsageError(f"{file} cannot be read: {reason}") from None
