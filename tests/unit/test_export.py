@@ -193,6 +193,52 @@ def test_a_partition_goes_to_the_notebook_that_takes_one(tmp_path: Path) -> None
     assert one["error"]["message"] == "whole.py takes no partition"
 
 
+SHOP = """\
+import dagster as dg
+
+days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
+print("loading")
+defs = dg.Definitions(
+    assets=[dg.AssetSpec("orders", partitions_def=days), dg.AssetSpec("whole")]
+)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Project:
+    """A project whose asset `orders` has the days of January, and `whole` no partitions."""
+    project = export_project(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "shop_of_days"\n')
+    (tmp_path / "shop_of_days.py").write_text(SHOP)
+    cell = "inputs():\npartition_key = None\nopen('ran', 'w').close()\npartition_key"
+    for name in ("orders", "whole", "elsewhere"):
+        write(tmp_path / "notebooks", cell, name=name, head=paired(name))
+    return project
+
+
+@pytest.mark.parametrize("flags", [("--partition", "2026-01-32"), ("--param", "partition_key=x")])
+def test_a_partition_that_the_asset_does_not_have_is_refused_before_a_cell_is_run(
+    flags: tuple[str, str], shop: Project
+) -> None:
+    status, (one,), talk = export(shop, "--notebook", "orders.py", *flags)
+    assert status == 7
+    asked = flags[1].removeprefix("partition_key=")
+    assert f"the asset 'orders' has no partition '{asked}'" in one["error"]["message"]
+    assert "Its partitions: from 2026-01-01 to 2026-01-31" in talk
+    assert not (shop.root / "ran").exists()
+    assert ids(shop.root / ".dagmar/exports", "orders") == []
+
+
+def test_a_partition_is_not_refused_where_it_may_be_another_assets(shop: Project) -> None:
+    flags = ("--all", "--partition", "2026-01-31", "--format", "md")
+    status, exports, talk = export(shop, *flags)
+    assert status == 0, talk
+    assert len(exports) == 3
+    (shop.root / "shop_of_days.py").write_text("1 / 0")
+    status, (one,), talk = export(shop, "--notebook", "orders.py", "--partition", "x")
+    assert status == 0, talk
+
+
 def test_output_names_another_folder_and_dev_gives_http_links(tmp_path: Path) -> None:
     project = export_project(tmp_path / "project", good=GOOD)
     status, (one,), _ = export(project, "--notebook", "good.py", "--output", str(tmp_path / "out"))

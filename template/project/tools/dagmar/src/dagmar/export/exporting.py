@@ -160,6 +160,7 @@ def _export(
     place = folders.place_of(settings, notebook, request.output)
     id = folders.new_id()
     offline = is_offline(settings, request)
+    pair = _paired(settings, path)
     with folders.staged(place, id) as staging:
         asset_url = None
         if offline and "html" in request.formats:
@@ -176,12 +177,14 @@ def _export(
             request.code,
             asset_url,
             request.timeout,
+            pair[0],
         )
         started = datetime.now(timezone.utc)
         outcome = pool.run(job, lambda cell: tell(path, cell))
         if outcome.refused:
             raise outcome.refused
-        manifest = _manifest(settings, request, path, place.name, id, started, outcome)
+        manifest = _manifest(request, path, place.name, id, started, outcome)
+        manifest.asset, manifest.job = pair
         manifest.git_revision, manifest.offline = revision, offline
         manifest.parameters = parameters
         manifest.partition = manifest.partition or parameters.get(PARTITION)
@@ -200,7 +203,6 @@ def _export(
 
 
 def _manifest(
-    settings: Settings,
     request: Request,
     path: str,
     name: str,
@@ -208,7 +210,6 @@ def _manifest(
     started: datetime,
     outcome: Outcome,
 ) -> Manifest:
-    asset, job = _paired(settings, path)
     return Manifest(
         notebook=path,
         notebook_sha256=outcome.sha256,
@@ -221,8 +222,6 @@ def _manifest(
         title=outcome.title,
         versions=_versions(),
         code=request.code,
-        asset=asset,
-        job=job,
         partition=request.partition or None,
         reported=outcome.reported,
         error=outcome.error,

@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run, and the folder that its files go into."""
+    """One notebook to run, the asset that it is about, and the folder that its files go into."""
 
     id: str
     root: Path
@@ -39,6 +39,7 @@ class Job:
     code: bool
     asset_url: str | None
     timeout: float | None
+    asset: str | None = None
 
     @property
     def pages(self) -> list[Path]:

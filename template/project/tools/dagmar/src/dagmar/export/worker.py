@@ -191,6 +191,7 @@ def _export(job: dict[str, Any], events: int) -> None:
     from dagmar.notebook.interruption import Interruption
     from dagmar.notebook.parameters import check_parameters, input_names
     from dagmar.notebook.render import render
+    from dagmar.orchestration.partitions import refuse_unknown
     from dagmar.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
@@ -202,6 +203,9 @@ def _export(job: dict[str, Any], events: int) -> None:
     _send(events, job["id"], {"event": "read", "sha256": digest})
     check_parameters(path, app, job["parameters"])
     names = input_names(app)
+    if job["asset"] and PARTITION in names and PARTITION in job["parameters"]:
+        # Here, and not by who has asked: the notebook's process needs the definitions anyway.
+        refuse_unknown(Path(job["root"]), job["asset"], job["parameters"][PARTITION])
     values = {
         # A partition is its key: no date, and no number.
         name: text if name == PARTITION else parse_yaml(text, f"--param {name}", dates=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar.errors import Invalid, SetupError
 from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.quiet import no_warnings
@@ -50,6 +51,20 @@ def require_partition(root: Path, key: str, partition: str) -> str:
     asset = found.asset_graph.get(local.find_asset(found, key))
     local.check_partition(asset.partitions_def, local.instance(root), key, partition)
     return partition
+
+
+def refuse_unknown(root: Path, key: str, partition: str) -> None:
+    """Raise Invalid for a partition that an asset of the project's definitions does not have.
+
+    Where they do not load, do not have the asset, or it has no partitions, nothing is known.
+    """
+    try:
+        found = local.repository(root)
+        asset = found.asset_graph.get(local.find_asset(found, key))
+    except (SetupError, Invalid):
+        return
+    if asset.partitions_def is not None:
+        local.check_partition(asset.partitions_def, local.instance(root), key, partition)
 
 
 def _last(
