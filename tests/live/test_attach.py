@@ -138,6 +138,20 @@ def test_a_job_stands_for_the_assets_that_it_makes(live: Project, client: Dagste
         assert entries(observations(client, key)[0])["report"][1] == exported.url
 
 
+def test_what_cannot_be_attached_is_told_before_the_notebook_is_run(live: Project) -> None:
+    cell = "inputs():\npartition_key = None\nopen('ran', 'w').close()"
+    write(live.root / "notebooks", cell, name="report")
+    for flags, told in (
+        (("raw/ordres",), "there is no asset 'raw/ordres' — did you mean 'raw/orders'?"),
+        (("colored", "--partition", "rde"), "has no partition 'rde' — did you mean 'red'?"),
+    ):
+        status, exports, talk = export(live, "--notebook", "report.py", "--attach", *flags)
+        assert (status, exports) == (7, []), talk
+        assert told in talk
+    assert not (live.root / "ran").exists()
+    assert not (live.root / ".dagmar/exports").exists()
+
+
 def test_a_missing_asset_makes_no_ghost_and_the_attach_can_be_repeated(
     live: Project, client: DagsterClient
 ) -> None:
@@ -148,7 +162,7 @@ def test_a_missing_asset_makes_no_ghost_and_the_attach_can_be_repeated(
     assert "did you mean 'raw/orders'" in problem.error.message
     assert observations(client, "raw/ordres") == []
     id = exported.manifest.id
-    assert problem.repeat == f"invoke export --existing {id} --attach raw/ordres"
+    assert problem.repeat == f"invoke export --existing {id} --attach raw/orders"
     status, (one,), talk = export(live, "--existing", id, "--attach", "raw/orders")
     assert status == 0, talk
     assert one["attached_to"] == ["raw/orders"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import loopback
 import pytest
-from dagmar.errors import NotAllowed
+from dagmar.errors import Invalid, NotAllowed
 from dagmar.export import manifest as manifests
-from dagmar.export.attach import attach
+from dagmar.export.attach import attach, check
 from dagmar.export.exporting import Exported
 from dagmar.export.manifest import Manifest
+from dagmar.export.publish import Publisher
+from dagmar.export.request import Request
 from dagmar.settings import Settings, load
 from projects import make_project
 
@@ -104,6 +107,38 @@ def test_a_server_that_does_not_allow_it_gets_nothing(
         with pytest.raises(NotAllowed, match="on orders: Disabled by your administrator"):
             put(settings, running, exported, "red")
         assert sent(running) == []
+
+
+def test_a_server_is_asked_before_there_is_an_export_and_one_that_is_away_is_not_waited_for(
+    settings: Settings,
+) -> None:
+    with server(allowed=False) as running, pytest.raises(NotAllowed, match="Disabled by"):
+        check(settings.target("", running.url), "orders", "red")
+    with server() as running:
+        target = settings.target("", running.url)
+        check(target, "orders", "red")
+        with pytest.raises(Invalid, match="has no partition 'rad' — did you mean 'red'"):
+            check(target, "orders", "rad")
+        with pytest.raises(NotAllowed):
+            check(replace(target, read_only=True), "orders", "red")
+        assert sent(running) == []
+    check(target, "orders", "rad")  # it is closed now
+
+
+@pytest.mark.parametrize(
+    ("message", "attach", "again"),
+    [
+        ("there is no asset 'a b' — did you mean 'a c'?", "a b", " --attach 'a c' --partition red"),
+        ("it has no partition 'red' — did you mean 'read'?", "x", " --attach x --partition read"),
+        ("there is no asset 'x'", "x", ""),
+    ],
+)
+def test_the_command_to_try_again_is_one_that_can_succeed(
+    settings: Settings, exported: Exported, message: str, attach: str, again: str
+) -> None:
+    request = Request(notebooks=["orders.py"], attach=attach, partition="red")
+    found = Publisher(settings, request).repeat(exported, "attach", Invalid(message))
+    assert found == (again and f"invoke export --existing 20260101T000000Z-00000000{again}")
 
 
 @pytest.mark.parametrize(

@@ -136,3 +136,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def typed(hint: str) -> str:
     """Return a hint whose commands can be pasted: with `uv run` where that started us."""
     return _COMMAND.sub(r"\1uv run ", hint) if os.environ.get("UV") else hint
+
+
+def corrections(message: str) -> dict[str, str]:
+    """Return what `did_you_mean` proposes in a message, by the name that is not known."""
+    return dict(re.findall(r"'([^']+)' — did you mean '([^']+)'\?", message))

@@ -5,7 +5,8 @@ It is an observation, never a materialization: the asset was not made by it.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dagmar.errors import Unreachable
@@ -14,7 +15,12 @@ from dagmar.export.manifest import Manifest
 from dagmar.notebook.reporting import RESERVED
 from dagmar.settings import Settings, Target
 
+if TYPE_CHECKING:
+    from dagmar.server.client import DagsterClient
+
 LINK, NOTEBOOK, EXPORT = RESERVED
+ASK_SECONDS = 5.0
+"""A server that takes longer for an answer is asked again when the page is made."""
 
 
 def attach(
@@ -26,30 +32,57 @@ def attach(
     none of, Unreachable, NotAllowed.
     """
     from dagmar.server.client import DagsterClient
-    from dagmar.server.observations import find_assets, find_partition, require_permission
 
     manifest = exported.manifest
     assert manifest is not None
     with DagsterClient(target) as client:
-        client.require_writable()
-        keys = find_assets(client, name)
-        require_permission(client, keys)
-        partitions = {key: find_partition(client, key, partition) for key in keys if partition}
+        places = _find(client, name, partition)
+        keys = list(places)
         shared = _is_shared(settings, target, client)
-        for key in keys:
+        for key, part in places.items():
             place = {
                 "asset": key,
-                "partition": partitions.get(key),
+                "partition": part,
                 "url": exported.url,
                 "page": f"{target.url.rstrip('/')}/assets/{quote(key)}?view=events",
             }
             if place in manifest.attached:
                 continue  # a second try finishes what the first did not
-            _observe(settings, client, shared, exported, key, partitions.get(key))
+            _observe(settings, client, shared, exported, key, part)
             manifest.attached.append(place)
         if len(keys) == 1 and manifest.run_id is None and manifest.asset in (None, *keys):
-            manifest.run_id = _made_by(client, manifest, keys[0], partitions.get(keys[0]))
+            manifest.run_id = _made_by(client, manifest, keys[0], places[keys[0]])
     return keys
+
+
+def check(target: Target, name: str, partition: str) -> None:
+    """Ask the server whether an export could be attached, before there is one.
+
+    One that does not answer is no reason not to make it. Raises Invalid and NotAllowed, as
+    `attach` does.
+    """
+    from dagmar.server.client import DagsterClient
+    from dagmar.server.reach import knock
+
+    connect, read = target.timeouts
+    hurried = replace(target, timeouts=(connect, min(read, ASK_SECONDS)))
+    try:
+        with DagsterClient(hurried) as client:
+            client.require_writable()  # which a server that is away does not change
+            knock(target)
+            _find(client, name, partition)
+    except Unreachable:
+        return
+
+
+def _find(client: DagsterClient, name: str, partition: str) -> dict[str, str | None]:
+    """Return the assets to attach to, with the partition of each."""
+    from dagmar.server.observations import find_assets, find_partition, require_permission
+
+    client.require_writable()
+    keys = find_assets(client, name)
+    require_permission(client, keys)
+    return {key: find_partition(client, key, partition) if partition else None for key in keys}
 
 
 def _observe(

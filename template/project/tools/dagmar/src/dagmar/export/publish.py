@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagmar.errors import DagmarError, Invalid
+from dagmar.errors import DagmarError, Invalid, corrections
 from dagmar.export import folder as folders
 from dagmar.export import manifest as manifests
 from dagmar.export.exporting import Exported, Problem, Tell, save, url_of, write_index
@@ -62,6 +62,14 @@ class Publisher:
         public = str(self.settings.export.get("public_url", ""))
         return Storage(self.upload_to, public, self.request.compress)
 
+    def check(self) -> None:
+        """Ask whether what will be made can be attached. Raises Invalid or NotAllowed."""
+        if self.request.attach:
+            from dagmar.export.attach import check
+
+            target = self.settings.target(self.target, self.url)
+            check(target, self.request.attach, self.request.partition)
+
     def publish(self, exported: Exported, tell: Tell = lambda notebook, what: None) -> None:
         """Send and link an export that succeeded, and remove older ones of its notebook.
 
@@ -85,7 +93,7 @@ class Publisher:
             try:
                 act()
             except DagmarError as error:
-                exported.problems.append(Problem(step, error, self.repeat(exported)))
+                exported.problems.append(Problem(step, error, self.repeat(exported, step, error)))
                 break  # what is attached must have its address
             finally:
                 save(exported)
@@ -99,16 +107,23 @@ class Publisher:
             if exported.removed:
                 write_index(exported)
 
-    def repeat(self, exported: Exported) -> str:
-        """Return the command that does the rest for an export that exists."""
+    def repeat(self, exported: Exported, step: str, error: DagmarError) -> str:
+        """Return the command that does the rest for an export that exists.
+
+        A name that is not known is replaced by the one that may be meant; without one, there is
+        no command that would do.
+        """
         assert exported.manifest is not None
         request = self.request
+        meant = corrections(error.message) if step == "attach" else {}
+        if step == "attach" and isinstance(error, Invalid) and not meant:
+            return ""
         flags = {
             "existing": exported.manifest.id,
             "output": request.output,
             "upload": request.upload,
-            "attach": request.attach,
-            "partition": request.partition,
+            "attach": meant.get(request.attach, request.attach),
+            "partition": meant.get(request.partition, request.partition),
             "target": self.target,
             "url": self.url,
         }

@@ -91,6 +91,8 @@ def _error(one: Exported) -> DagmarError:
     problem = one.problems[-1]
     error = problem.error
     again = f"The page is kept. To try again: {problem.repeat}" if problem.repeat else ""
+    if problem.step == "attach" and manifest and not again:
+        again = f"The page is kept. Correct that, and try again with: --existing {manifest.id}"
     told_error = type(error)(f"{problem.step}: {error.message}", error.hint)
     told_error.hint = "\n  ".join(part for part in (error.hint, again) if part)
     return told_error

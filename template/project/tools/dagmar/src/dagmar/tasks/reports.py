@@ -102,6 +102,7 @@ def export(
         if dry_run:
             exported = exporting.preview(settings, request, notebooks, publisher.expire)
         else:
+            publisher.check()
             with telling.Progress(len(notebooks)) as progress:
                 tell = progress.tell
                 exported = exporting.export(
