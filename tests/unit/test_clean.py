@@ -38,7 +38,12 @@ def call(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def export(
-    root: Path, notebook: str, name: str, status: str = "ok", files: tuple[str, ...] = ("a.html",)
+    root: Path,
+    notebook: str,
+    name: str,
+    status: str = "ok",
+    files: tuple[str, ...] = ("a.html",),
+    assets: tuple[str, ...] = (),
 ) -> Path:
     """Write an export with its manifest."""
     folder = root / ".dagmar/exports" / notebook / name
@@ -48,6 +53,7 @@ def export(
         notebook=f"notebooks/{notebook}.py", notebook_sha256="0", name=notebook, id=name,
         status=status, started_at="", ended_at="", duration_s=1.0,
         files=[manifests.describe(folder / file) for file in files],
+        attached=[{"asset": asset} for asset in assets],
     )  # fmt: skip
     make(folder, "manifest.json", manifest.as_text())
     return folder
@@ -236,6 +242,21 @@ def test_the_newest_good_export_of_each_notebook_stays_and_is_listed(sound: Proj
     assert id_of(2) not in listed
     assert "sales" not in (exports / "index.html").read_text("utf-8")
     assert removed(root, "exports") == []
+
+
+def test_an_export_that_assets_link_to_is_marked_and_the_newest_stays(sound: Project) -> None:
+    assets = ("raw/orders", "sales")
+    for number, linked in enumerate((assets, assets[:1], ()), 1):
+        export(sound.root, "orders", id_of(number), assets=linked)
+    done = call(sound, "--exports", "--dry-run")
+    going = f".dagmar/exports/orders/{id_of(1)}  (export, by its manifest)"
+    assert f"{going}  (linked on raw/orders, sales)" in done.stdout
+    assert kept(sound.root, "exports") == {
+        f".dagmar/exports/orders/{id_of(2)}": "the newest of its notebook that is linked on "
+        "raw/orders",
+        f".dagmar/exports/orders/{id_of(3)}": "the newest good export of its notebook",
+    }
+    assert removed(sound.root, "exports") == [f".dagmar/exports/orders/{id_of(1)}"]
 
 
 def test_an_export_is_only_what_its_manifest_proves(sound: Project) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from dagmar.export import request as asking
 from dagmar.export import retention, worker
 from dagmar.export.exporting import export as run_exports
 from dagmar.export.manifest import Manifest
-from dagmar.export.publish import existing
+from dagmar.export.publish import Publisher, existing
 from dagmar.notebook import execute as executing
 from dagmar.settings import load
 from exports import GOOD, assert_whole, export, export_project, ids, paired, write
@@ -235,7 +236,7 @@ def test_a_partition_is_not_refused_where_it_may_be_another_assets(shop: Project
     assert status == 0, talk
     assert len(exports) == 3
     (shop.root / "shop_of_days.py").write_text("1 / 0")
-    status, (one,), talk = export(shop, "--notebook", "orders.py", "--partition", "x")
+    status, _, talk = export(shop, "--notebook", "orders.py", "--partition", "x")
     assert status == 0, talk
 
 
@@ -378,6 +379,7 @@ def made(
     status: str = manifests.OK,
     text: str = "page",
     notebook: str = "notebooks/orders.py",
+    asset: str = "",
 ) -> Manifest:
     """Make an export by hand, of `age` days."""
     moment = datetime.now(timezone.utc) - timedelta(days=age)
@@ -389,6 +391,7 @@ def made(
         notebook=notebook, notebook_sha256="0", name="orders", id=id, status=status,
         started_at="", ended_at="", duration_s=1.0,
         files=[manifests.describe(home / "orders.html")],
+        attached=[{"asset": asset}] if asset else [],
     )  # fmt: skip
     (home / "manifest.json").write_text(manifest.as_text(), "utf-8")
     return manifest
@@ -408,6 +411,34 @@ def test_old_exports_go_and_the_newest_good_one_always_stays(tmp_path: Path) -> 
     assert gone(keep=1) == [old.id, oldest.id]
     assert gone(keep=3) == [oldest.id]
     assert gone(days=55, keep=10) == [oldest.id]
+
+
+def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
+    tmp_path: Path,
+) -> None:
+    settings = load(export_project(tmp_path, "export: {keep: 1}\n").root)
+    exports, sent = tmp_path / ".dagmar/exports", tmp_path / "sent"
+    new, linked = made(exports, 1), made(exports, 2, asset="raw/orders")
+    older = made(exports, 3, asset="raw/orders")
+    shutil.copytree(exports, sent)
+    for manifest in (new, linked, older):
+        text = replace(manifest, attached=[]).as_text()  # they are sent before they are attached
+        (sent / "orders" / manifest.id / "manifest.json").write_text(text, "utf-8")
+
+    def would_go(**asked: Any) -> set[str]:
+        request = asking.Request(upload=str(sent), **asked)
+        gone = Publisher(settings, request).expire(
+            exports / "orders", "notebooks/orders.py", folders.new_id(), dry_run=True
+        )
+        return {f"{place.split('/')[-3]}/{place.split('/')[-1]}" for place in gone}
+
+    going = {f"{place}/{one.id}" for place in ("exports", "sent") for one in (new, older)}
+    assert would_go() == going
+    assert would_go(attach="raw/orders") == {*going, f"exports/{linked.id}", f"sent/{linked.id}"}
+    Publisher(settings, asking.Request(upload=str(sent))).expire(
+        exports / "orders", "notebooks/orders.py", new.id
+    )
+    assert ids(exports, "orders") == ids(sent, "orders") == [new.id, linked.id]
 
 
 def test_notebooks_that_share_a_folder_keep_their_newest_good_export_each(tmp_path: Path) -> None:

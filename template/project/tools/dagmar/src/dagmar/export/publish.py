@@ -153,7 +153,11 @@ class Publisher:
 
         if self.days is None and self.keep is None:
             return []
-        policy = retention.Policy(notebook, self.days, self.keep, id)
+        linked: str | None = id
+        if not (dry_run and self.request.attach):
+            found = manifests.read_all(folder)
+            linked = retention.newest_linked(one for one in found if one[1].notebook == notebook)
+        policy = retention.Policy(notebook, self.days, self.keep, id, linked)
         gone = retention.expire(folder.parent, folder.name, policy, dry_run)
         removed = [str(one) for one in gone]
         if self.upload_to:

@@ -1,7 +1,7 @@
 """Which exports may go, and their removal.
 
-What may go is decided for one notebook at a time, from its manifests alone: the newest successful
-export always stays, and so does what no manifest of ours names.
+What may go is decided for one notebook at a time, from its manifests: the newest successful
+export always stays, the newest that an asset's page links to, and what no manifest of ours names.
 """
 
 from __future__ import annotations
@@ -46,13 +46,21 @@ def expired(
     gone = [one for one in ordered if not one[1].whole and not _is_at_work(one[1], now)]
     for notebook in dict.fromkeys(manifest.notebook for _, manifest in ordered):
         whole = [one for one in ordered if one[1].whole and one[1].notebook == notebook]
-        stays = next((manifest.id for _, manifest in whole if manifest.ok), None)
+        stays = {
+            next((manifest.id for _, manifest in whole if manifest.ok), None),
+            newest_linked(whole),
+        }
         for number, one in enumerate(whole):
             old = days is not None and one[1].started < oldest
             beyond = keep is not None and number >= keep
-            if (old or beyond) and one[1].id != stays:
+            if (old or beyond) and one[1].id not in stays:
                 gone.append(one)
     return gone
+
+
+def newest_linked(exports: Iterable[tuple[Any, Manifest]]) -> str | None:
+    """Return the id of the first export, of those from new to old, that an asset links to."""
+    return next((manifest.id for _, manifest in exports if manifest.attached), None)
 
 
 @dataclass(frozen=True)
@@ -60,22 +68,26 @@ class Policy:
     """What may go of one notebook: older than `days`, or beyond the newest `keep`.
 
     `done_for` is the id of the export after which old ones go: it stays, and counts as a good one
-    where it is still to come.
+    where it is still to come. `linked` is the id of the newest that an asset links to, and stays
+    too: manifests that were uploaded do not tell.
     """
 
     notebook: str
     days: float | None = None
     keep: int | None = None
     done_for: str = ""
+    linked: str | None = None
 
     def choose(self, exports: Iterable[tuple[Any, Manifest]]) -> list[tuple[Any, Manifest]]:
         """Return the exports that may go, of those in a folder."""
         found = [one for one in exports if one[1].notebook == self.notebook]
         if self.done_for and all(manifest.id != self.done_for for _, manifest in found):
             coming = Manifest(self.notebook, "", "", self.done_for, manifests.OK, "", "", 0.0)
+            if self.linked == self.done_for:
+                coming.attached.append({"asset": ""})
             found.append((None, coming))
         gone = expired(found, self.days, self.keep)
-        return [one for one in gone if one[1].id != self.done_for]
+        return [one for one in gone if one[1].id not in (self.done_for, self.linked)]
 
 
 def expire(exports: Path, name: str, policy: Policy, dry_run: bool = False) -> list[Path]:

@@ -134,7 +134,7 @@ def doctor(
 @command(
     help={
         "older_than": "Only what is older than this many days.",
-        "exports": "Exported reports; the newest good one of each notebook stays.",
+        "exports": "Exported reports; of each notebook the newest good one and linked one stay.",
         "cache": "What can be made again: the asset catalog, the template's clone.",
         "logs": "Logs of `invoke dev`.",
         "notebooks": "Notebooks that were scaffolded and not changed since, with their answers.",

@@ -49,7 +49,8 @@ def tell(plan: Plan) -> None:
     for item in plan.items:
         for number, path in enumerate(item.paths):
             size = readable(item.size) if number == 0 else ""
-            console.out(f"{size:>9}  {plan.name(path)}  ({item.what})")
+            breaks = f"  ({item.breaks})" if item.breaks else ""
+            console.out(f"{size:>9}  {plan.name(path)}  ({item.what}){breaks}")
     for name, reason in plan.kept:
         console.say(f"stays: {name}: {reason}")
     if plan.items:

@@ -26,6 +26,7 @@ from dagmar.notebook import template as templates
 
 NOTEBOOK = "notebook, unchanged"
 EXPORT = "export, by its manifest"
+NEWEST = "the newest good export of its notebook"
 EXPORTS, CACHE, LOGS, NOTEBOOKS = "exports", "cache", "logs", "notebooks"
 SHARED = "_marimo"
 LOGIN, NOTE = "marimo.html", "session"
@@ -44,11 +45,12 @@ LOGGED = re.compile(r"(dagster|marimo)\.log(\.\d+)?")
 
 @dataclass(frozen=True)
 class Item:
-    """What is removed together, why it is known to be dagmar's, and its size in bytes."""
+    """What is removed together, why it is known to be dagmar's, its size, and what it breaks."""
 
     paths: tuple[Path, ...]
     what: str
-    size: int
+    size: int  # bytes
+    breaks: str = ""
 
 
 @dataclass
@@ -104,7 +106,7 @@ def _entries(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
-    """Yield exports that their manifests prove, but for the newest good one of each notebook."""
+    """Yield exports that their manifests prove, but for the newest of each notebook that count."""
     for notebook in _entries(plan, folder):
         if BESIDE.fullmatch(notebook.name):
             continue
@@ -124,19 +126,27 @@ def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
             if index.HALF_WRITTEN.fullmatch(export.name):
                 yield from _abandoned(export)
                 continue
-            manifest, reason = retention.prove(export)
-            if manifest is None:
+            found, reason = retention.prove(export)
+            if found is None:
                 plan.keep(export, reason)
             else:
-                proven.append((export, manifest))
+                proven.append((export, found))
         gone = retention.expired(proven, days=0)
-        for export, _ in sorted(gone, key=lambda one: one[0].name):
-            item = Item((export,), EXPORT, _size(export))
+        for export, manifest in sorted(gone, key=lambda one: one[0].name):
+            item = Item((export,), EXPORT, _size(export), _linked(manifest))
             yield item, _changed(export / manifests.NAME)
         going = [export for export, _ in gone]
-        for export, _ in proven:
+        for export, manifest in proven:
             if export not in going:
-                plan.keep(export, "the newest good export of its notebook")
+                linked = _linked(manifest)
+                reason = f"the newest of its notebook that is {linked}" if linked else NEWEST
+                plan.keep(export, reason)
+
+
+def _linked(manifest: Manifest) -> str:
+    """Return on which assets an export is linked, in words."""
+    assets = dict.fromkeys(one["asset"] for one in manifest.attached)
+    return f"linked on {', '.join(assets)}" if assets else ""
 
 
 def _cache(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
