@@ -194,6 +194,21 @@ def test_a_partition_goes_to_the_notebook_that_takes_one(tmp_path: Path) -> None
     assert one["error"]["message"] == "whole.py takes no partition"
 
 
+def test_each_file_and_a_cell_without_a_name_are_told_once(tmp_path: Path) -> None:
+    project = export_project(tmp_path)
+    write(tmp_path / "notebooks", "_():\n1", "_():\n1 / 0", name="my orders")
+    done = project.invoke("export", "--all", "--format", "md", "--format", "html")
+    assert done.returncode == 4
+    (id,) = ids(tmp_path / ".dagmar/exports", "my orders")
+    page = (tmp_path / ".dagmar/exports/my orders" / id / "my orders").as_uri()
+    assert done.stdout.splitlines() == [f"{page}.html", f"{page}.md"]
+    assert "error: cell 2 failed: ZeroDivisionError" in done.stderr
+    told = {"cell": "Orders", "class": "E", "message": "m", "traceback": ""}
+    assert [manifests.cell_of({**told, "cell": one}) for one in ("Orders", "cell 2", "")] == [
+        "cell Orders", "cell 2", "",
+    ]  # fmt: skip
+
+
 SHOP = """\
 import dagster as dg
 

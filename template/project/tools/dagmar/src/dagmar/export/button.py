@@ -47,7 +47,8 @@ class Exporter:
             error = made.error()
             self._told = ""
             if error:
-                where = f"Cell {error['cell']}: " if error["cell"] else ""
+                cell = manifest.cell_of(error).replace("cell", "Cell", 1)
+                where = f"{cell}: " if cell else ""
                 self._told = drawing.note(f"{where}{error['class']}: {error['message']}")
         except DagmarError as refused:
             self._told = drawing.refusal(refused)

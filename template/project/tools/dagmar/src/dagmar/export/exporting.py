@@ -63,6 +63,16 @@ class Exported:
         name = self.manifest.page() if self.manifest else ""
         return self.folder / name if self.folder and name else None
 
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of its files, that of `page` first."""
+        if not (self.url and self.manifest):
+            return []
+        page = self.manifest.page()
+        others = [Path(file.name).suffix for file in self.manifest.files if file.name != page]
+        # They differ in the format alone, and not each address is quoted.
+        return [self.url, *(self.url.removesuffix(Path(page).suffix) + one for one in others)]
+
     def error(self) -> dict[str, Any] | None:
         """Return why the notebook failed."""
         if self.refused:

@@ -158,6 +158,12 @@ def read_all(folder: Any) -> Iterator[tuple[Any, Manifest]]:
             yield one, manifest
 
 
+def cell_of(error: dict[str, Any]) -> str:
+    """Return where a notebook failed: a cell without a name is called by its number already."""
+    cell = str(error["cell"] or "")
+    return cell if not cell or cell.startswith("cell ") else f"cell {cell}"
+
+
 def describe(file: Path) -> File:
     """Return a file's entry."""
     digest, size = hashlib.sha256(), 0

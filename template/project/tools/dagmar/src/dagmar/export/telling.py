@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dagmar import console
 from dagmar.errors import DagmarError, RunFailed
 from dagmar.export.exporting import Exported
+from dagmar.export.manifest import cell_of
 from dagmar.liveline import LiveLine
 
 
@@ -33,8 +34,8 @@ class Progress(LiveLine):
 
 
 def as_lines(exported: Sequence[Exported]) -> list[str]:
-    """Return the data: the address of each page that was made."""
-    return [one.url for one in exported if one.url]
+    """Return the data: the address of each file that was made, of a page to open first."""
+    return [url for one in exported for url in one.urls]
 
 
 def finish(exported: Sequence[Exported], dry_run: bool = False) -> None:
@@ -84,7 +85,7 @@ def _error(one: Exported) -> DagmarError:
     if manifest and manifest.error:
         told = manifest.error
         page = f"The page was kept: {one.url}" if one.url else ""
-        where = f"cell {told['cell']}" if told["cell"] else "the notebook"
+        where = cell_of(told) or "the notebook"
         failed = RunFailed(f"{where} failed: {told['class']}: {told['message']}", page)
         failed.exit_code = one.exit_code
         return failed
