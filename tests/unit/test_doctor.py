@@ -61,7 +61,7 @@ ONLY_A_PERSON = {
     *("settings_that_are_no_yaml", "settings_that_cannot_be_read", "an_unknown_key"),
     *("a_target_that_is_not_there", "a_relative_home_in_dotenv", "no_module_is_named"),
     *("a_home_with_a_broken_configuration", "a_module_that_is_not_there"),
-    *("a_context_that_is_text", "a_notebook_that_is_no_python"),
+    *("a_context_that_is_text", "a_notebook_that_is_no_python", "definitions_that_are_no_python"),
     "a_notebook_with_its_own_environment",
 }
 
@@ -445,6 +445,12 @@ def a_module_that_is_not_there(project: Project) -> None:
     write(project, "pyproject.toml", '[tool.dg.project]\nroot_module = "shopp"\n')
 
 
+@breaks("definitions", FAIL, "src/shop/defs/assets.py is no Python: invalid syntax, line 1")
+def definitions_that_are_no_python(project: Project) -> None:
+    write(project, "src/shop/defs/assets.py", "def (:\n")
+    write(project, "elsewhere.py", "def (:\n")
+
+
 LAZY_CONTEXT = """\
 from __future__ import annotations
 
@@ -686,6 +692,7 @@ def test_a_healthy_server_is_found_well(sound: Project) -> None:
         aim(sound, server.url)
         found = {name: BY_NAME[name](sound) for name in [*ONLINE_CHECKS, "ports"]}
     assert {one.status for one in found.values()} == {PASS}, found
+    assert found["pairs"].message == "1 asset, 1 job"
 
 
 @pytest.mark.parametrize("name", ONLINE)
@@ -744,6 +751,9 @@ def test_no_server_here_is_no_failure_and_one_elsewhere_is(sound: Project) -> No
     with holder:
         found = BY_NAME["server"](aim(sound, url))
         assert (found.status, found.message) == (WARN, f"Dagster did not answer at {url}")
+        found = BY_NAME["code-locations"](sound)
+        assert found.status == SKIP
+        assert "To load the definitions, type: dg check defs" in found.message
     aim(sound, "http://nowhere.invalid")
     assert BY_NAME["server"](sound).status == FAIL
 

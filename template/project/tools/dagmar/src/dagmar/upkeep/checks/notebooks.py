@@ -27,6 +27,7 @@ ELSEWHERE = {".git", ".venv", "venv", "node_modules", "__pycache__", "__marimo__
              "tools", "build", "dist"}  # fmt: skip
 SCRIPT_BLOCK = re.compile(r"^# /// script$", re.MULTILINE)
 MOST_FILES = 5_000
+MOST_COMPILED = 300  # those that were changed last
 
 
 def _python_files(project: Project) -> list[Path]:
@@ -69,7 +70,7 @@ def _read(file: Path) -> str:
 
 @check("definitions")
 def definitions(project: Project) -> Finding:
-    """The project says where its Dagster definitions are."""
+    """The project says where its Dagster definitions are, and they are Python."""
     from dagmar.orchestration.definitions import module_name
 
     try:
@@ -81,11 +82,36 @@ def definitions(project: Project) -> Finding:
     path = Path(*name.split("."))
     for folder in (project.root / "src", project.root):
         if (folder / path).with_suffix(".py").is_file() or (folder / path).is_dir():
-            return Finding(PASS, name)
-    return Finding(
-        FAIL, f"pyproject.toml names {name}, which is neither in src nor in the project",
-        "Correct root_module, then type: dg check defs",
-    )  # fmt: skip
+            break
+    else:
+        return Finding(
+            FAIL, f"pyproject.toml names {name}, which is neither in src nor in the project",
+            "Correct root_module, then type: dg check defs",
+        )  # fmt: skip
+    if bad := _not_python(project, folder / path.parts[0]):
+        return Finding(FAIL, some(bad), "Correct it, then type: dg check defs")
+    return Finding(PASS, name)
+
+
+def _not_python(project: Project, package: Path) -> list[str]:
+    """Return what is wrong with the files of a package, or with its only one, as syntax."""
+    own = (package, package.with_suffix(".py"))
+    files = [file for file in _python_files(project) if any(map(file.is_relative_to, own))]
+    bad = []
+    # Those of a large project would take longer than may be waited here.
+    for file in sorted(files, key=lambda file: file.stat().st_mtime)[-MOST_COMPILED:]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                compile(file.read_bytes(), file, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            reason = f"{error.msg}, line {error.lineno}" if error.lineno else error.msg
+            bad.append(f"{project.relative(file)} is no Python: {reason}")
+        except ValueError as error:  # a null byte, before Python 3.12
+            bad.append(f"{project.relative(file)} is no Python: {error}")
+        except OSError:
+            continue
+    return sorted(bad)
 
 
 @check("annotations")

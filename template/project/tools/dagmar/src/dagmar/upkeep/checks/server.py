@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sized
 from pathlib import Path
 
 from dagmar.errors import Unreachable
@@ -46,7 +47,10 @@ def code_locations(project: Project) -> Finding:
     """Every code location of Dagster loads."""
     from dagmar.server.catalog import location
 
-    project.need_server()
+    try:
+        project.need_server()
+    except Skip as reason:  # nothing else here loads them: it takes too long
+        raise Skip(f"{reason}. To load the definitions, type: dg check defs") from None
     found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
     broken = [one for one in found if one["status"] == "error"]
     if broken:
@@ -159,7 +163,11 @@ def pairs(project: Project) -> Finding:
         # A code location that does not load may hide anything.
         status = WARN if broken else FAIL
         return Finding(status, f"Dagster has no {some(gone)}", "Type: invoke check")
-    return Finding(PASS, f"{len(found.assets)} assets, {len(found.jobs)} jobs")
+    return Finding(PASS, f"{_count(found.assets, 'asset')}, {_count(found.jobs, 'job')}")
+
+
+def _count(things: Sized, what: str) -> str:
+    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
 
 
 CHECKS = (server, code_locations, daemon, launching, same_instance, pairs)
