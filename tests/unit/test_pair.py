@@ -201,6 +201,47 @@ def test_a_picker_of_ten_thousand_partitions_is_quick(
     assert controls.read_chosen(drawn.value).config == offer.config
 
 
+DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "shown", "chosen"),
+    [
+        ({"day": DAYS}, "2026-01-02", "2026-01-02"),
+        ({"day": DAYS}, None, "2026-01-03"),
+        ({"day": DAYS}, "2025-12-31", "2026-01-03"),  # made by another server
+        ({"day": ["a|b", "c"]}, "a|b", "a|b"),
+        ({"day": DAYS, "color": ["blue", "red"]}, "blue|2026-01-01", "blue|2026-01-01"),
+        ({"day": DAYS, "color": ["blue", "red"]}, "green|2026-01-01", "red|2026-01-03"),
+        ({"day": DAYS, "color": ["blue", "red"]}, "blue", "red|2026-01-03"),
+    ],
+)
+def test_the_partition_that_a_notebook_shows_is_the_one_that_is_launched(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    dimensions: dict[str, list[str]],
+    shown: str | None,
+    chosen: str,
+) -> None:
+    monkeypatch.setattr(controls, "read_offer", lambda *_: controls.Offer(dimensions, {}))
+    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(dagmar.Pair, "partition_key", lambda _: shown)
+    drawn = dagmar.Pair(asset="daily").controls()
+    assert controls.read_chosen(drawn.value).partition == chosen
+
+
+def test_without_definitions_the_last_partition_is_chosen(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controls, "read_offer", lambda *_: controls.Offer({"day": DAYS}, {}))
+    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    pair = dagmar.Pair(asset="daily")
+    object.__setattr__(pair._context, "start", project.root)
+    with pytest.raises(SetupError):
+        pair.partition_key()
+    assert controls.read_chosen(pair.controls().value).partition == DAYS[-1]
+
+
 def event(message: str, kind: str | None = None, level: str = "INFO") -> dict[str, Any]:
     return {
         "message": message, "eventType": kind, "level": level, "stepKey": NASTY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +59,10 @@ def read_offer(context: Context, client: DagsterClient) -> Offer:
     return Offer(dimensions, paired.read_default_config(client, launch))
 
 
-def draw_controls(context: Context) -> Any:
+def draw_controls(context: Context, shown: Callable[[], str | None] = lambda: None) -> Any:
     """Return the controls as one UI element, whose value `read_chosen` understands.
 
+    `shown` tells which partition the notebook shows, if any: the one that is chosen first.
     Without a server they are a remark, and their value is empty.
     """
     import marimo as mo
@@ -73,6 +74,7 @@ def draw_controls(context: Context) -> Any:
         return _element(drawing.no_server(error, "what can be chosen for a run"), {})
     except DagmarError as error:
         return _element(drawing.refusal(error), {})
+    first = _first_choice(offer.dimensions, shown)
     elements: dict[str, Any] = {}
     rows = []
     for number, (name, keys) in enumerate(sorted(offer.dimensions.items())):
@@ -85,7 +87,7 @@ def draw_controls(context: Context) -> Any:
             )
         elements[f"{DIMENSION}{number}"] = mo.ui.dropdown(
             options=keys,
-            value=keys[-1],
+            value=first.get(name, keys[-1]),
             allow_select_none=False,
             searchable=len(keys) > MANY_KEYS,
         )
@@ -102,6 +104,25 @@ def draw_controls(context: Context) -> Any:
     elements[TAGS] = mo.ui.text(placeholder="key=value, key=value", full_width=True)
     rows += [("run config (YAML)", f"\0{CONFIG}\0"), ("tags", f"\0{TAGS}\0")]
     return _element(drawing.box(drawing.facts(rows)), elements)
+
+
+def _first_choice(
+    dimensions: Mapping[str, list[str]], shown: Callable[[], str | None]
+) -> dict[str, str]:
+    """Return the key of each dimension of the partition shown; empty where it is not offered."""
+    if not dimensions:
+        return {}
+    try:
+        key = shown() or ""
+    except DagmarError:
+        return {}  # the inputs cell says why
+    names = sorted(dimensions)
+    parts = key.split("|") if len(names) > 1 else [key]
+    if len(parts) != len(names):
+        return {}
+    # The server may be another than the one that the values come from.
+    first = dict(zip(names, parts, strict=True))
+    return first if all(part in dimensions[name] for name, part in first.items()) else {}
 
 
 def _element(html: str, elements: dict[str, Any]) -> Any:

@@ -116,10 +116,13 @@ class Pair:
             return self._remark(error, "the lineage")
 
     def controls(self) -> Any:
-        """Show what a run can be launched with: partition, run config, tags."""
+        """Show what a run can be launched with: partition, run config, tags.
+
+        The partition that is chosen first is that of `partition_key`, else the last one.
+        """
         from dagmar.notebook.controls import draw_controls
 
-        return draw_controls(self._context)
+        return draw_controls(self._context, self.partition_key)
 
     def launch_button(self, label: str = "Launch", kind: str = "success") -> Any:
         """Return a button for `launch` or `materialize`, whose every click counts once."""
