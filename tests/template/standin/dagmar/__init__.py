@@ -42,3 +42,6 @@ class Pair:
 
     def export(self) -> mo.Html:
         return mo.Html("")
+
+    def metrics(self, **values: object) -> mo.Html:
+        return mo.md(f"{values}")
