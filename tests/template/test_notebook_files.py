@@ -48,15 +48,16 @@ FACTS = {
     "one": {"asset": "raw/orders", "inputs": [{"name": "customers", "asset": "raw/customers"}]},
     "many": {"asset": "raw/orders", "inputs": LONG},
     "wide": {"asset": "x", "inputs": [{"name": "an_input" * 12, "asset": "y"}]},
+    "days": {"asset": "days", "partitioned": True},
     "external": {"asset": "lake/events", "materializable": False},
     "job": {"job": "sales_job"},
 }
 
 
-def paired(name: str, text: str, shape: str) -> dict[str, Any]:
+def paired(name: str, text: str, shape: str, inputs: bool = True) -> dict[str, Any]:
     """Describe a notebook that has `text` wherever text from Dagster can stand."""
-    inputs = [{"name": "a", "asset": text}, {"name": "b", "asset": "b"}]
-    facts = {"asset": text, "title": text, "inputs": inputs}
+    some = [{"name": "a", "asset": text}, {"name": "b", "asset": "b"}]
+    facts = {"asset": text, "title": text, "inputs": some if inputs else []}
     return {"name": name, **facts, "template": shape, "marimo": "0.25.2"}
 
 
@@ -93,8 +94,13 @@ def notebooks(released: Template, tmp_path_factory: pytest.TempPathFactory) -> P
         for name, text in HOSTILE.items()
     ]
     plain = [paired(f"plain_{shape}", "plain", shape) for shape in SHAPES]
+    alone = [
+        paired(f"alone_{name}_{shape}", text, shape, inputs=False)
+        for shape in SHAPES
+        for name, text in (HOSTILE | {"plain": "plain"}).items()
+    ]
     sales = SALES | {"template": "minimal"}
-    Project(path, released).scaffold(MINIMAL, sales, *matrix, *hostile, *plain)
+    Project(path, released).scaffold(MINIMAL, sales, *matrix, *hostile, *alone, *plain)
     return path
 
 
@@ -137,6 +143,22 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("name", HOSTILE)
 def test_text_from_dagster_stays_text(notebooks: Path, name: str, shape: str):
     stays_text(notebooks, f"h_{name}_{shape}", f"plain_{shape}", HOSTILE[name])
+    stays_text(notebooks, f"alone_{name}_{shape}", f"alone_plain_{shape}", HOSTILE[name])
+
+
+@pytest.mark.parametrize("shape", ["default", "minimal", "report"])
+def test_without_inputs_it_says_how_the_assets_own_value_is_loaded(notebooks: Path, shape: str):
+    texts = {
+        kind: (notebooks / f"notebooks/{shape}_{kind}.py").read_text("utf-8") for kind in FACTS
+    }
+    said = {
+        kind: [line.rpartition(": ")[2] for line in text.splitlines() if "once it is made" in line]
+        for kind, text in texts.items()
+    }
+    assert {kind: lines for kind, lines in said.items() if lines} == {
+        "asset": ['pair.load("raw/orders")'],
+        "days": ['pair.load("days", partition=partition_key)'],
+    }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
