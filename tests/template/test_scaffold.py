@@ -102,6 +102,24 @@ def test_an_asset_gets_a_notebook_from_the_definitions_and_a_second_call_changes
     assert tree(shop.path / "notebooks") | tree(shop.path / ".dagmar/notebooks") == before
 
 
+def test_a_notebook_that_is_kept_is_told_as_what_it_is(online: Project) -> None:
+    scaffold(online, "--asset", "daily", "--template", "minimal")
+    again = ("--asset", "daily", "--template")
+    (kept,) = scaffold(online, *again, "ml")
+    assert (kept["template"], kept["status"]) == ("minimal", "kept")
+    assert kept["answers_file"] == ".dagmar/notebooks/daily.yml"
+    there = "└── daily.py  (asset daily, minimal, exists and is kept"
+    hint = ": --name makes a second one, --force overwrites it"
+    assert invoke(online, "scaffold", *again, "ml").stdout == f"notebooks/\n{there}{hint})\n"
+    assert invoke(online, "scaffold", *again, "minimal").stdout == f"notebooks/\n{there})\n"
+    (online.path / ".dagmar/notebooks/daily.yml").unlink()  # then nobody knows
+    (kept,) = scaffold(online, *again, "ml")
+    assert (kept["template"], kept["answers_file"]) == (None, None)
+    assert f"(asset daily, exists and is kept{hint})" in invoke(
+        online, "scaffold", *again, "ml"
+    ).stdout
+
+
 def test_the_answers_name_the_template_and_the_version_of_the_project(online: Project) -> None:
     scaffold(online, "--asset", "raw/orders", "--title", "All [orders]", "--name", "mine")
     answers = online.answers(".dagmar/notebooks/mine.yml")
@@ -173,6 +191,8 @@ def test_a_folder_of_ones_own_is_a_template(online: Project, tmp_path: Path) -> 
     text = online.read("notebooks/orders.py")
     assert '\'"""{{ x }}\', orders\n' in text
     assert status(online) == ["?? notebooks/orders.py"]
+    (again,) = scaffold(online, "--asset", "orders", *flags)
+    assert again == made | {"status": "kept"}
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ class Notebook:
     answers_file: Path | None
     template: str
     status: str = "made"
+    asked_another: bool = False
 
     def as_document(self, root: Path) -> Item:
         """Return what `--json` prints of it."""
@@ -54,7 +55,7 @@ class Notebook:
             "path": _relative(self.file, root),
             "asset": self.answers.get("asset"),
             "job": self.answers.get("job"),
-            "template": self.template,
+            "template": self.template or None,
             "answers_file": self.answers_file and _relative(self.answers_file, root),
             "status": self.status,
         }
@@ -277,12 +278,21 @@ def _check_files(settings: Settings, made: Sequence[Notebook], force: bool) -> N
         if force:
             notebook.status = "overwritten"
         elif same:
-            notebook.status = "kept"
+            _keep(settings.root, notebook)
         else:
             raise Conflict(
                 f"{path} exists, and is not paired with {_what(answers)}",
                 "Choose another name with --name, or overwrite it with --force.",
             )
+
+
+def _keep(root: Path, notebook: Notebook) -> None:
+    """Tell of the notebook that is there, not of the one that would have been made."""
+    file, there = templates.made_from(root.resolve(), notebook.answers["name"])
+    # Nothing tells of which folder of the user's own a notebook is.
+    if there or notebook.answers_file:
+        notebook.asked_another, notebook.template = there != notebook.template, there
+    notebook.status, notebook.answers_file = "kept", file
 
 
 def _what(answers: Item) -> str:
@@ -373,8 +383,10 @@ def as_tree(root: Path, made: Sequence[Notebook]) -> str:
     rows: dict[str, list[str]] = {}
     for notebook in made:
         folder, _, name = _relative(notebook.file, root).rpartition("/")
-        note = f"{_what(notebook.answers)}, {notebook.template}"
+        note = ", ".join(filter(None, (_what(notebook.answers), notebook.template)))
         note += ", exists and is kept" if notebook.status == "kept" else ""
+        hint = ": --name makes a second one, --force overwrites it"
+        note += hint if notebook.asked_another else ""
         note += ", overwritten" if notebook.status == "overwritten" else ""
         rows.setdefault(folder, []).append(f"{name}  ({note})")
         if notebook.answers_file and notebook.status != "kept":

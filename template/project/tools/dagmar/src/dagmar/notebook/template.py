@@ -55,6 +55,17 @@ def read_answers(file: Path) -> dict[str, Any]:
     return answers
 
 
+def made_from(root: Path, name: str) -> tuple[Path | None, str]:
+    """Return the answers file of a notebook, if any, and the template that it tells, if it does."""
+    file = root / NOTEBOOK_ANSWERS / f"{name}.yml"
+    if not file.is_file():
+        return None, ""
+    try:
+        return file, str(read_answers(file)["notebooks"][0]["template"])
+    except (Invalid, LookupError, TypeError):
+        return file, ""
+
+
 def open_template(root: Path, fetch: bool = False) -> Template:
     """Return the template at the version that the project in `root` is on.
 
