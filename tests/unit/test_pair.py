@@ -149,6 +149,27 @@ def test_metrics_stand_above_those_of_earlier_runs() -> None:
     assert "<a" not in rows[2][0]
 
 
+@pytest.mark.parametrize("exported", ["", "1"])
+def test_a_report_says_when_as_a_date_and_a_page_that_is_looked_at_how_long_ago(
+    monkeypatch: pytest.MonkeyPatch, exported: str
+) -> None:
+    import marimo as mo
+
+    # marimo calls an export "edit" too.
+    monkeypatch.setattr(mo, "app_meta", lambda: SimpleNamespace(mode="edit"))
+    monkeypatch.setenv("_DAGMAR_EXPORT", exported)
+    moment, date = 1_767_323_045.0, "2026-01-02 03:04 UTC"
+    latest = {"run_id": "a-run", "at": moment, "partition": None}
+    asset = {"latest": latest, "materializable": True}
+    for drawn in (
+        cards._latest("http://127.0.0.1:3000", asset),
+        metrics.draw_metrics({}, [PastNumbers("a-run", moment, None, {})], "http://127.0.0.1:3000"),
+    ):
+        assert f'title="{date}"' in drawn
+        assert f">{date}<" in drawn if exported else " days ago<" in drawn
+        assert (" ago" in drawn) is not bool(exported)
+
+
 def test_altair_draws_the_chart_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [past(1), past(2, "FAILURE")]
     assert "vega" in history.draw_history(runs, "http://127.0.0.1:3000").text

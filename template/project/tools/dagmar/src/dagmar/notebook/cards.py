@@ -111,7 +111,7 @@ def _latest(base: str, asset: Item) -> str:
     latest = asset["latest"]
     part = f", partition {escape(latest['partition'])}" if latest["partition"] else ""
     url = f"{base}/runs/{latest['run_id']}" if latest["run_id"] else ""
-    return f"{drawing.ago(latest['at'])}{part}, {drawing.link(url, latest['run_id'][:8])}"
+    return f"{drawing.when(latest['at'])}{part}, {drawing.link(url, latest['run_id'][:8])}"
 
 
 def _job(context: Context, client: DagsterClient) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from html import escape
 from typing import Any
 
 from dagmar.errors import DagmarError
+from dagmar.notebook.context import live
 
 COLORS = {
     "SUCCESS": "#2e7d32",
@@ -109,6 +111,15 @@ def failure(error: dict[str, Any]) -> str:
         else ""
     )
     return note(f"{where}{kind}{error.get('message')}", color=COLORS["FAILURE"]) + shown
+
+
+def when(moment: float, url: str = "") -> str:
+    """Return when that was: as long ago where somebody looks on, as a date on a page that stays.
+
+    With `url` it is a link. What is said in words tells the date to a mouse that stands on it.
+    """
+    date = f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M} UTC"
+    return f'<span title="{date}">{link(url, ago(moment) if live() else date)}</span>'
 
 
 def ago(moment: float, now: float | None = None) -> str:

@@ -37,7 +37,7 @@ def draw_metrics(values: Mapping[str, Any], earlier: Sequence[PastNumbers], base
     rows = [_row("th", ["", *map(escape, names)])]
     rows.append(_row("td", ["<b>now</b>", *(_shown(values.get(name)) for name in names)]))
     for one in earlier:
-        when = drawing.link(f"{base}/runs/{one.run_id}" if one.run_id else "", drawing.ago(one.at))
+        when = drawing.when(one.at, f"{base}/runs/{one.run_id}" if one.run_id else "")
         part = f" · {escape(one.partition)}" if one.partition else ""
         rows.append(_row("td", [when + part, *(_shown(one.numbers.get(name)) for name in names)]))
     return f'<table style="border-collapse:collapse">{"".join(rows)}</table>'
