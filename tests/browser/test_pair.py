@@ -336,10 +336,12 @@ def test_a_server_that_goes_away_is_waited_for(
     open_alone: Open, dagster: DagsterServer, client: DagsterClient
 ) -> None:
     before = runs(client)
-    with FaultProxy(dagster.url) as proxy:
+    with FaultProxy(dagster.url, "with the commit delayed") as proxy:
         page = open_alone("slow", url=proxy.url)
         button(page, "Launch").click()
+        sees(page, "Launching…")
         run_shows(page, "STARTED")
+        expect(page.get_by_text("Launching…")).to_have_count(0)
         proxy.go_away()
         sees(page, "the run may go on meanwhile")
         proxy.come_back()

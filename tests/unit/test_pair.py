@@ -7,7 +7,9 @@ import importlib
 import re
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -346,6 +348,37 @@ def test_a_click_counts_once_even_where_the_value_stays_true(clicks: launching.C
     assert [clicks.take(button) for _ in range(3)] == [True, False, False]
     button.click()
     assert clicks.take()
+
+
+def test_a_click_shows_at_once_that_a_run_is_launched(
+    clicks: launching.Clicks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import marimo as mo
+
+    shown: list[str] = []
+
+    @contextlib.contextmanager
+    def spinner(title: str, subtitle: str) -> Iterator[SimpleNamespace]:
+        shown.append(title)
+        yield SimpleNamespace(update=lambda **_: None)
+        shown.pop()
+
+    def launch(*_: Any) -> launching.Attempt:
+        return launching.Attempt(told=f"meanwhile: {shown}")
+
+    monkeypatch.setattr(mo.status, "spinner", spinner)
+    monkeypatch.setattr(mo, "Thread", threading.Thread)
+    monkeypatch.setattr(launching, "launch", launch)
+    pair = dagmar.Pair(asset="raw/orders")
+    pair._clicks = clicks
+    button = pair.launch_button()
+    assert pair.launch(None, button) is None
+    button.click()
+    button.value = True
+    run = pair.launch(None, button)
+    assert run.told == "meanwhile: ['Launching…']"
+    assert pair.launch(None, button) is run
+    assert shown == []
 
 
 def test_a_value_that_is_true_without_a_click_does_nothing(clicks: launching.Clicks) -> None:

@@ -138,9 +138,10 @@ class Pair:
         from dagmar.notebook.controls import read_chosen
 
         if self._counted().take(button):
-            self._last = launching.attempt(
-                lambda: launching.launch(self._context, read_chosen(_value(controls)))
-            )
+            with launching.busy("Launching"):
+                self._last = launching.attempt(
+                    lambda: launching.launch(self._context, read_chosen(_value(controls)))
+                )
         return self._last
 
     def watch(self, run: Any) -> Any:
