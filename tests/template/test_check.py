@@ -118,6 +118,11 @@ def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> 
         ),
         ("def inputs():", "def inputs(:", ("error", "syntax: orders.py is no Python: ")),
         (
+            "import marimo\n",
+            "<<<<<<< before updating\nimport marimo\n=======\n>>>>>>> after updating\n",
+            ("error", "syntax: orders.py has conflict markers of a merge, line 1"),
+        ),
+        (
             "len(customers)",
             "len(customers), _theirs",
             ("error", "undefined-name: no cell defines '_theirs'"),

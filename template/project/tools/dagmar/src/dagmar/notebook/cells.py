@@ -12,6 +12,7 @@ from typing import Any
 from dagmar.errors import Invalid
 
 VERSION_LINE = re.compile(r'^__generated_with = ".*"$', re.MULTILINE)
+CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
 PRIVATE = re.compile(r"_[^_]")
 PARTITION = "partition_key"
 """The variable of the `inputs` cell that says which partition a notebook is about."""
@@ -89,12 +90,19 @@ def read_source(file: Path) -> Source:
     """Read a file. Raises Invalid for one that cannot be read or is no Python."""
     import warnings
 
+    text = ""
     try:
         text = file.read_bytes().decode()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's remarks on the user's code
             return Source(text, ast.parse(text))
     except (OSError, ValueError, SyntaxError) as error:
+        if conflict := CONFLICT.search(text):
+            line = text.count("\n", 0, conflict.start()) + 1
+            raise Invalid(
+                f"{file.name} has conflict markers of a merge, line {line}",
+                "Keep one side, or some of both, and take the markers out.",
+            ) from None
         line = getattr(error, "lineno", None)
         raise Invalid(
             f"{file.name} is no Python: {getattr(error, 'msg', error)}"

@@ -107,7 +107,7 @@ def check(settings: Settings, notebooks: Sequence[Path], catalog: Catalog | None
         job = next((pair.job for pair in pairs[file] if pair.job), None)
         checked = Checked(path, asset, job, findings=said[file])
         if isinstance(source, Invalid):
-            checked.findings.append(Finding(0, ERROR, "syntax", source.message))
+            checked.findings.append(Finding(0, ERROR, "syntax", source.message, source.hint))
         else:
             checked.findings += _names_and_form(source)
             if catalog:
