@@ -115,9 +115,10 @@ def test_a_notebook_that_is_kept_is_told_as_what_it_is(online: Project) -> None:
     (online.path / ".dagmar/notebooks/daily.yml").unlink()  # then nobody knows
     (kept,) = scaffold(online, *again, "ml")
     assert (kept["template"], kept["answers_file"]) == (None, None)
-    assert f"(asset daily, exists and is kept{hint})" in invoke(
-        online, "scaffold", *again, "ml"
-    ).stdout
+    assert (
+        f"(asset daily, exists and is kept{hint})"
+        in invoke(online, "scaffold", *again, "ml").stdout
+    )
 
 
 def test_the_answers_name_the_template_and_the_version_of_the_project(online: Project) -> None:

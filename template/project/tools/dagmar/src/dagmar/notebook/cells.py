@@ -98,9 +98,9 @@ def read_source(file: Path) -> Source:
             return Source(text, ast.parse(text))
     except (OSError, ValueError, SyntaxError) as error:
         if conflict := CONFLICT.search(text):
-            line = text.count("\n", 0, conflict.start()) + 1
+            place = text.count("\n", 0, conflict.start()) + 1
             raise Invalid(
-                f"{file.name} has conflict markers of a merge, line {line}",
+                f"{file.name} has conflict markers of a merge, line {place}",
                 "Keep one side, or some of both, and take the markers out.",
             ) from None
         line = getattr(error, "lineno", None)
