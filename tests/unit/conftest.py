@@ -8,8 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from dagmar.notebook import reporting
 from dagmar.upkeep.checking import Project
 from sound import GIT_ENVIRON, make_sound
+
+
+@pytest.fixture(autouse=True)
+def _nothing_reported_before() -> None:
+    """Forget what another test's notebook reported: a process is one notebook's otherwise."""
+    reporting.take()
 
 
 @pytest.fixture(scope="session")
