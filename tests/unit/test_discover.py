@@ -226,12 +226,16 @@ def test_locations_that_do_not_load_are_told_with_the_users_exception(
 def test_paired_notebooks_are_shown(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "n.py").write_text("Pair(asset='orders')\nPair(job='nightly')\n")
+    (tmp_path / "notebooks" / "of.py").write_text("Pair(job='nightly@shop')\nPair(job='x@y')\n")
     with serve(dagster(ANSWERS)) as server:
         catalog = found(tmp_path, server)
     assert {asset["key"]: asset["notebooks"] for asset in catalog.assets}["orders"] == [
         "notebooks/n.py"
     ]
-    assert [job["notebooks"] for job in catalog.jobs] == [["notebooks/n.py"], []]
+    assert [job["notebooks"] for job in catalog.jobs] == [
+        ["notebooks/n.py", "notebooks/of.py"],
+        [],
+    ]
 
 
 def test_tables_show_what_is_there(tmp_path: Path) -> None:

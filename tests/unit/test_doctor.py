@@ -695,6 +695,15 @@ def test_a_healthy_server_is_found_well(sound: Project) -> None:
     assert found["pairs"].message == "1 asset, 1 job"
 
 
+def test_a_job_may_be_named_with_its_code_location(sound: Project) -> None:
+    file = sound.root / "notebooks/orders.py"
+    text = file.read_text("utf-8")
+    with serve(dagster(healthy(home_of(sound)))) as server:
+        for location, status in (("shop", PASS), ("elsewhere", FAIL)):
+            file.write_text(text.replace('job="nightly"', f'job="nightly@{location}"'), "utf-8")
+            assert BY_NAME["pairs"](aim(sound, server.url)).status == status
+
+
 @pytest.mark.parametrize("name", ONLINE)
 def test_what_is_wrong_with_a_server_is_told(name: str, sound: Project) -> None:
     look, status, says, do = ONLINE[name]

@@ -118,7 +118,8 @@ def _add_notebooks(catalog: Catalog, settings: Settings) -> None:
     for asset in catalog.assets:
         asset["notebooks"] = pairings.assets.get(asset["key"], [])
     for job in catalog.jobs:
-        job["notebooks"] = pairings.jobs.get(job["name"], [])
+        names = (job["name"], f"{job['name']}@{job['location']}")
+        job["notebooks"] = sorted({file for name in names for file in pairings.jobs.get(name, [])})
 
 
 def as_document(catalog: Catalog, filters: Filters) -> dict[str, Any]:

@@ -138,30 +138,31 @@ def same_instance(project: Project) -> Finding:
 @check("pairs", online=True)
 def pairs(project: Project) -> Finding:
     """Every asset and job that a notebook is paired with exists."""
-    from dagmar.notebook.pairing import read_pairings
+    from dagmar.notebook.pairing import has_job, read_pairings
     from dagmar.server.catalog import asset_key, read_catalog
 
     found = read_pairings(project.root, project.notebooks)
     if not (found.assets or found.jobs):
         raise Skip("no notebook is paired with anything")
     project.need_server()
-    assets, jobs, broken = set[str](), set[str](), False
+    assets = set[str]()
     with project.connect() as client:
         if found.assets:
             # Keys alone: all there is about many assets takes longer than may be waited here.
             nodes = client.query("AssetKeys")["assetNodes"]
             assets = {asset_key(node["assetKey"]["path"]) for node in nodes}
         catalog = read_catalog(client, ("jobs",) if found.jobs else ())
-        jobs, broken = {str(job["name"]) for job in catalog.jobs}, bool(catalog.broken)
     gone = [
         f"asset {key} ({some(files)})" for key, files in found.assets.items() if key not in assets
     ]
     gone += [
-        f"job {name} ({some(files)})" for name, files in found.jobs.items() if name not in jobs
+        f"job {name} ({some(files)})"
+        for name, files in found.jobs.items()
+        if not has_job(catalog, name)
     ]
     if gone:
         # A code location that does not load may hide anything.
-        status = WARN if broken else FAIL
+        status = WARN if catalog.broken else FAIL
         return Finding(status, f"Dagster has no {some(gone)}", "Type: invoke check")
     return Finding(PASS, f"{_count(found.assets, 'asset')}, {_count(found.jobs, 'job')}")
 
