@@ -30,8 +30,8 @@ import sys
 import time
 
 import dagmar
-from dagmar.notebook.controls import Chosen
-from dagmar.notebook.launching import materialize_here
+from dagmar.pair.controls import Chosen
+from dagmar.pair.launching import materialize_here
 
 pair = dagmar.Pair(asset={ASSET!r})
 for _ in sys.stdin:

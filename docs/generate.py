@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import errors
-from dagmar import settings as settings_module
-from dagmar.schema import schema
+from dagmar.project import settings as settings_module
+from dagmar.project.schema import schema
 from dagmar.tasks import namespace
 from invoke import Argument, Collection, Task
 

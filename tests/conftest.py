@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagmar.settings import Target
 from dagsters import dagster_server
 from dagsterserver import DagsterServer
 from projects import Project, make_project

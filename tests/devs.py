@@ -20,8 +20,8 @@ from typing import Any
 
 import requests
 from dagmar.dev.ports import free_port
+from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagmar.settings import Target
 from dagsterserver import die_with_tests
 from projects import TASKS
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 from dagmar.dev.ports import free_port
-from dagmar.notebook import template
+from dagmar.project import template
 from dagsters import LOCATIONS
 from playwright.sync_api import Page
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from dagmar.export.exporting import export as run_exports
 from dagmar.export.request import Request, find_notebooks
-from dagmar.settings import load
+from dagmar.project.settings import load
 from dagsterserver import DagsterServer
 from exports import assert_whole, export, export_project, ids, paired, write
 from moto.server import ThreadedMotoServer

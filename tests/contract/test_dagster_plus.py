@@ -13,10 +13,10 @@ from typing import Any
 import loopback
 import pytest
 from dagmar.errors import NotAllowed
-from dagmar.launched import Patience
-from dagmar.run import Request, run
+from dagmar.project.settings import load
+from dagmar.runs.run import Request, run
+from dagmar.runs.tracking import Patience
 from dagmar.server.client import DagsterClient
-from dagmar.settings import load
 
 SETTINGS = """\
 target: prod

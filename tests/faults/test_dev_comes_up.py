@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dagmar.project.settings import Target
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
-from dagmar.settings import Target
 from dagsters import dagster_server
 from devs import DEFINITIONS, make_dev_project, run_status, running_dev, stored_status, wait_for
 from loopback import document, serve

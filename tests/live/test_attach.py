@@ -13,8 +13,8 @@ from dagmar.export.exporting import Exported
 from dagmar.export.manifest import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
+from dagmar.project.settings import load
 from dagmar.server.client import DagsterClient
-from dagmar.settings import load
 from dagsters import dagster_server
 from dagsterserver import DagsterServer
 from exports import export, paired, write

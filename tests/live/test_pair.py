@@ -14,20 +14,20 @@ from pathlib import Path
 import dagmar
 import pytest
 from dagmar.errors import Invalid, LoadFailed, NotAllowed, SetupError, Unreachable
-from dagmar.notebook import cards, launching
-from dagmar.notebook.context import Context
-from dagmar.notebook.controls import Chosen, draw_controls, read_chosen
-from dagmar.notebook.history import read_history
-from dagmar.notebook.metrics import read_earlier
-from dagmar.notebook.watching import Watcher
 from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
-from dagmar.run import Request, run
+from dagmar.pair import cards, launching
+from dagmar.pair.context import Context
+from dagmar.pair.controls import Chosen, draw_controls, read_chosen
+from dagmar.pair.history import read_history
+from dagmar.pair.metrics import read_earlier
+from dagmar.pair.watching import Watcher
+from dagmar.project.settings import Target, load
+from dagmar.runs.run import Request, run
+from dagmar.server.catalog import read_inputs
 from dagmar.server.client import DagsterClient
-from dagmar.server.inputs import read_inputs
 from dagmar.server.paired import read_job_history
 from dagmar.server.runs import read_run
-from dagmar.settings import Target, load
 from dagsters import LOCATIONS, logged, runs_tagged, tags_of
 from dagsterserver import DagsterServer
 from notebooks import make_notebooks, render_notebooks, write_notebook

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from dagmar.errors import Invalid, UsageError
 from dagmar.notebook import check as checking
+from dagmar.project.settings import load
 from dagmar.server.catalog import Catalog
-from dagmar.settings import load
 from releases import Project, git, write
 from shops import PAIRS, TEMPLATES, invoke, scaffold
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.notebook.scaffold import Request, scaffold
 from dagmar.orchestration.definitions import read_definitions
-from dagmar.settings import load
+from dagmar.project.settings import load
+from dagmar.scaffold.scaffold import Request, scaffold
 from releases import Project, Template, write
 from shops import TEMPLATES, invoke
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from catalogs import ANSWERS as ANSWERED
 from dagmar.notebook import check as checking
-from dagmar.notebook import scaffold as making
 from dagmar.orchestration.definitions import read_definitions
+from dagmar.project.settings import load
+from dagmar.scaffold import scaffold as making
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
-from dagmar.settings import load
 from loopback import dagster, serve
 from releases import Project, Template, git, tree, write
 from shops import ANSWERS, invoke, scaffold

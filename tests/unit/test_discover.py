@@ -25,9 +25,9 @@ from dagmar.discover import (
     tell_locations,
 )
 from dagmar.errors import Invalid, UsageError
+from dagmar.project.settings import load
 from dagmar.server.catalog import KINDS, Catalog
 from dagmar.server.client import DagsterClient
-from dagmar.settings import load
 from loopback import Handler, Server, dagster, serve
 from projects import Project
 

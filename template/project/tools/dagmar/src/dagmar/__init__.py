@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC: dict[str, str] = {
-    "Pair": "dagmar.notebook.pair",
+    "Pair": "dagmar.pair.pair",
     "link_reports": "dagmar.export.links",
 }
 """Public name → module that defines it."""

@@ -9,12 +9,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from dagmar import console
+from dagmar.console import LiveLine
 from dagmar.errors import Invalid, UsageError, did_you_mean
-from dagmar.liveline import LiveLine
 from dagmar.notebook.pairing import read_pairings
+from dagmar.project.layout import CACHE
+from dagmar.project.settings import Settings
 from dagmar.server.catalog import KINDS, Catalog, Item, last_materializations, read_catalog
 from dagmar.server.client import DagsterClient
-from dagmar.settings import Settings
 
 # What a narrow terminal does without.
 SPARE = ("kinds", "group", "timezone", "type")
@@ -69,7 +70,7 @@ def discover(
     """
     kinds = filters.kinds
     with _patience(client):
-        catalog = read_catalog(client, kinds, settings.root / ".dagmar" / "cache", refresh)
+        catalog = read_catalog(client, kinds, settings.root / CACHE, refresh)
     names = [location["name"] for location in catalog.locations]
     if filters.location and filters.location not in names:
         raise Invalid(

@@ -25,8 +25,8 @@ LEFTOVER_SECONDS = 60.0
 
 
 def _client(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterClient:
+    from dagmar.project.settings import Target
     from dagmar.server.client import DagsterClient
-    from dagmar.settings import Target
 
     return DagsterClient(Target("local", url, timeouts=timeouts))
 

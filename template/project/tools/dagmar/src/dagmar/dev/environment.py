@@ -13,7 +13,8 @@ from pathlib import Path
 from dagmar import console
 from dagmar.errors import SetupError, UsageError
 from dagmar.files import write_atomically
-from dagmar.sources import OWN_HOME, bad_lines, env_values
+from dagmar.project.layout import LOCAL_INSTANCE
+from dagmar.project.sources import bad_lines, env_values
 
 INSTANCE = """\
 # The local Dagster instance. Runs, events and logs are kept in this folder, out of git.
@@ -78,7 +79,7 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
                 "DAGSTER_HOME must be the absolute path of a folder that is there", hint
             )
         return home
-    home = root / OWN_HOME
+    home = root / LOCAL_INSTANCE
     if not (home / "dagster.yaml").exists():
         write_atomically(home / "dagster.yaml", INSTANCE)
     return home

@@ -22,7 +22,7 @@ def watch(arguments: list[str]) -> int:
     import psutil  # noqa: F401
 
     import dagmar.dev.processes
-    import dagmar.devfile  # noqa: F401
+    import dagmar.project.devfile  # noqa: F401
 
     mark, root, supervisor, *files = arguments
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -39,8 +39,8 @@ def clean_up(mark: str, root: Path, supervisor: int, files: list[Path], sessions
     """Kill what has the mark, remove the files and folders. Returns 1 where a process stays."""
     import shutil
 
-    from dagmar import devfile
     from dagmar.dev.processes import end_all
+    from dagmar.project import devfile
 
     left = end_all(mark, sessions)
     for file in files:

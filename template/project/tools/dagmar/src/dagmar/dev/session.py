@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dagmar import devfile
 from dagmar.dev import guard, processes
 from dagmar.errors import Conflict, SetupError
 from dagmar.files import write_atomically
+from dagmar.project import devfile
+from dagmar.project.layout import DAGMAR
 
 LOCK_SECONDS = 12.0
 GUARD_SECONDS = 15.0
@@ -40,7 +41,7 @@ class Session:
         self.mark = secrets.token_hex(8)
         # Short, because Dagster's code servers keep sockets there, whose paths are limited.
         self.scratch = _temporary() / f"dagmar-{self.mark}"
-        self.folder = root / ".dagmar"
+        self.folder = root / DAGMAR
         self.page = self.folder / "tmp" / "marimo.html"
         self._note = self.folder / "tmp" / "session"
         self._sessions: set[int] = set()

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagmar import devfile
 from dagmar.dev import dagster, environment, servers
 from dagmar.dev.browser import open_pages
 from dagmar.dev.child import Child
@@ -29,9 +28,11 @@ from dagmar.dev.session import Session
 from dagmar.dev.stages import Stages
 from dagmar.dev.voice import Voice
 from dagmar.errors import Conflict, DagmarError, ServerEnded, SetupError
+from dagmar.project import devfile
+from dagmar.project.layout import EXPORTS, LOGS
 
 if TYPE_CHECKING:
-    from dagmar.settings import Settings
+    from dagmar.project.settings import Settings
 
 PORT_TRIES = 5
 TICK_SECONDS = 1.0
@@ -140,13 +141,13 @@ class Supervisor:
             self._servers.append(servers.marimo(self._editor, port, request.log_level))
         for server in self._servers:  # all that may be missing is told before anything starts
             server.command(server.wanted)
-            file = root / ".dagmar" / "logs" / f"{server.name}.log"
+            file = root / LOGS / f"{server.name}.log"
             self._logs[server.name] = LogFile(file, self._voice.warn)
         for server in self._servers:
             server.port = free_port(server.wanted, self._ports())
             if server.port != server.wanted:
                 self._stages.taken(server, server.wanted)
-        exports = root / ".dagmar" / "exports"
+        exports = root / EXPORTS
         exports.mkdir(parents=True, exist_ok=True)
         self._reports = ReportsServer(exports, self._ports())
         self._reports.start()

@@ -13,7 +13,7 @@ from dagmar.errors import Unreachable
 from dagmar.export.exporting import Exported
 from dagmar.export.manifest import Manifest
 from dagmar.notebook.reporting import RESERVED
-from dagmar.settings import Settings, Target
+from dagmar.project.settings import Settings, Target
 
 if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient

@@ -19,7 +19,8 @@ from dagmar.export.pool import Job, Outcome, Pool
 from dagmar.export.request import Request, parameters_of
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION
-from dagmar.settings import Settings
+from dagmar.project.layout import EXPORTS
+from dagmar.project.settings import Settings
 
 VERSIONS = ("dagmar", "marimo", "dagster")
 PLANNED = "planned"
@@ -248,7 +249,7 @@ def url_of(settings: Settings, folder: Path, manifest: Manifest) -> str:
     page = manifest.page()
     if not page:
         return ""
-    exports = settings.root / folders.EXPORTS
+    exports = settings.root / EXPORTS
     if settings.reports_url and folder.is_relative_to(exports):
         from urllib.parse import quote
 
@@ -312,6 +313,6 @@ def _versions() -> dict[str, str]:
 
 
 def _revision(root: Path) -> str | None:
-    from dagmar.provenance import REVISION_TAG, own_tags
+    from dagmar.project.provenance import REVISION_TAG, own_tags
 
     return own_tags(root).get(REVISION_TAG)

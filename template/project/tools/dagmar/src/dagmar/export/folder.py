@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError
-from dagmar.settings import Settings
+from dagmar.project.layout import EXPORTS
+from dagmar.project.settings import Settings
 
-EXPORTS = Path(".dagmar") / "exports"
 PARTIAL = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{8}\.partial")
 LOCK = ".lock"
 

@@ -23,12 +23,12 @@ def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions
     import dagster as dg
 
     from dagmar.export.folder import place_of
-    from dagmar.notebook.context import Context, folder_of
     from dagmar.notebook.pairing import read_pairings
-    from dagmar.settings import load
+    from dagmar.project.layout import find_root, folder_of
+    from dagmar.project.settings import load
 
     start = Path(root) if root else folder_of(sys._getframe(1).f_globals.get("__file__"))
-    settings = load(Context("", "", "", start.resolve()).root)
+    settings = load(find_root(start.resolve()))
     base = str(settings.export.get("public_url") or settings.reports_url).rstrip("/")
     if not base:
         return definitions

@@ -19,7 +19,7 @@ from dagmar.export import manifest as manifests
 from dagmar.export.exporting import Exported, Problem, Tell, save, url_of, write_index
 from dagmar.export.manifest import Manifest
 from dagmar.export.request import Request
-from dagmar.settings import Settings
+from dagmar.project.settings import Settings
 
 if TYPE_CHECKING:
     from dagmar.export.upload import Storage

@@ -10,7 +10,7 @@ from pathlib import Path
 from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.notebook.cells import PARTITION, read_source
 from dagmar.notebook.render import FORMATS
-from dagmar.settings import Settings
+from dagmar.project.settings import Settings
 
 WORKERS = 16
 

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Sequence
 
 from dagmar import console
+from dagmar.console import LiveLine
 from dagmar.errors import DagmarError, RunFailed
 from dagmar.export.exporting import Exported
 from dagmar.export.manifest import cell_of
-from dagmar.liveline import LiveLine
 
 
 class Progress(LiveLine):

@@ -48,10 +48,6 @@ def _import() -> None:
         from marimo._export.exporter import Exporter  # noqa: F401
         from marimo._runtime.context.script_context import initialize_script_context  # noqa: F401
 
-        import dagmar.notebook.execute
-        import dagmar.notebook.pair
-        import dagmar.notebook.render  # noqa: F401
-
 
 def _wake_on_child() -> int:
     """Return a descriptor that can be read from when a child has ended."""
@@ -192,7 +188,7 @@ def _export(job: dict[str, Any], events: int) -> None:
     from dagmar.notebook.parameters import check_parameters, input_names
     from dagmar.notebook.render import render
     from dagmar.orchestration.partitions import refuse_unknown
-    from dagmar.runconfig import parse_yaml
+    from dagmar.server.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
     os.chdir(job["root"])

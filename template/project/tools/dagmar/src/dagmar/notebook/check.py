@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, typed
-from dagmar.notebook import template as templates
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
+from dagmar.project import template as templates
+from dagmar.project.layout import NOTEBOOK_ANSWERS
+from dagmar.project.settings import Settings
 from dagmar.server.catalog import Catalog, Inputs, Item
-from dagmar.settings import Settings
 
 ERROR, WARNING = "error", "warning"
 
@@ -238,7 +239,7 @@ def _upstream(
 
 def _version(root: Path, file: Path) -> Iterator[Finding]:
     """Compare the notebook's version of the template with the project's."""
-    answers = root / templates.NOTEBOOK_ANSWERS / f"{file.stem}.yml"
+    answers = root / NOTEBOOK_ANSWERS / f"{file.stem}.yml"
     if not (answers.is_file() and (root / templates.ANSWERS).is_file()):
         return
     try:

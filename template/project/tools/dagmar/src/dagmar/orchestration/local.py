@@ -24,8 +24,9 @@ from dagmar.orchestration.quiet import no_warnings, quiet
 from dagmar.orchestration.signals import sigterm_kept
 from dagmar.orchestration.unloaded import in_words, never_materialized, not_loaded
 from dagmar.orchestration.warm import warm
-from dagmar.runconfig import merge
-from dagmar.sources import OWN_HOME, named_home
+from dagmar.project.layout import LOCAL_INSTANCE
+from dagmar.project.sources import named_home
+from dagmar.server.runconfig import merge
 
 if TYPE_CHECKING:
     from dagster import (
@@ -58,7 +59,7 @@ def home(root: Path) -> Path | None:
     """Return the folder of the project's instance: DAGSTER_HOME, or `.dagmar/dagster_home`."""
     if named := named_home(root, os.environ):
         return Path(named).expanduser()
-    own = root / OWN_HOME
+    own = root / LOCAL_INSTANCE
     return own if own.is_dir() else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dagmar.server.failures import users_exception
 KINDS = ("assets", "jobs", "schedules", "sensors", "resources")
 KIND_TAG = "dagster/kind/"
 IMPLICIT_JOB = "__ASSET_JOB"
+MOST_AT_ONCE = 500
 
 Item = dict[str, Any]
 
@@ -79,7 +80,7 @@ def read_catalog(
     workspace = member(answer["workspaceOrError"], "Workspace")
     locations = [location(entry) for entry in workspace["locationEntries"]]
     catalog = Catalog(client.target.url, answer["version"], locations)
-    catalog.inputs = functools.partial(_inputs, client)
+    catalog.inputs = functools.partial(read_inputs, client)
     if "assets" in kinds:
         file = _cache_file(client, answer, cache)
         cached = None if refresh else _read(file)
@@ -89,12 +90,6 @@ def read_catalog(
     if kinds - {"assets"}:
         _repositories(client, catalog, kinds)
     return catalog
-
-
-def _inputs(client: DagsterClient, keys: Sequence[str]) -> dict[str, Inputs]:
-    from dagmar.server.inputs import read_inputs
-
-    return read_inputs(client, keys)
 
 
 def asset_key(path: Iterable[str]) -> str:
@@ -119,6 +114,44 @@ def location(entry: Item) -> Item:
         "status": status,
         "error": error,
     }
+
+
+def read_inputs(client: DagsterClient, keys: Sequence[str]) -> dict[str, Inputs]:
+    """Return the inputs of each of these assets that the server knows."""
+    nodes = {
+        asset_key(node["assetKey"]["path"]): node for node in _input_nodes(client, keys, ops=True)
+    }
+    above = {asset_key(path["path"]) for node in nodes.values() for path in node["dependencyKeys"]}
+    others = sorted(above - set(nodes))
+    partitions = {
+        asset_key(node["assetKey"]["path"]): node["partitionDefinition"]
+        for node in (*nodes.values(), *_input_nodes(client, others, ops=False))
+    }
+    return {key: _inputs_of(key, node, partitions) for key, node in nodes.items()}
+
+
+def _input_nodes(client: DagsterClient, keys: Sequence[str], ops: bool) -> Iterator[Item]:
+    for start in range(0, len(keys), MOST_AT_ONCE):
+        paths = [{"path": key.split("/")} for key in keys[start : start + MOST_AT_ONCE]]
+        yield from client.query("Inputs", keys=paths, ops=ops)["assetNodes"]
+
+
+def _inputs_of(key: str, node: Item, partitions: dict[str, Item | None]) -> Inputs:
+    upstream = sorted(asset_key(path["path"]) for path in node["dependencyKeys"])
+    # What Dagster does not execute takes nothing.
+    taken = (node["op"] or {"inputDefinitions": []})["inputDefinitions"]
+    nothing = {one["name"] for one in taken if one["type"]["isNothing"]}
+    values = [name for name in upstream if _input_name(name) not in nothing]
+    if len(nothing) == len(taken):
+        values = []
+    own = partitions[key]
+    alike = [name for name in values if own is not None and partitions.get(name) == own]
+    return Inputs(own is not None, tuple(values), frozenset(alike))
+
+
+def _input_name(key: str) -> str:
+    """Return what Dagster calls the input of a dependency without a value."""
+    return key.replace("/", "_").replace("-", "_").replace(".", "_")
 
 
 def _assets(client: DagsterClient) -> list[Item]:

@@ -38,8 +38,8 @@ from dagmar.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from dagmar.project.settings import Target
 from dagmar.server.reach import unreachable
-from dagmar.settings import Target
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -23,10 +23,10 @@ from dagmar.errors import (
     Unreachable,
     did_you_mean,
 )
-from dagmar.provenance import REVISION_TAG, USER_TAG
-from dagmar.runconfig import unsendable
+from dagmar.project.provenance import REVISION_TAG, USER_TAG
 from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
+from dagmar.server.runconfig import unsendable
 
 LAUNCH_TAG = "dagmar/launch-id"
 OWN_TAGS = (LAUNCH_TAG, USER_TAG, REVISION_TAG)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagmar.errors import DagmarError, Invalid
-from dagmar.runconfig import read_yaml
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.plan import find_job, no_such_asset
+from dagmar.server.runconfig import read_yaml
 
 COLUMN_SCHEMA = "dagster/column_schema"
 MOST_JOBS = 5

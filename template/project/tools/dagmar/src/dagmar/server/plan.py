@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar.errors import Invalid, NotAllowed, did_you_mean
-from dagmar.runconfig import merge, read_yaml
 from dagmar.server.catalog import IMPLICIT_JOB, Item, asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.failures import users_exception
 from dagmar.server.launch import OWN_TAGS, Launch
 from dagmar.server.partitions import Partitions, of_asset, of_job
+from dagmar.server.runconfig import merge, read_yaml
 from dagmar.server.runs import no_such_run
 
 LAUNCH_PERMISSION = "launch_pipeline_execution"

@@ -9,7 +9,7 @@ import socket
 from urllib.parse import urlsplit
 
 from dagmar.errors import Unreachable
-from dagmar.settings import Target
+from dagmar.project.settings import Target
 
 KNOCK_SECONDS = 1.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -22,6 +22,19 @@ GRPC_INFO_TAG = ".dagster/grpc_info"
 FINAL = (SUCCESS, "FAILURE", "CANCELED")
 UNWATCHED = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
 NO_REASON = {"class": None, "message": "Dagster logged no reason", "traceback": None}
+# Of Dagster's own events those that say how far it is; errors are told whatever they are.
+TOLD = {
+    "STEP_START",
+    "STEP_SUCCESS",
+    "STEP_SKIPPED",
+    "STEP_FAILURE",
+    "STEP_UP_FOR_RETRY",
+    "STEP_RESTARTED",
+    "ASSET_MATERIALIZATION",
+    "ASSET_OBSERVATION",
+    "ASSET_CHECK_EVALUATION",
+}
+LOUD = ("WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass
@@ -229,3 +242,11 @@ def cancel_runs_of_code_server(client: DagsterClient, socket: str) -> int:
 def _unfinished(client: DagsterClient, **filters: Any) -> list[str]:
     answer = client.query("UnfinishedRuns", **filters)["runsOrError"]
     return [run["runId"] for run in member(answer, "Runs")["results"]]
+
+
+def is_told(event: Mapping[str, Any]) -> bool:
+    """Whether an event is a step, an asset, what the user's code says, or trouble."""
+    kind, level = event.get("eventType"), event.get("level")
+    # What the user's code logs is no event of Dagster's, and has no type.
+    said = kind is None and level != "DEBUG"
+    return bool(event.get("message")) and (said or kind in TOLD or level in LOUD)

@@ -18,9 +18,9 @@ from dagmar import console
 from dagmar.errors import DagmarError, Interrupted, SetupError, UsageError
 
 if TYPE_CHECKING:
+    from dagmar.project.settings import Settings
     from dagmar.server.catalog import Catalog
     from dagmar.server.client import DagsterClient
-    from dagmar.settings import Settings
 
 # Files and folders that the user's file system refuses.
 IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
@@ -133,8 +133,8 @@ def project_root(context: Context) -> Path:
 def open_server(
     context: Context, target: str, url: str
 ) -> Iterator[tuple[Settings, DagsterClient]]:
+    from dagmar.project.settings import load
     from dagmar.server.client import DagsterClient
-    from dagmar.settings import load
 
     settings = load(project_root(context))
     with DagsterClient(settings.target(target, url)) as client:
@@ -145,11 +145,12 @@ def open_server(
 def open_catalog(context: Context, target: str, url: str) -> Iterator[tuple[Settings, Catalog]]:
     """Ask the running Dagster, or read the project's definitions where none was asked for."""
     from dagmar.errors import Unreachable
+    from dagmar.project.layout import CACHE
     from dagmar.server.catalog import read_catalog
 
     with open_server(context, target, url) as (settings, client):
         try:
-            cache = settings.root / ".dagmar" / "cache"
+            cache = settings.root / CACHE
             catalog = read_catalog(client, ("assets", "jobs"), cache)
         except Unreachable as error:
             if target or url:

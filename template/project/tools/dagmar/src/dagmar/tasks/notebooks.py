@@ -48,7 +48,7 @@ def scaffold(
       invoke scaffold --select 'group:sales' --template minimal --dry-run
       invoke scaffold --job nightly --name nightly_report --title 'Nightly report'
     """
-    from dagmar.notebook import scaffold as making
+    from dagmar.scaffold import scaffold as making
 
     request = making.Request(
         assets=asset or (),
@@ -91,7 +91,7 @@ def check(
       invoke check --path notebooks/raw_orders.py --json
     """
     from dagmar.notebook import check as checking
-    from dagmar.settings import load
+    from dagmar.project.settings import load
 
     settings = load(project_root(context))
     notebooks = checking.find_notebooks(settings, path or ())

@@ -49,7 +49,7 @@ def dev(
     from dagmar.dev import supervisor
     from dagmar.dev.ports import parse_port
     from dagmar.dev.request import Request, check_request
-    from dagmar.settings import load
+    from dagmar.project.settings import load
 
     request = Request(
         notebook=notebook,

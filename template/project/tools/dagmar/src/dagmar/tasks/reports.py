@@ -67,7 +67,7 @@ def export(
     from dagmar.export import request as asking
     from dagmar.export.publish import Publisher
     from dagmar.export.publish import existing as find_existing
-    from dagmar.settings import load
+    from dagmar.project.settings import load
 
     request = asking.Request(
         notebooks=notebook or (),

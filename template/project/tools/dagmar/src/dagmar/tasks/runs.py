@@ -118,11 +118,11 @@ def run(
       invoke run --job report --set ops.report.config.rows=10 --timeout 600 --json
       invoke run --retry RUN_ID
     """
-    from dagmar import run as running
     from dagmar.discover import parse_tags
-    from dagmar.launched import Patience
-    from dagmar.runconfig import read_config
+    from dagmar.runs import run as running
+    from dagmar.runs.tracking import Patience
     from dagmar.server.partitions import Choice
+    from dagmar.server.runconfig import read_config
 
     request = running.Request(
         assets=asset or (),

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from dagmar.errors import DagmarError, SetupError, Unreachable
 
 if TYPE_CHECKING:
+    from dagmar.project.settings import Settings, Target
     from dagmar.server.catalog import Item
     from dagmar.server.client import DagsterClient
-    from dagmar.settings import Settings, Target
 
 PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
 # A hanging server or disk must not hang the doctor: seconds for one connection, for one answer,
@@ -156,7 +156,7 @@ class Project:
 
         Raises SetupError where it is missing, or did not end in time once.
         """
-        from dagmar.notebook import template
+        from dagmar.project import template
 
         _, failed = self.facts.get("git", (None, None))
         if failed:
@@ -187,7 +187,7 @@ class Project:
     @Fact
     def settings(self) -> Settings:
         """The settings. Raises Skip where they are not valid: one check tells that."""
-        from dagmar.settings import load
+        from dagmar.project.settings import load
 
         try:
             return load(self.root, self.environ)

@@ -17,7 +17,8 @@ from dagmar import console
 from dagmar.errors import DagmarError, SetupError, UsageError
 from dagmar.export import index, retention
 from dagmar.export import manifest as manifests
-from dagmar.notebook import template as templates
+from dagmar.project import layout
+from dagmar.project import template as templates
 from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan, find
 
 DAY = 86400  # seconds
@@ -153,7 +154,7 @@ def remove(plan: Plan) -> None:
                 failed[path] = error.strerror or str(error)
             except DagmarError as error:
                 failed[path] = error.message
-    exports = plan.root / ".dagmar" / EXPORTS
+    exports = plan.root / layout.EXPORTS
     for folder in {path.parent for item in plan.items for path in item.paths}:
         pages = {exports / index.NAME, folder / index.NAME}
         if folder.parent == exports and not pages & plan.tracked:

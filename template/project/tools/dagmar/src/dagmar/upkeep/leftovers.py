@@ -16,13 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagmar import console, devfile
+from dagmar import console
 from dagmar.errors import DagmarError
 from dagmar.export import index, retention
 from dagmar.export import manifest as manifests
 from dagmar.export.manifest import Manifest
 from dagmar.files import temporary_of
-from dagmar.notebook import template as templates
+from dagmar.project import devfile, layout
+from dagmar.project import template as templates
 
 NOTEBOOK = "notebook, unchanged"
 EXPORT = "export, by its manifest"
@@ -80,14 +81,14 @@ def find(plan: Plan, kinds: frozenset[str]) -> list[tuple[Item, float]]:
     """Return what is dagmar's, with the time at which it was changed last."""
     root = plan.root
     found: list[tuple[Item, float]] = []
-    if _is_folder(plan, root / ".dagmar"):
+    if _is_folder(plan, root / layout.DAGMAR):
         if EXPORTS in kinds:
-            found += _exports(plan, root / ".dagmar" / "exports")
+            found += _exports(plan, root / layout.EXPORTS)
         if CACHE in kinds:
-            found += _cache(plan, root / ".dagmar" / "cache")
-            found += _scratch(plan, root / ".dagmar" / "tmp")
+            found += _cache(plan, root / layout.CACHE)
+            found += _scratch(plan, root / layout.SCRATCH)
         if LOGS in kinds:
-            found += _logs(plan, root / ".dagmar" / "logs")
+            found += _logs(plan, root / layout.LOGS)
     if NOTEBOOKS in kinds:
         found += _notebooks(plan)
     return found
@@ -211,7 +212,7 @@ def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
     """Yield the notebooks that are, byte for byte, what their answers make of the template."""
     root = plan.root
     by_commit: dict[str, dict[Path, tuple[Path, dict[str, object]]]] = {}
-    for answers_file in sorted((root / templates.NOTEBOOK_ANSWERS).glob("*.yml")):
+    for answers_file in sorted((root / layout.NOTEBOOK_ANSWERS).glob("*.yml")):
         try:
             answers = templates.read_answers(answers_file)
             (notebook,) = answers["notebooks"]
@@ -253,7 +254,7 @@ def _render(root: Path, commit: str, notebooks: Sequence[object]) -> dict[Path, 
     """Render notebooks as they were scaffolded; nothing where the template cannot do so."""
     try:
         template = templates.open_template(root)
-        scratch = root / ".dagmar" / "tmp"
+        scratch = root / layout.SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=scratch, prefix="scaffold-") as name:
             out = Path(name) / "out"

@@ -14,7 +14,8 @@ from typing import Any
 from dagmar import console
 from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, typed
 from dagmar.files import write_atomically
-from dagmar.notebook import template as templates
+from dagmar.project import template as templates
+from dagmar.project.layout import NOTEBOOK_ANSWERS
 
 JOINED = ".dagmar/tmp/update.yml"
 
@@ -143,7 +144,7 @@ def _plan(root: Path, to: str) -> tuple[Update, templates.Template, list[_Notebo
 def _notebooks(root: Path) -> list[_Notebook]:
     """Return the notebooks that are still there; a deleted one stays deleted."""
     found = []
-    for file in sorted((root / templates.NOTEBOOK_ANSWERS).glob("*.yml")):
+    for file in sorted((root / NOTEBOOK_ANSWERS).glob("*.yml")):
         answers = templates.read_answers(file)
         listed = answers.get("notebooks") or []
         if not isinstance(listed, list) or not all(

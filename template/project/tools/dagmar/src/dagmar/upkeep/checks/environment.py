@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dagmar.project.layout import DAGMAR
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, unwritable
 
 OLDEST = (3, 10)
@@ -164,7 +165,7 @@ def uv(project: Project) -> Finding:
 @check("permissions")
 def permissions(project: Project) -> Finding:
     """The project, its .dagmar and its notebooks can be written to."""
-    for folder in (project.root, project.root / ".dagmar", project.notebooks):
+    for folder in (project.root, project.root / DAGMAR, project.notebooks):
         name = project.relative(folder)
         if not folder.exists():
             continue

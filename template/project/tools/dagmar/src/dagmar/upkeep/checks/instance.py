@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dagmar import devfile
 from dagmar.dev import environment
-from dagmar.sources import OWN_HOME, named_home
+from dagmar.project import devfile
+from dagmar.project.layout import LOCAL_INSTANCE
+from dagmar.project.sources import named_home
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some, unwritable
 
-CONFIGURATION = OWN_HOME / "dagster.yaml"
+CONFIGURATION = LOCAL_INSTANCE / "dagster.yaml"
 DEV_FILE = devfile.path(Path())
 PORTS = {3000: "Dagster", 2718: "marimo"}
 PROBE_SECONDS = 0.3
@@ -22,7 +23,7 @@ PROBE_SECONDS = 0.3
 def _make_home(project: Project) -> str:
     """Make the project's own instance, as `invoke dev` does; not one that git can bring back."""
     named = named_home(project.root, project.environ)
-    if named and Path(named).expanduser() != project.root / OWN_HOME:
+    if named and Path(named).expanduser() != project.root / LOCAL_INSTANCE:
         return ""
     if (project.root / CONFIGURATION).exists() or project.committed(CONFIGURATION.as_posix()):
         return ""
@@ -34,7 +35,7 @@ def _make_home(project: Project) -> str:
 def dagster_home(project: Project) -> Finding:
     """Dagster has a folder of its own that lasts, with a dagster.yaml."""
     named = named_home(project.root, project.environ)
-    folder = Path(named).expanduser() if named else project.root / OWN_HOME
+    folder = Path(named).expanduser() if named else project.root / LOCAL_INSTANCE
     quoted = shlex.quote(named)
     if named and not folder.is_absolute():
         return Finding(
@@ -49,9 +50,10 @@ def dagster_home(project: Project) -> Finding:
                 f"Type: mkdir -p {quoted}",
             )  # fmt: skip
         return Finding(
-            WARN, f"DAGSTER_HOME is not set, and there is no {OWN_HOME}: runs would not be kept",
+            WARN,
+            f"DAGSTER_HOME is not set, and there is no {LOCAL_INSTANCE}: runs would not be kept",
             _remake(project),
-        )  # fmt: skip
+        )
     place = shlex.quote(str(folder))
     if not folder.is_dir():
         return Finding(FAIL, f"{folder} is a file, and must be a folder", f"Type: ls -l {place}")
@@ -79,7 +81,7 @@ def _configuration(project: Project, folder: Path) -> Finding:
         found = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError:
         place = shlex.quote(str(folder))
-        if folder == project.root / OWN_HOME:
+        if folder == project.root / LOCAL_INSTANCE:
             hint = _remake(project)
         elif (project.root / CONFIGURATION).is_file():
             hint = f"Type: cp {CONFIGURATION} {place}"

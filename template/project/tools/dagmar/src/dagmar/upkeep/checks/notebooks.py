@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dagmar.errors import Invalid, SetupError
 from dagmar.notebook.cells import read_source
-from dagmar.notebook.template import NOTEBOOK_ANSWERS
+from dagmar.project.layout import NOTEBOOK_ANSWERS
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 # Dagster looks at the annotation itself; made lazy, it is only text.
@@ -184,7 +184,7 @@ def notebooks(project: Project) -> Finding:
 @check("notebook-answers")
 def notebook_answers(project: Project) -> Finding:
     """The answers of each notebook are one that an update can use."""
-    from dagmar.notebook.template import read_answers
+    from dagmar.project.template import read_answers
 
     files = sorted((project.root / NOTEBOOK_ANSWERS).glob("*.yml"))
     if not files:

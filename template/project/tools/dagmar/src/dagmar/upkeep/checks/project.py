@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dagmar.errors import DagmarError
 from dagmar.files import write_atomically
-from dagmar.notebook.template import ANSWERS, NOTEBOOK_ANSWERS, last_line, masked, read_answers
+from dagmar.project.layout import NOTEBOOK_ANSWERS
+from dagmar.project.template import ANSWERS, last_line, masked, read_answers
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 OLDEST_GIT = (2, 27)  # Copier's own limit

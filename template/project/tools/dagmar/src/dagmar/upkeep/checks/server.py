@@ -7,7 +7,8 @@ from collections.abc import Sized
 from pathlib import Path
 
 from dagmar.errors import Unreachable
-from dagmar.sources import OWN_HOME, named_home
+from dagmar.project.layout import LOCAL_INSTANCE
+from dagmar.project.sources import named_home
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 OLDEST = (1, 10)
@@ -125,7 +126,7 @@ def same_instance(project: Project) -> Finding:
     except (yaml.YAMLError, KeyError, TypeError):
         raise Skip("Dagster does not tell where it keeps its runs") from None
     named = named_home(project.root, project.environ)
-    own = Path(named).expanduser() if named else project.root / OWN_HOME
+    own = Path(named).expanduser() if named else project.root / LOCAL_INSTANCE
     if os.path.realpath(base) != os.path.realpath(own):
         return Finding(
             WARN, f"Dagster keeps its runs in {base}, and notebooks look in {own}",

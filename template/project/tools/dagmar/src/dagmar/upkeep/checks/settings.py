@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from dagmar.errors import DagmarError, SettingsError
 from dagmar.files import write_atomically
-from dagmar.schema import schema
+from dagmar.project.schema import schema
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check
 from dagmar.upkeep.oldkeys import OldKey, find_old_keys, rename
 
@@ -63,7 +63,7 @@ def settings(project: Project) -> Finding:
             f"{FILE}:{one.line}: '{'.'.join(one.path)}' is called '{one.name}'" for one in old
         )
         return Finding(FAIL, told, "Type: invoke doctor --fix")
-    from dagmar.settings import load
+    from dagmar.project.settings import load
 
     try:
         load(project.root, project.environ)

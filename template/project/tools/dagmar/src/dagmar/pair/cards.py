@@ -1,0 +1,192 @@
+"""What the paired asset or job is: its card and its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from dagmar.errors import DagmarError, Unreachable
+from dagmar.pair import drawing
+from dagmar.pair.context import Context
+
+MOST_COLUMNS = 40
+MOST_LETTERS = 120
+CELL = "padding:1px 14px 1px 0;vertical-align:top;text-align:left"
+
+if TYPE_CHECKING:
+    from dagmar.server.catalog import Item
+    from dagmar.server.client import DagsterClient
+
+
+def card(context: Context) -> str:
+    """Return the card: what it is, how it was made last, and which Dagster this is about."""
+    title = f'<div style="font-size:1.2em;font-weight:600">{escape(context.asset or context.job)}'
+    title += f' <span style="{drawing.SMALL}">{"asset" if context.asset else "job"}</span></div>'
+    try:
+        place = where(context)
+        try:
+            with context.client() as client:
+                body = _asset(context, client) if context.asset else _job(context, client)
+        except Unreachable as error:
+            body = drawing.no_server(error, "what Dagster knows about it")
+        except DagmarError as error:
+            body = drawing.refusal(error)
+    except DagmarError as error:
+        return drawing.box(title, drawing.refusal(error))
+    return drawing.box(title, body, place)
+
+
+def where(context: Context) -> str:
+    """Return one line: the target that launches go to, the instance that values come from."""
+    from dagmar.orchestration.local import home
+
+    target = context.target
+    mark = ", read-only" if target.read_only else ""
+    folder = home(context.root)
+    if folder is not None and folder.is_relative_to(context.root):
+        folder = folder.relative_to(context.root)
+    own = escape(str(folder)) if folder else "none: set DAGSTER_HOME"
+    return (
+        f'<div style="{drawing.SMALL};margin-top:8px">Target <b>{escape(target.name)}</b>{mark}: '
+        f"{drawing.link(target.url, target.url)} · values and runs in this kernel: instance "
+        f"<code>{own}</code></div>"
+    )
+
+
+def _asset(context: Context, client: DagsterClient) -> str:
+    from dagmar.server.paired import read_asset
+
+    asset = read_asset(client, context.asset)
+    base = client.target.url
+    page = f"{base}/assets/{quote(context.asset)}"
+    rows = [
+        ("group", escape(asset["group"] or "")),
+        ("kinds", escape(", ".join(asset["kinds"]))),
+        ("owners", escape(", ".join(asset["owners"]))),
+        ("partitions", escape(asset["partitions"] or "")),
+        ("code location", escape(asset["location"])),
+        ("last made", _latest(base, asset)),
+        ("in Dagster", drawing.link(page, "asset page")),
+    ]
+    latest = asset["latest"] or {"metadata": {}}
+    rows += [
+        (name, drawing.link(value, value.removeprefix(f"{context.root}/")))
+        for name, value in list(latest["metadata"].items())[:8]
+    ]
+    return _description(asset) + drawing.short_facts(rows) + columns(asset["columns"])
+
+
+def columns(found: Sequence[Item]) -> str:
+    """Return the columns of a table: a line that opens."""
+    if not found:
+        return ""
+    rows = "".join(
+        "<tr>"
+        f'<td style="{CELL}"><code>{escape(short(str(one["name"])))}</code></td>'
+        f'<td style="{CELL};opacity:0.75">{escape(short(str(one["type"])))}</td>'
+        f'<td style="{CELL}">{escape(short(str(one["description"] or "")))}</td>'
+        "</tr>"
+        for one in found[:MOST_COLUMNS]
+    )
+    left = len(found) - MOST_COLUMNS
+    more = f'<div style="{drawing.SMALL}">and {left} more</div>' if left > 0 else ""
+    count = f"{len(found)} column{'s' if len(found) > 1 else ''}"
+    return (
+        f'<details style="margin-top:8px"><summary style="cursor:pointer">{count}</summary>'
+        f'<table style="border-collapse:collapse;font-size:0.9em">{rows}</table>{more}</details>'
+    )
+
+
+def short(text: str) -> str:
+    """Return a text on one line, of a length that a table can bear."""
+    text = " ".join(text.split())
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"
+
+
+def _latest(base: str, asset: Item) -> str:
+    if not asset["latest"]:
+        return "never" if asset["materializable"] else "Dagster only observes it"
+    latest = asset["latest"]
+    part = f", partition {escape(latest['partition'])}" if latest["partition"] else ""
+    url = f"{base}/runs/{latest['run_id']}" if latest["run_id"] else ""
+    return f"{drawing.when(latest['at'])}{part}, {drawing.link(url, latest['run_id'][:8])}"
+
+
+def _job(context: Context, client: DagsterClient) -> str:
+    from dagmar.server.paired import read_job
+    from dagmar.server.plan import find_job
+
+    launch = find_job(client, context.job)
+    job = read_job(client, launch)
+    base = client.target.url
+    page = f"{base}/locations/{quote(launch.location)}/jobs/{quote(launch.job)}"
+    latest = job["latest"]
+    rows = [
+        ("steps", str(len(job["steps"]))),
+        ("schedules", escape(", ".join(job["schedules"]))),
+        ("sensors", escape(", ".join(job["sensors"]))),
+        ("code location", escape(launch.location)),
+        (
+            "last run",
+            drawing.badge(latest["status"])
+            + " "
+            + drawing.link(f"{base}/runs/{latest['runId']}", latest["runId"][:8])
+            if latest
+            else "never",
+        ),
+        ("in Dagster", drawing.link(page, "job page")),
+    ]
+    return _description(job) + drawing.short_facts(rows)
+
+
+def _description(item: Item) -> str:
+    text = (item["description"] or "").strip()
+    return f'<div style="{drawing.PRE}">{escape(text)}</div>' if text else ""
+
+
+def lineage(context: Context, depth: int) -> str:
+    """Return the neighbourhood of the asset, or the steps of the job, as a mermaid diagram.
+
+    Raises DagmarError where the server does not say.
+    """
+    with context.client() as client:
+        from dagmar.server.paired import read_job, read_neighbours
+        from dagmar.server.plan import find_job
+
+        if context.job:
+            steps = read_job(client, find_job(client, context.job))["steps"]
+            return mermaid(steps)
+        near = read_neighbours(client, context.asset, depth)
+    external = [key for key, item in near.items() if not item["materializable"]]
+    return mermaid(
+        {key: item["dependencies"] for key, item in near.items()}, context.asset, external
+    )
+
+
+def mermaid(
+    graph: Mapping[str, Iterable[str]], here: str = "", external: Iterable[str] = ()
+) -> str:
+    """Return a left-to-right diagram of name → what it depends on, with `here` marked."""
+    ids = {name: f"n{number}" for number, name in enumerate(sorted(graph))}
+    lines = ["graph LR", *(f'  {ids[name]}["{_label(name)}"]' for name in sorted(graph))]
+    lines += [
+        f"  {ids[above]} --> {ids[name]}"
+        for name in sorted(graph)
+        for above in sorted(graph[name])
+        if above in ids
+    ]
+    # No colours of a theme: the diagram stands on light pages and on dark ones.
+    lines.append("  classDef default fill:none,stroke:#888")
+    if here in ids:
+        lines.append(f"  style {ids[here]} stroke:{drawing.BUSY},stroke-width:3px")
+    lines += [f"  style {ids[name]} stroke-dasharray:4" for name in external if name in ids]
+    return "\n".join(lines)
+
+
+def _label(name: str) -> str:
+    """Return a name as a mermaid label: its entities are written with # for &."""
+    return "".join(
+        letter if letter.isalnum() or letter in "/_-. |" else f"#{ord(letter)};" for letter in name
+    )

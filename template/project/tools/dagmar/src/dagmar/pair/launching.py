@@ -1,0 +1,224 @@
+"""From a click to a run: checked first, launched once."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from dagmar.errors import DagmarError, Invalid, NotAllowed, RunFailed, Unreachable, UsageError
+from dagmar.pair import drawing
+from dagmar.pair.context import Context, may_act
+from dagmar.pair.controls import Chosen
+from dagmar.server.reach import knock
+
+HERE_TAG = "dagmar/here"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a click: a run, or the reason why there is none."""
+
+    run_id: str = ""
+    url: str = ""
+    told: str = ""
+    error: DagmarError | None = None
+
+    def _repr_html_(self) -> str:
+        if self.error:
+            text = drawing.refusal(self.error)
+            return text + (f"<p>{drawing.link(self.url, self.run_id)}</p>" if self.run_id else "")
+        if not self.run_id:
+            return drawing.note(self.told)
+        return f"<p>{escape(self.told)} {drawing.link(self.url, self.run_id[:8])}</p>"
+
+
+@dataclass
+class Clicks:
+    """The clicks on the buttons of one notebook that nothing was launched for yet.
+
+    A button's value alone would not do: where cells run lazily marimo leaves it true, and
+    every later run of the cell would launch again.
+    """
+
+    _waiting: list[tuple[weakref.ref[Any], list[bool]]] = field(default_factory=list)
+
+    def button(self, label: str, kind: Any) -> Any:
+        """Return a button whose clicks are counted."""
+        import marimo as mo
+
+        waiting = [False]
+
+        def clicked(_: Any) -> None:
+            waiting[0] = True
+
+        button = mo.ui.run_button(label=label, kind=kind, on_change=clicked)
+        self._waiting = [entry for entry in self._waiting if entry[0]() is not None]
+        self._waiting.append((weakref.ref(button), waiting))
+        return button
+
+    def take(self, button: Any = None) -> bool:
+        """Whether `button`, or any of them, was clicked for this very run; only once.
+
+        Raises UsageError for a button that is not from here.
+        """
+        known = [(found, waiting) for ref, waiting in self._waiting if (found := ref()) is not None]
+        if button is not None:
+            known = [entry for entry in known if entry[0] is button]
+            if not known:
+                raise UsageError(
+                    "this button's clicks cannot be counted",
+                    "Make it with pair.launch_button(), alone in a cell.",
+                )
+        for found, waiting in known:
+            if found.value and waiting[0]:
+                waiting[0] = False
+                return may_act()
+        return False
+
+
+def attempt(act: Callable[[], Attempt]) -> Attempt:
+    """Return what `act` comes to; a refusal is an answer too."""
+    try:
+        return act()
+    except DagmarError as error:
+        return Attempt(error=error)
+
+
+@contextlib.contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show that something goes on, and for how long, until it has ended."""
+    import threading
+
+    import marimo as mo
+
+    over = threading.Event()
+    started = time.monotonic()
+    with mo.status.spinner(title=f"{what}…", subtitle="") as spinner:
+
+        def count() -> None:
+            while not over.wait(1.0):
+                spinner.update(subtitle=drawing.took(time.monotonic() - started))
+
+        thread = mo.Thread(target=count, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            # Before the spinner goes: an update would bring it back.
+            over.set()
+            thread.join()
+
+
+def launch(context: Context, chosen: Chosen) -> Attempt:
+    """Launch one run on the target's server.
+
+    Raises Invalid that names the field, NotAllowed, Unreachable, AnswerLost.
+    """
+    from dagmar.server import launch as launching
+    from dagmar.server.runs import run_url
+
+    with context.client() as client:
+        client.require_writable()
+        prepared = _prepared(context, client, chosen)
+        run_id = launching.launch_run(client, prepared)
+        return Attempt(run_id, run_url(client, run_id), f"Launched {prepared.told}.")
+
+
+def _prepared(context: Context, client: Any, chosen: Chosen) -> Any:
+    """Find out what is launched, and let the server check it."""
+    from dagmar.project.provenance import own_tags
+    from dagmar.server import launch as launching
+    from dagmar.server import plan as planning
+    from dagmar.server.partitions import Choice
+    from dagmar.server.runconfig import merge
+
+    partitioned = chosen.partition is not None
+    if context.asset:
+        (plan,) = planning.plan_assets(client, [context.asset], partitioned)
+    else:
+        plan = planning.plan_job(client, context.job, partitioned)
+    plan.require(planning.LAUNCH_PERMISSION)
+    prepared = plan.launch
+    prepared.config = merge(prepared.config, chosen.config)
+    prepared.tags = {**own_tags(context.root), **prepared.tags, **chosen.tags}
+    if plan.partitions and chosen.partition is not None:
+        (key,) = plan.partitions.choose(Choice(keys=(chosen.partition,)))
+        prepared.tags.update(plan.partitions.tags(key))
+    planning.add_defaults(client, prepared, chosen.partition)
+    try:
+        launching.validate(client, prepared)
+    except Invalid as error:
+        if error.hint:  # it tells which flags give config: that is what is not valid
+            error.hint = "Correct it in the run config of the controls."
+        raise
+    return prepared
+
+
+def materialize_here(context: Context, chosen: Chosen) -> Attempt:
+    """Run the asset, or the job, in this process, recorded in the project's instance.
+
+    Raises NotAllowed where the target is not this project's local instance or is read-only,
+    RunFailed with the user's traceback, and whatever makes the run impossible.
+    """
+    from dagmar.orchestration import local
+    from dagmar.project.provenance import own_tags
+
+    _require_local(context)
+    target = context.target
+    run = local.materialize(
+        context.root,
+        context.asset,
+        context.job.partition("@")[0],
+        chosen.partition,
+        chosen.config,
+        {**own_tags(context.root), **chosen.tags, HERE_TAG: "true"},
+    )
+    url = f"{target.url}/runs/{run.run_id}"
+    if run.success:
+        return Attempt(run.run_id, url, f"Made {context.what} here, in this kernel.")
+    error = run.error or {"class": None, "message": "Dagster gave no reason", "traceback": ""}
+    kind = f"{error['class']}: " if error["class"] else ""
+    return Attempt(
+        run.run_id,
+        url,
+        error=RunFailed(f"{kind}{error['message']}", str(error["traceback"] or "").rstrip()),
+    )
+
+
+def _require_local(context: Context) -> None:
+    """Raise NotAllowed unless what is run here belongs where the target records its runs."""
+    from dagmar.orchestration import local
+    from dagmar.server import paired
+
+    target = context.target
+    instead = "Use the launch button instead: it runs on the server."
+    if target.read_only:
+        raise NotAllowed(f"the target '{target.name}' is read_only in the settings", instead)
+    if not target.loopback:
+        raise NotAllowed(
+            f"the target '{target.name}' is not on this machine: nothing is run here for it",
+            instead,
+        )
+    try:
+        knock(target)
+    except Unreachable:
+        return  # Without a server there is no other instance than the project's own.
+    try:
+        with context.client() as client:
+            info = paired.read_instance_info(client)
+    except Unreachable as error:
+        raise NotAllowed(
+            f"cannot tell which instance the Dagster at {target.url} keeps: {error.message}",
+            "Wait until it answers, or stop it, and click again.",
+        ) from None
+    if not local.is_own_instance(context.root, info):
+        raise NotAllowed(
+            f"the Dagster at {target.url} keeps its runs in another instance than this kernel "
+            f"({local.home(context.root) or 'none'})",
+            "Start both with the same DAGSTER_HOME. " + instead,
+        )

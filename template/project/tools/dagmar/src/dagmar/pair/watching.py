@@ -1,0 +1,280 @@
+"""A run on the page: how it stands, its log, why it failed, and buttons to cancel and retry it.
+
+A thread of the cell looks at the run and draws it anew. It ends with the cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable
+from dagmar.pair import drawing
+from dagmar.pair.context import Context, live
+from dagmar.pair.logs import RunLog
+from dagmar.pair.retries import Retries
+
+if TYPE_CHECKING:
+    from dagmar.server.client import DagsterClient
+    from dagmar.server.runs import Run
+
+IDLE_SECONDS = 0.5
+CANCEL_AGAIN_SECONDS = 3.0
+WARN_AFTER_SECONDS = 5.0
+FIRST_LOOKS = 3
+NO_DAEMON = (
+    "It waits for the Dagster daemon, and no daemon is running: start it with "
+    "`dagster-daemon run`, or start Dagster with `dg dev`, which brings one."
+)
+
+
+def draw_run(run: Run, warning: str = "", now: float | None = None) -> str:
+    """Return how a run stands, as HTML without its buttons."""
+    now = time.time() if now is None else now
+    what = ", ".join(run.assets) or run.job
+    head = (
+        f"<div>{drawing.badge(run.status)} <b>{escape(what)}</b>"
+        f"{f' · {escape(run.partition)}' if run.partition else ''} · "
+        f"{drawing.link(run.url, run.run_id[:8])}</div>"
+    )
+    seconds = run.seconds
+    if seconds is None and run.started and not run.final:
+        seconds = now - run.started
+    running = f": {', '.join(run.steps_running)}" if run.steps_running else ""
+    steps = (
+        f'<div><progress max="{run.steps_total}" value="{run.steps_done}"></progress> '
+        f"{run.steps_done} of {run.steps_total} steps{escape(running)} "
+        f"<span style='{drawing.SMALL}'>{drawing.took(seconds)}</span></div>"
+    )
+    body = drawing.failure(run.error) if run.error else ""
+    return head + steps + (drawing.note(warning) if warning else "") + body
+
+
+def draw_at_the_end(
+    context: Context, run_ids: Sequence[str], retries: Retries, draw: Callable[[], Any]
+) -> None:
+    """Draw the cell anew when one of the runs has ended, and when a retry of it has."""
+    import marimo as mo
+
+    from dagmar.server import runs
+    from dagmar.server.client import DagsterClient
+
+    def follow() -> None:
+        thread = mo.current_thread()
+        ended: set[str] = set()
+        with DagsterClient(context.target) as client:
+            while not thread.should_exit:
+                for run_id in {retries.newest(run_id) for run_id in run_ids} - ended:
+                    with contextlib.suppress(DagmarError):
+                        if runs.read_run(client, run_id).final:
+                            ended.add(run_id)
+                            mo.output.replace(draw())
+                time.sleep(max(context.settings.poll_seconds, IDLE_SECONDS))
+
+    mo.Thread(target=follow, daemon=True).start()
+
+
+class Watcher:
+    """Looks at one run, and at its retries."""
+
+    def __init__(self, context: Context, run_id: str, retries: Retries | None = None) -> None:
+        """Watch a run, or its last retry."""
+        self._context = context
+        self._retries = retries or Retries()
+        self._run_id = self._retries.newest(run_id)
+        self._run: Run | None = None
+        self._log = RunLog(self._run_id)
+        self._refused: dict[str, DagmarError] = {}
+        self._trouble: DagmarError | None = None
+        self._warning = ""
+        self._since = time.monotonic()
+        self._cancel_wanted = False
+        self._cancelled_at = 0.0
+        self._retry_wanted = False
+        self._wake = threading.Event()
+        self._buttons: dict[str, Any] = {}
+
+    def look(self, client: DagsterClient) -> None:
+        """See how the run stands, and do what the buttons ask for."""
+        from dagmar.server import runs
+
+        try:
+            if self._retry_wanted:
+                self._retry(client)
+            if self._retried:
+                self._go_on()
+            if self._moves:
+                known = self._run and self._run.error
+                self._run = self._log.read(client)
+                if self._run.status == "FAILURE":
+                    self._run.error = known or runs.explain(client, self._run_id)
+                self._warn(client)
+            if self._cancel_wanted and self._run and not self._run.final:
+                self._cancel(client)
+            self._trouble = None
+        except DagmarError as error:
+            self._trouble = error
+
+    def _cancel(self, client: DagsterClient) -> None:
+        """Ask for the end; Dagster forgets what reaches a run while it starts, so ask again."""
+        from dagmar.server import runs
+
+        if time.monotonic() - self._cancelled_at <= CANCEL_AGAIN_SECONDS:
+            return
+        self._cancelled_at = time.monotonic()
+        try:
+            runs.cancel_run(client, self._run_id)
+        except (Invalid, NotAllowed) as error:
+            # A run that only starts, or ends already, is refused too: that passes.
+            if isinstance(error, NotAllowed) or (self._run and self._run.status == "STARTED"):
+                self._cancel_wanted, self._cancelled_at = False, 0.0
+                self._refused["cancel"] = error
+
+    def _retry(self, client: DagsterClient) -> None:
+        from dagmar.server.launch import launch_run
+        from dagmar.server.plan import plan_retry
+
+        try:
+            client.require_writable()
+            failed = self._run_id
+            self._retries.send(
+                failed, lambda: launch_run(client, plan_retry(client, failed).launch)
+            )
+        except DagmarError as error:
+            self._refused["retry"] = error
+        finally:
+            self._retry_wanted = False
+
+    def _go_on(self) -> None:
+        """Look at the retry from now on."""
+        self._run_id = self._retries.newest(self._run_id)
+        self._run, self._log = None, RunLog(self._run_id)
+        self._refused = {}
+        self._cancel_wanted, self._since = False, time.monotonic()
+
+    def _warn(self, client: DagsterClient) -> None:
+        from dagmar.server.runs import waits_for_nobody
+
+        run = self._run
+        if run is None or run.status != "QUEUED":
+            self._warning = ""
+        elif not self._warning and time.monotonic() - self._since > WARN_AFTER_SECONDS:
+            self._warning = NO_DAEMON if waits_for_nobody(client, run.status) else ""
+
+    def page(self) -> str:
+        """Return what is to be seen now."""
+        parts = []
+        if self._run is not None:
+            parts.append(draw_run(self._run, self._warning) + self._log.draw())
+        elif self._trouble is None:
+            parts.append(drawing.note("Waiting for Dagster…"))
+        if isinstance(self._trouble, Unreachable):
+            parts.append(
+                drawing.note(
+                    f"{self._trouble.message}. Looking on; the run may go on meanwhile.",
+                    self._trouble.hint,
+                    drawing.COLORS["CANCELED"],
+                )
+            )
+        elif self._trouble is not None:
+            parts.append(drawing.refusal(self._trouble))
+        parts += self._about_the_buttons()
+        return drawing.box(*parts, label="Run")
+
+    def _about_the_buttons(self) -> list[str]:
+        """Return the button that fits now, and what came of the last click on it."""
+        if self._run is None:
+            return []
+        button = self._button()
+        asked = "retry" if self._run.final else "cancel"
+        refused = self._refused.get(asked)
+        if asked == "retry":
+            refused = self._retries.lost(self._run_id) or refused
+        parts = [drawing.refusal(refused)] if refused else []
+        if button is not None:
+            also = " cancelling…" if self._cancel_wanted and button == "cancel" else ""
+            parts.append(f"<div>{self._buttons[button].text}{also}</div>")
+        elif self._retry_wanted or (self._retries.sent(self._run_id) and not refused):
+            parts.append("<div>retrying…</div>")
+        return parts
+
+    @property
+    def _moves(self) -> bool:
+        """Whether there may be news of the run."""
+        return self._run is None or not self._run.final or self._log.more or self._retried
+
+    @property
+    def _retried(self) -> bool:
+        """Whether a retry was made, by whichever cell."""
+        return self._retries.newest(self._run_id) != self._run_id
+
+    def _button(self) -> str | None:
+        """Return which button fits now."""
+        if not self._buttons or self._run is None or self._context.target.read_only:
+            return None
+        if not self._run.final:
+            return "cancel"
+        asked = self._retry_wanted or self._retries.sent(self._run_id)
+        return "retry" if self._run.status != "SUCCESS" and not asked else None
+
+    def show(self) -> Any:
+        """Return the run as it stands, and keep it up to date where somebody looks on."""
+        import marimo as mo
+
+        from dagmar.server.client import DagsterClient
+
+        if not live():
+            with DagsterClient(self._context.target) as client:
+                self.look(client)
+            return mo.Html(self.page())
+        self._buttons = {
+            "cancel": mo.ui.button(label="Cancel", kind="danger", on_change=self._on_cancel),
+            "retry": mo.ui.button(label="Retry", kind="warn", on_change=self._on_retry),
+        }
+        mo.Thread(target=self._follow, daemon=True).start()
+        return mo.Html(self.page())
+
+    def _on_cancel(self, _: Any) -> None:
+        self._refused = {}
+        self._cancel_wanted = True
+        self._wake.set()
+
+    def _on_retry(self, _: Any) -> None:
+        if self._button() == "retry":
+            self._refused = {}
+            self._retry_wanted = True
+            self._wake.set()
+
+    def _follow(self) -> None:
+        """Draw the run anew whenever it changes, until the cell is run again."""
+        import marimo as mo
+
+        from dagmar.server.client import DagsterClient
+
+        thread = mo.current_thread()
+        shown, looks = "", 0
+
+        def draw() -> None:
+            nonlocal shown, looks
+            page = self.page()
+            looks += 1
+            # What the cell itself returned may arrive after the first drawings.
+            if (page != shown or looks <= FIRST_LOOKS) and not thread.should_exit:
+                mo.output.replace(mo.Html(page))
+                shown = page
+
+        with DagsterClient(self._context.target) as client:
+            while not thread.should_exit:
+                if self._retry_wanted:  # it may be on its way for long
+                    draw()
+                if self._moves or self._retry_wanted:
+                    self.look(client)
+                draw()
+                self._wake.wait(
+                    self._context.settings.poll_seconds if self._moves else IDLE_SECONDS
+                )
+                self._wake.clear()

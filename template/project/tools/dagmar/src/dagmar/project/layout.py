@@ -1,0 +1,39 @@
+"""Where things are in a project: its root, and what `.dagmar` holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dagmar.errors import SetupError
+
+SETTINGS_FILE = "dagmar.yaml"
+DAGMAR = Path(".dagmar")
+CACHE = DAGMAR / "cache"
+LOGS = DAGMAR / "logs"
+SCRATCH = DAGMAR / "tmp"
+EXPORTS = DAGMAR / "exports"
+DEV_FILE = DAGMAR / "dev.json"
+LOCAL_INSTANCE = DAGMAR / "dagster_home"
+NOTEBOOK_ANSWERS = DAGMAR / "notebooks"
+
+
+def find_root(start: Path) -> Path:
+    """Return the nearest folder upwards from `start` that holds dagmar.yaml.
+
+    Raises SetupError if there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / SETTINGS_FILE).is_file():
+            return folder
+    raise SetupError(
+        f"{start} is not in a project: no folder above it holds {SETTINGS_FILE}",
+        "Keep the notebook in the project's notebooks folder.",
+    )
+
+
+def folder_of(file: object) -> Path:
+    """Return the folder of a notebook's file, or the working directory without one."""
+    if isinstance(file, str) and os.path.isfile(file):
+        return Path(file).resolve().parent
+    return Path.cwd()

@@ -1,0 +1,142 @@
+"""The schema of the settings, and what is wrong with values that break it, in words.
+
+Messages name file, line and key and never a value: a value may be a secret
+that somebody wrote where only its variable's name belongs.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dagmar.errors import SettingsError, did_you_mean
+from dagmar.project.sources import KeyPath, Layer, plain
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """Return the JSON schema that editors read too."""
+    file = Path(__file__).with_name("settings.schema.json")
+    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return document
+
+
+def check(layer: Layer) -> None:
+    """Hold the values against the schema; raise one SettingsError with every problem found."""
+    import fastjsonschema
+
+    validate = fastjsonschema.compile(schema())
+    problems: list[str] = []
+    # Infinity and NaN are floats to YAML, and no numbers to JSON: they become text.
+    values = json.loads(json.dumps(layer.values, default=str), parse_constant=str)
+    while True:
+        try:
+            validate(values)
+            break
+        except fastjsonschema.JsonSchemaValueException as error:
+            path = tuple(str(part) for part in error.path[1:])
+            found = _problems(layer, path, error)
+            problems += filter(None, found.values())
+            # What is wrong is taken out, so that later problems are told in the same breath.
+            removed = [_remove(values, bad) for bad in found]
+            if not all(removed):
+                break
+    problems += _same_names(layer) + _basic_without_user(layer, values)
+    if problems:
+        raise SettingsError(
+            "\n".join(sorted(problems, key=_line)), "Correct the settings, then try again."
+        )
+
+
+def _line(problem: str) -> tuple[str, int]:
+    file, _, rest = problem.partition(":")
+    number = rest.partition(":")[0]
+    return file, int(number) if number.isdigit() else 0
+
+
+def _problems(layer: Layer, path: KeyPath, error: Any) -> dict[KeyPath, str]:
+    """Return the bad paths and what to say of each; nothing where it has been said."""
+    key = ".".join(path)
+    where = layer.place(path)
+    rule, definition = error.rule, error.definition
+    if rule == "additionalProperties":
+        known = [*definition.get("properties", {})]
+        unknown = [(*path, name) for name in error.value if name not in known]
+        return {
+            bad: f"{layer.place(bad)}: unknown key '{'.'.join(bad)}'{did_you_mean(bad[-1], known)}"
+            for bad in unknown
+        }
+    if rule == "propertyNames":
+        return {path: f"{where}: '{key}' holds a name with letters that are not allowed"}
+    if rule == "required":
+        # What is there but was found wrong, and so taken out, is not missing.
+        missing = [name for name in error.rule_definition if name not in _at(layer.values, path)]
+        return {path: f"{where}: '{key}' needs {' and '.join(missing)}" if missing else ""}
+    if rule == "enum":
+        allowed = ", ".join(str(item) for item in error.rule_definition)
+        # Without its type, the rest of the mapping means nothing: it goes as a whole.
+        return {path[:-1]: f"{where}: '{key}' must be one of {allowed}"}
+    return {path: f"{where}: '{key}' must {_wanted(path, rule, definition)}"}
+
+
+def _wanted(path: KeyPath, rule: str, definition: Mapping[str, Any]) -> str:
+    if rule == "type":
+        kinds = {"object": "a mapping", "boolean": "true or false", "string": "text"}
+        return f"be {kinds.get(definition['type'], 'a number')}"
+    if path[-1] == "url":
+        return "be an http(s) address without user name, query or fragment"
+    if rule == "pattern":
+        return "be the name of an environment variable, not a secret"
+    limits = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
+    bounds = [f"{words} {definition[key]}" for key, words in limits.items() if key in definition]
+    return f"be {' and '.join(bounds)}" if bounds else "not be empty"
+
+
+def _at(values: Any, path: KeyPath) -> dict[str, Any]:
+    """Return the mapping at `path`; an empty one where there is none."""
+    for part in path:
+        values = values.get(part) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
+def _remove(values: Any, path: KeyPath) -> bool:
+    return bool(path) and _at(values, path[:-1]).pop(path[-1], path) is not path
+
+
+def _targets(values: Mapping[str, Any]) -> dict[str, Any]:
+    targets = values.get("targets")
+    return targets if isinstance(targets, dict) else {}
+
+
+def _same_names(layer: Layer) -> list[str]:
+    """Refuse targets that one environment variable would mean both of."""
+    seen = {"local": "local"}  # which there always is
+    problems = []
+    for name in _targets(layer.values):
+        first = seen.setdefault(plain(str(name)), name)
+        place = layer.place(("targets", name))
+        if first != name and first not in _targets(layer.values):
+            problems.append(
+                f"{place}: the target '{name}' differs only in case from 'local', which there "
+                "always is; call it local, or rename it"
+            )
+        elif first != name:
+            problems.append(
+                f"{place}: the targets '{first}' "
+                f"({layer.place(('targets', first))}) and '{name}' differ only in case or "
+                "dashes; rename one"
+            )
+    return problems
+
+
+def _basic_without_user(layer: Layer, values: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{layer.place(('targets', name, 'auth'))}: 'targets.{name}.auth' needs username or "
+        "username_env"
+        for name, spec in _targets(values).items()
+        if spec.get("auth", {}).get("type") == "basic"
+        and not {"username", "username_env"} & set(spec["auth"])
+    ]

@@ -1,0 +1,320 @@
+"""The settings of a project: `dagmar.yaml`, the environment, and the targets in them.
+
+Precedence, highest first: flags, `DAGMAR_*` environment variables, the `DAGMAR_*` lines of
+`.env`, `dagmar.yaml` in the project root, `~/.config/dagmar/config.yaml`, defaults.
+`settings.schema.json` beside this file says what may be set; editors read the same file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dagmar.errors import SettingsError, UsageError, did_you_mean
+from dagmar.project import devfile
+from dagmar.project.schema import check, schema
+from dagmar.project.sources import PREFIX, Layer, read_dotenv, read_yaml, variables_layer
+
+DEFAULT_URL = "http://127.0.0.1:3000"
+PLUS_TOKEN = "DAGSTER_CLOUD_API_TOKEN"
+# No token looks like this, so it may be shown: somebody may have written one in its place.
+_PLAIN_NAME = re.compile(r"[A-Z]{2,20}(_[A-Z]{2,20}){1,5}")
+ADDRESS = "an http(s) address without user name, query or fragment"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One Dagster deployment: where it is, and how to log in.
+
+    `headers` maps header names to values; they hold secrets and stay out of `repr`.
+    """
+
+    name: str
+    url: str
+    read_only: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+    ca_file: str | None = None
+    client_cert: tuple[str, str] | str | None = None
+    timeouts: tuple[float, float] = (5.0, 60.0)
+    allow_http: bool = False
+    dev: int | None = None  # the process of the `invoke dev` that starts it
+
+    @property
+    def secret(self) -> bool:
+        """Whether requests to this target carry credentials."""
+        return bool(self.headers or self.basic)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the target is on this machine."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Validated settings of the project in `root`, and where each was written."""
+
+    root: Path
+    layer: Layer = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def notebooks(self) -> Path:
+        """The folder of the paired notebooks."""
+        return self.root / str(self.layer.values.get("notebooks", "notebooks"))
+
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between two looks at a run."""
+        return float(self.layer.values.get("run", {}).get("poll_seconds", 0.5))
+
+    @property
+    def export(self) -> Mapping[str, Any]:
+        """What `export` says of uploads and of how long exports are kept."""
+        found: Mapping[str, Any] = self.layer.values.get("export", {})
+        return found
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        """The targets as they are written; there always is a `local` one."""
+        return {"local": {}, **self.layer.values.get("targets", {})}
+
+    def target(self, name: str = "", url: str = "") -> Target:
+        """Return the target called `name` (default: the settings' own), with its secrets looked up.
+
+        `url` overrides the address; one of another origin drops the target's credentials.
+        Raises UsageError for an unknown target or a malformed url, SettingsError for the same
+        in the settings, and for a variable that is named there and not set.
+        """
+        asked = bool(name)
+        name = name or self.layer.values.get("target", "local")
+        if name not in self.targets:
+            meant = did_you_mean(name, self.targets)
+            hint = f"The targets of this project: {', '.join(sorted(self.targets))}."
+            if asked:
+                raise UsageError(f"there is no target '{name}'{meant}", hint)
+            place = self.layer.place(("target",))
+            raise SettingsError(f"{place}: 'target' names no target of the settings{meant}", hint)
+        spec = self.targets[name]
+        address = _clean(spec.get("url") or self._running_url())
+        if not _is_address(address):  # what the schema's pattern lets through
+            path = ("targets", name, "url")
+            raise SettingsError(f"{self.layer.place(path)}: '{'.'.join(path)}' must be {ADDRESS}")
+        credentials = True
+        if url:
+            if not _is_address(url):
+                raise UsageError(
+                    f"--url must be {ADDRESS}",
+                    f"For example: --url {DEFAULT_URL}",
+                )
+            credentials = _origin(url) == _origin(address)
+            address = _clean(url)
+        headers, basic = self._credentials(name, spec) if credentials else ({}, None)
+        certificate = self._certificate(name, spec) if credentials else None
+        return Target(
+            name=name,
+            url=address,
+            read_only=spec.get("read_only", False),
+            headers=headers,
+            basic=basic,
+            ca_file=self._authority(name, spec),
+            client_cert=certificate,
+            timeouts=(spec.get("connect_timeout", 5.0), spec.get("read_timeout", 60.0)),
+            allow_http=spec.get("allow_http", False),
+            dev=self._dev(address),
+        )
+
+    @property
+    def reports_url(self) -> str:
+        """Where a running `invoke dev` serves the exports, or an empty text."""
+        return self._running("reports_url")
+
+    def _dev(self, address: str) -> int | None:
+        running = devfile.read(self.root)
+        return running.pid if running and _clean(running.dagster_url or "") == address else None
+
+    def _running_url(self) -> str:
+        return self._running("dagster_url") or DEFAULT_URL
+
+    def _running(self, name: str) -> str:
+        """Return an address in `.dagmar/dev.json` while its process runs, or an empty text."""
+        running = devfile.read(self.root)
+        url = getattr(running, name) if running else None
+        return url if url and _is_address(url) else ""
+
+    def _credentials(
+        self, name: str, spec: Mapping[str, Any]
+    ) -> tuple[dict[str, str], tuple[str, str] | None]:
+        at: tuple[str, ...] = ("targets", name)
+        headers = {
+            header: self._variable(variable, (*at, "headers", header))
+            for header, variable in spec.get("headers", {}).items()
+        }
+        auth = spec.get("auth", {"type": "none"})
+        at = (*at, "auth")
+        if auth["type"] == "bearer":
+            token = self._variable(auth["token_env"], (*at, "token_env"))
+            headers["Authorization"] = f"Bearer {token}"
+        elif auth["type"] == "dagster-plus":
+            token = self._variable(auth.get("token_env", PLUS_TOKEN), (*at, "token_env"))
+            headers["Dagster-Cloud-Api-Token"] = token
+        elif auth["type"] == "headers":
+            for header, variable in auth["headers"].items():
+                headers[header] = self._variable(variable, (*at, "headers", header))
+        elif auth["type"] == "basic":
+            user = auth.get("username") or self._variable(
+                auth["username_env"], (*at, "username_env")
+            )
+            return headers, (user, self._variable(auth["password_env"], (*at, "password_env")))
+        return headers, None
+
+    def _variable(self, variable: str, path: tuple[str, ...]) -> str:
+        value = self.environ.get(variable, "")
+        where = f"{self.layer.place(path)}: {'.'.join(path)}"
+        if not value:
+            raise SettingsError(
+                f"{where} names an environment variable that is not set",
+                f"Type: export {variable}=…"
+                if _PLAIN_NAME.fullmatch(variable)
+                else "Set the variable that is named there, or correct its name.",
+            )
+        if any(
+            ord(letter) < 32 or 0x7F <= ord(letter) <= 0x9F or 0xD800 <= ord(letter) <= 0xDFFF
+            for letter in value
+        ):
+            raise SettingsError(
+                f"{where} names an environment variable whose value holds "
+                "a line break or another control character",
+                "Set the variable again, without it.",
+            )
+        return value
+
+    def _file(self, name: str, spec: Mapping[str, Any], key: str) -> str | None:
+        if key not in spec:
+            return None
+        file = self.root / os.path.expanduser(spec[key])
+        if not file.is_file():
+            path = ("targets", name, key)
+            raise SettingsError(f"{self.layer.place(path)}: {'.'.join(path)}: no such file")
+        return str(file)
+
+    def _authority(self, name: str, spec: Mapping[str, Any]) -> str | None:
+        file = self._file(name, spec, "ca_file")
+        if file:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+            except OSError:
+                path = ("targets", name, "ca_file")
+                raise SettingsError(
+                    f"{self.layer.place(path)}: {'.'.join(path)} holds no certificates in PEM",
+                    "It starts with a line -----BEGIN CERTIFICATE-----, and can be read by you.",
+                ) from None
+        return file
+
+    def _certificate(self, name: str, spec: Mapping[str, Any]) -> tuple[str, str] | str | None:
+        certificate = self._file(name, spec, "client_cert")
+        key = self._file(name, spec, "client_key")
+        if key and not certificate:
+            path = ("targets", name, "client_key")
+            raise SettingsError(
+                f"{self.layer.place(path)}: {'.'.join(path)} needs client_cert beside it"
+            )
+        if certificate:
+            try:
+                # A key that asks for a passphrase is of no use, and must not ask for it here.
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_cert_chain(certificate, key, password="")
+            except OSError:
+                path = ("targets", name, "client_cert")
+                raise SettingsError(
+                    f"{self.layer.place(path)}: {'.'.join(path)} holds no certificate in PEM "
+                    "with its key",
+                    "The key, without a passphrase, stands in the same file, or in client_key.",
+                ) from None
+        return (certificate, key) if certificate and key else certificate
+
+
+def load(
+    root: Path, environ: Mapping[str, str] | None = None, home: Path | None = None
+) -> Settings:
+    """Read and validate the settings of the project in `root`.
+
+    Raises SettingsError, which names file, line and key, and never a value.
+    """
+    environ = os.environ if environ is None else environ
+    # In a container without users, `~` stays as it is, and there is no such file.
+    home = home or Path(os.path.expanduser("~"))
+    home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    files = read_yaml(root / "dagmar.yaml", "dagmar.yaml").over(
+        read_yaml(home / "dagmar" / "config.yaml", str(home / "dagmar" / "config.yaml"))
+    )
+    dotenv = read_dotenv(root / ".env")
+    exported = {
+        name: (value, f"environment variable {name}")
+        for name, value in environ.items()
+        if name.upper().startswith(PREFIX)
+    }
+    # A secret may be called DAGMAR_…; it is then no setting.
+    secrets = set(_variable_names(files.values))
+    for variables in (dotenv, exported):
+        secrets.update(
+            text
+            for name, (text, _) in variables.items()
+            if name.upper().endswith("_ENV") or "__HEADERS__" in name.upper()
+        )
+    layer = files
+    for variables in (dotenv, exported):
+        wanted = {name: entry for name, entry in sorted(variables.items()) if name not in secrets}
+        layer = variables_layer(wanted, schema(), layer).over(layer)
+    check(layer)
+    found = {name: text for name, (text, _) in dotenv.items() if name in secrets}
+    return Settings(root, layer, {**found, **environ})
+
+
+def _variable_names(values: Any, inside: str = "") -> list[str]:
+    """Return the environment variables that settings name: `…_env` keys and header values."""
+    if not isinstance(values, dict):
+        return []
+    names = []
+    for key, value in values.items():
+        if isinstance(value, str) and (str(key).endswith("_env") or inside == "headers"):
+            names.append(value)
+        names += _variable_names(value, str(key))
+    return names
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises ValueError for a port that is no number
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and not (parts.query or parts.fragment or "@" in parts.netloc)
+        and not any(letter.isspace() for letter in url)
+    )
+
+
+def _clean(url: str) -> str:
+    """Return the base address: no closing slash, no `/graphql`."""
+    return url.rstrip("/").removesuffix("/graphql").rstrip("/")
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.hostname or "", port

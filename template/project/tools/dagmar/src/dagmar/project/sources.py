@@ -1,0 +1,295 @@
+"""Where settings are written: YAML files, `.env`, and the environment, each value with its place.
+
+DAGSTER_HOME, which is no setting of dagmar's, is looked up here too: everybody must find the same.
+
+Every source becomes a `Layer`: nested plain values, and for each path into them
+the place (`dagmar.yaml:12`) that an error message can point at.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagmar.errors import SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+
+KeyPath = tuple[str, ...]
+
+PREFIX = "DAGMAR_"
+# What PyYAML lets through, where text is not what its tag says: `!!bool x`, `2020-13-45`.
+UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+
+
+@dataclass
+class Layer:
+    """Nested values, and where each path in them was written."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[KeyPath, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> str:
+        """Return where `path`, or else its nearest parent, was written."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, "")
+
+    def over(self, lower: Layer) -> Layer:
+        """Return this layer merged over `lower`, mapping by mapping."""
+        return Layer(_merge(lower.values, self.values), {**lower.places, **self.places})
+
+
+def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        # `auth` is one choice: keys of another type must not shine through.
+        if isinstance(below, dict) and isinstance(value, dict):
+            replaced = key == "auth" and "type" in value and below.get("type") != value["type"]
+            merged[key] = value if replaced else _merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_yaml(file: Path, name: str) -> Layer:
+    """Read a YAML file; `name` is how messages call it. A missing file is an empty layer.
+
+    Raises SettingsError for a file that cannot be read or is not a mapping of names.
+    """
+    import yaml
+
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        return Layer()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"{name} cannot be read: {reason}") from None
+    loader = None
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        node = loader.get_single_node()
+        # The problem is named and the line given; the line's text may hold a value.
+        places = _places(loader, node, name)
+        values = loader.construct_document(node) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        line = min(line, len(text.splitlines()) or 1)  # what is not closed is missed at the end
+        raise SettingsError(
+            f"{name}:{line}: this is not valid YAML ({_tame(error.problem)})",
+            "Check indentation, colons and quotes around this line.",
+        ) from None
+    except (yaml.YAMLError, *UNREADABLE):
+        raise SettingsError(f"{name}: this is not valid YAML") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    if values is None:
+        return Layer()
+    if not isinstance(values, dict):
+        raise SettingsError(f"{name}:1: settings are a mapping, as in `target: local`")
+    return Layer(values, places)
+
+
+def _tame(problem: str | None) -> str:
+    """Return YAML's description of a problem without what it quotes from the file.
+
+    Marks that it expects, as in `did not find expected ',' or ']'`, are no part of the file.
+    """
+    told = re.match(r"(?:[^'\"]|'[],}:-]')*", problem or "")
+    return (told[0].partition(", but ")[0].strip() if told else "") or "malformed"
+
+
+def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
+    """Map each path of a YAML document to `name:line`.
+
+    Refuses repeated keys, keys that are no text, mappings that hold themselves, and values
+    that are not what their tag says.
+    """
+    import yaml
+
+    places: dict[KeyPath, str] = {}
+    budget = 10_000
+
+    def walk(node: Any, path: KeyPath, seen: frozenset[int]) -> None:
+        if id(node) in seen:
+            line = f"{name}:{node.start_mark.line + 1}"
+            raise SettingsError(f"{line}: '{'.'.join(path)}' holds itself")
+        nonlocal budget
+        budget -= 1
+        if budget < 0:
+            raise SettingsError(f"{name} is too large, or repeats itself through aliases")
+        seen |= {id(node)}
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                loader.construct_object(node)
+            except UNREADABLE:
+                kind = node.tag.rpartition(":")[2]
+                line = f"{name}:{node.start_mark.line + 1}"
+                what = f"'{'.'.join(path)}'" if path else "this"
+                raise SettingsError(
+                    f"{line}: {what} is no {kind}", "For a text, put it in quotes."
+                ) from None
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                walk(item, (*path, str(index)), seen)
+        if not isinstance(node, yaml.MappingNode):
+            return
+        for key, value in node.value:
+            line = f"{name}:{key.start_mark.line + 1}"
+            here = (*path, str(key.value))
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.tag != "tag:yaml.org,2002:str":
+                raise SettingsError(f"{line}: a key is a name; put this one in quotes")
+            if here in places:
+                raise SettingsError(f"{line}: '{'.'.join(here)}' is set twice")
+            places[here] = line
+            walk(value, here, seen)
+
+    walk(node, (), frozenset())
+    return places
+
+
+def named_home(root: Path, environ: Mapping[str, str]) -> str:
+    """Return what DAGSTER_HOME says: in the environment, else in the project's `.env`.
+
+    As it is for every Dagster that is started here; an empty text is the project's own instance.
+    """
+    file = root / ".env"
+    if "DAGSTER_HOME" in environ or not file.is_file():
+        return environ.get("DAGSTER_HOME", "")
+    try:
+        return env_values(file).get("DAGSTER_HOME") or ""
+    except (OSError, ValueError):
+        return ""  # `invoke dev` and `invoke doctor` tell what is wrong with the file
+
+
+def env_values(file: Path) -> dict[str, str | None]:
+    """Return all variables of a file such as `.env`; `bad_lines` tells what is none.
+
+    Raises OSError, UnicodeDecodeError.
+    """
+    from dotenv import dotenv_values
+
+    # It would log each bad line, without the name of the file.
+    log = logging.getLogger("dotenv.main")
+    log.addFilter(_nothing)
+    try:
+        return dotenv_values(file, encoding="utf-8")
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
+def bad_lines(file: Path) -> list[int]:
+    """Return the lines of a file such as `.env` that set no variable and are no comment.
+
+    Raises OSError, UnicodeDecodeError.
+    """
+    return [line for binding, line in _bindings(file) if binding.error]
+
+
+def _bindings(file: Path) -> Iterator[tuple[Binding, int]]:
+    """Yield what a file such as `.env` sets, each with its line."""
+    from dotenv.parser import parse_stream
+
+    with file.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            # A binding starts with the blank lines and comments above it.
+            text = binding.original.string
+            blank = len(text) - len(text.lstrip())
+            yield binding, binding.original.line + text[:blank].count("\n")
+
+
+def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
+    """Return the `DAGMAR_` variables of a `.env` file, each with its place (`.env:3`).
+
+    All other lines are none of our business, and are neither kept nor checked.
+    """
+    if not file.is_file():
+        return {}
+    variables: dict[str, tuple[str, str]] = {}
+    try:
+        for binding, line in _bindings(file):
+            if binding.key and binding.key.startswith(PREFIX) and binding.value is not None:
+                variables[binding.key] = (binding.value, f"{file.name}:{line}")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"{file.name} cannot be read: {reason}") from None
+    return variables
+
+
+def variables_layer(
+    variables: Mapping[str, tuple[str, str]], schema: Mapping[str, Any], below: Layer
+) -> Layer:
+    """Turn `DAGMAR_TARGETS__PROD__URL` into `targets.prod.url`.
+
+    `variables` maps a name to (text, place). Names are matched without regard to case,
+    and `-` as `_`, against the keys of `schema` and those already set in `below`;
+    text is read as the type that the schema gives. A new header has `-` for `_`.
+    """
+    layer = Layer()
+    for name, (text, place) in variables.items():
+        path, spec = _find(name[len(PREFIX) :].split("__"), schema, below.values, name, place)
+        here = layer.values
+        for depth, part in enumerate(path[:-1], 1):
+            here = here.setdefault(part, {})
+            if not isinstance(here, dict):
+                above = path[:depth]
+                raise SettingsError(f"{layer.place(above)}: '{'.'.join(above)}' must be a mapping")
+        here[path[-1]] = _typed(text, spec)
+        layer.places[path] = place
+    return layer
+
+
+def _find(
+    parts: list[str], schema: Mapping[str, Any], below: Any, name: str, place: str
+) -> tuple[KeyPath, Mapping[str, Any]]:
+    path: KeyPath = ()
+    definitions = schema.get("definitions", {})
+    for part in parts:
+        known = [*schema.get("properties", {})]
+        free = schema.get("additionalProperties")
+        existing = [*below] if isinstance(below, dict) else []
+        match = next((key for key in [*known, *existing] if plain(key) == plain(part)), None)
+        if match is None and not isinstance(free, dict):
+            meant = did_you_mean(part.lower(), known)
+            called = place if name in place else f"{place}: {name}"
+            raise SettingsError(f"{called} is no setting of dagmar{meant}")
+        # No shell lets a variable's name hold the `-` that headers have.
+        new = part.lower().replace("_", "-") if path[-1:] == ("headers",) else part.lower()
+        key = match if match is not None else new
+        schema = schema.get("properties", {}).get(key) or (free if isinstance(free, dict) else {})
+        if "$ref" in schema:
+            schema = definitions[schema["$ref"].rpartition("/")[2]]
+        below = below.get(key) if isinstance(below, dict) else None
+        path = (*path, key)
+    return path, schema
+
+
+def plain(key: str) -> str:
+    """Return a name as environment variables know it: without case, and `-` as `_`."""
+    return key.lower().replace("-", "_")
+
+
+def _typed(text: str, spec: Mapping[str, Any]) -> Any:
+    if spec.get("type") == "string" or "enum" in spec:
+        return text
+    import yaml
+
+    try:
+        return json.loads(json.dumps(yaml.safe_load(text)))
+    except (yaml.YAMLError, *UNREADABLE):
+        return text  # no YAML, or what JSON has no word for: dates, cycles

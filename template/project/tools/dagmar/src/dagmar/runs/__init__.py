@@ -1,0 +1,1 @@
+"""Launched runs: prepared once, followed to their end, with their outcome."""

@@ -1,0 +1,1 @@
+"""Notebooks made from the template for assets and jobs."""

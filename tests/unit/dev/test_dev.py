@@ -1,0 +1,928 @@
+"""The parts of `invoke dev`, each alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from dagmar.dev import browser, dagster, environment, logs, stages
+from dagmar.dev.child import Child
+from dagmar.dev.editor import Editor
+from dagmar.dev.ports import free_port, parse_port, refused, taken
+from dagmar.dev.processes import MARK, add_mark, end_all, listens, marked
+from dagmar.dev.readiness import (
+    FOREIGN,
+    READY,
+    Lookout,
+    is_dagster,
+    is_marimo,
+    lost_port,
+    says_busy,
+)
+from dagmar.dev.reports import ReportsServer
+from dagmar.dev.servers import DAGSTER, MARIMO, Server
+from dagmar.dev.session import GUARD_TRIES, Session
+from dagmar.dev.voice import Voice
+from dagmar.errors import (
+    Conflict,
+    Invalid,
+    SetupError,
+    TimedOut,
+    UnexpectedAnswer,
+    Unreachable,
+    UsageError,
+)
+from dagmar.orchestration import local
+from dagmar.project import devfile
+from dagmar.project.sources import named_home
+from loopback import document, page, serve
+from projects import TASKS
+
+SECONDS = 60.0
+SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
+# A child in a session of its own, whose environment tells nothing; it says both numbers.
+HIDDEN = """
+import subprocess, sys, time
+code = "import time; print('up', flush=True); time.sleep(600)"
+hidden = subprocess.Popen([sys.executable, "-c", code], env={}, start_new_session=True)
+print(hidden.pid, flush=True)
+time.sleep(600)
+"""
+LISTENER = """
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    mark = uuid.uuid4().hex
+    yield mark
+    assert end_all(mark) == []
+
+
+def start(code: str, mark: str, **options: object) -> tuple[subprocess.Popen[str], str]:
+    """Start Python with the mark, and return it with the first line that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=add_mark(os.environ, mark),
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+    assert process.stdout
+    return process, process.stdout.readline().strip()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and is no zombie, as /proc says."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# Processes and their guard
+
+
+def test_marked_processes_are_found_in_every_session_and_ended(mark: str) -> None:
+    plain, _ = start(SLEEPER, mark)
+    apart, _ = start(SLEEPER, mark, start_new_session=True)
+    other, _ = start(SLEEPER, mark + "0")
+    try:
+        assert sorted(marked(mark)) == sorted([plain.pid, apart.pid])
+        assert end_all(mark) == []
+        assert (plain.wait(), apart.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_descendant_without_the_mark_is_ended_with_its_parent(mark: str) -> None:
+    parent, hidden = start(HIDDEN, mark)
+    assert marked(mark) == [parent.pid]
+    assert end_all(mark) == []
+    parent.wait()
+    until(lambda: not runs(int(hidden)))
+
+
+def test_an_inner_invoke_dev_keeps_the_outer_mark() -> None:
+    assert add_mark({MARK: "outer"}, "inner") == {MARK: "outer:inner"}
+
+
+SUPERVISOR = """
+import os, subprocess, sys, time
+from pathlib import Path
+from dagmar.project import devfile
+from dagmar.dev.processes import add_mark
+from dagmar.dev.session import Session
+session = Session(Path({root!r}))
+session.open()
+session.write_devfile(devfile.Running(os.getpid(), devfile.now()))
+session.page.write_text("private")
+(session.scratch / "file").touch()
+env = add_mark(os.environ, session.mark)
+one = subprocess.Popen(["sleep", "600"], env=env, start_new_session=True)
+bare = subprocess.Popen(["sleep", "600"], env={{}}, start_new_session=True)
+session.add(bare.pid)
+print(one.pid, bare.pid, session._guard.pid, session.scratch, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_guard_outlives_its_supervisor_and_cleans_up(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    process, line = start(SUPERVISOR.format(root=str(tmp_path)), "unused")
+    one, bare, _, scratch = line.split()
+    assert (tmp_path / ".dagmar/dev.json").exists()
+    process.send_signal(number)
+    process.wait()
+    until(lambda: not runs(int(one)) and not runs(int(bare)))
+    until(lambda: not Path(scratch).exists())
+    until(lambda: not (tmp_path / ".dagmar/dev.json").exists())
+    assert not (tmp_path / ".dagmar/tmp/marimo.html").exists()
+
+
+def test_the_guard_needs_no_file_of_dagmar_once_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(Path(devfile.__file__).parents[1], source / "dagmar")
+    monkeypatch.setenv("PYTHONPATH", str(source))
+    process, line = start(SUPERVISOR.format(root=str(tmp_path)), "unused")
+    one, bare, guard, scratch = line.split()
+    until(lambda: "pipe" in Path(f"/proc/{guard}/wchan").read_text())
+    source.rename(tmp_path / "switched")
+    process.kill()
+    process.wait()
+    try:
+        until(lambda: not runs(int(guard)))
+        assert not runs(int(one))
+        assert not runs(int(bare))
+        assert not Path(scratch).exists()
+    finally:
+        for left in (one, bare):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(left), signal.SIGKILL)
+
+
+def test_a_guard_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    session.open()
+    assert session._guard
+    first = session._guard
+    first.kill()
+    first.wait()
+    session.keep_guard(pytest.fail)
+    assert session._guard.pid != first.pid
+    sleeper, _ = start(SLEEPER, session.mark)
+    assert session.close()
+    assert sleeper.wait() == -signal.SIGKILL
+    assert not session.scratch.exists()
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/nowhere/python"])
+def test_a_guard_that_does_not_stay_is_tried_some_times_and_told_once(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(tmp_path)
+    session.open()
+    guards = [session._guard]
+    told: list[str] = []
+    assert guards[0]
+    guards[0].kill()
+    monkeypatch.setattr(sys, "executable", program)
+    for _ in range(4 * GUARD_TRIES):
+        assert session._guard
+        session._guard.wait()
+        session.keep_guard(told.append)
+        if session._guard is not guards[-1]:
+            guards.append(session._guard)
+    assert len(told) == 1
+    assert "with Ctrl-C, not with kill -9" in told[0]
+    assert len(guards) == (1 if "nowhere" in program else 1 + GUARD_TRIES)
+    monkeypatch.undo()
+    sleeper, _ = start(SLEEPER, session.mark)
+    assert session.close()
+    assert sleeper.wait() == -signal.SIGKILL
+    assert not session.scratch.exists()
+
+
+def test_what_a_supervisor_killed_with_its_guard_left_is_ended_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    killed = Session(tmp_path)
+    killed.open()
+    sleeper, _ = start(SLEEPER, killed.mark)
+    assert killed._guard
+    killed._guard.kill()
+    killed._guard.wait()
+    os.close(killed._lock)
+    assert killed.scratch.exists()
+
+    session = Session(tmp_path)
+    session.open()
+    try:
+        assert sleeper.wait(SECONDS) == -signal.SIGKILL
+        assert not killed.scratch.exists()
+    finally:
+        assert session.close()
+    assert list((tmp_path / ".dagmar/tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("note", ["{}", "{}/dagmar-x", "dagmar-0123456789abcdef"])
+def test_a_note_of_a_session_that_is_none_removes_nothing(note: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (tmp_path / ".dagmar/tmp").mkdir(parents=True)
+    (tmp_path / ".dagmar/tmp/session").write_text(note.format(mine), "utf-8")
+    session = Session(tmp_path)
+    session.open()
+    assert session.close()
+    assert mine.is_dir()
+
+
+def test_a_disk_without_any_room_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(TASKS, "utf-8")
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "invoke", "dev"], cwd=tmp_path,
+        capture_output=True, text=True, timeout=SECONDS, preexec_fn=no_room,
+    )  # fmt: skip
+    assert done.returncode == SetupError.exit_code
+    told, hint = done.stderr.splitlines()
+    assert "no temporary file can be written: " in told
+    assert "export TMPDIR=DIR" in hint
+
+
+def test_a_project_has_one_session_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.dev.session.LOCK_SECONDS", 0.2)
+    first = Session(tmp_path)
+    try:
+        with pytest.raises(Conflict, match="starting or ending"):
+            Session(tmp_path)
+        urls = {"dagster_url": "http://127.0.0.1:3456"}
+        first.write_devfile(devfile.Running(os.getpid(), devfile.now(), **urls))
+        with pytest.raises(Conflict, match=r"\(process \d+\): Dagster at http://127.0.0.1:3456"):
+            Session(tmp_path)
+    finally:
+        first.close()
+    Session(tmp_path).close()
+
+
+# Ports and readiness
+
+
+def test_the_next_free_port_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert taken(port)
+        found = free_port(port)
+        assert found != port
+        assert free_port(found, avoid={found}) != found
+
+
+def test_a_port_that_is_bound_on_all_addresses_is_taken() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        port = server.getsockname()[1]
+        assert free_port(port) != port
+
+
+def test_a_port_is_refused_where_nobody_listens_and_not_where_somebody_is_busy() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        assert refused(port)
+        server.listen(0)
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):  # more than it takes while it accepts nobody
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", port))
+            assert not refused(port)
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "abc", "-1", "3000.0", "٣"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--dagster-port must be a port"):
+        parse_port("dagster-port", text)
+
+
+def test_ports_are_read() -> None:
+    assert (parse_port("x", ""), parse_port("x", "65535")) == (None, 65535)
+
+
+def test_a_listener_is_known_by_its_mark(mark: str) -> None:
+    process, port = start(LISTENER, mark)
+    assert listens(mark, int(port))
+    assert not listens(mark + "0", int(port))
+    process.kill()
+    process.wait()
+
+
+def look(mark: str, port: int) -> str:
+    """Return what a lookout finds at the port."""
+    found: list[str] = []
+    told = threading.Event()
+
+    def tell(what: str) -> None:
+        found.append(what)
+        told.set()
+
+    lookout = Lookout(mark, port, "/server_info", is_dagster, tell)
+    lookout.start()
+    assert told.wait(SECONDS)
+    lookout.join(SECONDS)
+    assert len(found) == 1
+    return found[0]
+
+
+def test_another_dagster_is_never_mistaken_for_ours(mark: str) -> None:
+    with serve(document({"dagster_version": "1.13.27"})) as other:
+        assert look(mark, other.port) == FOREIGN
+
+
+def test_ours_is_ready_at_its_first_good_answer(mark: str) -> None:
+    code = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Handler.asked += 1
+        self.send_response(200 if Handler.asked > 2 else 503)
+        self.end_headers()
+        self.wfile.write(b'{"dagster_version": "1"}')
+    def log_message(self, *args): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+    process, port = start(code, mark)
+    assert look(mark, int(port)) == READY
+    process.kill()
+    process.wait()
+
+
+BUSY = "OSError: [Errno 98] Address already in use"
+
+
+def test_a_line_about_a_busy_address_is_no_proof_that_the_port_is_lost(mark: str) -> None:
+    assert says_busy(BUSY)
+    process, port = start(LISTENER, mark)
+    assert not lost_port(mark, int(port), BUSY)  # ours listens there
+    process.kill()
+    process.wait()
+    assert not lost_port(mark, int(port), BUSY)  # nobody has it
+    # As both servers say it: somebody had it a moment ago, and they have given up.
+    uvicorn = f"error while attempting to bind on address ('127.0.0.1', {port}): {BUSY}"
+    assert lost_port(mark, int(port), uvicorn)
+    assert not lost_port(mark, int(port) + 1, uvicorn)
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_port_that_somebody_else_has_is_lost(listens: bool, mark: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if listens:
+            other.listen()
+        assert lost_port(mark, other.getsockname()[1], BUSY)
+
+
+@pytest.mark.parametrize("answer", [None, [], "ok", {}, {"status": "starting"}])
+def test_other_answers_are_no_dagster_and_no_marimo(answer: object) -> None:
+    assert not is_dagster(answer)
+    assert not is_marimo(answer)
+
+
+# Children and what they print
+
+
+def test_a_child_tells_its_lines_and_its_end(tmp_path: Path) -> None:
+    lines: list[str] = []
+    ended: list[int] = []
+    code = "import sys; [print(i) for i in range(40)]; print('ü', file=sys.stderr); sys.exit(3)"
+    child = Child([sys.executable, "-c", code], tmp_path, os.environ)
+    child.start(lines.append, lambda _, status: ended.append(status))
+    until(lambda: ended)
+    assert ended == [3]
+    assert sorted(lines) == sorted([*map(str, range(40)), "ü"])
+    assert len(child.last) == 15
+    assert not child.running
+
+
+def test_a_program_that_is_not_there_is_a_setup_error(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="cannot be started: No such file"):
+        Child(["/nowhere/dagster"], tmp_path, {}).start(print, lambda *_: None)
+
+
+def test_a_pipe_that_orphans_hold_does_not_hide_the_end(tmp_path: Path, mark: str) -> None:
+    ended: list[int] = []
+    code = "import subprocess; subprocess.Popen(['sleep', '600'])"
+    child = Child([sys.executable, "-c", code], tmp_path, add_mark(os.environ, mark))
+    child.start(lambda _: None, lambda _, status: ended.append(status))
+    until(lambda: ended)
+    assert ended == [0]
+
+
+def test_colours_stay_and_what_steers_a_terminal_goes() -> None:
+    text = "\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07\x1b[1;1Hx\x1b7\rend\x00"
+    assert logs.colored(text) == "\x1b[31mred\x1b[0m xend"
+    assert logs.plain(text) == "red xend"
+
+
+def test_logs_are_rotated_at_each_start_and_when_they_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_BYTES", 100)
+    file = tmp_path / "logs" / "dagster.log"
+    for start_number in range(3):
+        log = logs.LogFile(file, pytest.fail)
+        log.write(f"start {start_number}")
+        log.close()
+    assert file.read_text() == "start 2\n"
+    assert (tmp_path / "logs/dagster.log.2").read_text() == "start 0\n"
+    log = logs.LogFile(file, pytest.fail)
+    for _ in range(1000):
+        log.write("x" * 50)
+    log.close()
+    assert len(list(file.parent.iterdir())) == 1 + logs.BACKUPS
+    assert all(one.stat().st_size <= 100 for one in file.parent.iterdir())
+
+
+def test_a_log_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    (tmp_path / "full.log").symlink_to("/dev/full")
+    log = logs.LogFile(tmp_path / "full.log", told.append)
+    for _ in range(5):
+        log.write("x")
+    log.close()
+    assert len(told) == 1
+    assert told[0].endswith("full.log is not written any more: No space left on device")
+    (tmp_path / "file").touch()
+    logs.LogFile(tmp_path / "file" / "x.log", told.append).write("x")
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("All component YAML validated successfully.", False),
+        ("\x1b[32m2026\x1b[0m - dagster - \x1b[34mINFO\x1b[0m - Launching ERROR", False),
+        ("2026 - dagster - DEBUG - x", False),
+        ("\x1b[32m2026\x1b[0m - dagster - \x1b[33mWARNING\x1b[0m - x", True),
+        ("2026 - dagster.code_server - ERROR - x", True),
+        ("INFO:     Started server process [1]", False),
+        ("ERROR:    [Errno 98] error while attempting to bind", True),
+        ("[I 261124 04:08:52 start:12] x", False),
+        ("[W 261124 04:08:52 start:12] x", True),
+        ("Traceback (most recent call last):", True),
+        ("/x.py:3: DeprecationWarning: old", True),
+        ("Error: No such option", True),
+        ("ValueError: x", True),
+        ("my own print", False),
+    ],
+)
+def test_a_calm_start_shows_warnings_and_errors(line: str, shown: bool) -> None:
+    assert logs.Calm().shows(DAGSTER, line) is shown
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("2026 - dagster - \x1b[34mDEBUG\x1b[0m - job - STEP_START - Started execution", False),
+        ("[D 261124 04:08:52 start:12] x", False),
+        ("what an asset prints", True),
+        ("2026 - dagster - \x1b[34mINFO\x1b[0m - rows=3", True),
+        ("2026 - dagster - ERROR - x", True),
+    ],
+)
+def test_once_all_is_ready_a_calm_terminal_shows_all_but_debug(line: str, shown: bool) -> None:
+    calm = logs.Calm()
+    calm.shows(DAGSTER, "2026 - dagster - DEBUG - x")
+    calm.ready = True
+    assert calm.shows(DAGSTER, line) is shown
+
+
+@pytest.mark.parametrize(
+    ("terminal", "level", "before", "after"),
+    [
+        (True, "", ["error"], ["info", "error"]),
+        (True, "info", ["info", "error"], ["info", "error"]),
+        (True, "debug", ["debug", "info", "error"], ["debug", "info", "error"]),
+        (False, "", ["debug", "info", "error"], ["debug", "info", "error"]),
+    ],
+)
+def test_how_calm_it_is_depends_on_terminal_and_level(
+    terminal: bool,
+    level: str,
+    before: list[str],
+    after: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with Voice(json=False, log_level=level) as voice:
+        for moment in ("starting", "ready"):
+            for name in ("debug", "info", "error"):
+                voice.line(DAGSTER, f"2026 - dagster - {name.upper()} - {moment}")
+            voice.ready()
+    told = re.findall(r"(DEBUG|INFO|ERROR) - (\w+)", capsys.readouterr().err)
+    assert [name.lower() for name, moment in told if moment == "starting"] == before
+    assert [name.lower() for name, moment in told if moment == "ready"] == after
+
+
+def test_lines_without_a_level_go_with_the_line_before_them() -> None:
+    calm = logs.Calm()
+    lines = ["a - ERROR - bad", "  File x", "", "b - INFO - good", "  more"]
+    assert [calm.shows(DAGSTER, line) for line in lines] == [True, True, True, False, False]
+    assert calm.shows(DAGSTER, lines[0])
+    assert not calm.shows(MARIMO, "  File x")
+
+
+class Listener(Voice):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def event(self, name: str, text: str = "", **fields: object) -> None:
+        self.heard.append(text)
+
+
+def a_server(name: str) -> Server:
+    return Server(name, 3000, "/", bool, lambda port: [], port=3000)
+
+
+def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(stages.time, "monotonic", lambda: now[0])
+    voice = Listener()
+    stage = stages.Stages(voice)
+    both = [a_server(DAGSTER), a_server(MARIMO)]
+    for now[0] in (1.0, 19.0, 20.0, 21.0, 39.0):
+        stage.waiting(both)
+    both[1].ready = True
+    for now[0] in (45.0, 46.0, 299.0):
+        stage.waiting(both)
+    where = "what was printed is in .dagmar/logs/."
+    assert voice.heard == [
+        f"Still waiting for Dagster and marimo (20 s); {where}",
+        f"Still waiting for Dagster (45 s); {where}",
+        f"Still waiting for Dagster (299 s); {where}",
+    ]
+    now[0] = 321.0
+    both[0].ready = True
+    stage.waiting(both)
+    both[0].ready = False
+    with pytest.raises(TimedOut, match="Dagster did not get ready within 300 s"):
+        stage.waiting(both)
+
+
+def test_code_locations_that_cannot_be_looked_at_are_not_loaded() -> None:
+    with pytest.raises(Unreachable):
+        dagster.broken_locations(f"http://127.0.0.1:{free_port()}")
+    for answer in (page(500), document({"data": {"version": "1"}}), document([])):
+        with serve(answer) as strange, pytest.raises(Unreachable) as refusal:
+            dagster.broken_locations(strange.url)
+        with pytest.raises(Unreachable):
+            dagster.require_loaded(refusal.value)
+    assert isinstance(refusal.value, UnexpectedAnswer)
+    dagster.require_loaded({})
+
+
+def test_a_socket_that_cannot_be_cancelled_for_does_not_keep_the_others_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(os.PathLike[str]):
+        path = str(tmp_path / "0-gone")
+
+        def __fspath__(self) -> str:
+            return self.path
+
+        def stat(self, follow_symlinks: bool = True) -> os.stat_result:
+            return os.stat(self.path)
+
+    asked: list[str] = []
+
+    def cancel(client: object, socket: str) -> int:
+        asked.append(Path(socket).name)
+        raise KeyError if len(asked) == 1 else TypeError if len(asked) == 2 else Unreachable("x")
+
+    with contextlib.ExitStack() as stack:
+        for name in ("a", "b", "c"):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).bind(str(tmp_path / name))
+        (tmp_path / "file").touch()
+        entries = [Gone(), *os.scandir(tmp_path)]
+        monkeypatch.setattr(os, "scandir", lambda _: iter(entries))
+        monkeypatch.setattr("dagmar.server.runs.cancel_runs_of_code_server", cancel)
+        assert dagster.cancel_runs("http://127.0.0.1:9", tmp_path) == 0
+    assert sorted(asked) == ["a", "b", "c"]
+
+
+# Reports
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Iterator[ReportsServer]:
+    folder = tmp_path / "exports"
+    (folder / "orders/1").mkdir(parents=True)
+    (folder / "orders/1/orders.html").write_text("<p>ü", "utf-8")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    server = ReportsServer(folder)
+    server.start()
+    yield server
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 0.5
+    assert not taken(server.port)
+
+
+def test_reports_are_pages_on_loopback_only(reports: ReportsServer) -> None:
+    answer = requests.get(f"{reports.url}/orders/1/orders.html", timeout=10)
+    assert (answer.status_code, answer.content.decode()) == (200, "<p>ü")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "orders/" in requests.get(reports.url, timeout=10).text
+    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    for address in addresses - {"127.0.0.1", "::1"}:
+        with contextlib.suppress(OSError):
+            socket.create_connection((address, reports.port), 1).close()
+            assert address.startswith("127."), f"it answers at {address}"
+
+
+def test_nothing_outside_the_exports_is_served(reports: ReportsServer) -> None:
+    for path in ("/../secret", "/%2e%2e/secret", "/link", "/orders/../../secret"):
+        with socket.create_connection(("127.0.0.1", reports.port), 10) as connection:
+            host = f"Host: 127.0.0.1:{reports.port}"
+            connection.sendall(f"GET {path} HTTP/1.0\r\n{host}\r\n\r\n".encode())
+            answer = connection.makefile("rb").read()
+        assert b" 404 " in answer.splitlines()[0], path
+        assert b"secret\n" not in answer
+        assert not answer.endswith(b"secret")
+
+
+def test_a_page_of_elsewhere_that_borrows_the_address_gets_nothing(reports: ReportsServer) -> None:
+    for method in ("GET", "HEAD"):
+        answer = requests.request(
+            method, reports.url, headers={"Host": f"evil.example:{reports.port}"}, timeout=10
+        )
+        assert answer.status_code == 403
+    assert requests.post(reports.url, timeout=10).status_code == 501
+
+
+def test_a_second_reports_server_takes_the_next_port(
+    reports: ReportsServer, tmp_path: Path
+) -> None:
+    other = ReportsServer(tmp_path, avoid={reports.port + 1})
+    assert other.port not in (reports.port, reports.port + 1)
+    other.start()
+    other.stop()
+
+
+# What is said
+
+TALKER = """
+import sys, threading
+from dagmar.dev.voice import UNSAID_LINES, Voice
+from dagmar.tasks.command import _guarded
+
+with _guarded(), Voice(json=False) as voice:
+    voice.event("starting", "Starting")
+    many = range(2 * UNSAID_LINES)
+    talk = lambda: [voice.line("marimo", str(i)) for i in many]
+    threading.Thread(target=talk, daemon=True).start()
+    voice.event("stopping", "Stopping")
+    print("stopped", flush=True)
+    raise KeyboardInterrupt
+"""
+
+
+def test_a_terminal_that_is_held_does_not_hold_the_end() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"):
+        os.set_blocking(writing, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"x")
+        os.set_blocking(writing, True)
+        done = subprocess.run(
+            [sys.executable, "-c", TALKER],
+            stdout=subprocess.PIPE, stderr=writing, timeout=SECONDS,
+        )  # fmt: skip
+        os.close(writing)
+    assert (done.stdout, done.returncode) == (b"stopped\n", 130)
+
+
+def test_what_was_said_comes_out_whole_and_in_order() -> None:
+    code = (
+        "from dagmar.dev.voice import Voice\n"
+        "with Voice(json=False) as voice:\n"
+        "    for i in range(3000): voice.line('marimo', str(i))\n"
+        "    voice.warn('last')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS
+    )
+    expected = [*(f"marimo  | {i}" for i in range(3000)), "warning: last"]
+    assert done.stderr.splitlines() == expected
+
+
+# Files: dev.json, the editor's, the environment
+
+
+def test_dev_json_is_private_and_read_while_its_process_runs(tmp_path: Path) -> None:
+    running = devfile.Running(os.getpid(), devfile.now(), "http://127.0.0.1:3001")
+    devfile.write(tmp_path, running)
+    assert stat.S_IMODE(devfile.path(tmp_path).stat().st_mode) == 0o600
+    assert json.loads(devfile.path(tmp_path).read_text()).keys() == {
+        "pid", "started_at", "dagster_url", "marimo_url", "reports_url",
+    }  # fmt: skip
+    assert devfile.read(tmp_path) == running
+    devfile.remove(tmp_path, os.getpid() + 1)
+    assert devfile.read(tmp_path) == running
+    devfile.remove(tmp_path, os.getpid())
+    assert devfile.read(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"pid": "x"}', '{"pid": 99999999999999999999}', '{"pid": 2147483646}'),
+        # For kill, all processes and those of our own group.
+        *('{"pid": -1, "started_at": "2026-01-01T00:00:00+00:00"}', '{"pid": 0}'),
+    ],
+)
+def test_a_malformed_or_dead_dev_json_is_nothing(text: str, tmp_path: Path) -> None:
+    devfile.path(tmp_path).parent.mkdir()
+    devfile.path(tmp_path).write_text(text, "utf-8")
+    assert devfile.read(tmp_path) is None
+    devfile.remove(tmp_path, 1)
+
+
+def test_a_later_process_with_the_same_number_is_not_ours(tmp_path: Path) -> None:
+    devfile.write(tmp_path, devfile.Running(os.getpid(), "2020-01-01T00:00:00+00:00"))
+    assert devfile.read(tmp_path) is None
+
+
+def test_the_editors_token_stands_in_private_files_only(tmp_path: Path) -> None:
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    file = notebooks / "a & b.py"
+    file.touch()
+    editor = Editor(notebooks, str(file), tmp_path / "scratch", tmp_path / "page.html")
+    editor.write_token()
+    editor.write_page(2718)
+    for private in (editor.token_file, editor.page):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert editor.token_file.read_text() == editor.token
+    text = editor.page.read_text("utf-8")
+    assert f'"http://127.0.0.1:2718/?access_token={editor.token}&file=a%20%26%20b.py"' in text
+    assert editor.target == notebooks
+    assert editor.without_token(f"x {editor.token} y") == "x … y"
+    assert editor.token not in repr(editor)
+
+
+def test_a_notebook_elsewhere_is_opened_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.py").touch()
+    editor = Editor(tmp_path / "notebooks", str(tmp_path / "x.py"), tmp_path, tmp_path / "page")
+    assert editor.target == tmp_path / "x.py"
+    (tmp_path / "x.ipynb").touch()
+    with pytest.raises(Invalid, match="no marimo notebook"):
+        Editor(tmp_path, str(tmp_path / "x.ipynb"), tmp_path, tmp_path / "page")
+
+
+def test_the_shell_wins_over_the_env_file_which_wins_over_dotenv(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nB=1\nC=1\nEMPTY\n", "utf-8")
+    more = tmp_path / "more.env"
+    more.write_text("B=2\nC=2\n", "utf-8")
+    read = environment.read_environ(tmp_path, str(more), {"C": "3"})
+    assert read == {"A": "1", "B": "2", "C": "3"}
+    assert environment.read_environ(tmp_path / "none", "", {}) == {}
+    more.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        environment.read_environ(tmp_path, str(more), {})
+
+
+def test_a_line_that_sets_nothing_is_told_by_file_and_line_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".env").write_text("A=1\n\n# a comment\n\ns3cret is here\nB=2\n", "utf-8")
+    read = environment.read_environ(tmp_path, "", {})
+    assert read == {"A": "1", "B": "2"}
+    assert named_home(tmp_path, {}) == ""
+    told = capsys.readouterr().err
+    assert told == "warning: .env:5: this is no NAME=value, and is passed over\n"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("text", ["'KEY=x'=s3cret\n", "KEY='s3cret\0'\n", "'KEY\0'=s3cret\n"])
+def test_a_variable_that_no_program_can_get_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(text, "utf-8")
+    with pytest.raises(UsageError, match=r"\.env sets a variable .*: 'KEY…'") as refusal:
+        environment.read_environ(tmp_path, "", {})
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_the_instance_is_the_projects_own_unless_one_is_named(tmp_path: Path) -> None:
+    home = environment.dagster_home(tmp_path, {})
+    assert home == tmp_path / ".dagmar/dagster_home"
+    assert "enabled: false" in (home / "dagster.yaml").read_text()
+    (home / "dagster.yaml").write_text("# mine")
+    assert environment.dagster_home(tmp_path, {}) == home
+    assert (home / "dagster.yaml").read_text() == "# mine"
+    assert environment.dagster_home(tmp_path, {"DAGSTER_HOME": str(tmp_path)}) == tmp_path
+    none = tmp_path / "nobody's home"
+    for wrong in ("relative", str(none)):
+        with pytest.raises(SetupError, match="DAGSTER_HOME must be") as refusal:
+            environment.dagster_home(tmp_path, {"DAGSTER_HOME": wrong})
+        assert "unset" not in refusal.value.hint  # the shell has not set it
+    subprocess.run(refusal.value.hint.removeprefix("Make it: "), shell=True, check=True)
+    assert environment.dagster_home(tmp_path, {"DAGSTER_HOME": str(none)}) == none
+
+
+@pytest.mark.parametrize("shell", [None, "", "{}/shell"])
+@pytest.mark.parametrize("dotenv", [None, "{}/dotenv"])
+def test_notebooks_and_tasks_find_the_instance_that_invoke_dev_starts(
+    shell: str | None, dotenv: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("shell", "dotenv"):
+        (tmp_path / name).mkdir()
+    if shell is not None:
+        monkeypatch.setenv("DAGSTER_HOME", shell.format(tmp_path))
+    if dotenv is not None:
+        (tmp_path / ".env").write_text(f"DAGSTER_HOME={dotenv.format(tmp_path)}\n", "utf-8")
+    environ = environment.read_environ(tmp_path, "", os.environ)
+    started = environment.dagster_home(tmp_path, environ)
+    assert local.home(tmp_path) == started
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "is_dg"),
+    [
+        ("pyproject.toml", '[tool.dg]\ndirectory_type = "project"\n', True),
+        ("pyproject.toml", '[tool.dg.project]\nroot_module = "x"\n', True),
+        ("pyproject.toml", '[tool.dagster]\nmodule_name = "x"\n', False),
+        ("dg.toml", "", True),
+        ("README.md", "[tool.dg]", False),
+    ],
+)
+def test_dg_dev_is_for_dg_projects(file: str, text: str, is_dg: bool, tmp_path: Path) -> None:
+    (tmp_path / file).write_text(text, "utf-8")
+    command = environment.dagster_command(tmp_path, 3000, "warning")
+    assert ("dagster_dg_cli" in " ".join(command)) is is_dg
+    assert command[-2:] == ["--log-level", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "terminal", "opens"),
+    [
+        ({"DISPLAY": ":0"}, True, True),
+        ({"WAYLAND_DISPLAY": "w"}, True, True),
+        ({"BROWSER": "x"}, True, True),
+        ({}, True, False),
+        ({"DISPLAY": ":0"}, False, False),
+        ({"DISPLAY": ":0", "CI": "1"}, True, False),
+    ],
+)
+def test_a_browser_is_for_somebody_who_can_see_it(
+    variables: dict[str, str], terminal: bool, opens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    assert browser.may_open() is opens

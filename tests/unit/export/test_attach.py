@@ -1,0 +1,161 @@
+"""Exports on assets: what is asked of a server first, and what is sent to it and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import loopback
+import pytest
+from dagmar.errors import Invalid, NotAllowed
+from dagmar.export import manifest as manifests
+from dagmar.export.attach import attach, check
+from dagmar.export.exporting import Exported
+from dagmar.export.manifest import Manifest
+from dagmar.export.publish import Publisher
+from dagmar.export.request import Request
+from dagmar.project.settings import Settings, load
+from projects import make_project
+
+BEFORE, AFTER = 1767225599.0, 1767225601.0  # the export is of the second between
+
+
+@contextmanager
+def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[loopback.Server]:
+    """A Dagster with the asset `orders`, whose last run ended at `made_at`."""
+    node = {
+        "__typename": "AssetNode", "assetKey": {"path": ["orders"]}, "isMaterializable": True,
+        "description": None, "groupName": "g", "kinds": [], "owners": [], "jobNames": [],
+        "partitionDefinition": None, "metadataEntries": [], "isPartitioned": True,
+        "partitionKeysByDimension": [{"name": "default", "partitionKeys": ["red", "blue"]}],
+        "repository": {"name": "__repository__", "location": {"name": "shop"}},
+        "assetMaterializations": [
+            {"runId": "run-1", "timestamp": f"{made_at * 1000:.0f}", "partition": "red",
+             "metadataEntries": []}
+        ],
+    }  # fmt: skip
+    reason = None if allowed else "Disabled by your administrator"
+    permission = {
+        "permission": "report_runless_asset_events", "value": allowed, "disabledReason": reason,
+    }  # fmt: skip
+    other = {"name": "other", "permissions": [{**permission, "value": not allowed}]}
+    entries = [{"name": "shop", "permissions": [permission]}, other]
+    graphql = loopback.dagster(
+        {
+            "AssetPartitionKeys": {"assetNodeOrError": node},
+            "PairedAsset": {"assetNodeOrError": node},
+            "AssetsToLaunch": {
+                "assetNodes": [node],
+                "workspaceOrError": {"__typename": "Workspace", "locationEntries": entries},
+            },
+        }
+    )
+
+    def answer(handler: loopback.Handler) -> None:
+        (graphql if handler.path == "/graphql" else loopback.document({}))(handler)
+
+    with loopback.serve(answer) as running:
+        yield running
+
+
+def sent(running: loopback.Server) -> list[dict[str, Any]]:
+    """Return the observations that arrived."""
+    return [seen.sent for seen in running.seen if "report_asset_observation" in seen.path]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    return load(make_project(tmp_path).root)
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Exported:
+    """An export that was made by hand."""
+    manifest = Manifest(
+        notebook="notebooks/orders.py", notebook_sha256="0", name="orders",
+        id="20260101T000000Z-00000000", status=manifests.OK, started_at="", ended_at="",
+        duration_s=1.0, reported={"rows": 12, "report": "elsewhere"},
+    )  # fmt: skip
+    return Exported(manifest.notebook, manifest, tmp_path, "https://r.example.com/orders.html")
+
+
+def put(settings: Settings, running: loopback.Server, exported: Exported, partition: str) -> None:
+    """Attach the export to the asset `orders`."""
+    attach(settings, settings.target("", running.url), exported, "orders", partition)
+
+
+def test_an_asset_gets_it_once_for_each_partition_and_server(
+    settings: Settings, exported: Exported
+) -> None:
+    with server() as first, server() as second:
+        for running in (first, second, first):
+            for partition in ("red", "blue"):
+                put(settings, running, exported, partition)
+        for running in (first, second):
+            assert [one["partition"] for one in sent(running)] == ["red", "blue"]
+            assert sent(running)[0]["metadata"]["report"] == exported.url
+
+
+def test_a_server_that_does_not_allow_it_gets_nothing(
+    settings: Settings, exported: Exported
+) -> None:
+    with server(allowed=False) as running:
+        with pytest.raises(NotAllowed, match="on orders: Disabled by your administrator"):
+            put(settings, running, exported, "red")
+        assert sent(running) == []
+
+
+def test_a_server_is_asked_before_there_is_an_export_and_one_that_is_away_is_not_waited_for(
+    settings: Settings,
+) -> None:
+    with server(allowed=False) as running, pytest.raises(NotAllowed, match="Disabled by"):
+        check(settings.target("", running.url), "orders", "red")
+    with server() as running:
+        target = settings.target("", running.url)
+        check(target, "orders", "red")
+        with pytest.raises(Invalid, match="has no partition 'rad' — did you mean 'red'"):
+            check(target, "orders", "rad")
+        with pytest.raises(NotAllowed):
+            check(replace(target, read_only=True), "orders", "red")
+        assert sent(running) == []
+    check(target, "orders", "rad")  # it is closed now
+
+
+@pytest.mark.parametrize(
+    ("message", "attach", "again"),
+    [
+        ("there is no asset 'a b' — did you mean 'a c'?", "a b", " --attach 'a c' --partition red"),
+        ("it has no partition 'red' — did you mean 'read'?", "x", " --attach x --partition read"),
+        ("there is no asset 'x'", "x", ""),
+    ],
+)
+def test_the_command_to_try_again_is_one_that_can_succeed(
+    settings: Settings, exported: Exported, message: str, attach: str, again: str
+) -> None:
+    request = Request(notebooks=["orders.py"], attach=attach, partition="red")
+    found = Publisher(settings, request).repeat(exported, "attach", Invalid(message))
+    assert found == (again and f"invoke export --existing 20260101T000000Z-00000000{again}")
+
+
+@pytest.mark.parametrize(
+    ("made_at", "partition", "known", "run_id"),
+    [
+        (BEFORE, "red", None, "run-1"),
+        (BEFORE, "blue", None, None),
+        (AFTER, "red", None, None),
+        (BEFORE, "red", "run-0", "run-0"),
+    ],
+)
+def test_the_run_is_the_one_that_the_notebook_can_have_seen(
+    settings: Settings, exported: Exported,
+    made_at: float, partition: str, known: str | None, run_id: str | None,
+) -> None:  # fmt: skip
+    assert exported.manifest is not None
+    exported.manifest.run_id = known
+    with server(made_at=made_at) as running:
+        put(settings, running, exported, partition)
+    assert exported.manifest.run_id == run_id

@@ -1,0 +1,689 @@
+"""`invoke export`: what it leaves, and what no notebook can do to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError, UsageError
+from dagmar.export import folder as folders
+from dagmar.export import manifest as manifests
+from dagmar.export import request as asking
+from dagmar.export import retention, worker
+from dagmar.export.exporting import export as run_exports
+from dagmar.export.manifest import Manifest
+from dagmar.export.publish import Publisher, existing
+from dagmar.notebook import execute as executing
+from dagmar.project.settings import load
+from exports import GOOD, assert_whole, export, export_project, ids, paired, write
+from projects import Project
+
+BAD = {
+    "fails": "fails():\nnumber = 1 / 0",
+    "leaves": "leaves():\nimport sys\n\nsys.exit(3)",
+    "misses": "misses():\nimport no_such_package",
+    "dies": 'dies():\nimport os\n\nos.write(1, b"last words")\nos._exit(9)',
+    "is_killed": "is_killed():\nimport os\n\nos.kill(os.getpid(), 9)",
+    "prints": "prints():\nfor _ in range(50):\n    print('x' * 200_000)",
+}
+HANGING = {
+    "hangs": "hangs():\nimport time\n\nprint('begun')\ntime.sleep(600)",
+    "ignores": (
+        "ignores():\nimport signal\nimport time\n\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)"
+    ),
+}
+TOLD = {
+    "fails": ("fails", "ZeroDivisionError", True),
+    "leaves": ("leaves", "SystemExit", True),
+    "misses": ("misses", "ModuleNotFoundError", True),
+    "dies": ("dies", "ProcessEnded", False),
+    "is_killed": ("is_killed", "ProcessEnded", False),
+}
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, dict[str, Any], str]:
+    """All bad notebooks and a good one, exported by two workers in one call."""
+    project = export_project(tmp_path_factory.mktemp("bad"), **BAD, good=GOOD)
+    (project.root / "notebooks" / "plain.py").write_text("import marimo\nx = marimo.App\n")
+    write(project.root / "notebooks", "a(y):\nx = y\nreturn (x,)", "b(x):\ny = x\nreturn (y,)",
+          name="circle")  # fmt: skip
+    flags = ("--all", "--workers", "2", "--format", "html", "--format", "ipynb")
+    status, exports, talk = export(project, *flags)
+    return project.root, status, {Path(one["notebook"]).stem: one for one in exports}, talk
+
+
+@pytest.mark.xdist_group("exports")
+def test_a_notebook_that_hangs_ends_in_time_with_its_page_if_it_lets_itself_be_stopped(
+    tmp_path: Path,
+) -> None:
+    project = export_project(tmp_path, **HANGING)
+    write(
+        tmp_path / "notebooks",
+        "first():\nfirst_value = 1 / 0\nreturn (first_value,)",
+        "async awaits():\nimport asyncio\n\nprint('begun')\nawait asyncio.sleep(600)",
+        "later(asyncio):\nimport time\n\ntime.sleep(600)",
+        name="awaits",
+    )
+    status, exports, talk = export(project, "--all", "--workers", "2", "--timeout", "10")
+    assert status == 9
+    assert "longer than --timeout 10" in talk
+    awaiting, stopped, killed = exports
+    for one in exports:
+        told = one["error"]
+        assert (told["cell"], told["class"]) == (Path(one["notebook"]).stem, "TimedOut")
+    for one in (awaiting, stopped):
+        assert "begun" in Path(one["files"][0]).read_text("utf-8")
+    assert "await asyncio.sleep(600)" in awaiting["error"]["traceback"]
+    assert killed["files"] == []
+    assert assert_whole(tmp_path / ".dagmar/exports") == 3
+
+
+@pytest.mark.xdist_group("exports")
+def test_one_failing_notebook_never_hides_the_others(
+    bad: tuple[Path, int, dict[str, Any], str],
+) -> None:
+    root, status, exports, talk = bad
+    assert status == 4
+    assert exports["good"]["status"] == "ok"
+    assert exports["prints"]["status"] == "ok"
+    assert sum(Path(file).stat().st_size for file in exports["prints"]["files"]) < 2_000_000
+    for name in TOLD:
+        assert f"notebooks/{name}.py" in talk
+    assert "Exported 2 of " in talk
+    assert assert_whole(root / ".dagmar/exports") == len(TOLD) + 2
+
+
+@pytest.mark.xdist_group("exports")
+@pytest.mark.parametrize("name", TOLD)
+def test_a_bad_notebook_is_told_and_recorded(
+    bad: tuple[Path, int, dict[str, Any], str], name: str
+) -> None:
+    root, _, exports, talk = bad
+    cell, kind, page = TOLD[name]
+    one = exports[name]
+    assert one["status"] == "failed"
+    assert (one["error"]["cell"], one["error"]["class"]) == (cell, kind)
+    assert len(one["files"]) == (2 if page else 0)
+    folder = root / ".dagmar/exports" / name / one["id"]
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert manifest["error"] == one["error"]
+    assert one["error"]["message"] in talk
+    if kind != "ProcessEnded":
+        assert f'File "{name}.py", line ' in one["error"]["traceback"]
+    if name == "dies":
+        assert one["error"]["traceback"] == "last words"
+
+
+@pytest.mark.xdist_group("exports")
+def test_what_is_no_notebook_leaves_no_folder(
+    bad: tuple[Path, int, dict[str, Any], str],
+) -> None:
+    root, _, exports, _ = bad
+    assert exports["circle"]["error"]["class"] == "Invalid"
+    assert not (root / ".dagmar/exports/circle").exists()
+
+
+def test_an_export_can_be_traced_to_where_it_came_from(tmp_path: Path) -> None:
+    project = export_project(tmp_path)
+    file = write(
+        tmp_path / "notebooks",
+        "inputs():\nregion = 'EU'\nreturn (region,)",
+        "shown(region):\npair.report(rows=12, share=0.5, region=region)",
+        name="orders",
+        head=paired("raw/orders"),
+    )
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        mine = ["-c", "user.name=T", "-c", "user.email=t@example.com"]
+        subprocess.run(["git", *mine, *command], cwd=tmp_path, check=True)
+    formats = [word for name in ("html", "ipynb", "md") for word in ("--format", name)]
+    status, (one,), _ = export(
+        project, "--notebook", "orders.py", *formats, "--param", "region=US", "--no-code"
+    )
+    assert status == 0
+    manifest = json.loads((Path(one["files"][0]).parent / "manifest.json").read_text("utf-8"))
+    revision = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path, text=True)
+    assert manifest["git_revision"] == revision.strip()
+    assert manifest["notebook"] == "notebooks/orders.py"
+    assert manifest["notebook_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert manifest["parameters"] == {"region": "US"}
+    assert manifest["reported"] == {"rows": 12, "share": 0.5, "region": "US"}
+    assert manifest["asset"] == "raw/orders"
+    assert set(manifest["versions"]) == {"python", "dagmar", "marimo", "dagster"}
+    assert [Path(name).suffix for name in one["files"]] == [".html", ".ipynb", ".md"]
+    assert "pair.report" not in Path(one["files"][0]).read_text("utf-8")
+    assert one["url"] == Path(one["files"][0]).as_uri()
+    assert assert_whole(tmp_path / ".dagmar/exports") == 1
+    index = (tmp_path / ".dagmar/exports/orders/index.html").read_text("utf-8")
+    assert f"{one['id']}/orders.html" in index
+    assert "region = US" in index
+    assert "orders/index.html" in (tmp_path / ".dagmar/exports/index.html").read_text("utf-8")
+
+
+def test_a_partition_goes_to_the_notebook_that_takes_one(tmp_path: Path) -> None:
+    project = export_project(
+        tmp_path,
+        by_day="inputs():\npartition_key = None\nrows = [partition_key] * 3\nrows",
+        whole='good():\nprint("forty-two")',
+    )
+    status, exports, talk = export(project, "--all", "--partition", "2026-01-05", "--format", "md")
+    assert status == 0, talk
+    by_day, whole = (Path(one["files"][0]) for one in exports)
+    assert "2026-01-05" in by_day.read_text("utf-8")
+    assert "datetime" not in by_day.read_text("utf-8")
+    manifests_ = [
+        json.loads((page.parent / "manifest.json").read_text()) for page in (by_day, whole)
+    ]
+    assert [one["parameters"] for one in manifests_] == [{"partition_key": "2026-01-05"}, {}]
+    status, (one,), talk = export(project, "--notebook", "whole.py", "--partition", "2026-01-05")
+    assert status == 7
+    assert one["error"]["message"] == "whole.py takes no partition"
+
+
+def test_each_file_and_a_cell_without_a_name_are_told_once(tmp_path: Path) -> None:
+    project = export_project(tmp_path)
+    write(tmp_path / "notebooks", "_():\n1", "_():\n1 / 0", name="my orders")
+    done = project.invoke("export", "--all", "--format", "md", "--format", "html")
+    assert done.returncode == 4
+    (id,) = ids(tmp_path / ".dagmar/exports", "my orders")
+    page = (tmp_path / ".dagmar/exports/my orders" / id / "my orders").as_uri()
+    assert done.stdout.splitlines() == [f"{page}.html", f"{page}.md"]
+    assert "error: cell 2 failed: ZeroDivisionError" in done.stderr
+    told = {"cell": "Orders", "class": "E", "message": "m", "traceback": ""}
+    assert [manifests.cell_of({**told, "cell": one}) for one in ("Orders", "cell 2", "")] == [
+        "cell Orders", "cell 2", "",
+    ]  # fmt: skip
+
+
+SHOP = """\
+import dagster as dg
+
+days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
+print("loading")
+defs = dg.Definitions(
+    assets=[dg.AssetSpec("orders", partitions_def=days), dg.AssetSpec("whole")]
+)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Project:
+    """A project whose asset `orders` has the days of January, and `whole` no partitions."""
+    project = export_project(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "shop_of_days"\n')
+    (tmp_path / "shop_of_days.py").write_text(SHOP)
+    cell = "inputs():\npartition_key = None\nopen('ran', 'w').close()\npartition_key"
+    for name in ("orders", "whole", "elsewhere"):
+        write(tmp_path / "notebooks", cell, name=name, head=paired(name))
+    return project
+
+
+@pytest.mark.parametrize("flags", [("--partition", "2026-01-32"), ("--param", "partition_key=x")])
+def test_a_partition_that_the_asset_does_not_have_is_refused_before_a_cell_is_run(
+    flags: tuple[str, str], shop: Project
+) -> None:
+    status, (one,), talk = export(shop, "--notebook", "orders.py", *flags)
+    assert status == 7
+    asked = flags[1].removeprefix("partition_key=")
+    assert f"the asset 'orders' has no partition '{asked}'" in one["error"]["message"]
+    assert "Its partitions: from 2026-01-01 to 2026-01-31" in talk
+    assert not (shop.root / "ran").exists()
+    assert ids(shop.root / ".dagmar/exports", "orders") == []
+
+
+def test_a_partition_is_not_refused_where_it_may_be_another_assets(shop: Project) -> None:
+    flags = ("--all", "--partition", "2026-01-31", "--format", "md")
+    status, exports, talk = export(shop, *flags)
+    assert status == 0, talk
+    assert len(exports) == 3
+    (shop.root / "shop_of_days.py").write_text("1 / 0")
+    status, _, talk = export(shop, "--notebook", "orders.py", "--partition", "x")
+    assert status == 0, talk
+
+
+def test_output_names_another_folder_and_dev_gives_http_links(tmp_path: Path) -> None:
+    project = export_project(tmp_path / "project", good=GOOD)
+    status, (one,), _ = export(project, "--notebook", "good.py", "--output", str(tmp_path / "out"))
+    assert status == 0
+    assert Path(one["files"][0]).is_relative_to(tmp_path / "out/good")
+    assert not (project.root / ".dagmar").exists()
+    (project.root / ".dagmar").mkdir()
+    running = {"pid": os.getpid(), "reports_url": "http://127.0.0.1:4321/reports/"}
+    (project.root / ".dagmar/dev.json").write_text(json.dumps(running), "utf-8")
+    status, (one,), _ = export(project, "--notebook", "good.py")
+    assert one["url"] == f"http://127.0.0.1:4321/reports/good/{one['id']}/good.html"
+    page = Path(one["files"][0]).read_text("utf-8")
+    assert '<script src="../../_marimo/' in page
+    assert "cdn.jsdelivr.net" not in page
+
+
+def test_two_exports_of_one_notebook_at_the_same_time_are_two(tmp_path: Path) -> None:
+    project = export_project(tmp_path, good=GOOD)
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda _: export(project, "--notebook", "good.py"), range(2)))
+    assert [status for status, _, _ in done] == [0, 0]
+    assert assert_whole(tmp_path / ".dagmar/exports") == 2
+    index = (tmp_path / ".dagmar/exports/good/index.html").read_text("utf-8")
+    assert all(one["id"] in index for _, (one,), _ in done)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    project = export_project(tmp_path, good=GOOD)
+    assert export(project, "--notebook", "good.py")[0] == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "export", "--notebook", "good.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert done.returncode == 3, done.stderr
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert assert_whole(tmp_path / ".dagmar/exports") == 1
+    assert [file.name for file in (tmp_path / ".dagmar/exports/good").glob(".*")] == []
+
+
+def test_ctrl_c_ends_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
+    project = export_project(
+        tmp_path,
+        hangs="hangs():\nimport os\nimport pathlib\nimport time\n\n"
+        "pathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(600)",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "export", "--notebook", "hangs.py"],
+        cwd=project.root,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130, talk
+    assert "Traceback" not in talk
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not list((tmp_path / ".dagmar/exports").glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"existing": "x", "dry_run": True}, "--dry-run goes with"),
+        ({}, "say which notebooks"),
+        ({"all": True, "notebooks": ["good.py"]}, "give one of"),
+        ({"all": True, "attach": "orders"}, "one notebook with one asset"),
+        ({"existing": "x", "partition": "a"}, "--partition goes with --attach"),
+        (
+            {"all": True, "partition": "a", "parameters": {"partition_key": "b"}},
+            "say different things",
+        ),
+        ({"existing": "x", "timeout": 5.0}, "runs no notebook"),
+    ],
+)
+def test_flags_that_do_not_fit_together_are_refused(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        asking.check(asking.Request(**asked))
+
+
+def test_malformed_flags_are_refused() -> None:
+    with pytest.raises(UsageError, match="no format 'pdf'"):
+        asking.parse_formats(["pdf"])
+    with pytest.raises(UsageError, match="NAME=VALUE, not 'region'"):
+        asking.parse_parameters(["region"])
+    for text in ("0", "two", "1.5", "nan", "inf"):
+        with pytest.raises(UsageError, match="--workers takes a whole number from 1 on"):
+            asking.parse_number("workers", text, 1, whole=True)
+    with pytest.raises(UsageError, match="--timeout takes a number"):
+        asking.parse_number("timeout", "soon", 0.1)
+
+
+def test_a_name_that_is_not_there_is_told_with_what_may_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(export_project(tmp_path, good=GOOD).root)
+    monkeypatch.chdir(settings.root)
+    with pytest.raises(Invalid, match=r"did you mean 'notebooks/good\.py'"):
+        asking.find_notebooks(settings, asking.Request(notebooks=["notebooks/goood.py"]))
+    with pytest.raises(Invalid, match="is a folder"):
+        asking.find_notebooks(settings, asking.Request(notebooks=[str(tmp_path)]))
+    for id in ("20260101T000000Z-01234567", "../x"):
+        with pytest.raises(Invalid, match="there is no export"):
+            existing(settings, asking.Request(existing=id))
+
+
+@pytest.mark.parametrize(
+    ("folder", "error"), [("/sys/dagmar/exports", NotAllowed), ("/dev/null/exports", Invalid)]
+)
+def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, folder: str, error: type[DagmarError]
+) -> None:
+    place = folders.Place(Path(folder), "good")
+    with pytest.raises(error, match=str(place.folder)), folders.staged(place, folders.new_id()):
+        pass
+
+
+def test_a_disk_that_is_full_is_told() -> None:
+    with pytest.raises(SetupError, match="No space left"), folders.writable(Path("x")):
+        raise OSError(28, "No space left on device")
+
+
+def made(
+    folder: Path,
+    age: float,
+    status: str = manifests.OK,
+    text: str = "page",
+    notebook: str = "notebooks/orders.py",
+    asset: str = "",
+) -> Manifest:
+    """Make an export by hand, of `age` days."""
+    moment = datetime.now(timezone.utc) - timedelta(days=age)
+    id = f"{moment.strftime('%Y%m%dT%H%M%SZ')}-{int(age * 1000):08x}"
+    home = folder / "orders" / id
+    home.mkdir(parents=True)
+    (home / "orders.html").write_text(text, "utf-8")
+    manifest = Manifest(
+        notebook=notebook, notebook_sha256="0", name="orders", id=id, status=status,
+        started_at="", ended_at="", duration_s=1.0,
+        files=[manifests.describe(home / "orders.html")],
+        attached=[{"asset": asset}] if asset else [],
+    )  # fmt: skip
+    (home / "manifest.json").write_text(manifest.as_text(), "utf-8")
+    return manifest
+
+
+def test_old_exports_go_and_the_newest_good_one_always_stays(tmp_path: Path) -> None:
+    fresh_but_failed = made(tmp_path, 1, manifests.FAILED)
+    good, old, oldest = made(tmp_path, 40), made(tmp_path, 50), made(tmp_path, 60)
+    found = [(None, manifest) for manifest in (old, fresh_but_failed, oldest, good)]
+
+    def gone(days: float | None = None, keep: int | None = None) -> list[str]:
+        return [manifest.id for _, manifest in retention.expired(found, days, keep)]
+
+    assert gone() == []
+    assert gone(days=30) == [old.id, oldest.id]
+    assert gone(days=0) == [fresh_but_failed.id, old.id, oldest.id]
+    assert gone(keep=1) == [old.id, oldest.id]
+    assert gone(keep=3) == [oldest.id]
+    assert gone(days=55, keep=10) == [oldest.id]
+
+
+def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
+    tmp_path: Path,
+) -> None:
+    settings = load(export_project(tmp_path, "export: {keep: 1}\n").root)
+    exports, sent = tmp_path / ".dagmar/exports", tmp_path / "sent"
+    new, linked = made(exports, 1), made(exports, 2, asset="raw/orders")
+    older = made(exports, 3, asset="raw/orders")
+    shutil.copytree(exports, sent)
+    for manifest in (new, linked, older):
+        text = replace(manifest, attached=[]).as_text()  # they are sent before they are attached
+        (sent / "orders" / manifest.id / "manifest.json").write_text(text, "utf-8")
+
+    def would_go(**asked: Any) -> set[str]:
+        request = asking.Request(upload=str(sent), **asked)
+        gone = Publisher(settings, request).expire(
+            exports / "orders", "notebooks/orders.py", folders.new_id(), dry_run=True
+        )
+        return {f"{place.split('/')[-3]}/{place.split('/')[-1]}" for place in gone}
+
+    going = {f"{place}/{one.id}" for place in ("exports", "sent") for one in (new, older)}
+    assert would_go() == going
+    assert would_go(attach="raw/orders") == {*going, f"exports/{linked.id}", f"sent/{linked.id}"}
+    Publisher(settings, asking.Request(upload=str(sent))).expire(
+        exports / "orders", "notebooks/orders.py", new.id
+    )
+    assert ids(exports, "orders") == ids(sent, "orders") == [new.id, linked.id]
+
+
+def test_notebooks_that_share_a_folder_keep_their_newest_good_export_each(tmp_path: Path) -> None:
+    theirs = [made(tmp_path, age, notebook="/elsewhere/orders.py") for age in (50, 60)]
+    mine = [made(tmp_path, age) for age in (1, 2)]
+    found = list(manifests.read_all(tmp_path / "orders"))
+    gone = [manifest.id for _, manifest in retention.expired(found, keep=1)]
+    assert gone == [mine[1].id, theirs[1].id]
+    policy = retention.Policy("notebooks/orders.py", keep=1)
+    assert retention.expire(tmp_path, "orders", policy) == [tmp_path / "orders" / mine[1].id]
+    assert ids(tmp_path, "orders") == [mine[0].id, *(one.id for one in theirs)]
+
+
+def test_what_is_at_work_is_not_removed(tmp_path: Path) -> None:
+    new, old = made(tmp_path, 1), made(tmp_path, 2)
+    home = tmp_path / "orders" / old.id
+    policy = retention.Policy("notebooks/orders.py", keep=1)
+    with folders.held(home):
+        assert retention.expire(tmp_path, "orders", policy) == []
+        with pytest.raises(Conflict, match="is being sent or linked"):
+            retention.remove_whole(home)
+    assert retention.expire(tmp_path, "orders", replace(policy, done_for=old.id)) == []
+    assert retention.expire(tmp_path, "orders", policy) == [home]
+    retention.remove(home, old)  # another process was faster
+    with pytest.raises(Conflict, match="was removed meanwhile"), folders.held(home):
+        pass
+    assert ids(tmp_path, "orders") == [new.id]
+
+
+def test_two_exports_at_the_same_time_that_keep_one_both_succeed(tmp_path: Path) -> None:
+    project = export_project(tmp_path, good=GOOD)
+    flags = ("--notebook", "good.py", "--keep", "1", "--upload", str(tmp_path / "sent"))
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda _: export(project, *flags), range(2)))
+    assert [status for status, _, _ in done] == [0, 0], done
+    status, (one,), talk = export(project, *flags)
+    assert status == 0, talk
+    for folder in (tmp_path / ".dagmar/exports", tmp_path / "sent"):
+        assert ids(folder, "good") == [one["id"]]
+        assert assert_whole(folder) == 1
+
+
+def test_a_notebook_that_is_gone_keeps_no_other_from_being_exported(tmp_path: Path) -> None:
+    settings = load(export_project(tmp_path, good=GOOD).root)
+    notebooks = [tmp_path / "notebooks" / name for name in ("gone.py", "good.py")]
+    gone, good = run_exports(settings, asking.Request(all=True, formats=("md",)), notebooks)
+    assert isinstance(gone.refused, Invalid)
+    assert "gone.py cannot be read" in gone.refused.message
+    assert good.ok
+
+
+def test_pages_that_cannot_be_listed_are_a_problem_of_an_export_that_is_there(
+    tmp_path: Path,
+) -> None:
+    project = export_project(tmp_path, good=GOOD)
+    (tmp_path / ".dagmar/exports/index.html").mkdir(parents=True)
+    status, (one,), talk = export(project, "--notebook", "good.py", "--format", "md")
+    assert status == 3
+    assert [problem["step"] for problem in one["problems"]] == ["index"]
+    assert "index: " in talk
+    assert Path(one["files"][0]).is_file()
+    assert ids(tmp_path / ".dagmar/exports", "good") == [one["id"]]
+
+
+def test_the_asset_of_an_export_is_the_one_that_its_notebook_is_paired_with(
+    tmp_path: Path,
+) -> None:
+    settings = load(export_project(tmp_path).root)
+    file = write(tmp_path / "notebooks", "a():\n1", name="orders", head=paired("raw/orders"))
+    request = asking.Request(notebooks=["orders.py"], formats=("md",), attach="raw/ordres")
+    (one,) = run_exports(settings, request, [file])
+    assert one.manifest is not None
+    assert (one.manifest.asset, one.manifest.attached) == ("raw/orders", [])
+
+
+def test_the_hash_is_that_of_the_text_that_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, "first():\n1", name="orders")
+    loaded = executing.load
+
+    def load_late(path: Path) -> Any:
+        app = loaded(path)
+        if "second" not in file.read_text("utf-8"):  # somebody saves it meanwhile
+            write(tmp_path, "first():\n1", "second():\n2", name="orders")
+        return app
+
+    monkeypatch.setattr(executing, "load", load_late)
+    app, digest = worker._load(file)
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert [data.name for data in app.cell_manager.cell_data()] == ["first", "second"]
+
+
+def test_an_existing_export_is_found_in_a_folder_below_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(export_project(tmp_path).root)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    manifest = made(tmp_path / "reports", 1)
+    found = existing(settings, asking.Request(existing=manifest.id, output="~/reports"))
+    assert found.folder == tmp_path / "reports/orders" / manifest.id
+
+
+def test_a_worker_that_dies_is_replaced_and_takes_its_notebook_along(tmp_path: Path) -> None:
+    project = export_project(
+        tmp_path,
+        a="a():\nimport os\nimport pathlib\nimport time\n\n"
+        "pathlib.Path('pid').write_text(str(os.getpid()))\nos.kill(os.getppid(), 9)\n"
+        "time.sleep(600)",
+        b=GOOD,
+    )
+    settings = load(project.root)
+    request = asking.Request(all=True, formats=("md",))
+    first, second = run_exports(settings, request, asking.find_notebooks(settings, request))
+    assert isinstance(first.refused, SetupError)
+    assert second.ok
+    notebook = int((tmp_path / "pid").read_text("utf-8"))
+    deadline = time.monotonic() + 30
+    while _runs(notebook):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process does anything; one that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_only_what_a_manifest_proves_ours_is_removed(tmp_path: Path) -> None:
+    plain, added, changed = made(tmp_path, 1), made(tmp_path, 2), made(tmp_path, 3)
+    home = tmp_path / "orders"
+    (home / added.id / "notes.txt").write_text("mine", "utf-8")
+    (home / changed.id / "orders.html").write_text("annotated", "utf-8")
+    (home / "20200101T000000Z-00000000").mkdir()
+    (home / "20200101T000000Z-00000000" / "manifest.json").write_text('{"tool": "other"}', "utf-8")
+    for manifest in (plain, added, changed):
+        retention.remove(home / manifest.id, manifest)
+    left = sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
+    assert left == [
+        "20200101T000000Z-00000000/manifest.json",
+        f"{changed.id}/orders.html",
+        f"{added.id}/notes.txt",
+    ]
+    assert list(manifests.read_all(home)) == []
+
+
+def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
+    manifest = made(tmp_path, 1)
+    for name in ("../orders.html", "/etc/passwd", ".."):
+        bad = replace(manifest, files=[manifests.File(name, 1, "0")])
+        assert manifests.parse(bad.as_text(), manifest.id) is None
+    assert manifests.parse(manifest.as_text(), "20200101T000000Z-00000000") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("duration_s", None),
+        ("title", 3),
+        ("files", [{"name": "orders.html", "bytes": "1", "sha256": "0"}]),
+        ("error", {"cell": "a"}),
+        ("attached", ["raw/orders"]),
+        ("uploaded", [{"to": "s3://x"}]),
+    ],
+)
+def test_a_manifest_with_values_of_other_types_is_none_of_ours(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    manifest = made(tmp_path, 1)
+    values = json.loads(manifest.as_text())
+    assert manifests.parse(json.dumps(values), manifest.id) == manifest
+    assert manifests.parse(json.dumps({**values, name: value}), manifest.id) is None
+
+
+def test_retention_can_be_tried_and_then_done(tmp_path: Path) -> None:
+    project = export_project(tmp_path, "export: {keep: 5}\n", orders=GOOD)
+    exports = tmp_path / ".dagmar/exports"
+    old, older = made(exports, 40), made(exports, 50)
+    flags = ("--notebook", "orders.py", "--retention-days", "45")
+    status, (one,), talk = export(project, *flags, "--dry-run")
+    assert (status, one["status"]) == (0, "planned")
+    assert [Path(path).name for path in one["removed"]] == [older.id]
+    assert "Would be removed" in talk
+    status, (one,), talk = export(project, "--notebook", "orders.py", "--keep", "1", "--dry-run")
+    assert [Path(path).name for path in one["removed"]] == [old.id, older.id]
+    assert ids(exports, "orders") == [old.id, older.id]
+    status, (one,), talk = export(project, "--notebook", "orders.py", "--keep", "1")
+    assert status == 0
+    assert ids(exports, "orders") == [one["id"]]
+    assert old.id not in (exports / "orders/index.html").read_text("utf-8")
+
+
+def test_what_a_dead_process_left_is_swept_up_and_a_live_ones_is_not(tmp_path: Path) -> None:
+    place = folders.Place(tmp_path, "orders")
+    dead = place.folder / ".20260101T000000Z-00000000.partial"
+    dead.mkdir(parents=True)
+    (dead / folders.LOCK).touch()
+    killed_before_its_lock = place.folder / ".20260102T000000Z-00000000.partial"
+    killed_before_its_lock.mkdir()
+    with folders.staged(place, folders.new_id()) as live:
+        assert not dead.exists()
+        assert not killed_before_its_lock.exists()
+        with folders.staged(place, folders.new_id()):
+            assert live.exists()
+    assert not place.folder.exists()
+
+
+def test_one_worker_runs_several_notebooks_each_as_if_alone_and_as_marimo_is_set_up(
+    tmp_path: Path,
+) -> None:
+    project: Project = export_project(
+        tmp_path,
+        a="a():\nimport os\n\nos.environ['LEFT_BEHIND'] = '1'\nos.chdir('/')",
+        b="b():\nimport os\n\nimport neighbour\n\n"
+        "print(os.environ.get('LEFT_BEHIND'), os.getcwd(), neighbour.NAME)\n"
+        "print(os.environ['FROM_DOTENV'])",
+    )
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/neighbour.py").write_text("NAME = 'found it'\n", "utf-8")
+    (tmp_path / ".env").write_text("FROM_DOTENV=read it\n", "utf-8")
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.marimo.runtime]\npythonpath = ["lib"]\ndotenv = [".env"]\n', "utf-8"
+    )
+    settings = load(project.root)
+    request = asking.Request(all=True, formats=("md",))
+    notebooks = asking.find_notebooks(settings, request)
+    _, second = run_exports(settings, request, notebooks)
+    assert second.page is not None
+    text = second.page.read_text("utf-8")
+    assert f"None {tmp_path} found it\nread it" in text

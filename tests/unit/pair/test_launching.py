@@ -1,0 +1,88 @@
+"""What a click on `pair.materialize(here=True)` runs in the kernel, and where it refuses to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagmar.errors import NotAllowed
+from dagmar.orchestration import local
+from dagmar.pair import launching
+from dagmar.pair.context import Context
+from dagmar.pair.controls import Chosen
+from loopback import Answer, closed_port, data, document, page, serve
+
+DEFINITIONS = """
+import dagster as dg
+
+
+@dg.multi_asset(specs=[dg.AssetSpec("left"), dg.AssetSpec("right")])
+def both():
+    return dg.Output(None, "left"), dg.Output(None, "right")
+
+
+@dg.asset
+def alone() -> None: ...
+
+
+defs = dg.Definitions(assets=[both, alone])
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a project whose instance is its own."""
+    module = f"launching_{abs(hash(tmp_path))}"  # modules are loaded once per process
+    (tmp_path / f"{module}.py").write_text(DEFINITIONS, "utf-8")
+    (tmp_path / "pyproject.toml").write_text(f'[tool.dagster]\nmodule_name = "{module}"\n', "utf-8")
+    home = tmp_path / ".dagmar/dagster_home"
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    local.instance(tmp_path).dispose()
+
+
+def materialize(root: Path, asset: str, url: str) -> launching.Attempt:
+    (root / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{url}'}}}}\n", "utf-8")
+    return launching.materialize_here(Context(asset, "", "", root), Chosen())
+
+
+def made(root: Path) -> set[str]:
+    """Return the assets that the instance knows to be materialized."""
+    records = local.instance(root).all_asset_keys()
+    return {key.to_user_string() for key in records}
+
+
+def test_where_nothing_listens_it_is_run_in_the_projects_instance(root: Path) -> None:
+    holder, url = closed_port()
+    with holder:
+        assert materialize(root, "alone", url).run_id
+    assert made(root) == {"alone"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        page(502),
+        page(503),
+        document({"errors": [{"message": "no"}]}),
+        data(instance={}),
+        data(instance={"info": None}),
+    ],
+    ids=["502", "503", "errors", "another instance", "no info"],
+)
+def test_nothing_is_run_where_the_servers_instance_is_not_known(root: Path, answer: Answer) -> None:
+    with serve(answer) as server, pytest.raises(NotAllowed, match="instance"):
+        materialize(root, "alone", server.url)
+    assert made(root) == set()
+
+
+def test_what_one_function_makes_is_made_together(root: Path) -> None:
+    holder, url = closed_port()
+    with holder:
+        assert materialize(root, "left", url).error is None
+    assert made(root) == {"left", "right"}

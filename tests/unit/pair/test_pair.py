@@ -1,0 +1,416 @@
+"""`dagmar.Pair` without a server: cheap, polite, and never by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagmar
+import pytest
+from dagmar.errors import Invalid, RunFailed, SetupError, UsageError
+from dagmar.notebook import reporting
+from dagmar.pair import cards, controls, drawing, history, launching, logs, metrics
+from dagmar.pair.context import Context
+from dagmar.server.paired import PastNumbers, PastRun
+from projects import Project
+
+NASTY = '"); </div><script>alert(1)</script> {x} {{ y }} "quoted" \\ #9; 😀'
+
+
+def context(project: Project, asset: str = "raw/orders") -> Context:
+    return Context(asset, "", "", project.root)
+
+
+def test_making_a_pair_imports_nothing_that_is_slow() -> None:
+    code = (
+        "import sys, dagmar; pair = dagmar.Pair(asset='raw/orders'); repr(pair)\n"
+        "print([name for name in ('dagster', 'marimo', 'requests') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_pair_tells_what_it_is(project: Project) -> None:
+    (project.root / "dagmar.yaml").write_text("target: prod\ntargets: {prod: {}}\n", "utf-8")
+    pair = dagmar.Pair(asset="raw/orders")
+    object.__setattr__(pair._context, "start", project.root / "notebooks")
+    assert repr(pair) == "Pair(asset='raw/orders', target='prod')"
+    assert repr(dagmar.Pair(job="nightly", target="local")) == "Pair(job='nightly', target='local')"
+
+
+@pytest.mark.parametrize("given", [{}, {"asset": "a", "job": "b"}])
+def test_a_pair_is_of_one_asset_or_one_job(given: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        dagmar.Pair(**given)
+
+
+def test_a_notebook_outside_a_project_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"dagmar\.yaml"):
+        _ = Context("a", "", "", tmp_path).root
+
+
+def test_the_project_is_that_of_the_notebooks_file_and_not_of_the_working_directory(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = project.root / "notebooks" / "deep" / "orders.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("import dagmar\nroot = dagmar.Pair(asset='a')._context.root\n", "utf-8")
+    scope: dict[str, Any] = {"__file__": str(file)}
+    exec(file.read_text("utf-8"), scope)
+    assert scope["root"] == project.root
+
+
+def test_without_a_server_every_widget_says_what_to_type(project: Project) -> None:
+    settings = "targets: {local: {url: 'http://127.0.0.1:9'}}"
+    (project.root / "dagmar.yaml").write_text(settings, "utf-8")
+    pair = dagmar.Pair(asset="raw/orders")
+    object.__setattr__(pair._context, "start", project.root)
+    importlib.import_module("marimo")  # the notebook's own cost
+    started = time.monotonic()
+    shown = [pair.card(), pair.lineage(), pair.controls(), pair.history(), pair.metrics(rows=3)]
+    assert reporting.take() == {"rows": 3}
+    assert "<td" in shown[-1].text
+    assert time.monotonic() - started < 2
+    for widget in shown:
+        assert "did not answer at http://127.0.0.1:9" in widget.text
+        assert "invoke dev" in widget.text
+    assert pair.controls().value == {}
+    assert pair.watch("some-run").text.count("did not answer") == 1
+
+
+def test_text_from_dagster_stays_text() -> None:
+    shown = [
+        drawing.note(NASTY, NASTY),
+        drawing.failure({"step": NASTY, "class": NASTY, "message": NASTY, "traceback": NASTY}),
+        drawing.link("https://example.invalid/" + NASTY, NASTY),
+        drawing.link(NASTY, NASTY),
+        drawing.badge(NASTY),
+        drawing.facts([(NASTY, "x")]),
+        history.svg([past(1, NASTY)], "http://127.0.0.1:3000"),
+    ]
+    for html in shown:
+        assert "<script" not in html
+        assert "</div> <s" not in html
+    assert drawing.link("javascript:alert(1)", "x") == "x"
+
+
+def test_a_diagram_shows_names_of_any_kind() -> None:
+    graph = {NASTY: [], "raw/orders": [NASTY, "unknown"]}
+    diagram = cards.mermaid(graph, "raw/orders", [NASTY])
+    first, *rest = diagram.splitlines()
+    assert first == "graph LR"
+    labels = [line for line in rest if "[" in line]
+    assert len(labels) == 2
+    assert all(line.count('"') == 2 and "<" not in line for line in labels)
+    assert "  n0 --> n1" in rest
+
+
+def past(number: int, status: str = "SUCCESS", seconds: float | None = 2.0) -> PastRun:
+    return PastRun(f"run-{number}", status, "job", None, 1_700_000_000.0 + number, seconds)
+
+
+def test_the_chart_has_a_bar_for_each_run_in_the_colour_of_its_end() -> None:
+    runs = [past(1), past(2, "FAILURE", 4.0), past(3, "STARTED", None)]
+    drawn = history.svg(runs, "http://127.0.0.1:3000")
+    assert drawn.count("<rect") == 3
+    assert drawn.count(drawing.COLORS["FAILURE"]) == 1
+    assert "http://127.0.0.1:3000/runs/run-2" in drawn
+    assert "1 of 2" in history.summary(runs)
+
+
+def test_metrics_stand_above_those_of_earlier_runs() -> None:
+    earlier = [
+        PastNumbers("a-run", time.time(), NASTY, {NASTY: 7, "score": 0.123456}),
+        PastNumbers("", 0.0, None, {"score": 2.0}),
+    ]
+    drawn = metrics.draw_metrics({"score": 1 / 3, "kind": NASTY}, earlier, "http://127.0.0.1:3000")
+    assert "<script" not in drawn
+    head, *rows = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in drawn.split("</tr>")]
+    assert head[1:3] == ["score", "kind"]
+    assert [row[1] for row in rows[:3]] == ["0.3333", "0.1235", "2"]
+    assert rows[1][3] == "7"
+    assert "/runs/a-run" in rows[1][0]
+    assert "<a" not in rows[2][0]
+
+
+@pytest.mark.parametrize("exported", ["", "1"])
+def test_a_report_says_when_as_a_date_and_a_page_that_is_looked_at_how_long_ago(
+    monkeypatch: pytest.MonkeyPatch, exported: str
+) -> None:
+    import marimo as mo
+
+    # marimo calls an export "edit" too.
+    monkeypatch.setattr(mo, "app_meta", lambda: SimpleNamespace(mode="edit"))
+    monkeypatch.setenv("_DAGMAR_EXPORT", exported)
+    moment, date = 1_767_323_045.0, "2026-01-02 03:04 UTC"
+    latest = {"run_id": "a-run", "at": moment, "partition": None}
+    asset = {"latest": latest, "materializable": True}
+    for drawn in (
+        cards._latest("http://127.0.0.1:3000", asset),
+        metrics.draw_metrics({}, [PastNumbers("a-run", moment, None, {})], "http://127.0.0.1:3000"),
+    ):
+        assert f'title="{date}"' in drawn
+        assert f">{date}<" in drawn if exported else " days ago<" in drawn
+        assert (" ago" in drawn) is not bool(exported)
+
+
+def test_altair_draws_the_chart_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [past(1), past(2, "FAILURE")]
+    assert "vega" in history.draw_history(runs, "http://127.0.0.1:3000").text
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "<svg" in history.draw_history(runs, "http://127.0.0.1:3000").text
+
+
+@pytest.mark.parametrize(
+    ("value", "chosen"),
+    [
+        (None, controls.Chosen()),
+        ({"config": "", "tags": ""}, controls.Chosen()),
+        ({"dimension_0": "2026-01-01"}, controls.Chosen("2026-01-01")),
+        ({"dimension_1": "b", "dimension_0": "a"}, controls.Chosen("a|b")),
+        (
+            {"config": "ops: {a: {config: {b: 1}}}", "tags": "k=v, l = w=x,"},
+            controls.Chosen(None, {"ops": {"a": {"config": {"b": 1}}}}, {"k": "v", "l": "w=x"}),
+        ),
+    ],
+)
+def test_what_is_chosen(value: dict[str, str] | None, chosen: controls.Chosen) -> None:
+    assert controls.read_chosen(value) == chosen
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"config": "ops: ["}, "run config: line"),
+        ({"config": "- a"}, "run config: this is no mapping"),
+        ({"tags": "gold"}, "tags: 'gold'"),
+    ],
+)
+def test_what_is_not_valid_names_its_field(value: dict[str, str], field: str) -> None:
+    with pytest.raises(Invalid, match=field):
+        controls.read_chosen(value)
+
+
+def test_a_picker_of_ten_thousand_partitions_is_quick(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"2026-{number:05}{{x}}" for number in range(10_000)]
+    offer = controls.Offer({"day": keys}, {"ops": {"a": {"config": {"rows": 3}}}})
+    monkeypatch.setattr(controls, "read_offer", lambda *_: offer)
+    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    started = time.monotonic()
+    drawn = controls.draw_controls(context(project))
+    assert time.monotonic() - started < 1
+    assert len(drawn.text) < 1_000_000
+    assert controls.read_chosen(drawn.value).partition == keys[-1]
+    assert controls.read_chosen(drawn.value).config == offer.config
+
+
+DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "shown", "chosen"),
+    [
+        ({"day": DAYS}, "2026-01-02", "2026-01-02"),
+        ({"day": DAYS}, None, "2026-01-03"),
+        ({"day": DAYS}, "2025-12-31", "2026-01-03"),  # made by another server
+        ({"day": ["a|b", "c"]}, "a|b", "a|b"),
+        ({"day": DAYS, "color": ["blue", "red"]}, "blue|2026-01-01", "blue|2026-01-01"),
+        ({"day": DAYS, "color": ["blue", "red"]}, "green|2026-01-01", "red|2026-01-03"),
+        ({"day": DAYS, "color": ["blue", "red"]}, "blue", "red|2026-01-03"),
+    ],
+)
+def test_the_partition_that_a_notebook_shows_is_the_one_that_is_launched(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    dimensions: dict[str, list[str]],
+    shown: str | None,
+    chosen: str,
+) -> None:
+    monkeypatch.setattr(controls, "read_offer", lambda *_: controls.Offer(dimensions, {}))
+    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(dagmar.Pair, "partition_key", lambda _: shown)
+    drawn = dagmar.Pair(asset="daily").controls()
+    assert controls.read_chosen(drawn.value).partition == chosen
+
+
+def test_without_definitions_the_last_partition_is_chosen(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controls, "read_offer", lambda *_: controls.Offer({"day": DAYS}, {}))
+    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    pair = dagmar.Pair(asset="daily")
+    object.__setattr__(pair._context, "start", project.root)
+    with pytest.raises(SetupError):
+        pair.partition_key()
+    assert controls.read_chosen(pair.controls().value).partition == DAYS[-1]
+
+
+def event(message: str, kind: str | None = None, level: str = "INFO") -> dict[str, Any]:
+    return {
+        "message": message, "eventType": kind, "level": level, "stepKey": NASTY,
+        "timestamp": "1700000000000",
+    }  # fmt: skip
+
+
+def read_log(monkeypatch: pytest.MonkeyPatch, *pages: list[dict[str, Any]]) -> logs.RunLog:
+    """Read a log that has these pages."""
+    answers = [
+        ("run", {"events": events, "cursor": str(number), "hasMore": number < len(pages)})
+        for number, events in enumerate(pages, 1)
+    ]
+    read = dict(zip([None, *(page["cursor"] for _, page in answers)], answers, strict=False))
+    monkeypatch.setattr("dagmar.server.runs.read_run_and_logs", lambda _, __, at: read[at])
+    log = logs.RunLog("some-run")
+    assert log.read(None) == "run"  # type: ignore[arg-type,comparison-overlap]
+    return log
+
+
+def test_a_log_tells_steps_what_users_log_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [
+        event("it started", "STEP_START", "DEBUG"),
+        event("rows=3"),
+        event("watch out", level="WARNING"),
+        event("it broke", "RUN_FAILURE", "ERROR"),
+    ]
+    noise = [
+        event("loaded an input", "LOADED_INPUT", "DEBUG"),
+        event("a process started", "ENGINE_EVENT", "DEBUG"),
+        event("reading a file", level="DEBUG"),
+        event("", "STEP_START"),
+    ]
+    drawn = read_log(monkeypatch, told, noise).draw()
+    assert all(one["message"] in drawn for one in told)
+    assert not any(one["message"] in drawn for one in noise if one["message"])
+    assert drawing.COLORS["FAILURE"] in drawn
+    assert read_log(monkeypatch, noise).draw() == ""
+
+
+def test_a_log_is_bounded_and_its_text_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [[event(f"{page}.{line} {NASTY}") for line in range(100)] for page in range(9)]
+    log = read_log(monkeypatch, *pages)
+    assert log.more  # a look reads a few pages; the next one goes on
+    assert ">3.99 " in log.draw()
+    assert ">1.99 " not in log.draw()
+    log.read(None)  # type: ignore[arg-type]
+    log.read(None)  # type: ignore[arg-type]
+    assert not log.more
+    drawn = log.draw()
+    assert drawn.count("&lt;script&gt;") == 2 * logs.MOST_LINES  # as step, and as message
+    assert "<script" not in drawn
+    assert f"the last {logs.MOST_LINES} lines" in drawn
+    long = read_log(monkeypatch, [event("x" * 100_000)])
+    assert long.draw().count("x" * logs.MOST_LETTERS + "…") == 1
+
+
+class Clicked:
+    """A button of marimo's whose value a test sets."""
+
+    def __init__(self, on_change: Any) -> None:
+        self.value, self.click = False, lambda: on_change(1)
+
+
+@pytest.fixture
+def clicks(monkeypatch: pytest.MonkeyPatch) -> launching.Clicks:
+    import marimo as mo
+
+    buttons = SimpleNamespace(run_button=lambda label, kind, on_change: Clicked(on_change))
+    monkeypatch.setattr(mo, "ui", buttons)
+    monkeypatch.setattr(launching, "may_act", lambda: True)
+    return launching.Clicks()
+
+
+def test_a_click_counts_once_even_where_the_value_stays_true(clicks: launching.Clicks) -> None:
+    button = clicks.button("Launch", "success")
+    assert not clicks.take(button)
+    button.click()
+    assert not clicks.take(button)  # no run of its own yet
+    button.value = True
+    assert [clicks.take(button) for _ in range(3)] == [True, False, False]
+    button.click()
+    assert clicks.take()
+
+
+def test_a_click_shows_at_once_that_a_run_is_launched(
+    clicks: launching.Clicks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import marimo as mo
+
+    shown: list[str] = []
+
+    @contextlib.contextmanager
+    def spinner(title: str, subtitle: str) -> Iterator[SimpleNamespace]:
+        shown.append(title)
+        yield SimpleNamespace(update=lambda **_: None)
+        shown.pop()
+
+    def launch(*_: Any) -> launching.Attempt:
+        return launching.Attempt(told=f"meanwhile: {shown}")
+
+    monkeypatch.setattr(mo.status, "spinner", spinner)
+    monkeypatch.setattr(mo, "Thread", threading.Thread)
+    monkeypatch.setattr(launching, "launch", launch)
+    pair = dagmar.Pair(asset="raw/orders")
+    pair._clicks = clicks
+    button = pair.launch_button()
+    assert pair.launch(None, button) is None
+    button.click()
+    button.value = True
+    run = pair.launch(None, button)
+    assert run.told == "meanwhile: ['Launching…']"
+    assert pair.launch(None, button) is run
+    assert shown == []
+
+
+def test_a_value_that_is_true_without_a_click_does_nothing(clicks: launching.Clicks) -> None:
+    button = clicks.button("Launch", "success")
+    button.value = True
+    assert not clicks.take(button)
+
+
+def test_a_click_on_one_button_is_none_on_another(clicks: launching.Clicks) -> None:
+    one, other = clicks.button("a", "success"), clicks.button("b", "success")
+    one.click()
+    one.value = other.value = True
+    assert not clicks.take(other)
+    assert clicks.take(one)
+
+
+def test_a_foreign_button_is_refused(clicks: launching.Clicks) -> None:
+    with pytest.raises(UsageError, match="launch_button"):
+        clicks.take(Clicked(print))
+
+
+@pytest.mark.parametrize("mode", ["script", "test", None])
+def test_nothing_acts_where_nobody_can_click(mode: str | None, monkeypatch: Any) -> None:
+    import marimo as mo
+    from dagmar.pair.context import may_act
+
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    monkeypatch.setattr(mo, "app_meta", lambda: SimpleNamespace(mode=mode))
+    assert not may_act()
+    monkeypatch.setattr(mo, "app_meta", lambda: SimpleNamespace(mode="edit"))
+    assert may_act()
+    monkeypatch.setenv("_DAGMAR_EXPORT", "1")
+    assert not may_act()
+
+
+def test_a_refusal_is_an_answer_and_shows_what_to_do() -> None:
+    def act() -> launching.Attempt:
+        raise RunFailed("it <failed>", "see <there>")
+
+    came = launching.attempt(act)
+    assert not came.run_id
+    assert "it &lt;failed&gt;" in came._repr_html_()
+    assert "see &lt;there&gt;" in came._repr_html_()

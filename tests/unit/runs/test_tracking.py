@@ -1,0 +1,383 @@
+"""What is told of launched runs when the server answers less than it should."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dagmar.errors import Invalid, NotAllowed, RunFailed, TimedOut
+from dagmar.project.settings import Target, load
+from dagmar.runs import following
+from dagmar.runs.progress import Progress
+from dagmar.runs.run import Request, run
+from dagmar.runs.tracking import Launched, Outcome, Patience
+from dagmar.server.backfills import Backfill
+from dagmar.server.client import DagsterClient
+from dagmar.server.launch import Launch
+from loopback import Answer, Handler, data, document, page, serve
+from projects import Project
+
+BROKEN = document({"errors": [{"message": "no such table"}]}, 400)
+DOWN = page(503)
+NOTHING = {"__typename": "Runs", "results": []}
+
+
+def run_of(status: str, run_id: str = "r-1", **more: Any) -> dict[str, Any]:
+    return {
+        "__typename": "Run", "runId": run_id, "status": status, "jobName": "nightly",
+        "startTime": 1.0, "endTime": None if status == "STARTED" else 2.0, "assetSelection": None,
+        "tags": [], "repositoryOrigin": {"repositoryLocationName": "shop"},
+        "executionPlan": None, "stepStats": [], **more,
+    }  # fmt: skip
+
+
+def state(status: str, run_id: str = "r-1") -> Answer:
+    return data(runOrError=run_of(status, run_id))
+
+
+def filling(status: str, **runs: str) -> Answer:
+    found = {
+        "__typename": "PartitionBackfill", "id": "b-1", "status": status, "numPartitions": 2,
+        "error": None, "assetBackfillData": None,
+    }  # fmt: skip
+    results = [{"runId": name, "status": runs[name]} for name in runs]
+    return data(
+        partitionBackfillOrError=found, runsOrError={"__typename": "Runs", "results": results}
+    )
+
+
+FOUND: dict[str, list[Answer]] = {
+    "NewestBackfills": [
+        data(partitionBackfillsOrError={"__typename": "PartitionBackfills", "results": []})
+    ],
+    "RunsByTag": [data(runsOrError=NOTHING)],
+    "RunToCancel": [data(runOrError={"__typename": "Run", "hasTerminatePermission": True})],
+    "CancelRun": [
+        data(terminateRun={"__typename": "TerminateRunSuccess", "run": {"status": "CANCELING"}})
+    ],
+}
+
+
+def play(**answers: list[Answer]) -> Answer:
+    """Answer each operation with what is listed for it, one after the other; the last stays."""
+    waiting = {name: list(listed) for name, listed in {**FOUND, **answers}.items()}
+
+    def answer(handler: Handler) -> None:
+        listed = waiting[handler.server.seen[-1].sent["operationName"]]
+        chosen = listed.pop(0) if len(listed) > 1 else listed[0]
+        chosen(handler)
+
+    return answer
+
+
+def see(
+    answer: Answer, act: Callable[[Launched], Outcome], patience: Patience | None = None
+) -> tuple[Outcome, list[str]]:
+    """Let `act` happen on a stand-in for a server; return what came of it, and what was asked."""
+    with (
+        serve(answer) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        outcome = act(Launched(client, 0.01, patience or Patience()))
+    return outcome, [seen.sent["operationName"] for seen in server.seen]
+
+
+def follow(name: str) -> Callable[[Launched], Outcome]:
+    return lambda work: work.come_back(name)
+
+
+def test_a_failure_stays_one_where_its_reason_cannot_be_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcome, _ = see(play(RunState=[state("FAILURE")], RunEvents=[BROKEN]), follow("r-1"))
+    with pytest.raises(RunFailed, match="run r-1 failed"):
+        outcome.finish()
+    assert outcome.runs[0].as_document()["error"]["message"]
+    assert "why run r-1 failed cannot be read" in capsys.readouterr().err
+
+
+def test_a_success_stays_one_where_its_prints_cannot_be_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = {
+        "__typename": "EventConnection", "cursor": "1", "hasMore": False,
+        "events": [{"message": "", "level": "DEBUG", "fileKey": "k"}],
+    }  # fmt: skip
+    looks = data(runOrError=run_of("SUCCESS"), logsForRun=page)
+    answer = play(RunState=[state("STARTED")], RunStateAndLogs=[looks], CapturedLogs=[BROKEN])
+    outcome, names = see(answer, follow("r-1"), Patience(logs=True))
+    outcome.finish()
+    assert [run.status for run in outcome.runs] == ["SUCCESS"]
+    assert "CapturedLogs" in names
+    assert "the rest of the log of run r-1 cannot be read" in capsys.readouterr().err
+
+
+def test_a_log_that_is_followed_tells_steps_and_what_users_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = [
+        ("STEP_START", "DEBUG", 'Started execution of step "orders".'),
+        (None, "INFO", "rows=3"),
+        ("ASSET_MATERIALIZATION", "DEBUG", "Materialized value orders."),
+        ("STEP_SUCCESS", "DEBUG", 'Finished execution of step "orders" in 1ms.'),
+    ]
+    noise = [("LOADED_INPUT", "DEBUG", "loaded an input"), (None, "DEBUG", "reading a file")]
+    events = [
+        {
+            "message": message, "eventType": kind, "level": level, "stepKey": "orders",
+            "timestamp": "1700000000000",
+        }
+        for kind, level, message in [*told, *noise]
+    ]  # fmt: skip
+    page = {"__typename": "EventConnection", "cursor": "1", "hasMore": False, "events": events}
+    rest = {**page, "cursor": "2", "events": []}
+    first, last = (data(runOrError=run_of("SUCCESS"), logsForRun=one) for one in (page, rest))
+    answer = play(RunState=[state("STARTED")], RunStateAndLogs=[first, last])
+    see(answer, follow("r-1"), Patience(logs=True))
+    said = capsys.readouterr().err
+    assert [message for *_, message in told if f"orders  {message}" not in said] == []
+    assert [message for *_, message in noise if message in said] == []
+
+
+def test_following_goes_on_where_daemons_cannot_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "WARN_AFTER_SECONDS", 0.0)
+    looks = [state("QUEUED"), state("QUEUED"), state("QUEUED"), state("SUCCESS")]
+    outcome, names = see(play(RunState=looks, Daemons=[BROKEN]), follow("r-1"))
+    outcome.finish()
+    assert names.count("Daemons") == 1
+    assert [run.status for run in outcome.runs] == ["SUCCESS"]
+
+
+def test_a_backfill_keeps_its_status_where_its_runs_cannot_be_read() -> None:
+    answer = play(
+        RunState=[data(runOrError={"__typename": "RunNotFoundError", "message": "no"})],
+        BackfillState=[filling("COMPLETED_FAILED", **{"r-1": "SUCCESS", "r-2": "FAILURE"})],
+        TaggedRuns=[BROKEN],
+        RunEvents=[BROKEN],
+    )
+    outcome, names = see(answer, follow("b-1"))
+    assert "TaggedRuns" in names
+    assert outcome.as_document()["backfill"]["status"] == "COMPLETED_FAILED"
+    assert {run.run_id: run.status for run in outcome.runs} == {"r-1": "SUCCESS", "r-2": "FAILURE"}
+    with pytest.raises(RunFailed, match="run r-2 failed"):
+        outcome.finish()
+
+
+def test_a_backfill_that_cannot_be_looked_at_is_in_the_document_all_the_same() -> None:
+    made = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
+    answer = play(LaunchBackfill=[data(launchPartitionBackfill=made)], BackfillState=[BROKEN])
+    plan = Launch("shop", "__repository__", "__ASSET_JOB", ["daily"], partitions=["1", "2"])
+    outcome, _ = see(answer, lambda work: work.launch([plan]), Patience(wait=False))
+    outcome.finish()
+    backfill = outcome.as_document()["backfill"]
+    assert (backfill["id"], backfill["status"]) == ("b-1", "UNKNOWN")
+    assert backfill["url"].endswith("/runs/b/b-1")
+
+
+AT_ONCE = Patience(timeout=0)
+
+
+def test_a_run_that_ends_just_when_the_time_is_over_counts_as_it_ended() -> None:
+    looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
+    outcome, _ = see(play(RunState=looks), follow("r-1"), AT_ONCE)
+    outcome.finish()
+    assert outcome.runs[0].status == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("last", "words"), [(state("STARTED"), "It goes on."), (DOWN, "It may go on.")]
+)
+def test_what_is_said_of_a_run_is_what_is_known_of_it(last: Answer, words: str) -> None:
+    looks = [state("STARTED"), state("STARTED"), last]
+    outcome, _ = see(play(RunState=looks), follow("r-1"), AT_ONCE)
+    assert isinstance(outcome.error, TimedOut)
+    assert outcome.error.hint.startswith(words)
+    assert "invoke run --follow r-1" in outcome.error.hint
+
+
+def test_a_run_that_ends_before_it_can_be_cancelled_counts_as_it_ended() -> None:
+    looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
+    patience = Patience(timeout=0, cancel_on_timeout=True)
+    outcome, names = see(play(RunState=looks), follow("r-1"), patience)
+    outcome.finish()
+    assert "CancelRun" in names
+
+
+NOT_YOURS = [data(runOrError={"__typename": "Run", "hasTerminatePermission": False})]
+
+
+def test_who_may_not_cancel_is_told_at_once() -> None:
+    names: list[str] = []
+    with serve(play(RunState=[state("STARTED")], RunToCancel=NOT_YOURS)) as server:
+        with (
+            DagsterClient(Target("local", server.url)) as client,
+            pytest.raises(NotAllowed, match="cancel run r-1"),
+        ):
+            Launched(client, 0.01, Patience()).cancel("r-1")
+        names = [seen.sent["operationName"] for seen in server.seen]
+    assert "CancelRun" not in names
+
+
+def test_a_timeout_that_may_not_cancel_says_so_at_once() -> None:
+    patience = Patience(timeout=0, cancel_on_timeout=True)
+    answer = play(RunState=[state("STARTED")], RunToCancel=NOT_YOURS)
+    outcome, names = see(answer, follow("r-1"), patience)
+    assert isinstance(outcome.error, TimedOut)
+    assert "does not allow you to cancel run r-1" in outcome.error.hint
+    assert "CancelRun" not in names
+
+
+def test_what_was_made_before_it_could_be_cancelled_is_not_to_be_retried() -> None:
+    looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
+    outcome, _ = see(play(RunState=looks), lambda work: work.cancel("r-1"))
+    with pytest.raises(RunFailed, match="r-1 was made before it could be cancelled") as raised:
+        outcome.finish()
+    assert "/runs/r-1" in raised.value.hint
+    assert "--retry" not in raised.value.hint
+
+
+def interrupted(project: Project, url: str, reached: threading.Event, *flags: str) -> Any:
+    """Press Ctrl-C in `invoke run` when `reached` is set; return what it printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "run", *flags, "--url", url, "--json"],
+        cwd=project.root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert reached.wait(60)
+    process.send_signal(signal.SIGINT)
+    printed, talk = process.communicate(timeout=60)
+    assert process.returncode == 130, talk
+    return json.loads(printed), talk
+
+
+def reaching(event: threading.Event, then: Answer) -> Answer:
+    def answer(handler: Handler) -> None:
+        event.set()
+        then(handler)
+
+    return answer
+
+
+def test_ctrl_c_while_cancelling_says_how_to_come_back(project: Project) -> None:
+    reached = threading.Event()
+    looks = [*[state("STARTED")] * 3, reaching(reached, state("CANCELING"))]
+    with serve(play(RunState=looks)) as server:
+        found, talk = interrupted(project, server.url, reached, "--cancel", "r-1")
+    assert [run["status"] for run in found["runs"]] == ["CANCELING"]
+    assert "stopped waiting" in talk
+    assert "invoke run --follow r-1" in talk
+
+
+def two_locations(*launches: Answer) -> Answer:
+    """Answer as a server with an asset in each of two code locations."""
+
+    def asset(name: str, location: str) -> dict[str, Any]:
+        return {
+            "assetKey": {"path": [name]}, "isMaterializable": True, "isPartitioned": False,
+            "hasMaterializePermission": True, "jobNames": ["__ASSET_JOB"], "opNames": [name],
+            "graphName": None, "backfillPolicy": None,
+            "repository": {"name": "__repository__", "location": {"name": location}},
+        }  # fmt: skip
+
+    return play(
+        AssetsToLaunch=[
+            data(
+                assetNodes=[asset("orders", "shop"), asset("letters", "other")],
+                workspaceOrError={"__typename": "Workspace", "locationEntries": []},
+            )
+        ],
+        ValidateConfig=[
+            data(isPipelineConfigValid={"__typename": "PipelineConfigValidationValid"})
+        ],
+        OpsToLaunch=[data(pipelineOrError={"__typename": "Pipeline", "solids": []})],
+        LaunchRun=list(launches),
+        RunState=[state("STARTED")],
+    )
+
+
+@pytest.mark.parametrize("asked", [{"assets": ["customers"]}, {"job": "customers"}])
+def test_what_is_not_known_may_be_newer_than_the_running_dagster(
+    project: Project, asked: dict[str, Any]
+) -> None:
+    workspace = {"__typename": "Workspace", "locationEntries": []}
+    nothing = {
+        "assetNodes": [], "workspaceOrError": workspace,
+        "repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": []},
+    }  # fmt: skip
+    names = ("AssetsToLaunch", "AssetKeys", "JobsToLaunch")
+    with (
+        serve(play(**{name: [data(**nothing)] for name in names})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+        pytest.raises(Invalid, match=r"there is no (asset|job) 'customers'") as raised,
+    ):
+        run(load(project.root, {}, project.root), client, Request(**asked, patience=Patience()))
+    assert "Type: invoke discover --kind" in raised.value.hint
+    assert "Reload its code location" in raised.value.hint
+
+
+def launched(run_id: str) -> Answer:
+    return data(launchRun={"__typename": "LaunchRunSuccess", "run": {"runId": run_id}})
+
+
+def test_each_code_location_gets_the_config_of_its_own_ops(project: Project) -> None:
+    orders, letters = {"config": {"rows": 7}}, {"config": {"people": 8}}
+    shared = {"loggers": {"console": {}}}
+    config = {"ops": {"orders": orders, "letters": letters}, **shared}
+    request = Request(assets=["orders", "letters"], config=config, patience=Patience(wait=False))
+    with (
+        serve(two_locations(launched("r-1"), launched("r-2"))) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        run(load(project.root, {}, project.root), client, request)
+    sent = [seen.sent for seen in server.seen]
+    params = [item["variables"]["params"] for item in sent if item["operationName"] == "LaunchRun"]
+    assert {
+        item["selector"]["repositoryLocationName"]: item["runConfigData"] for item in params
+    } == {
+        "shop": {"ops": {"orders": orders}, **shared},
+        "other": {"ops": {"letters": letters}, **shared},
+    }
+
+
+def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Project) -> None:
+    reached = threading.Event()
+
+    def stuck(handler: Handler) -> None:
+        reached.set()
+        handler.server.closing.wait(30)
+
+    with serve(two_locations(launched("r-1"), stuck)) as server:
+        flags = ("--asset", "orders", "--asset", "letters")
+        found, talk = interrupted(project, server.url, reached, *flags)
+    assert [run["run_id"] for run in found["runs"]] == ["r-1"]
+    assert "interrupted while letters was being launched" in talk
+    assert "invoke run --follow r-1" in talk
+    assert talk.count("invoke run --follow") == 2
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what it is told."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_backfill_is_shown_as_far_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    with Progress() as progress:
+        progress.show(Backfill("b-1", "http://localhost/runs/b/b-1", "REQUESTED", 5, 2, 1, {}))
+    assert "running · 2/5 partitions · 1 failed" in screen.getvalue()
