@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from dagmar.export import manifest as manifests
+from dagmar.export import manifests
 from projects import Project, make_project
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n"

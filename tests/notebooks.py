@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 from dagmar.dev.ports import free_port
-from dagmar.project import template
+from dagmar.project import templates
 from dagsters import LOCATIONS
 from playwright.sync_api import Page
 
@@ -67,7 +67,7 @@ def render_notebooks(root: Path, *notebooks: Mapping[str, Any]) -> list[Path]:
         for part in ("notebook", "cells", "shapes"):
             shutil.copytree(ROOT / "template" / part, source / "template" / part)
         (source / "template" / "project").mkdir()
-        template.copy(source, Path(scratch) / "out", {"notebooks": filled}, "")
+        templates.copy(source, Path(scratch) / "out", {"notebooks": filled}, "")
         made = [f"notebooks/{answers['name']}.py" for answers in filled]
         (root / "notebooks").mkdir(parents=True, exist_ok=True)
         return [Path(shutil.copy(Path(scratch) / "out" / name, root / name)) for name in made]

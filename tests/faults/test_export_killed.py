@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.export import manifest as manifests
+from dagmar.export import manifests
 from exports import GOOD, assert_whole, export, export_project
 from moto.server import ThreadedMotoServer
 

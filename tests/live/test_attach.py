@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.export import manifest as manifests
+from dagmar.export import manifests
 from dagmar.export.exporting import Exported
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
 from dagmar.project.settings import load

@@ -11,10 +11,10 @@ from typing import Any
 import loopback
 import pytest
 from dagmar.errors import Invalid, NotAllowed
-from dagmar.export import manifest as manifests
+from dagmar.export import manifests
 from dagmar.export.attach import attach, check
 from dagmar.export.exporting import Exported
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
 from dagmar.project.settings import Settings, load

@@ -19,12 +19,10 @@ from typing import Any
 
 import pytest
 from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError, UsageError
-from dagmar.export import folder as folders
-from dagmar.export import manifest as manifests
+from dagmar.export import folders, manifests, retention, worker
 from dagmar.export import request as asking
-from dagmar.export import retention, worker
 from dagmar.export.exporting import export as run_exports
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher, existing
 from dagmar.notebook import execute as executing
 from dagmar.project.settings import load

@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 import requests
 from dagmar.errors import DagmarError, Invalid, NotAllowed, StorageFailed, UsageError
-from dagmar.export import manifest as manifests
-from dagmar.export import retention
+from dagmar.export import manifests, retention
 from dagmar.export import upload as uploading
 from dagmar.export.exporting import Exported
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
 from dagmar.export.retention import Policy

@@ -27,10 +27,10 @@ from typing import Any
 import pytest
 from blobs import ACCOUNT, KEY, blob_service, connection_string
 from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, StorageFailed, UsageError
-from dagmar.export import manifest as manifests
+from dagmar.export import manifests
 from dagmar.export import upload as uploading
 from dagmar.export.exporting import Exported
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.export.retention import Policy
 from dagmar.export.upload import Storage
 from loopback import closed_port, document, page, reset, serve

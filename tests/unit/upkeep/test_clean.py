@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 from dagmar.errors import SetupError, UsageError
-from dagmar.export import index
-from dagmar.export import manifest as manifests
-from dagmar.export.manifest import Manifest
+from dagmar.export import index, manifests
+from dagmar.export.manifests import Manifest
 from dagmar.upkeep import clean
 from dagmar.upkeep.checking import Project
 from sound import git

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dagmar.errors import Unreachable
 from dagmar.export.exporting import Exported
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.notebook.reporting import RESERVED
 from dagmar.project.settings import Settings, Target
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import DagmarError, SetupError
-from dagmar.export import folder as folders
-from dagmar.export import manifest as manifests
-from dagmar.export.manifest import Manifest
+from dagmar.export import folders, manifests
+from dagmar.export.manifests import Manifest
 from dagmar.export.pool import Job, Outcome, Pool
 from dagmar.export.request import Request, parameters_of
 from dagmar.files import write_atomically

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dagmar.export import manifest as manifests
-from dagmar.export.folder import locked, writable
-from dagmar.export.manifest import Manifest
+from dagmar.export import manifests
+from dagmar.export.folders import locked, writable
+from dagmar.export.manifests import Manifest
 from dagmar.files import temporary_of, write_atomically
 
 NAME = "index.html"

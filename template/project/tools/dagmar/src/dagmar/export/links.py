@@ -22,7 +22,7 @@ def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions
     """
     import dagster as dg
 
-    from dagmar.export.folder import place_of
+    from dagmar.export.folders import place_of
     from dagmar.notebook.pairing import read_pairings
     from dagmar.project.layout import find_root, folder_of
     from dagmar.project.settings import load

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from dagmar.errors import SetupError
-from dagmar.export.folder import locked, writable
+from dagmar.export.folders import locked, writable
 from dagmar.files import write_atomically
 
 FOLDER = "_marimo"

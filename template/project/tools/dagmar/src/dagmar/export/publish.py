@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagmar.errors import DagmarError, Invalid, corrections
-from dagmar.export import folder as folders
-from dagmar.export import manifest as manifests
+from dagmar.export import folders, manifests
 from dagmar.export.exporting import Exported, Problem, Tell, save, url_of, write_index
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.export.request import Request
 from dagmar.project.settings import Settings
 

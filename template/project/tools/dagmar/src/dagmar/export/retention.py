@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dagmar.errors import Conflict
-from dagmar.export import manifest as manifests
-from dagmar.export.folder import LOCK, is_held, locked, writable
-from dagmar.export.manifest import REMOVING, UPLOADING, Manifest
+from dagmar.export import manifests
+from dagmar.export.folders import LOCK, is_held, locked, writable
+from dagmar.export.manifests import REMOVING, UPLOADING, Manifest
 from dagmar.files import temporary_of
 
 P = TypeVar("P")

@@ -9,7 +9,7 @@ from dagmar import console
 from dagmar.console import LiveLine
 from dagmar.errors import DagmarError, RunFailed
 from dagmar.export.exporting import Exported
-from dagmar.export.manifest import cell_of
+from dagmar.export.manifests import cell_of
 
 
 class Progress(LiveLine):

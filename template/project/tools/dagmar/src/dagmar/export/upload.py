@@ -22,11 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, StorageFailed, UsageError
-from dagmar.export import folder as folders
-from dagmar.export import index
-from dagmar.export import manifest as manifests
+from dagmar.export import folders, index, manifests
 from dagmar.export.exporting import Exported
-from dagmar.export.manifest import Manifest
+from dagmar.export.manifests import Manifest
 from dagmar.files import write_atomically
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, typed
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
-from dagmar.project import template as templates
+from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS
 from dagmar.project.settings import Settings
 from dagmar.server.catalog import Catalog, Inputs, Item

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import DagmarError
-from dagmar.export import exporting, folder, manifest
+from dagmar.export import exporting, folders, manifests
 from dagmar.export import request as asking
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
@@ -27,8 +27,8 @@ class Exporter:
     def page(self, button: str = "") -> str:
         """Return what is to be seen: the newest report, what is being done, and the button."""
         settings = self._context.settings
-        place = folder.place_of(settings, self._notebook)
-        newest = next(iter(manifest.read_all(place.folder)), None)
+        place = folders.place_of(settings, self._notebook)
+        newest = next(iter(manifests.read_all(place.folder)), None)
         parts = [drawing.note("There is no report of this notebook yet.")]
         if newest is not None:
             home, told = newest
@@ -47,7 +47,7 @@ class Exporter:
             error = made.error()
             self._told = ""
             if error:
-                cell = manifest.cell_of(error).replace("cell", "Cell", 1)
+                cell = manifests.cell_of(error).replace("cell", "Cell", 1)
                 where = f"{cell}: " if cell else ""
                 self._told = drawing.note(f"{where}{error['class']}: {error['message']}")
         except DagmarError as refused:

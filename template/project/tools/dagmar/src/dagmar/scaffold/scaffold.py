@@ -11,12 +11,12 @@ from pathlib import Path
 from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_mean
 from dagmar.files import write_all
 from dagmar.notebook.pairing import has_job, read_pairings
-from dagmar.project import template as templates
+from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH
 from dagmar.project.settings import Settings
-from dagmar.scaffold import own as owns
+from dagmar.scaffold import own_template
 from dagmar.scaffold.naming import Names
-from dagmar.scaffold.own import OWN, SHAPE
+from dagmar.scaffold.own_template import OWN, SHAPE
 from dagmar.server.catalog import Catalog, Inputs, Item
 
 TEMPLATES = ("default", "minimal", "ml", "report")
@@ -313,7 +313,7 @@ def _render(
     with tempfile.TemporaryDirectory(dir=scratch, prefix="scaffold-") as name:
         source, version = template.path, template.commit
         if own:
-            source, version = owns.beside_ours(template, own, Path(name) / "template"), ""
+            source, version = own_template.beside_ours(template, own, Path(name) / "template"), ""
         data = {"notebooks": [one.answers for one in new], "origin": template.origin}
         out = Path(name) / "out"
         templates.copy(source, out, data, version)
@@ -324,7 +324,7 @@ def _render(
             _check_python(notebook, texts[notebook.file])
         if own:
             rendered = {out / one.file.relative_to(root): one.file for one in new}
-            saved = owns.as_saved({file: texts[to] for file, to in rendered.items()}, own)
+            saved = own_template.as_saved({file: texts[to] for file, to in rendered.items()}, own)
             texts.update({rendered[file]: text for file, text in saved.items()})
         if write:
             _write(root, new, texts)

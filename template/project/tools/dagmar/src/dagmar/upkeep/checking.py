@@ -156,13 +156,13 @@ class Project:
 
         Raises SetupError where it is missing, or did not end in time once.
         """
-        from dagmar.project import template
+        from dagmar.project import templates
 
         _, failed = self.facts.get("git", (None, None))
         if failed:
             raise failed
         try:
-            return template.git(self.root, *arguments, timeout=GIT_SECONDS)
+            return templates.git(self.root, *arguments, timeout=GIT_SECONDS)
         except SetupError as error:
             self.facts["git"] = (None, error)
             raise

@@ -15,10 +15,8 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.errors import DagmarError, SetupError, UsageError
-from dagmar.export import index, retention
-from dagmar.export import manifest as manifests
-from dagmar.project import layout
-from dagmar.project import template as templates
+from dagmar.export import index, manifests, retention
+from dagmar.project import layout, templates
 from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan, find
 
 DAY = 86400  # seconds

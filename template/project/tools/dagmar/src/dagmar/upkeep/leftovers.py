@@ -18,12 +18,10 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.errors import DagmarError
-from dagmar.export import index, retention
-from dagmar.export import manifest as manifests
-from dagmar.export.manifest import Manifest
+from dagmar.export import index, manifests, retention
+from dagmar.export.manifests import Manifest
 from dagmar.files import temporary_of
-from dagmar.project import devfile, layout
-from dagmar.project import template as templates
+from dagmar.project import devfile, layout, templates
 
 NOTEBOOK = "notebook, unchanged"
 EXPORT = "export, by its manifest"

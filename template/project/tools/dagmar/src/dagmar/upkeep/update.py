@@ -14,7 +14,7 @@ from typing import Any
 from dagmar import console
 from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, typed
 from dagmar.files import write_atomically
-from dagmar.project import template as templates
+from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS
 
 JOINED = ".dagmar/tmp/update.yml"

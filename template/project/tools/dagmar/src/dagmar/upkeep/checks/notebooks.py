@@ -184,7 +184,7 @@ def notebooks(project: Project) -> Finding:
 @check("notebook-answers")
 def notebook_answers(project: Project) -> Finding:
     """The answers of each notebook are one that an update can use."""
-    from dagmar.project.template import read_answers
+    from dagmar.project.templates import read_answers
 
     files = sorted((project.root / NOTEBOOK_ANSWERS).glob("*.yml"))
     if not files:

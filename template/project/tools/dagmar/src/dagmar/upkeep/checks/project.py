@@ -11,7 +11,7 @@ from pathlib import Path
 from dagmar.errors import DagmarError
 from dagmar.files import write_atomically
 from dagmar.project.layout import NOTEBOOK_ANSWERS
-from dagmar.project.template import ANSWERS, last_line, masked, read_answers
+from dagmar.project.templates import ANSWERS, last_line, masked, read_answers
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 OLDEST_GIT = (2, 27)  # Copier's own limit

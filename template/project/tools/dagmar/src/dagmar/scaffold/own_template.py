@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dagmar.errors import Invalid
-from dagmar.project import template as templates
+from dagmar.project import templates
 
 OWN = "own"
 SHAPE = "notebook.jinja"
