@@ -76,6 +76,15 @@ def test_sys_exit_in_a_cell_is_a_failure_of_that_cell(tmp_path: Path) -> None:
     assert executed.values["x"] == 1
 
 
+def test_an_exception_with_a_cause_is_reported_itself(tmp_path: Path) -> None:
+    executed = execute(
+        write(tmp_path, "bad():\n\nraise ValueError('outer') from KeyError('inner')")
+    )
+    assert executed.failure is not None
+    assert (executed.failure.kind, executed.failure.message) == ("ValueError", "outer")
+    assert "KeyError: 'inner'" in executed.failure.traceback
+
+
 def test_a_stopped_cell_shows_its_output_and_is_no_failure(tmp_path: Path) -> None:
     file = write(
         tmp_path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,8 +64,8 @@ def _kept(file: Path) -> Path | None:
     """Return a second name of what a file holds now; None where there is no file."""
     if not file.exists():
         return None
-    kept = Path(tempfile.mktemp(dir=file.parent, prefix=f".{file.name}."))
-    os.link(file, kept)
+    kept = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    os.link(file, kept)  # refuses a name that is taken
     return kept
 
 

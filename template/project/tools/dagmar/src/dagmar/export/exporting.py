@@ -11,14 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dagmar.errors import DagmarError, SetupError
+from dagmar.errors import DagmarError, Invalid, SetupError
 from dagmar.export import folders, manifests
 from dagmar.export.manifests import Manifest
 from dagmar.export.pool import Job, Outcome, Pool
 from dagmar.export.request import Request, parameters_of
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION
-from dagmar.project.layout import EXPORTS
+from dagmar.project.layout import EXPORTS, relative
 from dagmar.project.settings import Settings
 
 VERSIONS = ("dagmar", "marimo", "dagster")
@@ -123,10 +123,12 @@ def export(
     with Pool(settings.root, count) as pool:
 
         def one(notebook: Path) -> Exported:
-            path = _relative(settings, notebook)
+            path = relative(notebook, settings.root)
             with contextlib.ExitStack() as hold:  # nobody removes it before it is sent and linked
                 try:
-                    exported = _export(settings, request, notebook, pool, revision, tell, hold)
+                    exported = _export(
+                        settings, request, notebook, path, pool, revision, tell, hold
+                    )
                 except (DagmarError, OSError) as error:
                     refused = _explained(error)
                     exported = Exported(path, refused=refused, exit_code=refused.exit_code)
@@ -150,7 +152,7 @@ def preview(
     """Return what an export of these notebooks would remove if it succeeded, and do nothing."""
     previews = []
     for notebook in notebooks:
-        path = _relative(settings, notebook)
+        path = relative(notebook, settings.root)
         folder = folders.place_of(settings, notebook, request.output).folder
         previews.append(Exported(path, removed=expire(folder, path, folders.new_id(), True)))
     return previews
@@ -160,17 +162,17 @@ def _export(
     settings: Settings,
     request: Request,
     notebook: Path,
+    path: str,
     pool: Pool,
     revision: str | None,
     tell: Tell,
     hold: contextlib.ExitStack,
 ) -> Exported:
-    path = _relative(settings, notebook)
     parameters = parameters_of(request, notebook)
     place = folders.place_of(settings, notebook, request.output)
     id = folders.new_id()
     offline = is_offline(settings, request)
-    pair = _paired(settings, path)
+    pair = _paired(notebook)
     with folders.staged(place, id) as staging:
         asset_url = None
         if offline and "html" in request.formats:
@@ -284,19 +286,17 @@ def _explained(error: DagmarError | OSError) -> DagmarError:
     return SetupError(f"{where}{error.strerror or error}", "Try again, or type: invoke doctor")
 
 
-def _relative(settings: Settings, notebook: Path) -> str:
-    root = settings.root.resolve()
-    return notebook.relative_to(root).as_posix() if notebook.is_relative_to(root) else str(notebook)
-
-
-def _paired(settings: Settings, path: str) -> tuple[str | None, str | None]:
+def _paired(notebook: Path) -> tuple[str | None, str | None]:
     """Return the asset and the job that a notebook is paired with."""
-    from dagmar.notebook.pairing import read_pairings
+    from dagmar.notebook.cells import read_source
+    from dagmar.notebook.pairing import read_pairs
 
-    pairings = read_pairings(settings.root, settings.notebooks)
-    asset = next((key for key, paths in pairings.assets.items() if path in paths), None)
-    job = next((name for name, paths in pairings.jobs.items() if path in paths), None)
-    return asset, job
+    try:
+        pairs = list(read_pairs(read_source(notebook).tree))
+    except Invalid:
+        return None, None  # its run says why
+    asset = next((pair.asset for pair in pairs if pair.asset), None)
+    return asset, next((pair.job for pair in pairs if pair.job), None)
 
 
 def _versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
 from dagmar.project import templates
-from dagmar.project.layout import NOTEBOOK_ANSWERS
+from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.settings import Settings
 from dagmar.server.catalog import Catalog, Inputs, Item
 
@@ -103,7 +103,7 @@ def check(settings: Settings, notebooks: Sequence[Path], catalog: Catalog | None
     inputs = _inputs(catalog, paired) if catalog else {}
     result = []
     for file, source in sources.items():
-        path = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+        path = relative(file, root)
         asset = next((pair.asset for pair in pairs[file] if pair.asset), None)
         job = next((pair.job for pair in pairs[file] if pair.job), None)
         checked = Checked(path, asset, job, findings=said[file])

@@ -283,10 +283,12 @@ class _Runner:
         from marimo._dependencies.dependencies import DependencyManager
         from marimo._messaging.errors import MarimoAncestorStoppedError
         from marimo._runtime.control_flow import MarimoStopError
+        from marimo._runtime.exceptions import MarimoRuntimeException
 
         code = self._app.cell_manager.cell_data_at(cell).code
         error = result.exception
-        error = getattr(error, "__cause__", None) or error
+        if isinstance(error, MarimoRuntimeException):
+            error = error.__cause__ or error
         if self._interruption.cell == cell:
             error = _as_interrupt(error)
         if isinstance(error, MarimoStopError):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagmar.project.layout import relative
+
 if TYPE_CHECKING:
     from dagmar.server.catalog import Catalog
 
@@ -47,7 +49,7 @@ def read_pairings(root: Path, folder: Path) -> Pairings:
                 tree = ast.parse(text) if "Pair(" in text else None
         except (OSError, ValueError, SyntaxError):
             continue
-        path = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+        path = relative(file, root)
         for pair in read_pairs(tree) if tree else ():
             for name, places in ((pair.asset, pairings.assets), (pair.job, pairings.jobs)):
                 if name and path not in places.setdefault(name, []):

@@ -32,6 +32,14 @@ def find_root(start: Path) -> Path:
     )
 
 
+def relative(file: Path, root: Path) -> str:
+    """Return a path as the user would type it in the project, or whole if it is elsewhere."""
+    for base in (root, root.resolve()):
+        if file.is_relative_to(base):
+            return file.relative_to(base).as_posix()
+    return str(file)
+
+
 def folder_of(file: object) -> Path:
     """Return the folder of a notebook's file, or the working directory without one."""
     if isinstance(file, str) and os.path.isfile(file):

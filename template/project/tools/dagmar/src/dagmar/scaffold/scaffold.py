@@ -12,7 +12,7 @@ from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_
 from dagmar.files import write_all
 from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.project import templates
-from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH
+from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
 from dagmar.project.settings import Settings
 from dagmar.scaffold import own_template
 from dagmar.scaffold.naming import Names
@@ -53,11 +53,11 @@ class Notebook:
     def as_document(self, root: Path) -> Item:
         """Return what `--json` prints of it."""
         return {
-            "path": _relative(self.file, root),
+            "path": relative(self.file, root),
             "asset": self.answers.get("asset"),
             "job": self.answers.get("job"),
             "template": self.template or None,
-            "answers_file": self.answers_file and _relative(self.answers_file, root),
+            "answers_file": self.answers_file and relative(self.answers_file, root),
             "status": self.status,
         }
 
@@ -265,7 +265,7 @@ def _check_files(settings: Settings, made: Sequence[Notebook], force: bool) -> N
         seen[notebook.file] = notebook
         if not notebook.file.exists() and not notebook.file.is_symlink():
             continue
-        path = _relative(notebook.file, settings.root)
+        path = relative(notebook.file, settings.root)
         real = notebook.file.resolve()
         if real.is_dir() or not real.is_relative_to(settings.root.resolve()):
             what = "a folder" if real.is_dir() else "a link to outside of the project"
@@ -335,7 +335,7 @@ def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> No
     for notebook in new:
         if notebook.status == "made" and notebook.file.exists():
             raise Conflict(
-                f"{_relative(notebook.file, root)} was made meanwhile by somebody else",
+                f"{relative(notebook.file, root)} was made meanwhile by somebody else",
                 "Look at it, then type the same again.",
             )
     write_all(texts)
@@ -375,15 +375,11 @@ def _commit(root: Path, new: Sequence[Notebook]) -> None:
             )
 
 
-def _relative(file: Path, root: Path) -> str:
-    return file.relative_to(root.resolve()).as_posix()
-
-
 def as_tree(root: Path, made: Sequence[Notebook]) -> str:
     """Return the files as a tree, with what each notebook is paired with."""
     rows: dict[str, list[str]] = {}
     for notebook in made:
-        folder, _, name = _relative(notebook.file, root).rpartition("/")
+        folder, _, name = relative(notebook.file, root).rpartition("/")
         note = ", ".join(filter(None, (_what(notebook.answers), notebook.template)))
         note += ", exists and is kept" if notebook.status == "kept" else ""
         hint = ": --name makes a second one, --force overwrites it"
@@ -391,7 +387,7 @@ def as_tree(root: Path, made: Sequence[Notebook]) -> str:
         note += ", overwritten" if notebook.status == "overwritten" else ""
         rows.setdefault(folder, []).append(f"{name}  ({note})")
         if notebook.answers_file and notebook.status != "kept":
-            folder, _, name = _relative(notebook.answers_file, root).rpartition("/")
+            folder, _, name = relative(notebook.answers_file, root).rpartition("/")
             rows.setdefault(folder, []).append(name)
     lines = []
     for folder in rows:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from dagmar.errors import DagmarError, SetupError, Unreachable
+from dagmar.project.layout import relative
 
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings, Target
@@ -242,9 +243,7 @@ class Project:
 
     def relative(self, file: Path) -> str:
         """Return a path as the user would type it in the project."""
-        return (
-            file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else str(file)
-        )
+        return relative(file, self.root)
 
 
 def unwritable(folder: Path) -> str:
