@@ -40,7 +40,7 @@ program.run()
 # A server in Dagster's place that answers, but not where its runs are to be cancelled.
 IN_ITS_PLACE = """
 import subprocess, sys
-import dagmar.dev.dagster as dagster, dagmar.dev.environment as environment
+import dagmar.dev.own_dagster as dagster, dagmar.dev.environment as environment
 from invoke.main import program
 code = '''
 import http.server, os, signal, socket, sys, time
@@ -56,9 +56,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 '''
 environment.dagster_command = lambda root, port, level: [sys.executable, "-c", code, str(port)]
-def look(url, home, before, environ, voice, begun):
+def look(url, home, before, environ, reporter, begun):
     begun(subprocess.Popen(["sleep", "3600"], env=environ, start_new_session=True, text=True))
-    voice.event("looking")
+    reporter.event("looking")
 dagster.look = look
 program.run()
 """

@@ -21,24 +21,25 @@ from pathlib import Path
 
 import pytest
 import requests
-from dagmar.dev import browser, dagster, environment, logs, stages
-from dagmar.dev.child import Child
+from dagmar.dev import environment, logs, own_dagster
 from dagmar.dev.editor import Editor
 from dagmar.dev.ports import free_port, parse_port, refused, taken
-from dagmar.dev.processes import MARK, add_mark, end_all, listens, marked
-from dagmar.dev.readiness import (
+from dagmar.dev.processes import MARK, Child, add_mark, end_all, listens, marked
+from dagmar.dev.reporter import Reporter, Stages, may_open
+from dagmar.dev.reports_server import ReportsServer
+from dagmar.dev.servers import (
+    DAGSTER,
     FOREIGN,
+    MARIMO,
     READY,
-    Lookout,
+    ReadinessProbe,
+    Server,
     is_dagster,
     is_marimo,
     lost_port,
     says_busy,
 )
-from dagmar.dev.reports import ReportsServer
-from dagmar.dev.servers import DAGSTER, MARIMO, Server
 from dagmar.dev.session import GUARD_TRIES, Session
-from dagmar.dev.voice import Voice
 from dagmar.errors import (
     Conflict,
     Invalid,
@@ -354,7 +355,7 @@ def test_a_listener_is_known_by_its_mark(mark: str) -> None:
 
 
 def look(mark: str, port: int) -> str:
-    """Return what a lookout finds at the port."""
+    """Return what a probe finds at the port."""
     found: list[str] = []
     told = threading.Event()
 
@@ -362,10 +363,10 @@ def look(mark: str, port: int) -> str:
         found.append(what)
         told.set()
 
-    lookout = Lookout(mark, port, "/server_info", is_dagster, tell)
-    lookout.start()
+    probe = ReadinessProbe(mark, port, "/server_info", is_dagster, tell)
+    probe.start()
     assert told.wait(SECONDS)
-    lookout.join(SECONDS)
+    probe.join(SECONDS)
     assert len(found) == 1
     return found[0]
 
@@ -554,11 +555,11 @@ def test_how_calm_it_is_depends_on_terminal_and_level(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with Voice(json=False, log_level=level) as voice:
+    with Reporter(json=False, log_level=level) as reporter:
         for moment in ("starting", "ready"):
             for name in ("debug", "info", "error"):
-                voice.line(DAGSTER, f"2026 - dagster - {name.upper()} - {moment}")
-            voice.ready()
+                reporter.line(DAGSTER, f"2026 - dagster - {name.upper()} - {moment}")
+            reporter.ready()
     told = re.findall(r"(DEBUG|INFO|ERROR) - (\w+)", capsys.readouterr().err)
     assert [name.lower() for name, moment in told if moment == "starting"] == before
     assert [name.lower() for name, moment in told if moment == "ready"] == after
@@ -572,7 +573,7 @@ def test_lines_without_a_level_go_with_the_line_before_them() -> None:
     assert not calm.shows(MARIMO, "  File x")
 
 
-class Listener(Voice):
+class Listener(Reporter):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
@@ -586,9 +587,9 @@ def a_server(name: str) -> Server:
 
 def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(stages.time, "monotonic", lambda: now[0])
-    voice = Listener()
-    stage = stages.Stages(voice)
+    monkeypatch.setattr("dagmar.dev.reporter.time.monotonic", lambda: now[0])
+    reporter = Listener()
+    stage = Stages(reporter)
     both = [a_server(DAGSTER), a_server(MARIMO)]
     for now[0] in (1.0, 19.0, 20.0, 21.0, 39.0):
         stage.waiting(both)
@@ -596,7 +597,7 @@ def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.Mon
     for now[0] in (45.0, 46.0, 299.0):
         stage.waiting(both)
     where = "what was printed is in .dagmar/logs/."
-    assert voice.heard == [
+    assert reporter.heard == [
         f"Still waiting for Dagster and marimo (20 s); {where}",
         f"Still waiting for Dagster (45 s); {where}",
         f"Still waiting for Dagster (299 s); {where}",
@@ -611,14 +612,14 @@ def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.Mon
 
 def test_code_locations_that_cannot_be_looked_at_are_not_loaded() -> None:
     with pytest.raises(Unreachable):
-        dagster.broken_locations(f"http://127.0.0.1:{free_port()}")
+        own_dagster.broken_locations(f"http://127.0.0.1:{free_port()}")
     for answer in (page(500), document({"data": {"version": "1"}}), document([])):
         with serve(answer) as strange, pytest.raises(Unreachable) as refusal:
-            dagster.broken_locations(strange.url)
+            own_dagster.broken_locations(strange.url)
         with pytest.raises(Unreachable):
-            dagster.require_loaded(refusal.value)
+            own_dagster.require_loaded(refusal.value)
     assert isinstance(refusal.value, UnexpectedAnswer)
-    dagster.require_loaded({})
+    own_dagster.require_loaded({})
 
 
 def test_a_socket_that_cannot_be_cancelled_for_does_not_keep_the_others_from_it(
@@ -646,7 +647,7 @@ def test_a_socket_that_cannot_be_cancelled_for_does_not_keep_the_others_from_it(
         entries = [Gone(), *os.scandir(tmp_path)]
         monkeypatch.setattr(os, "scandir", lambda _: iter(entries))
         monkeypatch.setattr("dagmar.server.runs.cancel_runs_of_code_server", cancel)
-        assert dagster.cancel_runs("http://127.0.0.1:9", tmp_path) == 0
+        assert own_dagster.cancel_runs("http://127.0.0.1:9", tmp_path) == 0
     assert sorted(asked) == ["a", "b", "c"]
 
 
@@ -715,15 +716,15 @@ def test_a_second_reports_server_takes_the_next_port(
 
 TALKER = """
 import sys, threading
-from dagmar.dev.voice import UNSAID_LINES, Voice
+from dagmar.dev.reporter import UNSAID_LINES, Reporter
 from dagmar.tasks.command import _guarded
 
-with _guarded(), Voice(json=False) as voice:
-    voice.event("starting", "Starting")
+with _guarded(), Reporter(json=False) as reporter:
+    reporter.event("starting", "Starting")
     many = range(2 * UNSAID_LINES)
-    talk = lambda: [voice.line("marimo", str(i)) for i in many]
+    talk = lambda: [reporter.line("marimo", str(i)) for i in many]
     threading.Thread(target=talk, daemon=True).start()
-    voice.event("stopping", "Stopping")
+    reporter.event("stopping", "Stopping")
     print("stopped", flush=True)
     raise KeyboardInterrupt
 """
@@ -747,10 +748,10 @@ def test_a_terminal_that_is_held_does_not_hold_the_end() -> None:
 
 def test_what_was_said_comes_out_whole_and_in_order() -> None:
     code = (
-        "from dagmar.dev.voice import Voice\n"
-        "with Voice(json=False) as voice:\n"
-        "    for i in range(3000): voice.line('marimo', str(i))\n"
-        "    voice.warn('last')\n"
+        "from dagmar.dev.reporter import Reporter\n"
+        "with Reporter(json=False) as reporter:\n"
+        "    for i in range(3000): reporter.line('marimo', str(i))\n"
+        "    reporter.warn('last')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS
@@ -925,4 +926,4 @@ def test_a_browser_is_for_somebody_who_can_see_it(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    assert browser.may_open() is opens
+    assert may_open() is opens

@@ -13,20 +13,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagmar.dev import dagster, environment, servers
-from dagmar.dev.browser import open_pages
-from dagmar.dev.child import Child
+from dagmar.dev import environment, own_dagster, servers
 from dagmar.dev.editor import Editor
 from dagmar.dev.logs import LogFile, plain
 from dagmar.dev.ports import free_port, refused
-from dagmar.dev.processes import add_mark, marked
-from dagmar.dev.readiness import FOREIGN, Lookout, lost_port, says_busy
-from dagmar.dev.reports import ReportsServer
+from dagmar.dev.processes import Child, add_mark, marked
+from dagmar.dev.reporter import Reporter, Stages, open_pages
+from dagmar.dev.reports_server import ReportsServer
 from dagmar.dev.request import Request
-from dagmar.dev.servers import DAGSTER, MARIMO, Server
+from dagmar.dev.servers import (
+    DAGSTER,
+    FOREIGN,
+    MARIMO,
+    ReadinessProbe,
+    Server,
+    lost_port,
+    says_busy,
+)
 from dagmar.dev.session import Session
-from dagmar.dev.stages import Stages
-from dagmar.dev.voice import Voice
 from dagmar.errors import Conflict, DagmarError, ServerEnded, SetupError
 from dagmar.project import devfile
 from dagmar.project.layout import EXPORTS, LOGS
@@ -50,11 +54,11 @@ Message = tuple[str, Any, Any]
 class Supervisor:
     """Starts the servers, watches them, and ends every process of theirs."""
 
-    def __init__(self, settings: Settings, request: Request, voice: Voice) -> None:
+    def __init__(self, settings: Settings, request: Request, reporter: Reporter) -> None:
         """Prepare; `run` does everything."""
         self._settings = settings
         self._request = request
-        self._voice = voice
+        self._reporter = reporter
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._taken = 0.0
@@ -66,7 +70,7 @@ class Supervisor:
         self._environ: dict[str, str] = {}
         self._home = Path()
         self._started_at = devfile.now()
-        self._stages = Stages(voice)
+        self._stages = Stages(reporter)
         self._began_at = time.time()
 
     def run(self) -> None:
@@ -142,7 +146,7 @@ class Supervisor:
         for server in self._servers:  # all that may be missing is told before anything starts
             server.command(server.wanted)
             file = root / LOGS / f"{server.name}.log"
-            self._logs[server.name] = LogFile(file, self._voice.warn)
+            self._logs[server.name] = LogFile(file, self._reporter.warn)
         for server in self._servers:
             server.port = free_port(server.wanted, self._ports())
             if server.port != server.wanted:
@@ -165,11 +169,11 @@ class Supervisor:
         )
         self._session.add(child.session)
         self._write_devfile()
-        server.lookout = Lookout(
+        server.probe = ReadinessProbe(
             self._session.mark, server.port, server.path, server.good,
             lambda what: self._messages.put((what, server, child)),
         )  # fmt: skip
-        server.lookout.start()
+        server.probe.start()
         self._stages.starting(server, child.session)
 
     def _printed(self, server: Server, child: Child, line: str) -> None:
@@ -177,7 +181,7 @@ class Supervisor:
         if self._editor:
             line = self._editor.without_token(line)
         if line.strip():
-            self._voice.line(server.name, line)
+            self._reporter.line(server.name, line)
         self._logs[server.name].write(plain(line))
         if not server.ready and server.child is child:
             if says_busy(line):  # Dagster prints this and never ends
@@ -207,10 +211,10 @@ class Supervisor:
                 raise KeyboardInterrupt
             if what == "looked":
                 if self._request.once:
-                    dagster.require_loaded(about)
+                    own_dagster.require_loaded(about)
                     return
                 if isinstance(about, Exception):
-                    self._voice.warn(str(about).partition("\n")[0])
+                    self._reporter.warn(str(about).partition("\n")[0])
             elif what == "ended":
                 child, status = about
                 if server.child is child:
@@ -235,7 +239,7 @@ class Supervisor:
             self._look()
 
     def _tick(self) -> None:
-        self._session.keep_guard(self._voice.warn)
+        self._session.keep_guard(self._reporter.warn)
         self._stages.waiting(self._servers)
 
         for server in self._servers:
@@ -260,7 +264,7 @@ class Supervisor:
     def _lost(self, server: Server, child: Child, how: str, status: int | None = None) -> None:
         """Raise what stops everything: a server is gone."""
         lines = [self._clean(line) for line in child.last if line.strip()]
-        self._voice.event("ended", server=server.name, status=status, last_lines=lines)
+        self._reporter.event("ended", server=server.name, status=status, last_lines=lines)
         tail = "".join(f"\n  {line}" for line in lines)
         error = ServerEnded if server.ready else SetupError
         raise error(
@@ -270,8 +274,8 @@ class Supervisor:
 
     def _move(self, server: Server) -> None:
         """Start a server again on the next free port: somebody else's program has its own."""
-        if server.lookout:
-            server.lookout.stop()
+        if server.probe:
+            server.probe.stop()
         child, server.child = server.child, None
         if child:
             child.send_all(signal.SIGKILL)
@@ -294,7 +298,7 @@ class Supervisor:
             self._editor.write_page(marimo.port)
         once = self._request.once
         pages = self._stages.all_ready(self._servers, self._editor, self._reports.url, once)
-        if self._request.open and not once and not self._voice.json:
+        if self._request.open and not once and not self._reporter.json:
             open_pages(pages)
 
     def _look(self) -> None:
@@ -306,8 +310,13 @@ class Supervisor:
             try:
                 if url:
                     environ = self._environ
-                    looked = dagster.look(
-                        url, self._home, self._began_at, environ, self._voice, self._helpers.append
+                    looked = own_dagster.look(
+                        url,
+                        self._home,
+                        self._began_at,
+                        environ,
+                        self._reporter,
+                        self._helpers.append,
                     )
             except Exception as error:  # --once waits for it
                 looked = error
@@ -320,7 +329,7 @@ class Supervisor:
         began = any(server.child for server in self._servers)
         if began:
             reason = signal.Signals(self._signals[0]).name if self._signals else None
-            self._voice.event("stopping", "Stopping …", signal=reason)
+            self._reporter.event("stopping", "Stopping …", signal=reason)
         try:
             if self._reports:
                 self._reports.stop()
@@ -330,15 +339,15 @@ class Supervisor:
             for log in self._logs.values():
                 log.close()
         if not gone:
-            self._voice.warn("some processes could not be ended; look at: ps -ef")
+            self._reporter.warn("some processes could not be ended; look at: ps -ef")
         elif began:
-            self._voice.event("stopped", "Stopped; nothing of it runs any more.")
+            self._reporter.event("stopped", "Stopped; nothing of it runs any more.")
 
     def _stop_in_order(self, asked: int) -> None:
         """Ask runs and servers to end; return early where a signal says that it takes too long."""
         for server in self._servers:
-            if server.lookout:
-                server.lookout.stop()
+            if server.probe:
+                server.probe.stop()
         for helper in self._helpers:
             helper.terminate()
         # Dagster's webserver answers, and runs go on, where `dg dev` itself is gone.
@@ -360,10 +369,10 @@ class Supervisor:
             self._until(self._gone, TERMINATE_SECONDS, asked)
 
     def _cancel_runs(self, server: Server) -> None:
-        count = dagster.cancel_runs(server.url, self._session.scratch)
+        count = own_dagster.cancel_runs(server.url, self._session.scratch)
         if count:
             text = f"Cancelled {count} run{'s' * (count > 1)} in progress."
-            self._voice.event("runs_cancelled", text, count=count)
+            self._reporter.event("runs_cancelled", text, count=count)
 
     def _gone(self) -> bool:
         return not marked(self._session.mark)
@@ -380,9 +389,9 @@ class Supervisor:
 
 def dev(settings: Settings, request: Request, json: bool) -> None:
     """Run `invoke dev`. Raises KeyboardInterrupt for a signal, and what `Supervisor.run` does."""
-    with Voice(json, request.log_level) as voice:
+    with Reporter(json, request.log_level) as reporter:
         try:
-            Supervisor(settings, request, voice).run()
+            Supervisor(settings, request, reporter).run()
         except DagmarError as error:
-            voice.event("failed", message=error.message, hint=error.hint, status=error.exit_code)
+            reporter.event("failed", message=error.message, hint=error.hint, status=error.exit_code)
             raise

@@ -1,4 +1,4 @@
-"""What `invoke dev` asks its own Dagster, after its start and before its end."""
+"""What `invoke dev` asks of its own Dagster, after it starts and before it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dagmar.errors import DagmarError, SetupError, UnexpectedAnswer
 
 if TYPE_CHECKING:
-    from dagmar.dev.voice import Voice
+    from dagmar.dev.reporter import Reporter
     from dagmar.server.client import DagsterClient
 
 Begun = Callable[[subprocess.Popen[str]], None]
@@ -32,7 +32,12 @@ def _client(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterCli
 
 
 def look(
-    url: str, home: Path, before: float, environ: Mapping[str, str], voice: Voice, begun: Begun
+    url: str,
+    home: Path,
+    before: float,
+    environ: Mapping[str, str],
+    reporter: Reporter,
+    begun: Begun,
 ) -> dict[str, str]:
     """Tell of code locations that do not load, and of runs that a killed Dagster left behind.
 
@@ -40,7 +45,7 @@ def look(
     """
     broken = broken_locations(url)
     for name, reason in broken.items():
-        voice.warn(f"the code location '{name}' does not load: {reason}")
+        reporter.warn(f"the code location '{name}' does not load: {reason}")
     # Runs that cannot be looked at wait for the next start.
     with contextlib.suppress(
         DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
@@ -49,7 +54,7 @@ def look(
         if failed:
             left = f"{len(failed)} run{'s' * (len(failed) > 1)} left from before"
             text = f"Marked {left} as failed: nothing executes {'them' if failed[1:] else 'it'}."
-            voice.event("runs_failed", text, run_ids=failed)
+            reporter.event("runs_failed", text, run_ids=failed)
     return broken
 
 
@@ -95,14 +100,14 @@ def leftovers(
     url: str, home: Path, before: float, environ: Mapping[str, str], begun: Begun
 ) -> list[str]:
     """Mark runs made before this time, that no process executes, as failed; return their ids."""
-    from dagmar.dev import leftovers as module
+    from dagmar.orchestration import abandoned
     from dagmar.server.runs import unfinished_runs
 
     with _client(url) as client:
         if not unfinished_runs(client, before):
             return []
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", module.__name__, str(home), str(before)],
+        [sys.executable, "-W", "ignore", "-m", abandoned.__name__, str(home), str(before)],
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
