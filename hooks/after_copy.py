@@ -1,9 +1,9 @@
-"""Puts a new project into git, because `copier update` works only on what git knows.
+"""Puts a new project into git, because `copier update` works only on files that git knows.
 
 Copier runs this after `copier copy`, in the new project and under its own interpreter, so there is
-the standard library only. A hook that fails makes Copier delete the project: whatever goes wrong
-here is said, with what to type, and the exit status stays 0. What to do next is said by
-`_message_after_copy` in copier.yml, which also speaks when hooks are skipped.
+the standard library only. A hook that fails makes Copier delete the project: any failure
+here is reported, with what to type, and the exit status stays 0. The next steps are in
+`_message_after_copy` in copier.yml, which is also printed when hooks are skipped.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 MESSAGE = "chore: start from the dagmar template"
 COMMIT = f'git commit -m "{MESSAGE}"'
 INIT = f"git init && git add . && {COMMIT}"
-# A commit may start the user's own hooks or ask for a signature: give it time, but not for ever.
+# A commit may start the user's own hooks or ask for a signature: give it time, but not forever.
 PATIENCE_S = 120
-# Set when Copier itself runs inside a git hook; they would lead us to that repository.
+# Set when Copier itself runs inside a git hook; they would point to that repository.
 FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 
 
 class GitError(Exception):
-    """Git said no; the message holds its last words."""
+    """Git failed; the message is the end of its output."""
 
 
 def run_git(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def run_git(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     done = subprocess.run(
         ["git", *args],
-        env=env | ({} if check else {"LC_ALL": "C"}),  # unchecked: the caller reads the words
+        env=env | ({} if check else {"LC_ALL": "C"}),  # unchecked: the caller reads the message
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
@@ -41,27 +41,27 @@ def run_git(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE_S,
     )
     if check and done.returncode:
-        raise GitError(last_words(done))
+        raise GitError(last_lines(done))
     return done
 
 
-def last_words(done: subprocess.CompletedProcess[str]) -> str:
-    """The end of what git printed, which names the reason."""
+def last_lines(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the end of git's output, which names the reason."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return "\n".join(lines[-3:]) or f"exit status {done.returncode}"
 
 
 def find_repository() -> str:
-    """Say whether the project lies in a repository that could track it: `none` or `outer`.
+    """Return whether the project is in a repository that could track it: `none` or `outer`.
 
     A folder that the outer repository ignores will never be tracked there, so it counts as `none`.
     """
     inside = run_git("rev-parse", "--is-inside-work-tree", check=False)
     if inside.returncode:
-        # Anything else, such as a repository of another user, is no reason to make one inside it.
+        # Anything else, such as another user's repository, is not a reason to create one inside it.
         if "not a git repository (or any" in inside.stderr:
             return "none"
-        raise GitError(last_words(inside))
+        raise GitError(last_lines(inside))
     if inside.stdout.strip() != "true":
         raise GitError("this folder is inside a repository that has no working files")
     ignored = run_git("check-ignore", "--quiet", ".", check=False)
@@ -69,21 +69,21 @@ def find_repository() -> str:
 
 
 def to_type(*commands: str) -> str:
-    """Lay out commands, with the folder first: Copier was started somewhere else."""
+    """Format commands, with the folder first: Copier was started somewhere else."""
     return indent("\n".join([f"cd {shlex.quote(str(Path.cwd()))}", *commands]))
 
 
 def first_commit() -> tuple[bool, str]:
-    """Make a repository with one commit of everything; return (all is done, what to say)."""
-    # The project's CI watches `main`; somebody who configured another name keeps it.
+    """Create a repository with one commit of everything; return (is it complete, message)."""
+    # The project's CI watches `main`; a name that the user configured wins.
     branch = run_git("config", "init.defaultBranch", check=False).stdout.strip() or "main"
     run_git("-c", f"init.defaultBranch={branch}", "init", "--quiet")
     run_git("add", "--all")
-    # Without this, git may make up an address from the machine's name.
+    # Without this, git may invent an address from the machine's name.
     strict = ("-c", "user.useConfigOnly=true")
     if run_git(*strict, "var", "GIT_COMMITTER_IDENT", check=False).returncode:
         return False, (
-            "Made a git repository, but no commit: git does not know your name yet. Type:\n"
+            "Created a git repository, but no commit: git does not know your name yet. Type:\n"
             + to_type(
                 'git config --global user.name "Your Name"',
                 "git config --global user.email you@example.com",
@@ -94,15 +94,15 @@ def first_commit() -> tuple[bool, str]:
         run_git(*strict, "commit", "--quiet", "-m", MESSAGE)
     except GitError as error:
         return False, (
-            "Made a git repository, but git refused the first commit:\n"
+            "Created a git repository, but git refused the first commit:\n"
             f"{indent(str(error))}\n"
-            f"When that is settled, type:\n{to_type(COMMIT)}"
+            f"When that is resolved, type:\n{to_type(COMMIT)}"
         )
-    return True, "Made a git repository with a first commit."
+    return True, "Created a git repository with a first commit."
 
 
 def put_into_git(occupied: bool) -> tuple[bool, str]:
-    """Bring the project under git where that is ours to do; return (all is done, what to say)."""
+    """Put the project into git if that is our job; return (is it complete, message)."""
     if find_repository() == "outer":
         return False, (
             "This folder belongs to a git repository, so committing is left to you:\n"
@@ -117,44 +117,44 @@ def put_into_git(occupied: bool) -> tuple[bool, str]:
 
 
 def own_tasks() -> str:
-    """Say how to add dagmar's tasks to a tasks.py that was there before."""
+    """Return how to add dagmar's tasks to an existing tasks.py."""
     text = Path("tasks.py").read_text("utf-8", errors="replace")
     if "dagmar" in text:
         return ""
     return (
-        "tasks.py is yours and was kept. To have dagmar's tasks in it, add:\n"
+        "Your tasks.py was kept. To add dagmar's tasks to it, add:\n"
         "  from dagmar.tasks import namespace\n"
         "  ns = namespace(__file__)"
     )
 
 
 def relative_template() -> str:
-    """Say what to mend where the template was given by a relative path: updates look it up."""
+    """Return what to fix if the template was given by a relative path: updates look it up."""
     for line in Path(".copier-answers.yml").read_text("utf-8").splitlines():
         key, _, path = line.partition(": ")
         local = ":" not in path and not path.startswith(("/", "~", "'", '"'))
         if key == "_src_path" and local:
             return (
                 f"The template was given as {path}, and `copier update` will look for it there, "
-                "seen from this folder.\nIn .copier-answers.yml, write its whole path."
+                "seen from this folder.\nIn .copier-answers.yml, write its absolute path."
             )
     return ""
 
 
 def indent(text: str) -> str:
-    """Set text off by two spaces."""
+    """Indent text by two spaces."""
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
 def main(args: list[str]) -> int:
-    """Do it, say on stderr what came of it, and never fail."""
+    """Put the project into git, report the result on stderr, and never fail."""
     done = False
     try:
         done, said = put_into_git(occupied="--occupied" in args)
     except FileNotFoundError:
         said = (
-            "git was not found, so this is not under version control, and `copier update` needs "
-            f"that. Install git, then type:\n{to_type(INIT)}"
+            "git was not found, so the project is not under version control, which `copier update` "
+            f"needs. Install git, then type:\n{to_type(INIT)}"
         )
     except Exception as error:
         said = (

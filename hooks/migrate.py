@@ -1,10 +1,10 @@
-"""Runs the migrations that lie between two versions of the template; see migrations/README.md.
+"""Runs the migrations between two versions of the template; see migrations/README.md.
 
 Copier calls this twice in each `copier update`, in the project and under its own interpreter: in
 the stage `before` the files are still those of the old version, in the stage `after` the update is
-merged. The project and its notebooks have their own answers files and can be updated apart, so a
-migration names the kind it is for; `invoke update` updates everything at once, with answers of that
-kind, and runs all of them.
+merged. The project and its notebooks have their own answers files and can be updated separately, so
+a migration names the kind that it is for; `invoke update` updates everything at once, and runs all
+of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "migrations"
 
 
 def version_of(script: Path) -> Version:
-    """Read the version out of a file name: v1_2_0.py is 1.2.0."""
+    """Return the version in a file name: v1_2_0.py is 1.2.0."""
     return Version(script.stem.replace("_", "."))
 
 
@@ -64,12 +64,12 @@ def main(answers_file: Path) -> int:
             print(
                 f"Migration {version_of(script)} failed {stage} the update: "
                 f"{type(error).__name__}: {error}\n"
-                "To return to where you were, type: git reset --hard && git clean -d --interactive",
+                "To go back, type: git reset --hard && git clean -d --interactive",
                 file=sys.stderr,
             )
             return 1
     if scripts and stage == "before":
-        # Copier merges what git's index holds. The tree was clean, so only migrations are added.
+        # Copier merges what is in git's index. The tree was clean, so only migrations are added.
         subprocess.run(["git", "add", "--all", "."], check=True)
     return 0
 

@@ -1,4 +1,4 @@
-"""Tasks of this project: `invoke --list` shows them. Made once; updates leave this file to you."""
+"""Tasks of this project: `invoke --list` shows them. Created once; updates leave it alone."""
 
 try:
     from dagmar.tasks import namespace

@@ -55,7 +55,7 @@ def make_repository(path: Path, **files: str) -> None:
 
 
 def test_a_new_project_gets_a_repository_and_a_commit(here: Path):
-    assert run_hook(here) == "Made a git repository with a first commit.\n"
+    assert run_hook(here) == "Created a git repository with a first commit.\n"
     assert commits(here) == ["chore: start from the dagmar template"]
     assert git(here, "status", "--porcelain") == ""
     assert git(here, "ls-files").split() == ["a/b", "tasks.py"]
@@ -161,7 +161,7 @@ def test_a_folder_of_a_monorepo_gets_no_repository_of_its_own(here: Path):
 def test_a_folder_that_the_outer_repository_ignores_gets_its_own(here: Path, pattern: str):
     make_repository(here.parent)
     write(here.parent, {".git/info/exclude": f"{pattern}\n"})
-    assert run_hook(here) == "Made a git repository with a first commit.\n"
+    assert run_hook(here) == "Created a git repository with a first commit.\n"
     assert commits(here) == ["chore: start from the dagmar template"]
     assert commits(here.parent) == ["theirs"]
 

@@ -84,7 +84,7 @@ def test_what_to_type_next_is_said_once(
 ):
     small.copy(tmp_path / "my project", skip_tasks=False, unsafe=True, quiet=False)
     said = capfd.readouterr().err
-    assert said.count("Made a git repository with a first commit.") == 1
+    assert said.count("Created a git repository with a first commit.") == 1
     assert said.count("Next:") == said.count("uv sync") == said.count("pip install") == 1
     assert f"cd '{tmp_path / 'my project'}'" in said
     assert "git init" not in said
@@ -158,7 +158,7 @@ def test_adopting_commits_nothing_of_theirs(
     assert not (tmp_path / "legacy/.git").exists()
     said = capfd.readouterr().err
     assert "git init && git add . && git commit" in said
-    assert "tasks.py is yours and was kept" in said
+    assert "Your tasks.py was kept" in said
     assert "uv add --no-workspace --editable ./tools/dagmar --extra cli" in said
     assert "uv sync" not in said
 

@@ -43,7 +43,7 @@ for file in sorted(root.glob("notebooks/*/*.py")):
     told[f"{file.parent.name}/{file.stem}"] = {
         "shown": [getattr(output, "text", "") for output in outputs],
         "mean_error": float(defs["errors"].mean()) if "errors" in defs else None,
-        "mean_guess": float(defs["guess"].mean()) if "guess" in defs else None,
+        "mean_baseline": float(defs["baseline"].mean()) if "baseline" in defs else None,
         "partition": defs.get("partition_key"),
         "days": sorted(defs["daily"]) if isinstance(defs.get("daily"), dict) else None,
         "loaded": {name: len(value) for name, value in defs.items() if hasattr(value, "columns")},
@@ -91,7 +91,7 @@ def test_it_executes_and_says_that_there_is_no_server(
 @pytest.mark.parametrize("kind", ["asset", "partitioned", "multi"])
 def test_the_ml_template_learns_from_the_inputs(told: dict[str, Any], kind: str) -> None:
     notebook = told[f"ml/{PAIRS[kind][1]}"]
-    assert 0 < notebook["mean_error"] < notebook["mean_guess"]
+    assert 0 < notebook["mean_error"] < notebook["mean_baseline"]
 
 
 def test_nothing_was_launched(told: dict[str, Any]) -> None:

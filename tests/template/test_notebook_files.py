@@ -152,7 +152,11 @@ def test_without_inputs_it_says_how_the_assets_own_value_is_loaded(notebooks: Pa
         kind: (notebooks / f"notebooks/{shape}_{kind}.py").read_text("utf-8") for kind in FACTS
     }
     said = {
-        kind: [line.rpartition(": ")[2] for line in text.splitlines() if "once it is made" in line]
+        kind: [
+            line.rpartition(": ")[2]
+            for line in text.splitlines()
+            if "once it is materialized" in line
+        ]
         for kind, text in texts.items()
     }
     assert {kind: lines for kind, lines in said.items() if lines} == {

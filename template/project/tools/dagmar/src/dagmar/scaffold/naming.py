@@ -19,9 +19,10 @@ VALID = re.compile(r"[a-z_][a-z0-9_]*\Z")
 LONGEST = 120
 # What the cells of our templates define, and what a notebook module has anyway.
 TAKEN = {
-    "app", "button", "controls", "dagmar", "errors", "feature", "frame", "guess", "here", "inputs",
-    "lines", "made", "marimo", "mo", "numbers", "nw", "pair", "partition_key", "predicted", "rows",
-    "run", "slope", "table", "tables", "tabs", "target", "test", "title", "train", "x", "y",
+    "app", "baseline", "button", "controls", "dagmar", "errors", "feature", "frame", "here",
+    "inputs", "lines", "local_run", "marimo", "mo", "numbers", "nw", "pair", "partition_key",
+    "predicted", "rows", "run", "slope", "table", "tables", "tabs", "target", "test", "title",
+    "train", "x", "y",
 }  # fmt: skip
 
 
@@ -65,7 +66,7 @@ class Names:
             raise UsageError(f"--name takes at most {LONGEST} letters", "Give a shorter one.")
         if self._means_something(name):
             raise UsageError(
-                f"a notebook called {name} would hide the Python module of that name",
+                f"a notebook called {name} would shadow the Python module of that name",
                 f"Add a word: --name {name}_notebook",
             )
         return name
