@@ -24,6 +24,7 @@ FLOORS = (
     "project",
     "console",
     "files",
+    "failure",
     "errors",
     "__init__",
 )

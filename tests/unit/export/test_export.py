@@ -24,6 +24,7 @@ from dagmar.export import request as asking
 from dagmar.export.exporting import export as run_exports
 from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher, existing
+from dagmar.failure import Failure
 from dagmar.notebook import execute as executing
 from dagmar.project.settings import load
 from exports import GOOD, assert_whole, export, export_project, ids, paired, write
@@ -201,8 +202,7 @@ def test_each_file_and_a_cell_without_a_name_are_told_once(tmp_path: Path) -> No
     page = (tmp_path / ".dagmar/exports/my orders" / id / "my orders").as_uri()
     assert done.stdout.splitlines() == [f"{page}.html", f"{page}.md"]
     assert "error: cell 2 failed: ZeroDivisionError" in done.stderr
-    told = {"cell": "Orders", "class": "E", "message": "m", "traceback": ""}
-    assert [manifests.cell_of({**told, "cell": one}) for one in ("Orders", "cell 2", "")] == [
+    assert [manifests.cell_of(Failure("m", place=one)) for one in ("Orders", "cell 2", "")] == [
         "cell Orders", "cell 2", "",
     ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from typing import Any
 import dagmar
 import pytest
 from dagmar.errors import Invalid, RunFailed, SetupError, UsageError
+from dagmar.failure import Failure
 from dagmar.notebook import reporting
 from dagmar.pair import cards, controls, drawing, history, launching, logs, metrics
 from dagmar.pair.context import Context
@@ -91,7 +92,7 @@ def test_without_a_server_every_widget_says_what_to_type(project: Project) -> No
 def test_text_from_dagster_stays_text() -> None:
     shown = [
         drawing.note(NASTY, NASTY),
-        drawing.failure({"step": NASTY, "class": NASTY, "message": NASTY, "traceback": NASTY}),
+        drawing.failure(Failure(NASTY, NASTY, NASTY, NASTY)),
         drawing.link("https://example.invalid/" + NASTY, NASTY),
         drawing.link(NASTY, NASTY),
         drawing.badge(NASTY),

@@ -143,13 +143,9 @@ def _locations(catalog: Catalog, filters: Filters) -> list[Item]:
 
 def tell_locations(catalog: Catalog) -> None:
     """Say on stderr which code locations are broken or still loading, and why."""
-    for location in catalog.broken:
-        error = location["error"]
-        console.warn(
-            f"the code location '{location['name']}' does not load: "
-            f"{error['class']}: {error['message']}"
-        )
-        console.say(error["traceback"].rstrip())
+    for name, failure in catalog.broken.items():
+        console.warn(f"the code location '{name}' does not load: {failure.text}")
+        console.say(failure.trace)
     for location in catalog.locations:
         if location["status"] == "loading":
             console.warn(f"the code location '{location['name']}' is still loading")

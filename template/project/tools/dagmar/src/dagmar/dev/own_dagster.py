@@ -68,10 +68,7 @@ def broken_locations(url: str) -> dict[str, str]:
     try:
         with _client(url) as client:
             catalog = read_catalog(client, (), None)
-        return {
-            location["name"]: f"{location['error']['class']}: {first_line(location['error'])}"
-            for location in catalog.broken
-        }
+        return {name: failure.line for name, failure in catalog.broken.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnexpectedAnswer(
             f"Dagster did not tell whether its code locations load ({type(error).__name__})",
@@ -88,12 +85,6 @@ def require_loaded(looked: Mapping[str, str] | Exception) -> None:
         raise SetupError(
             f"not everything is ready: {count} not load", "To see why, type: dg check defs"
         )
-
-
-def first_line(error: Mapping[str, str]) -> str:
-    """Return the first line of an error's message that says something."""
-    lines = [line.strip() for line in (error["message"] or "").splitlines()]
-    return next(filter(None, lines), "")
 
 
 def leftovers(

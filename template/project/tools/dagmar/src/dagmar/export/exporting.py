@@ -16,6 +16,7 @@ from dagmar.export import folders, manifests
 from dagmar.export.manifests import Manifest
 from dagmar.export.pool import Job, Outcome, Pool
 from dagmar.export.request import Request, parameters_of
+from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION
 from dagmar.project.layout import EXPORTS, relative
@@ -73,12 +74,11 @@ class Exported:
         # They differ in the format alone, and not each address is quoted.
         return [self.url, *(self.url.removesuffix(Path(page).suffix) + one for one in others)]
 
-    def error(self) -> dict[str, Any] | None:
-        """Return why the notebook failed."""
+    @property
+    def error(self) -> Failure | None:
+        """Why the notebook failed."""
         if self.refused:
-            kind = type(self.refused).__name__
-            told = {"class": kind, "message": self.refused.message}
-            return {"cell": None, **told, "traceback": None}
+            return Failure(self.refused.message, type(self.refused).__name__)
         return self.manifest.error if self.manifest else None
 
     def _without_page(self) -> str:
@@ -97,7 +97,7 @@ class Exported:
             "attached_to": [one["asset"] for one in manifest.attached] if manifest else [],
             "uploaded_to": [one["url"] for one in manifest.uploaded] if manifest else [],
             "duration_s": manifest.duration_s if manifest else None,
-            "error": self.error(),
+            "error": self.error and self.error.as_document("cell"),
             "problems": [problem.as_document() for problem in self.problems],
             "removed": self.removed,
         }

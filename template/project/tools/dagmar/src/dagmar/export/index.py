@@ -72,7 +72,7 @@ def _notebook_page(name: str, found: list[Manifest], unfinished: list[str]) -> s
         if manifest.partition:
             about.append(f"partition {manifest.partition}")
         if manifest.error:
-            about.append(f"{manifest.error['cell']}: {manifest.error['message']}"[:200])
+            about.append(f"{manifest.error.place}: {manifest.error.message}"[:200])
         rows.append(
             f"<tr><td>{_opened(manifest)}</td><td>{_status(manifest)}</td>"
             f"<td>{manifest.duration_s:.1f} s</td><td>{escape('; '.join(about))}</td>"

@@ -15,6 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from dagmar.failure import Failure
+
 NAME = "manifest.json"
 FORMAT = 1
 FOLDER = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
@@ -25,7 +27,7 @@ REMOVING = "removing"
 """The status of an uploaded export while its files are removed."""
 KINDS: dict[str, Any] = {
     "str": str, "int": int, "float": (int, float), "bool": bool, "dict": dict, "list": list,
-    "None": type(None),
+    "None": type(None), "Failure": Failure,
 }  # fmt: skip
 
 
@@ -61,7 +63,7 @@ class Manifest:
     partition: str | None = None
     run_id: str | None = None
     reported: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, str] | None = None
+    error: Failure | None = None
     files: list[File] = field(default_factory=list)
     attached: list[dict[str, Any]] = field(default_factory=list)
     uploaded: list[dict[str, Any]] = field(default_factory=list)
@@ -94,7 +96,8 @@ class Manifest:
 
     def as_text(self) -> str:
         """Return the text of the file."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        error = self.error and self.error.as_document("cell")
+        return json.dumps({**asdict(self), "error": error}, indent=2, ensure_ascii=False) + "\n"
 
 
 def started_of(id: str) -> datetime:
@@ -110,7 +113,9 @@ def parse(text: str, id: str) -> Manifest | None:
     try:
         values = json.loads(text)
         files = [File(**file) for file in values.pop("files")]
-        manifest = Manifest(**values, files=files)
+        error = values.pop("error", None)
+        failure = Failure.from_document(error, "cell") if error else None
+        manifest = Manifest(**values, error=failure, files=files)
         if not _is_typed(manifest):
             return None
         manifest.started  # noqa: B018  raises ValueError for what is no id
@@ -129,11 +134,8 @@ def _is_typed(manifest: Manifest) -> bool:
             names = [part.partition("[")[0] for part in str(each.type).split(" | ")]
             if not isinstance(getattr(one, each.name), tuple(KINDS[name] for name in names)):
                 return False
-    error = manifest.error or {"cell": "", "class": "", "message": "", "traceback": ""}
-    return (
-        all(isinstance(error[name], str) for name in ("cell", "class", "message", "traceback"))
-        and all(isinstance(one["asset"], str) for one in manifest.attached)
-        and all(isinstance(one.get("url", one.get("since")), str) for one in manifest.uploaded)
+    return all(isinstance(one["asset"], str) for one in manifest.attached) and all(
+        isinstance(one.get("url", one.get("since")), str) for one in manifest.uploaded
     )
 
 
@@ -158,9 +160,9 @@ def read_all(folder: Any) -> Iterator[tuple[Any, Manifest]]:
             yield one, manifest
 
 
-def cell_of(error: dict[str, Any]) -> str:
+def cell_of(error: Failure) -> str:
     """Return where a notebook failed: a cell without a name is called by its number already."""
-    cell = str(error["cell"] or "")
+    cell = error.place or ""
     return cell if not cell or cell.startswith("cell ") else f"cell {cell}"
 
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from dagmar import errors
 from dagmar.errors import DagmarError, Invalid, SetupError, TimedOut
+from dagmar.failure import Failure
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,15 +57,15 @@ class Job:
 class Outcome:
     """What became of a job. Either `refused`, or the notebook was run, to its end or not.
 
-    `error` is as in a manifest; `exit_code` is that of the task; `sha256` is that of the notebook
-    that was run.
+    `error` is why the notebook failed; `exit_code` is that of the task; `sha256` is that of the
+    notebook that was run.
     """
 
     seconds: float = 0.0
     sha256: str = ""
     title: str = ""
     reported: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, str] | None = None
+    error: Failure | None = None
     exit_code: int = 0
     refused: DagmarError | None = None
     interrupted: bool = False
@@ -144,13 +145,13 @@ def _heard(kind: str, event: dict[str, Any]) -> Outcome:
         return Outcome(
             refused=SetupError(reason, "Make room, or give another folder: --output DIR")
         )
-    error_ = event["error"]
+    error = Failure.from_document(event["error"], "cell") if event["error"] else None
     return Outcome(
         seconds=event["seconds"],
         title=event["title"],
         reported=event["reported"],
-        error=error_,
-        exit_code=errors.RunFailed.exit_code if error_ else 0,
+        error=error,
+        exit_code=errors.RunFailed.exit_code if error else 0,
         interrupted=event["interrupted"],
     )
 
@@ -160,8 +161,8 @@ def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) 
     if event["late"] and (outcome is None or outcome.interrupted):
         told = f"it took longer than --timeout {job.timeout:g}"
         late = outcome or Outcome(seconds=job.timeout or 0.0)
-        known = late.error or {"cell": cell, "traceback": ""}
-        late.error = {**known, "class": "TimedOut", "message": told}
+        known = late.error or Failure(told, traceback="", place=cell)
+        late.error = replace(known, message=told, kind="TimedOut")
         late.exit_code = TimedOut.exit_code
         return late
     if outcome is not None:
@@ -169,12 +170,9 @@ def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) 
     status = event["status"]
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return Outcome(
-        error={
-            "cell": cell,
-            "class": "ProcessEnded",
-            "message": f"the notebook's process {how}",
-            "traceback": event["printed"].strip(),
-        },
+        error=Failure(
+            f"the notebook's process {how}", "ProcessEnded", event["printed"].strip(), cell
+        ),
         exit_code=errors.RunFailed.exit_code,
     )
 

@@ -66,7 +66,7 @@ def finish(exported: Sequence[Exported], dry_run: bool = False) -> None:
 def _explain(one: Exported, several: bool) -> None:
     """Print what is known of a failure besides its message."""
     manifest = one.manifest
-    if manifest and manifest.error and (trace := manifest.error["traceback"]):
+    if manifest and manifest.error and (trace := manifest.error.traceback):
         console.say(trace)
     for problem in one.problems if several or (manifest and manifest.error) else one.problems[:-1]:
         console.complain(problem.error)
@@ -83,10 +83,9 @@ def _error(one: Exported) -> DagmarError:
         return one.refused
     manifest = one.manifest
     if manifest and manifest.error:
-        told = manifest.error
         page = f"The page was kept: {one.url}" if one.url else ""
-        where = cell_of(told) or "the notebook"
-        failed = RunFailed(f"{where} failed: {told['class']}: {told['message']}", page)
+        where = cell_of(manifest.error) or "the notebook"
+        failed = RunFailed(f"{where} failed: {manifest.error.text}", page)
         failed.exit_code = one.exit_code
         return failed
     problem = one.problems[-1]

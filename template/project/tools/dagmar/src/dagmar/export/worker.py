@@ -233,7 +233,7 @@ def _export(job: dict[str, Any], events: int) -> None:
             "seconds": seconds,
             "title": executed.app.config.app_title or "",
             "reported": reporting.take(),
-            "error": executed.failure and executed.failure.as_document(),
+            "error": executed.failure and executed.failure.as_document("cell"),
             "interrupted": executed.interrupted,
         },
     )

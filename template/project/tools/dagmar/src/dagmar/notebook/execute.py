@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import Invalid, SetupError
+from dagmar.failure import Failure
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import read_source
 from dagmar.notebook.interruption import Interruption
@@ -32,25 +33,6 @@ KNOWN = ((0, 25), (0, 26))
 SETUP = "setup"
 
 
-@dataclass(frozen=True)
-class CellFailure:
-    """The first cell that failed, and why, as it goes into a manifest."""
-
-    cell: str
-    kind: str
-    message: str
-    traceback: str
-
-    def as_document(self) -> dict[str, str]:
-        """Return what `--json` and a manifest hold."""
-        return {
-            "cell": self.cell,
-            "class": self.kind,
-            "message": self.message,
-            "traceback": self.traceback,
-        }
-
-
 @dataclass
 class Executed:
     """What came of an execution. `values` are the notebook's variables by name.
@@ -62,7 +44,7 @@ class Executed:
     app: InternalApp
     capture: Capture
     values: dict[str, Any] = field(default_factory=dict)
-    failure: CellFailure | None = None
+    failure: Failure | None = None
     interrupted: bool = False
 
 
@@ -201,7 +183,7 @@ class _Runner:
         self._interruption = interruption
         self.interrupted = False
         self._blamed: dict[CellId_t, Any] = {}
-        self.failure: CellFailure | None = None
+        self.failure: Failure | None = None
 
     def run(self) -> dict[str, Any]:
         """Run all cells, and return the globals they leave."""
@@ -330,7 +312,7 @@ class _Runner:
         self._block(cell, prevented)
         interrupted = isinstance(error, KeyboardInterrupt)
         if self.failure is None or interrupted:
-            self.failure = CellFailure(name, kind, message, trace)
+            self.failure = Failure(message, kind, trace, name)
         if interrupted:  # the time is over, or somebody stopped it
             self.interrupted = True
             for other in self._app.graph.cells:

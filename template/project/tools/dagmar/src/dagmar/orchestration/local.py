@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import Invalid, LoadFailed, SetupError, did_you_mean
+from dagmar.failure import Failure
 from dagmar.orchestration.prints import prints_kept
 from dagmar.orchestration.quiet import no_warnings, quiet
 from dagmar.orchestration.signals import sigterm_kept
@@ -52,7 +53,7 @@ class LocalRun:
 
     run_id: str
     success: bool
-    error: dict[str, Any] | None = None
+    error: Failure | None = None
 
 
 def home(root: Path) -> Path | None:
@@ -354,17 +355,15 @@ def _kept_io_manager(definition: JobDefinition) -> dict[str, Any] | None:
     return {IO_MANAGER: default_job_io_manager} if used == default_job_io_manager else None
 
 
-def _failure(events: Iterable[Any]) -> dict[str, Any] | None:
-    """Return `{"step", "class", "message", "traceback"}` of the first failure."""
-    from dagmar.server.failures import users_exception
-
+def _failure(events: Iterable[Any]) -> Failure | None:
+    """Return why the run failed: its first step that did, or what failed outside its steps."""
     reason = None
     for event in events:
         if event.is_step_failure and event.step_failure_data.error:
             error = _as_answer(event.step_failure_data.error)
-            return {"step": event.step_key, **users_exception(error)}
+            return Failure.from_graphql(error, event.step_key)
         if event.is_job_failure and getattr(event.job_failure_data, "error", None):
-            reason = {"step": None, **users_exception(_as_answer(event.job_failure_data.error))}
+            reason = Failure.from_graphql(_as_answer(event.job_failure_data.error))
     return reason
 
 

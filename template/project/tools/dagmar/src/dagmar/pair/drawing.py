@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from html import escape
-from typing import Any
 
 from dagmar.errors import DagmarError
+from dagmar.failure import Failure
 from dagmar.pair.context import live
 
 COLORS = {
@@ -100,17 +100,12 @@ def short_facts(rows: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def failure(error: dict[str, Any]) -> str:
+def failure(error: Failure) -> str:
     """Return why a run failed, with the user's traceback."""
-    where = f"Step {error['step']}: " if error.get("step") else ""
-    kind = f"{error['class']}: " if error.get("class") else ""
-    trace = str(error.get("traceback") or "").rstrip()
-    shown = (
-        f'<pre style="{PRE};font-size:0.8em;max-height:30em;overflow:auto">{escape(trace)}</pre>'
-        if trace
-        else ""
-    )
-    return note(f"{where}{kind}{error.get('message')}", color=COLORS["FAILURE"]) + shown
+    where = f"Step {error.place}: " if error.place else ""
+    style = f"{PRE};font-size:0.8em;max-height:30em;overflow:auto"
+    shown = f'<pre style="{style}">{escape(error.trace)}</pre>' if error.trace else ""
+    return note(f"{where}{error.text}", color=COLORS["FAILURE"]) + shown
 
 
 def when(moment: float, url: str = "") -> str:

@@ -167,6 +167,7 @@ def materialize_here(context: Context, chosen: Chosen) -> Attempt:
     """
     from dagmar.orchestration import local
     from dagmar.project.provenance import own_tags
+    from dagmar.server.runs import NO_REASON
 
     _require_local(context)
     target = context.target
@@ -181,13 +182,8 @@ def materialize_here(context: Context, chosen: Chosen) -> Attempt:
     url = f"{target.url}/runs/{run.run_id}"
     if run.success:
         return Attempt(run.run_id, url, f"Made {context.what} here, in this kernel.")
-    error = run.error or {"class": None, "message": "Dagster gave no reason", "traceback": ""}
-    kind = f"{error['class']}: " if error["class"] else ""
-    return Attempt(
-        run.run_id,
-        url,
-        error=RunFailed(f"{kind}{error['message']}", str(error["traceback"] or "").rstrip()),
-    )
+    error = run.error or NO_REASON
+    return Attempt(run.run_id, url, error=RunFailed(error.text, error.trace))
 
 
 def _require_local(context: Context) -> None:

@@ -44,12 +44,12 @@ class Exporter:
             settings = self._context.settings
             request = asking.Request(notebooks=(str(self._notebook),))
             (made,) = exporting.export(settings, request, [self._notebook])
-            error = made.error()
+            error = made.error
             self._told = ""
             if error:
                 cell = manifests.cell_of(error).replace("cell", "Cell", 1)
                 where = f"{cell}: " if cell else ""
-                self._told = drawing.note(f"{where}{error['class']}: {error['message']}")
+                self._told = drawing.note(f"{where}{error.text}")
         except DagmarError as refused:
             self._told = drawing.refusal(refused)
 

@@ -14,12 +14,13 @@ from typing import Any, Protocol, TypeVar
 
 from dagmar import console
 from dagmar.errors import DagmarError, TimedOut, Unreachable
+from dagmar.failure import Failure
 from dagmar.runs.progress import Progress
 from dagmar.server.backfills import Backfill, read_backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.runs import Run, explain, is_told, read_run, read_run_and_logs, waits_for_nobody
 
-UNREAD = {"step": None, "class": None, "message": "its page tells why", "traceback": None}
+UNREAD = Failure("its page tells why")
 LOST_SECONDS = 120.0
 WARN_AFTER_SECONDS = 5.0
 
@@ -128,7 +129,7 @@ def aside(what: str) -> Iterator[None]:
 def add_reason(client: DagsterClient, run: Run) -> None:
     """Find out why a run failed, if it did."""
     if run.status == "FAILURE":
-        run.error = dict(UNREAD)
+        run.error = UNREAD
         with aside(f"why run {run.run_id} failed"):
             run.error = explain(client, run.run_id)
 

@@ -24,7 +24,7 @@ from dagmar.server import backfills, launch, runs
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
-from dagmar.server.runs import SUCCESS, Run
+from dagmar.server.runs import NO_REASON, SUCCESS, Run
 
 CANCEL_SECONDS = 60.0
 BACKFILL_PACE = "Its runs are started by the Dagster daemon, which can take half a minute."
@@ -116,16 +116,13 @@ def _explanation(run: Run) -> str:
         return f"{name} was made before it could be cancelled"
     if run.status != "FAILURE":
         return f"{name} was cancelled"
-    error = run.error or {}
-    where = f" in step {error['step']}" if error.get("step") else ""
-    kind = f"{error['class']}: " if error.get("class") else ""
-    trace = f"\n{str(error['traceback']).rstrip()}" if error.get("traceback") else ""
-    return f"{name} failed{where}: {kind}{error.get('message')}{trace}"
+    error = run.error or NO_REASON
+    where = f" in step {error.place}" if error.place else ""
+    return "\n".join(filter(None, [f"{name} failed{where}: {error.text}", error.trace]))
 
 
 def _reason(backfill: Backfill) -> str:
-    error = backfill.error
-    why = f": {error['class']}: {error['message']}" if error else f" is {backfill.status.lower()}"
+    why = f": {backfill.error.text}" if backfill.error else f" is {backfill.status.lower()}"
     return f"backfill {backfill.backfill_id}{why}"
 
 

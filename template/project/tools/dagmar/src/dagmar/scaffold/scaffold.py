@@ -195,12 +195,7 @@ def _check_known(what: str, name: str, known: Iterable[str], catalog: Catalog) -
     if name in names:
         return
     message = f"there is no {what} '{name}'{did_you_mean(name, names)}"
-    reasons = [
-        f"{one['name']}: {kind}{error['message']}"
-        for one in catalog.broken
-        for error in [one["error"]]
-        for kind in [f"{error['class']}: " if error.get("class") else ""]
-    ]
+    reasons = [f"{name}: {failure.text}" for name, failure in catalog.broken.items()]
     if not reasons:
         raise Invalid(message, f"See them all with: invoke discover --kind {what}s")
     # It may be in there.

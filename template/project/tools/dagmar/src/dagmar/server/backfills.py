@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagmar.errors import Invalid
+from dagmar.failure import Failure
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.failures import users_exception
 
 SUCCESS = "COMPLETED_SUCCESS"
 BACKFILL_TAG = "dagster/backfill"
@@ -25,7 +25,7 @@ class Backfill:
     done: int
     failed: int
     runs: dict[str, str]
-    error: dict[str, Any] | None = None
+    error: Failure | None = None
 
     @property
     def final(self) -> bool:
@@ -78,7 +78,7 @@ def read_backfill(client: DagsterClient, backfill_id: str) -> Backfill:
         done=done,
         failed=failed,
         runs=runs,
-        error=users_exception(found["error"]) if found["error"] else None,
+        error=Failure.from_graphql(found["error"]) if found["error"] else None,
     )
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
-from dagmar.server.failures import users_exception
 
 KINDS = ("assets", "jobs", "schedules", "sensors", "resources")
 KIND_TAG = "dagster/kind/"
@@ -58,9 +58,9 @@ class Catalog:
     )
 
     @property
-    def broken(self) -> list[Item]:
-        """The code locations that failed to load."""
-        return [location for location in self.locations if location["status"] == "error"]
+    def broken(self) -> dict[str, Failure]:
+        """Why code locations failed to load, by their names."""
+        return broken(self.locations)
 
 
 def read_catalog(
@@ -107,12 +107,21 @@ def location(entry: Item) -> Item:
         repositories = [repository["name"] for repository in state["repositories"]]
     elif state is not None:
         # LOADED is said of a location that failed to import, too.
-        status, error = "error", users_exception(state)
+        status, error = "error", Failure.from_graphql(state).as_document()
     return {
         "name": entry["name"],
         "repositories": repositories,
         "status": status,
         "error": error,
+    }
+
+
+def broken(locations: Iterable[Item]) -> dict[str, Failure]:
+    """Return why code locations failed to load, by their names."""
+    return {
+        location["name"]: Failure.from_document(location["error"])
+        for location in locations
+        if location["error"]
     }
 
 

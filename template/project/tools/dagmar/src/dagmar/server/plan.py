@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar.errors import Invalid, NotAllowed, did_you_mean
+from dagmar.failure import Failure
 from dagmar.server.catalog import IMPLICIT_JOB, Item, asset_key
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.failures import users_exception
 from dagmar.server.launch import OWN_TAGS, Launch
 from dagmar.server.partitions import Partitions, of_asset, of_job
 from dagmar.server.runconfig import merge, read_yaml
@@ -238,10 +238,9 @@ def add_defaults(client: DagsterClient, launch: Launch, partition: str | None) -
 
 
 def _partition_error(launch: Launch, error: Any) -> Invalid:
-    cause = users_exception(error)
     return Invalid(
         f"{launch.what} cannot make the config of this partition: "
-        f"{cause['class']}: {cause['message']}"
+        f"{Failure.from_graphql(error).text}"
     )
 
 

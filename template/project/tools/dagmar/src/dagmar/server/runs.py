@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dagmar.errors import Invalid, NotAllowed
+from dagmar.failure import Failure
 from dagmar.server.catalog import asset_key
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.failures import users_exception
 from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 ID_LENGTH = 32  # without dashes, as launch ids are
@@ -21,7 +21,7 @@ UNKNOWN = "UNKNOWN"
 GRPC_INFO_TAG = ".dagster/grpc_info"
 FINAL = (SUCCESS, "FAILURE", "CANCELED")
 UNWATCHED = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
-NO_REASON = {"class": None, "message": "Dagster logged no reason", "traceback": None}
+NO_REASON = Failure("Dagster logged no reason")
 # Of Dagster's own events those that say how far it is; errors are told whatever they are.
 TOLD = {
     "STEP_START",
@@ -53,7 +53,7 @@ class Run:
     steps_total: int = 0
     steps_done: int = 0
     steps_running: list[str] = field(default_factory=list)
-    error: dict[str, Any] | None = None
+    error: Failure | None = None
 
     @property
     def final(self) -> bool:
@@ -78,7 +78,7 @@ class Run:
             "started_at": _iso(self.started),
             "ended_at": _iso(self.ended),
             "duration_s": None if self.seconds is None else round(self.seconds, 3),
-            "error": self.error,
+            "error": self.error and self.error.as_document("step"),
         }
 
 
@@ -186,26 +186,26 @@ def cancel_run(client: DagsterClient, run_id: str) -> None:
     )
 
 
-def explain(client: DagsterClient, run_id: str) -> dict[str, Any]:
-    """Return `{"step", "class", "message", "traceback"}` for a failed run.
+def explain(client: DagsterClient, run_id: str) -> Failure:
+    """Return why a run failed.
 
     The first failed step speaks; without one (an import error, a killed worker),
     the last error that Dagster itself wrote.
     """
-    reason: dict[str, Any] | None = None
+    reason: Failure | None = None
     said = ""
     for event in events(client, run_id):
         kind, error = event["__typename"], event.get("error")
         if kind == "ExecutionStepFailureEvent" and error:
-            return {"step": event["stepKey"], **users_exception(error)}
+            return Failure.from_graphql(error, event["stepKey"])
         if error:
-            reason = users_exception(error)
+            reason = Failure.from_graphql(error)
         elif kind == "EngineEvent":
             said = event["message"]
         elif kind == "RunFailureEvent" and reason is None:
             # Of a killed worker the engine says how it ended, just before.
-            reason = {"class": None, "message": said or event["message"], "traceback": None}
-    return {"step": None, **(reason or NO_REASON)}
+            reason = Failure(said or event["message"])
+    return reason or NO_REASON
 
 
 def events(

@@ -46,19 +46,16 @@ def server(project: Project) -> Finding:
 @check("code-locations", online=True)
 def code_locations(project: Project) -> Finding:
     """Every code location of Dagster loads."""
-    from dagmar.server.catalog import location
+    from dagmar.server.catalog import broken, location
 
     try:
         project.need_server()
     except Skip as reason:  # nothing else here loads them: it takes too long
         raise Skip(f"{reason}. To load the definitions, type: dg check defs") from None
     found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
-    broken = [one for one in found if one["status"] == "error"]
-    if broken:
+    if failures := broken(found):
         told = "; ".join(
-            f"'{one['name']}' does not load: {one['error']['class']}: "
-            + (str(one["error"]["message"]).strip().splitlines() or [""])[0]
-            for one in broken
+            f"'{name}' does not load: {failure.line}" for name, failure in failures.items()
         )
         return Finding(FAIL, told, "Type: dg check defs")
     if loading := [str(one["name"]) for one in found if one["status"] == "loading"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dagmar.server.failures import users_exception
+from dagmar.failure import Failure
 
 SITE = "/venv/lib/python3.12/site-packages"
 
@@ -39,10 +39,10 @@ WRAPPED = error(
 
 
 def test_what_was_raised_comes_first_and_what_it_came_from_is_told() -> None:
-    found = users_exception(WRAPPED)
-    assert found["class"] == "ValueError"
-    assert found["message"] == "no sales: none"
-    cause, raised = found["traceback"].split("\nwhich led to:\n\n")
+    found = Failure.from_graphql(WRAPPED)
+    assert found.kind == "ValueError"
+    assert found.message == "no sales: none"
+    cause, raised = found.traceback.split("\nwhich led to:\n\n")
     assert cause == frame("/home/ann/shop/days.py") + "KeyError: 'ninth'\n"
     assert raised == (
         frame("/home/ann/shop/assets.py", "sell()")
@@ -55,10 +55,10 @@ def test_an_error_without_a_chain_speaks_for_itself() -> None:
     plain = error("ImportError", "ImportError: no shop\n", frame("/home/ann/shop/defs.py"))
     chains: list[dict[str, Any]] = [{}, {"errorChain": []}, {"errorChain": None}]
     for chain in chains:
-        found = users_exception({**plain, **chain})
-        assert found["class"] == "ImportError"
-        assert found["message"] == "no shop"
-        assert found["traceback"] == frame("/home/ann/shop/defs.py") + "ImportError: no shop\n"
+        found = Failure.from_graphql({**plain, **chain})
+        assert found.kind == "ImportError"
+        assert found.message == "no shop"
+        assert found.traceback == frame("/home/ann/shop/defs.py") + "ImportError: no shop\n"
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,47 @@ def test_an_error_without_a_chain_speaks_for_itself() -> None:
 )
 def test_frames_of_dagster_above_the_users_are_left_out(file: str, dagsters: bool) -> None:
     last = frame("/home/ann/shop/last.py")
-    found = users_exception(error("E", "E: x", frame(file), last))
-    assert (frame(file) not in found["traceback"]) is dagsters
-    assert last in found["traceback"]
+    found = Failure.from_graphql(error("E", "E: x", frame(file), last))
+    assert (frame(file) not in found.traceback) is dagsters
+    assert last in found.traceback
 
 
 def test_an_error_of_dagster_itself_keeps_its_frames() -> None:
-    found = users_exception(error("CheckError", "CheckError: x", frame(f"{SITE}/dagster/a.py")))
-    assert found["traceback"] == frame(f"{SITE}/dagster/a.py") + "CheckError: x\n"
+    found = Failure.from_graphql(
+        error("CheckError", "CheckError: x", frame(f"{SITE}/dagster/a.py"))
+    )
+    assert found.traceback == frame(f"{SITE}/dagster/a.py") + "CheckError: x\n"
 
 
 def test_an_error_without_a_class_has_a_name_all_the_same() -> None:
-    assert users_exception(error(None, "gone\n")) == {
-        "class": "Error",
-        "message": "gone",
-        "traceback": "gone\n",
-    }
+    assert Failure.from_graphql(error(None, "gone\n")) == Failure("gone", "Error", "gone\n")
+
+
+def test_a_document_calls_the_place_a_step_or_a_cell() -> None:
+    failure = Failure("no sales", "ValueError", "…", "sell")
+    told = {"class": "ValueError", "message": "no sales", "traceback": "…"}
+    assert failure.as_document("step") == {"step": "sell", **told}
+    assert failure.as_document() == told
+    assert Failure.from_document({"cell": "sell", **told}, "cell") == failure
+    assert Failure.from_document(told) == Failure("no sales", "ValueError", "…")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"message": None}, {"class": 3}, {"traceback": []}, {"cell": 1}]
+)
+def test_a_document_of_another_shape_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Failure.from_document({**Failure("m").as_document("cell"), **changed}, "cell")
+
+
+@pytest.mark.parametrize(
+    ("failure", "text", "line"),
+    [
+        (Failure("no sales", "ValueError"), "ValueError: no sales", "ValueError: no sales"),
+        (Failure("killed"), "killed", "killed"),
+        (Failure("\n a\nb", "E"), "E: \n a\nb", "E: a"),
+        (Failure("", "E"), "E: ", "E: "),
+    ],
+)
+def test_a_failure_is_told_in_full_or_on_one_line(failure: Failure, text: str, line: str) -> None:
+    assert (failure.text, failure.line) == (text, line)

@@ -1,0 +1,85 @@
+"""Why a step of a run, a cell of a notebook or a code location failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_DAGSTER_FRAME = re.compile(
+    r'File ".*(-packages|\.whl)[/\\](dagster|dagster_shared|dagster_graphql)[/\\]|File "<frozen '
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The exception that the user's code raised, or what is known instead.
+
+    `place` is the step or the cell; a code location has none, nor has what failed outside of
+    steps. `kind` is the class of the exception.
+    """
+
+    message: str
+    kind: str | None = None
+    traceback: str | None = None
+    place: str | None = None
+
+    @classmethod
+    def from_graphql(cls, error: Mapping[str, Any], place: str | None = None) -> Failure:
+        """Return the user's own exception out of a GraphQL `PythonError`.
+
+        Dagster wraps what user code raises; the first link of its chain is what was raised,
+        the further ones are what that was raised from. Dagster's own frames above the user's
+        are left out.
+        """
+        chain = [link["error"] for link in error.get("errorChain") or []] or [error]
+        raised = chain[0]
+        kind = raised.get("className") or "Error"
+        message = re.sub(rf"^([\w.]+\.)?{re.escape(kind)}: ", "", raised["message"].strip())
+        traces = [_traceback(link) for link in reversed(chain)]
+        return cls(message, kind, "\nwhich led to:\n\n".join(traces), place)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], place: str = "") -> Failure:
+        """Return the failure that `as_document` wrote. Raises KeyError, TypeError."""
+        texts = (document["message"], document["class"], document["traceback"])
+        failure = cls(*texts, document[place] if place else None)
+        if not isinstance(failure.message, str) or not all(
+            isinstance(text, str | None) for text in vars(failure).values()
+        ):
+            raise TypeError(document)
+        return failure
+
+    def as_document(self, place: str = "") -> dict[str, str | None]:
+        """Return the JSON document; `place` is what it calls the place: `step` or `cell`."""
+        where = {place: self.place} if place else {}
+        return {
+            **where,
+            "class": self.kind,
+            "message": self.message,
+            "traceback": self.traceback,
+        }
+
+    @property
+    def text(self) -> str:
+        """The exception as Python prints it: `ValueError: no such table`."""
+        return f"{self.kind}: {self.message}" if self.kind else self.message
+
+    @property
+    def line(self) -> str:
+        """The class, and the first line of the message that is not blank."""
+        lines = (line.strip() for line in self.message.splitlines())
+        return Failure(next(filter(None, lines), ""), self.kind).text
+
+    @property
+    def trace(self) -> str:
+        """The traceback without its last newline; empty if there is none."""
+        return (self.traceback or "").rstrip()
+
+
+def _traceback(error: Mapping[str, Any]) -> str:
+    frames = list(error["stack"])
+    theirs = [i for i, frame in enumerate(frames) if not _DAGSTER_FRAME.search(frame)]
+    shown = frames[theirs[0] :] if theirs else frames
+    return "".join([*shown, error["message"].strip(), "\n"])
