@@ -15,7 +15,7 @@ from dagmar.server.client import DOCUMENTS
 from pairs import Command, Pair, report
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from dagsterserver import DagsterServer
+from support.dagster_server import DagsterServer
 
 DEFINITIONS = """
 import dagster as dg

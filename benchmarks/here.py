@@ -19,7 +19,7 @@ from example import PACKAGE, environment, make_project, program
 from pairs import Command, Pair, report
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from dagsterserver import DagsterServer
+from support.dagster_server import DagsterServer
 
 ASSET = "raw/flights"
 MOST_SECONDS = 1.0

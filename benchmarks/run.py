@@ -23,8 +23,8 @@ from pathlib import Path
 from pairs import Command
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from dagsterserver import DagsterServer
-from faultproxy import FaultProxy
+from support.dagster_server import DagsterServer
+from support.fault_proxy import FaultProxy
 
 DEFINITIONS = """\
 import dagster as dg

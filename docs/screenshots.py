@@ -25,7 +25,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from dagmar.dev.ports import free_port
-from dagsterserver import DagsterServer
+from support.dagster_server import DagsterServer
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"

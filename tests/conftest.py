@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagsters import dagster_server
-from dagsterserver import DagsterServer
-from projects import Project, make_project
+from support.dagster_server import DagsterServer, dagster_server
+from support.project import Project, make_project
 
 LIVE = {"dagster"}
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from dagsterserver import DagsterServer
-from notebooks import Open, make_notebooks, marimo_server, write_notebook
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.dagster_server import DagsterServer
+from support.notebook_project import Open, make_notebooks, marimo_server, write_notebook
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devs import make_dev_project, running_dev
 from playwright.sync_api import Browser, expect
+from support.dev_process import make_dev_project, running_dev
 
 PATIENCE = 60_000
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from dagmar.server.client import DagsterClient
 from dagmar.server.paired import read_asset_history
-from dagsters import tags_of
-from dagsterserver import DagsterServer
-from faultproxy import FaultProxy
-from notebooks import Open, render_notebooks
 from playwright.sync_api import Locator, Page, expect
+from support.dagster_server import DagsterServer, tags_of
+from support.fault_proxy import FaultProxy
+from support.notebook_project import Open, render_notebooks
 
 PATIENCE = 60.0
 

@@ -15,13 +15,13 @@ import pytest
 from dagmar.export.exporting import export as run_exports
 from dagmar.export.request import Request, find_notebooks
 from dagmar.project.settings import load
-from dagsterserver import DagsterServer
-from exports import assert_whole, export, export_project, ids, paired, write
 from moto.server import ThreadedMotoServer
-from notebooks import marimo_server
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from playwright.sync_api import Request as RouteRequest
-from projects import Project
+from support.dagster_server import DagsterServer
+from support.export_project import assert_whole, export, export_project, ids, paired, write
+from support.notebook_project import marimo_server
+from support.project import Project
 
 CELLS = (
     "parts():\nimport altair as alt\nimport marimo as mo\n\nreturn alt, mo",

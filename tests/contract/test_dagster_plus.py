@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import loopback
 import pytest
 from dagmar.errors import NotAllowed
 from dagmar.project.settings import load
 from dagmar.runs.run import Request, run
 from dagmar.runs.tracking import Patience
 from dagmar.server.client import DagsterClient
+from support import http_server
 
 SETTINGS = """\
 target: prod
@@ -28,7 +28,7 @@ targets:
 TOKEN = {"DAGSTER_CLOUD_API_TOKEN": "s3cret-token"}
 
 
-def plus(allowed: dict[str, bool]) -> Callable[[loopback.Handler], None]:
+def plus(allowed: dict[str, bool]) -> Callable[[http_server.Handler], None]:
     """Answer as a deployment with two code locations, where launching is allowed in some."""
 
     def permission(value: bool) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def plus(allowed: dict[str, bool]) -> Callable[[loopback.Handler], None]:
         },
     }  # fmt: skip
 
-    def answer(handler: loopback.Handler) -> None:
+    def answer(handler: http_server.Handler) -> None:
         operation = handler.server.seen[-1].sent["operationName"]
         body = json.dumps({"data": answers[operation]}).encode()
         handler.reply(200, body, Content_Type="application/json")
@@ -84,7 +84,7 @@ def request(job: str) -> Request:
 
 
 def test_requests_go_to_the_deployment_with_the_api_token(tmp_path: Path) -> None:
-    with loopback.serve(plus({"sales": True})) as server:
+    with http_server.serve(plus({"sales": True})) as server:
         (tmp_path / "dagmar.yaml").write_text(SETTINGS.format(url=server.url))
         settings = load(tmp_path, TOKEN, tmp_path)
         with DagsterClient(settings.target()) as client:
@@ -99,7 +99,7 @@ def test_requests_go_to_the_deployment_with_the_api_token(tmp_path: Path) -> Non
 def test_permissions_are_those_of_the_code_location(
     tmp_path: Path, job: str, allowed: bool
 ) -> None:
-    with loopback.serve(plus({"sales": True, "finance": False})) as server:
+    with http_server.serve(plus({"sales": True, "finance": False})) as server:
         (tmp_path / "dagmar.yaml").write_text(SETTINGS.format(url=server.url))
         settings = load(tmp_path, TOKEN, tmp_path)
         with DagsterClient(settings.target()) as client:
@@ -115,10 +115,10 @@ def test_permissions_are_those_of_the_code_location(
 def test_a_report_goes_to_the_deployments_rest_interface(tmp_path: Path) -> None:
     from dagmar.server.observations import observe
 
-    def report(handler: loopback.Handler) -> None:
+    def report(handler: http_server.Handler) -> None:
         handler.reply(200, b"{}", Content_Type="application/json")
 
-    with loopback.serve(report) as server:
+    with http_server.serve(report) as server:
         (tmp_path / "dagmar.yaml").write_text(SETTINGS.format(url=server.url))
         settings = load(tmp_path, TOKEN, tmp_path)
         with DagsterClient(settings.target()) as client:

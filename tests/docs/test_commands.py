@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import requests
-from dagsterserver import die_with_tests
+from support.processes import die_with_tests
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

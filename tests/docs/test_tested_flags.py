@@ -82,7 +82,7 @@ def read_module(file: Path) -> tuple[str, dict[str, ast.stmt], dict[str, Path]]:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             parts[node.name] = node
         elif isinstance(node, ast.ImportFrom):
-            other = ROOT / "tests" / f"{node.module}.py"
+            other = ROOT / "tests" / f"{(node.module or '').replace('.', '/')}.py"
             imported |= {alias.name: other for alias in node.names if other.is_file()}
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:

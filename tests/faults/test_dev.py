@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from dagmar.dev.supervisor import ORDERLY_SECONDS, SAME_SECONDS
-from devs import Dev, listening, make_dev_project, running_dev, stored_status, wait_for
+from support.dev_process import Dev, make_dev_project, running_dev, stored_status, wait_for
+from support.processes import listening
 
 END_SECONDS = 10.0
 SIGNALS = {

@@ -17,10 +17,17 @@ import pytest
 from dagmar.project.settings import Target
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
-from dagsters import dagster_server
-from devs import DEFINITIONS, make_dev_project, run_status, running_dev, stored_status, wait_for
-from loopback import document, serve
-from projects import Project
+from support.dagster_server import dagster_server
+from support.dev_process import (
+    DEFINITIONS,
+    make_dev_project,
+    run_status,
+    running_dev,
+    stored_status,
+    wait_for,
+)
+from support.http_server import document, serve
+from support.project import Project
 
 # What `invoke` does, in a Python where a package cannot be found.
 WITHOUT = """

@@ -13,10 +13,9 @@ from typing import get_args
 
 import pytest
 from dagmar.server.client import DagsterClient
-from dagsters import backfills_tagged, runs_tagged
-from dagsterserver import DagsterServer
-from faultproxy import Cut, FaultProxy
-from projects import make_project
+from support.dagster_server import DagsterServer, backfills_tagged, runs_tagged
+from support.fault_proxy import Cut, FaultProxy
+from support.project import make_project
 
 RUN = ("--asset", "raw/orders")
 BACKFILL = ("--asset", "colored", "--all-partitions")

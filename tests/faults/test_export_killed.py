@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 from dagmar.export import manifests
-from exports import GOOD, assert_whole, export, export_project
 from moto.server import ThreadedMotoServer
+from support.export_project import GOOD, assert_whole, export, export_project
 
 HOOK = """\
 import os, signal, sys

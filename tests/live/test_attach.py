@@ -15,10 +15,9 @@ from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
 from dagmar.project.settings import load
 from dagmar.server.client import DagsterClient
-from dagsters import dagster_server
-from dagsterserver import DagsterServer
-from exports import export, paired, write
-from projects import Project
+from support.dagster_server import DagsterServer, dagster_server
+from support.export_project import export, paired, write
+from support.project import Project
 
 OBSERVATIONS = """
 query Observations($key: AssetKeyInput!) {

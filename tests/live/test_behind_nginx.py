@@ -16,9 +16,8 @@ import pytest
 import requests
 from dagmar.dev.ports import free_port
 from dagmar.server.client import DagsterClient
-from dagsters import runs_tagged
-from dagsterserver import DagsterServer
-from projects import Project, make_project, run
+from support.dagster_server import DagsterServer, runs_tagged
+from support.project import Project, make_project, run
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 CONFIG = """\

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from dagsterserver import DagsterServer
-from projects import Project
+from support.dagster_server import DagsterServer
+from support.project import Project
 
 
 def found(live: Project, *flags: str) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.upkeep.checks.server import CHECKS
-from dagsterserver import DagsterServer
-from projects import Project
+from support.dagster_server import DagsterServer
+from support.project import Project
 
 ONLINE = [flag for check in CHECKS for flag in ("--only", check.name)]
 

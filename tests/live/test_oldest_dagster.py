@@ -8,9 +8,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from dagsters import INSTANCE, LOCATIONS
-from dagsterserver import DagsterServer
-from projects import Project, make_project, run
+from support.dagster_server import INSTANCE, LOCATIONS, DagsterServer
+from support.project import Project, make_project, run
 
 OLDEST = "1.10.0"
 

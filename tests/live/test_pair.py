@@ -28,9 +28,8 @@ from dagmar.server.catalog import read_inputs
 from dagmar.server.client import DagsterClient
 from dagmar.server.paired import read_job_history
 from dagmar.server.runs import read_run
-from dagsters import LOCATIONS, logged, runs_tagged, tags_of
-from dagsterserver import DagsterServer
-from notebooks import make_notebooks, render_notebooks, write_notebook
+from support.dagster_server import LOCATIONS, DagsterServer, logged, runs_tagged, tags_of
+from support.notebook_project import make_notebooks, render_notebooks, write_notebook
 
 SHOP = '''
 import json

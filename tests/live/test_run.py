@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from dagmar.server.client import DagsterClient
-from dagsters import logged, runs_tagged, tags_of
-from projects import Project, run
-from sound import git
+from support.dagster_server import logged, runs_tagged, tags_of
+from support.git import git
+from support.project import Project, run
 
 
 def test_an_asset_is_materialized_once_and_followed_to_success(

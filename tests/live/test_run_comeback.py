@@ -17,10 +17,16 @@ from typing import Any
 import pytest
 from dagmar.server.client import DagsterClient
 from dagmar.server.runs import read_run
-from dagsters import QUEUED, dagster_server, logged, runs_tagged, tags_of
-from dagsterserver import DagsterServer
-from faultproxy import FaultProxy
-from projects import Project, make_project, run
+from support.dagster_server import (
+    QUEUED,
+    DagsterServer,
+    dagster_server,
+    logged,
+    runs_tagged,
+    tags_of,
+)
+from support.fault_proxy import FaultProxy
+from support.project import Project, make_project, run
 
 
 @pytest.fixture

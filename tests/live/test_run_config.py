@@ -6,8 +6,8 @@ import json
 
 import pytest
 from dagmar.server.client import DagsterClient
-from dagsters import logged, runs_tagged
-from projects import Project, run
+from support.dagster_server import logged, runs_tagged
+from support.project import Project, run
 
 
 def test_config_comes_from_files_then_set_and_the_later_wins(
@@ -122,7 +122,7 @@ def test_a_flag_without_a_value_selects_nothing(
 
 def test_before_a_launch_there_are_at_most_three_requests(live: Project, tag: str) -> None:
     """Counted on the wire by a server in between."""
-    from faultproxy import FaultProxy
+    from support.fault_proxy import FaultProxy
 
     settings = live.root / "dagmar.yaml"
     url = settings.read_text().split("url: ")[1].strip()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from dagmar.server.client import DagsterClient
-from dagsters import backfills_tagged, logged, runs_tagged, tags_of
-from projects import Project, run
+from support.dagster_server import backfills_tagged, logged, runs_tagged, tags_of
+from support.project import Project, run
 
 
 @pytest.mark.parametrize(

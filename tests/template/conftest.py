@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import closed_port, dagster, serve
 from plumbum import local
-from releases import ROOT, RUNNER, Project, Template, git, write
-from shops import ANSWERS, PAIRS, TEMPLATES, make_shop, scaffold
+from support.git import git
+from support.http_server import closed_port, dagster, serve
+from support.shop_project import ANSWERS, PAIRS, TEMPLATES, make_shop, scaffold
+from support.template_releases import ROOT, RUNNER, Project, Template, write
 
 
 @pytest.fixture(scope="session", autouse=True)

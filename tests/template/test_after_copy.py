@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from releases import ROOT, git, write
+from support.git import git
+from support.template_releases import ROOT, write
 
 HOOK = ROOT / "hooks/after_copy.py"
 

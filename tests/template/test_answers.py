@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from releases import ORDERS, ROOT, SALES, Template, tree
+from support.template_releases import ORDERS, ROOT, SALES, Template, tree
 
 if sys.version_info >= (3, 11):
     import tomllib

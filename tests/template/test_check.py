@@ -12,8 +12,9 @@ from dagmar.errors import Invalid, UsageError
 from dagmar.notebook import check as checking
 from dagmar.project.settings import load
 from dagmar.server.catalog import Catalog
-from releases import Project, git, write
-from shops import PAIRS, TEMPLATES, invoke, scaffold
+from support.git import git
+from support.shop_project import PAIRS, TEMPLATES, invoke, scaffold
+from support.template_releases import Project, write
 
 CATALOG = Catalog("", "", [])
 CATALOG.assets = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dagmar.upkeep import clean
-from releases import Project, git, write
-from shops import invoke, scaffold
+from support.git import git
+from support.shop_project import invoke, scaffold
+from support.template_releases import Project, write
 
 
 def test_unchanged_notebooks_go_with_their_answers_and_others_stay(online: Project) -> None:

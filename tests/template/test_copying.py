@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from copier.errors import UnsafeTemplateError
-from releases import Project, Template, git, tree, write
+from support.git import git
+from support.template_releases import Project, Template, tree, write
 
 THEIRS = {
     ".github/workflows/ci.yml": "on: push\n",

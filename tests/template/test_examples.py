@@ -13,8 +13,8 @@ import pytest
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.project.settings import load
 from dagmar.scaffold.scaffold import Request, scaffold
-from releases import Project, Template, write
-from shops import TEMPLATES, invoke
+from support.shop_project import TEMPLATES, invoke
+from support.template_releases import Project, Template, write
 
 WIDER = {"template/cells/notebook.jinja": ("marimo.App(", "marimo.App(app_title='x', ")}
 SHIPPED = ("clean_flights", "daily_delays", "on_time_rate", "on_time_report")

@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 import pytest
-from releases import Project
-from shops import PAIRS, TEMPLATES
+from support.shop_project import PAIRS, TEMPLATES
+from support.template_releases import Project
 
 pytestmark = pytest.mark.xdist_group("full")  # one worker makes the notebooks
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from copier.errors import TaskError
-from releases import ORDERS, Project, Template
+from support.template_releases import ORDERS, Project, Template
 
 SCRIPT = '''"""Writes down that it ran."""
 

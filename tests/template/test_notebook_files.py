@@ -15,7 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from releases import ORDERS, SALES, Project, Template
+from support.template_releases import ORDERS, SALES, Project, Template
 
 HOSTILE = {
     "quotes": 'it\'s "raw"',

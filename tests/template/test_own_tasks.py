@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagsterserver import die_with_tests
-from devs import TAG, tagged
-from releases import ROOT, tree
+from support.processes import TAG, die_with_tests, tagged
+from support.template_releases import ROOT, tree
 
 INVOKE = (sys.executable, "-m", "invoke")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from releases import ROOT
+from support.template_releases import ROOT
 
 TOP = {
     "CHANGELOG.md",

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogs import ANSWERS as ANSWERED
 from dagmar.notebook import check as checking
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.project.settings import load
 from dagmar.scaffold import scaffold as making
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
-from loopback import dagster, serve
-from releases import Project, Template, git, tree, write
-from shops import ANSWERS, invoke, scaffold
+from support.catalog_answers import ANSWERS as ANSWERED
+from support.git import git
+from support.http_server import dagster, serve
+from support.shop_project import ANSWERS, invoke, scaffold
+from support.template_releases import Project, Template, tree, write
 
 
 def status(project: Project) -> list[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases import ORDERS, RUNNER, SALES, Project, Template, git, write
-from shops import invoke
+from support.git import git
+from support.shop_project import invoke
+from support.template_releases import ORDERS, RUNNER, SALES, Project, Template, write
 
 README = f"{RUNNER}/README.md"
 FRAME = "template/cells/notebook.jinja"

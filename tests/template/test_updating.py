@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 from copier.errors import UserMessageError
-from releases import NOTEBOOK_FILE, ORDERS, RUNNER, SALES, Project, Template, git, tree, write
+from support.git import git
+from support.template_releases import (
+    NOTEBOOK_FILE,
+    ORDERS,
+    RUNNER,
+    SALES,
+    Project,
+    Template,
+    tree,
+    write,
+)
 
 README = f"{RUNNER}/README.md"
 IGNORE = "template/project/.dagmar/.gitignore"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from dagmar.notebook import reporting
 from dagmar.upkeep.checking import Project
-from sound import GIT_ENVIRON, make_sound
+from support.git import GIT_ENVIRON
+from support.healthy_project import make_sound
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogs import ANSWERS
 from dagmar.discover import (
     CHOICES,
     Filters,
@@ -28,8 +27,9 @@ from dagmar.errors import Invalid, UsageError
 from dagmar.project.settings import load
 from dagmar.server.catalog import KINDS, Catalog
 from dagmar.server.client import DagsterClient
-from loopback import Handler, Server, dagster, serve
-from projects import Project
+from support.catalog_answers import ANSWERS
+from support.http_server import Handler, Server, dagster, serve
+from support.project import Project
 
 
 def found(root: Path, server: Server, refresh: bool = False, **filters: Any) -> Catalog:

@@ -52,8 +52,8 @@ from dagmar.errors import (
 from dagmar.orchestration import local
 from dagmar.project import devfile
 from dagmar.project.sources import named_home
-from loopback import document, page, serve
-from projects import TASKS
+from support.http_server import document, page, serve
+from support.project import TASKS
 
 SECONDS = 60.0
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import loopback
 import pytest
 from dagmar.errors import Invalid, NotAllowed
 from dagmar.export import manifests
@@ -18,13 +17,14 @@ from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
 from dagmar.project.settings import Settings, load
-from projects import make_project
+from support import http_server
+from support.project import make_project
 
 BEFORE, AFTER = 1767225599.0, 1767225601.0  # the export is of the second between
 
 
 @contextmanager
-def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[loopback.Server]:
+def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[http_server.Server]:
     """A Dagster with the asset `orders`, whose last run ended at `made_at`."""
     node = {
         "__typename": "AssetNode", "assetKey": {"path": ["orders"]}, "isMaterializable": True,
@@ -43,7 +43,7 @@ def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[loopback.S
     }  # fmt: skip
     other = {"name": "other", "permissions": [{**permission, "value": not allowed}]}
     entries = [{"name": "shop", "permissions": [permission]}, other]
-    graphql = loopback.dagster(
+    graphql = http_server.dagster(
         {
             "AssetPartitionKeys": {"assetNodeOrError": node},
             "PairedAsset": {"assetNodeOrError": node},
@@ -54,14 +54,14 @@ def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[loopback.S
         }
     )
 
-    def answer(handler: loopback.Handler) -> None:
-        (graphql if handler.path == "/graphql" else loopback.document({}))(handler)
+    def answer(handler: http_server.Handler) -> None:
+        (graphql if handler.path == "/graphql" else http_server.document({}))(handler)
 
-    with loopback.serve(answer) as running:
+    with http_server.serve(answer) as running:
         yield running
 
 
-def sent(running: loopback.Server) -> list[dict[str, Any]]:
+def sent(running: http_server.Server) -> list[dict[str, Any]]:
     """Return the observations that arrived."""
     return [seen.sent for seen in running.seen if "report_asset_observation" in seen.path]
 
@@ -83,7 +83,9 @@ def exported(tmp_path: Path) -> Exported:
     return Exported(manifest.notebook, manifest, tmp_path, "https://r.example.com/orders.html")
 
 
-def put(settings: Settings, running: loopback.Server, exported: Exported, partition: str) -> None:
+def put(
+    settings: Settings, running: http_server.Server, exported: Exported, partition: str
+) -> None:
     """Attach the export to the asset `orders`."""
     attach(settings, settings.target("", running.url), exported, "orders", partition)
 

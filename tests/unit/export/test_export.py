@@ -27,8 +27,8 @@ from dagmar.export.publish import Publisher, existing
 from dagmar.failure import Failure
 from dagmar.notebook import execute as executing
 from dagmar.project.settings import load
-from exports import GOOD, assert_whole, export, export_project, ids, paired, write
-from projects import Project
+from support.export_project import GOOD, assert_whole, export, export_project, ids, paired, write
+from support.project import Project
 
 BAD = {
     "fails": "fails():\nnumber = 1 / 0",

@@ -11,7 +11,7 @@ from dagmar.errors import Invalid
 from dagmar.notebook import reporting
 from dagmar.pair.context import Context
 from dagmar.pair.report import Exporter
-from exports import export_project, ids, paired, write
+from support.export_project import export_project, ids, paired, write
 
 
 def test_paired_assets_carry_a_link_to_the_page_of_their_reports(tmp_path: Path) -> None:

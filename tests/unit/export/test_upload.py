@@ -25,9 +25,9 @@ from dagmar.export.request import Request
 from dagmar.export.retention import Policy
 from dagmar.export.upload import Storage
 from dagmar.project.settings import load
-from exports import GOOD, assert_whole, export, export_project
 from moto.server import ThreadedMotoServer
-from projects import make_project
+from support.export_project import GOOD, assert_whole, export, export_project
+from support.project import make_project
 
 ORDERS = Policy("notebooks/orders.py", keep=1)
 PAGE = "<!doctype html><p>" + "orders " * 500 + "</html>"

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blobs import ACCOUNT, KEY, blob_service, connection_string
 from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, StorageFailed, UsageError
 from dagmar.export import manifests
 from dagmar.export import upload as uploading
@@ -33,7 +32,8 @@ from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
 from dagmar.export.retention import Policy
 from dagmar.export.upload import Storage
-from loopback import closed_port, document, page, reset, serve
+from support.azure_service import ACCOUNT, KEY, blob_service, connection_string
+from support.http_server import closed_port, document, page, reset, serve
 
 PAGE = "<!doctype html><p>" + "orders " * 500 + "</html>"
 SECRET = "c2VjcmV0LWtleQ=="

@@ -12,7 +12,7 @@ from dagmar.orchestration import local
 from dagmar.pair import launching
 from dagmar.pair.context import Context
 from dagmar.pair.controls import Chosen
-from loopback import Answer, closed_port, data, document, page, serve
+from support.http_server import Answer, closed_port, data, document, page, serve
 
 DEFINITIONS = """
 import dagster as dg

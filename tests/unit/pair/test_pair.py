@@ -22,7 +22,7 @@ from dagmar.notebook import reporting
 from dagmar.pair import cards, controls, drawing, history, launching, logs, metrics
 from dagmar.pair.context import Context
 from dagmar.server.paired import PastNumbers, PastRun
-from projects import Project
+from support.project import Project
 
 NASTY = '"); </div><script>alert(1)</script> {x} {{ y }} "quoted" \\ #9; 😀'
 

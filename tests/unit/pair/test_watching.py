@@ -14,7 +14,7 @@ from dagmar.pair.context import Context
 from dagmar.pair.retries import Retries
 from dagmar.pair.watching import Watcher
 from dagmar.server.runs import Run
-from projects import Project
+from support.project import Project
 
 RETRY, CANCEL = "<retry button>", "<cancel button>"
 

@@ -17,7 +17,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from authority import make_authority
 from cryptography.hazmat.primitives import serialization
 from dagmar.errors import DagmarError, SettingsError, Unreachable, UsageError
 from dagmar.project.schema import schema
@@ -28,7 +27,8 @@ from dagmar.server.reach import knock
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from loopback import closed_port
+from support.certificates import make_authority
+from support.http_server import closed_port
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from dagmar.runs.tracking import Launched, Outcome, Patience
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
-from loopback import Answer, Handler, data, document, page, serve
-from projects import Project
+from support.http_server import Answer, Handler, data, document, page, serve
+from support.project import Project
 
 BROKEN = document({"errors": [{"message": "no such table"}]}, 400)
 DOWN = page(503)

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import loopback
 import pytest
-from authority import Authority, make_authority
 from dagmar.errors import (
     AnswerLost,
     DagmarError,
@@ -21,7 +19,9 @@ from dagmar.errors import (
 )
 from dagmar.project.settings import Target, load
 from dagmar.server.client import DagsterClient, member
-from loopback import Answer, Server, data, document, page, redirect, serve
+from support import http_server
+from support.certificates import Authority, make_authority
+from support.http_server import Answer, Server, data, document, page, redirect, serve
 
 NAMED = "dagster.test"
 OTHER = "other.test"
@@ -41,7 +41,7 @@ def target(server: Server | str, **fields: Any) -> Target:
 
 
 def patience(answer: Answer) -> dict[str, Any]:
-    return {"timeouts": IMPATIENT} if answer is loopback.silence else {}
+    return {"timeouts": IMPATIENT} if answer is http_server.silence else {}
 
 
 def query(server: Server | str, **fields: Any) -> dict[str, Any]:
@@ -398,10 +398,10 @@ def test_a_query_gives_up_on_a_gateway_after_three_times(status: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "asked"),
     [
-        (loopback.silence, 1),
-        (loopback.reset, 3),
-        (loopback.hang_up, 3),
-        (loopback.cut_short, 1),
+        (http_server.silence, 1),
+        (http_server.reset, 3),
+        (http_server.hang_up, 3),
+        (http_server.cut_short, 1),
     ],
 )
 def test_a_query_without_an_answer_is_repeated_a_few_times(answer: Answer, asked: int) -> None:
@@ -413,12 +413,12 @@ def test_a_query_without_an_answer_is_repeated_a_few_times(answer: Answer, asked
 
 
 def test_a_query_that_breaks_once_succeeds() -> None:
-    with serve(loopback.reset, data(version="1")) as server:
+    with serve(http_server.reset, data(version="1")) as server:
         assert query(server) == {"version": "1"}
 
 
 def test_a_slow_answer_is_called_slow() -> None:
-    with serve(loopback.silence) as server, pytest.raises(Unreachable) as caught:
+    with serve(http_server.silence) as server, pytest.raises(Unreachable) as caught:
         query(server, timeouts=IMPATIENT)
     assert "did not answer within 1 s" in caught.value.message
     assert "targets.prod.read_timeout" in caught.value.hint
@@ -427,10 +427,10 @@ def test_a_slow_answer_is_called_slow() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        loopback.silence,
-        loopback.reset,
-        loopback.hang_up,
-        loopback.cut_short,
+        http_server.silence,
+        http_server.reset,
+        http_server.hang_up,
+        http_server.cut_short,
         page(502),
         page(503, Retry_After="0"),
         page(504),
@@ -446,7 +446,7 @@ def test_a_mutation_is_sent_exactly_once_whatever_happens(answer: Answer) -> Non
 @pytest.fixture
 def nobody() -> Iterator[str]:
     """The address of a port that nobody listens on."""
-    holder, url = loopback.closed_port()
+    holder, url = http_server.closed_port()
     with holder:
         yield url
 
@@ -558,7 +558,7 @@ def test_plain_http_on_an_https_address_is_understood() -> None:
 
 def test_tls_that_breaks_after_the_request_may_have_launched(authority: Authority) -> None:
     with (
-        serve(loopback.broken_tls, tls=authority.server_context()) as server,
+        serve(http_server.broken_tls, tls=authority.server_context()) as server,
         pytest.raises(AnswerLost),
     ):
         mutate(server, ca_file=str(authority.ca))

@@ -9,7 +9,7 @@ from dagmar.errors import Invalid
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch, config_error, launch_backfill, validate
-from loopback import dagster, serve
+from support.http_server import dagster, serve
 
 
 def refused(reason: str, message: str, *path: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from catalogs import ANSWERS, asset
-from loopback import Server, closed_port, dagster, serve
-from projects import Project, make_project
+from support.catalog_answers import ANSWERS, asset
+from support.http_server import Server, closed_port, dagster, serve
+from support.project import Project, make_project
 
 TASKS_OF_A_PROJECT = Path(__file__).parents[3] / "template/project/tasks.py"
 HEAVY = ("copier", "dagster", "marimo", "pydantic", "requests", "rich")

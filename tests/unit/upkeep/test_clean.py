@@ -18,7 +18,7 @@ from dagmar.export import index, manifests
 from dagmar.export.manifests import Manifest
 from dagmar.upkeep import clean
 from dagmar.upkeep.checking import Project
-from sound import git
+from support.git import git
 
 EVERYTHING = clean.choose()
 

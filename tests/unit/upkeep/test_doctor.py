@@ -16,15 +16,24 @@ from typing import Any
 
 import fastjsonschema
 import pytest
-from authority import make_authority
 from dagmar.dev import environment
 from dagmar.errors import UsageError
 from dagmar.upkeep import checking, doctor
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project, check
 from dagmar.upkeep.checks import CHECKS, notebooks
 from dagmar.upkeep.oldkeys import find_old_keys, rename
-from loopback import Answer, closed_port, dagster, hang_up, page, redirect, serve, silence
-from sound import commit, git
+from support.certificates import make_authority
+from support.git import commit, git
+from support.http_server import (
+    Answer,
+    closed_port,
+    dagster,
+    hang_up,
+    page,
+    redirect,
+    serve,
+    silence,
+)
 
 BY_NAME = {one.name: one for one in CHECKS}
 Break = Callable[[Project], "Project | None"]

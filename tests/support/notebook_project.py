@@ -16,11 +16,11 @@ from typing import Any
 import requests
 from dagmar.dev.ports import free_port
 from dagmar.project import templates
-from dagsters import LOCATIONS
 from playwright.sync_api import Page
+from support.dagster_server import LOCATIONS
 
 Open = Callable[..., Page]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # A cell after all others tells what the kernel has run with: a test can wait for that.
 PROBE = """\

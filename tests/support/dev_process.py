@@ -22,11 +22,10 @@ import requests
 from dagmar.dev.ports import free_port
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagsterserver import die_with_tests
-from projects import TASKS
+from support.processes import TAG, die_with_tests, listening, tagged
+from support.project import TASKS
 
 SECONDS = 300.0
-TAG = "_DEV_TEST"
 
 PYPROJECT = """\
 [project]
@@ -233,30 +232,6 @@ class Dev:
 def _ignore_interrupt() -> None:
     die_with_tests()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def tagged(tag: str) -> list[str]:
-    """Return the processes with this tag in their environment, read from /proc."""
-    mark = f"{TAG}={tag}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                found.append(f"{folder.name} {line}")
-    return found
-
-
-def listening() -> set[str]:
-    """Return the inodes of all listening TCP sockets of this machine."""
-    found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path(table).read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == "0A":
-                    found.add(columns[9])
-    return found
 
 
 def wait_for(

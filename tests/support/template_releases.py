@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +9,13 @@ from typing import Any
 
 import yaml
 from copier import run_copy, run_update
+from support.git import commit, git
 
 ROOT = Path(__file__).parents[2]
 RUNNER = "template/project/tools/dagmar"
 NOTEBOOK_FILE = "template/cells/notebook.jinja"
 ORDERS = {"name": "orders", "asset": "raw/orders", "marimo": "0.25.2"}
 SALES = {"name": "sales", "job": "sales_job", "marimo": "0.25.2"}
-
-
-def git(cwd: Path, *args: str) -> str:
-    """Run git and return what it prints."""
-    return subprocess.run(
-        ["git", *args], cwd=cwd, check=True, capture_output=True, text=True
-    ).stdout
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -98,8 +91,7 @@ class Project:
 
     def commit(self) -> None:
         """Commit everything."""
-        git(self.path, "add", "-A")
-        git(self.path, "commit", "-q", "--allow-empty", "-m", "x")
+        commit(self.path)
 
     def status(self) -> list[str]:
         """List what git finds changed."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
-from projects import TASKS
+from support.git import commit, git
+from support.project import TASKS
 
-RUNNER = Path(__file__).parents[1] / "template" / "project"
+RUNNER = Path(__file__).parents[2] / "template" / "project"
 NOTEBOOK = """\
 import marimo
 
@@ -28,27 +27,6 @@ requires-python = ">=3.10,<3.15"
 [tool.dg.project]
 root_module = "shop"
 """
-GIT_ENVIRON = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_SYSTEM": os.devnull,
-    **{
-        f"GIT_{role}_{what}": text
-        for role in ("AUTHOR", "COMMITTER")
-        for what, text in (("NAME", "Tester"), ("EMAIL", "tester@example.com"))
-    },
-}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git in the folder and return what it prints."""
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-def commit(folder: Path) -> None:
-    """Commit everything."""
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "--allow-empty", "-m", "x")
 
 
 def make_sound(root: Path, template: Path) -> None:

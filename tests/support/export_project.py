@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.export import manifests
-from projects import Project, make_project
+from support.project import Project, make_project
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n"
 GOOD = 'good():\nprint("forty-two")'

@@ -7,12 +7,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import projects
-from catalogs import ANSWERS as ANSWERED
-from catalogs import asset
-from catalogs import key as key_of
-from projects import TASKS
-from releases import Project, Template, git, write
+from support import project
+from support.catalog_answers import ANSWERS as ANSWERED
+from support.catalog_answers import asset
+from support.catalog_answers import key as key_of
+from support.git import git
+from support.project import TASKS
+from support.template_releases import Project, Template, write
 
 DEFINITIONS = '''
 """Prints when it is imported, as users' code does."""
@@ -202,7 +203,7 @@ def make_shop(template: Template, path: Path, url: str) -> Project:
 
 def invoke(shop: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Call `invoke` in the project."""
-    return projects.Project(shop.path).invoke(*arguments)
+    return project.Project(shop.path).invoke(*arguments)
 
 
 def scaffold(shop: Project, *flags: str) -> list[dict[str, Any]]:
