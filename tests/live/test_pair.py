@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dagmar
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, LoadFailed, NotAllowed, SetupError, Unreachable
 from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
@@ -137,7 +138,7 @@ def paired(
     (folder.parent / "pyproject.toml").write_text(settings, "utf-8")
     monkeypatch.setenv("DAGSTER_HOME", str(dagster_home))
     monkeypatch.setattr(sys, "path", [*sys.path])
-    return lambda asset="", job="", target="": Context(asset, job, target, folder)
+    return lambda asset="", job="", target="": Context(AssetKey(asset), job, target, folder)
 
 
 def materialize(context: Context, tag: str, **chosen: str) -> launching.Attempt:

@@ -24,6 +24,7 @@ FLOORS = (
     "project",
     "console",
     "files",
+    "asset_key",
     "failure",
     "errors",
     "__init__",

@@ -16,6 +16,7 @@ from typing import Any
 
 import dagmar
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, RunFailed, SetupError, UsageError
 from dagmar.failure import Failure
 from dagmar.notebook import reporting
@@ -28,7 +29,7 @@ NASTY = '"); </div><script>alert(1)</script> {x} {{ y }} "quoted" \\ #9; 😀'
 
 
 def context(project: Project, asset: str = "raw/orders") -> Context:
-    return Context(asset, "", "", project.root)
+    return Context(AssetKey(asset), "", "", project.root)
 
 
 def test_making_a_pair_imports_nothing_that_is_slow() -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Unreachable
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
@@ -44,7 +44,7 @@ def attach(
                 "asset": key,
                 "partition": part,
                 "url": exported.url,
-                "page": f"{target.url.rstrip('/')}/assets/{quote(key)}?view=events",
+                "page": f"{target.url.rstrip('/')}/assets/{AssetKey(key).as_url_path}?view=events",
             }
             if place in manifest.attached:
                 continue  # a second try finishes what the first did not

@@ -22,6 +22,7 @@ def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions
     """
     import dagster as dg
 
+    from dagmar.asset_key import AssetKey
     from dagmar.export.folders import place_of
     from dagmar.notebook.pairing import read_pairings
     from dagmar.project.layout import find_root, folder_of
@@ -39,7 +40,7 @@ def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions
     }
 
     def linked(spec: AssetSpec) -> AssetSpec:
-        page = pages.get("/".join(spec.key.path))
+        page = pages.get(AssetKey.from_parts(spec.key.path))
         if page is None:
             return spec
         return spec.merge_attributes(metadata={NAME: dg.MetadataValue.url(page)})

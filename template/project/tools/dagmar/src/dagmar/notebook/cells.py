@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 
 VERSION_LINE = re.compile(r'^__generated_with = ".*"$', re.MULTILINE)
@@ -24,7 +25,7 @@ GIVEN = frozenset({*dir(builtins), "__file__", "__name__", "__doc__"})
 class Load:
     """One `pair.load("…")` with the key written out."""
 
-    key: str
+    key: AssetKey
     line: int
     in_inputs: bool
 
@@ -71,7 +72,7 @@ class Source:
         inside = {id(node) for cell in self._inputs() for node in ast.walk(cell)}
         return sorted(
             (
-                Load(str(call.args[0].value), call.lineno, id(call) in inside)
+                Load(AssetKey(call.args[0].value), call.lineno, id(call) in inside)
                 for call in ast.walk(self.tree)
                 if isinstance(call, ast.Call)
                 and isinstance(call.func, ast.Attribute)

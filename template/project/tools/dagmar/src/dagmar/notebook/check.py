@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, typed
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
@@ -189,9 +190,9 @@ def _names_and_form(source: Source) -> Iterator[Finding]:
         yield Finding(0, WARNING, "form", "marimo would write this file otherwise", hint)
 
 
-def _inputs(catalog: Catalog, paired: set[str]) -> dict[str, Inputs]:
+def _inputs(catalog: Catalog, paired: set[AssetKey]) -> dict[str, Inputs]:
     """Return what the paired assets take from upstream."""
-    known = {str(asset["key"]) for asset in catalog.assets}
+    known = {AssetKey(asset["key"]) for asset in catalog.assets}
     return catalog.inputs(sorted(known & paired))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagmar.asset_key import AssetKey
 from dagmar.project.layout import relative
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Paired:
     """One `dagmar.Pair(...)` with its key or name written out; `target` is None if it is not."""
 
-    asset: str
+    asset: AssetKey
     job: str
     target: str | None
     line: int
@@ -62,7 +63,7 @@ def read_pairs(tree: ast.Module) -> Iterator[Paired]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_pair(node.func)]
     for call in sorted(calls, key=lambda call: call.lineno):
         given = {one.arg: one.value for one in call.keywords}
-        asset, job = _text(given.get("asset")) or "", _text(given.get("job")) or ""
+        asset, job = AssetKey(_text(given.get("asset")) or ""), _text(given.get("job")) or ""
         if asset or job:
             yield Paired(
                 asset, job, _text(given["target"]) if "target" in given else "", call.lineno

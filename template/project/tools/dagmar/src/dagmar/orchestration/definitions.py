@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, SetupError
-from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Catalog, Inputs, Item, asset_key
+from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Catalog, Inputs, Item
 
 
 def read_definitions(root: Path) -> Catalog:
@@ -90,7 +91,7 @@ def _importable(root: Path) -> Iterator[None]:
 
 def _asset(node: Any) -> Item:
     return {
-        "key": asset_key(node.key.path),
+        "key": AssetKey.from_parts(node.key.path),
         "group": node.group_name,
         "kinds": sorted(node.kinds),
         "tags": {key: text for key, text in node.tags.items() if not key.startswith(KIND_TAG)},
@@ -98,7 +99,7 @@ def _asset(node: Any) -> Item:
         "description": node.description,
         "materializable": node.is_materializable,
         "partitions": node.partitions_def and _partitions(node.partitions_def),
-        "dependencies": sorted(asset_key(key.path) for key in node.parent_keys),
+        "dependencies": sorted(AssetKey.from_parts(key.path) for key in node.parent_keys),
         "jobs": [],
     }
 
@@ -107,10 +108,10 @@ def inputs_of(graph: Any, key: str) -> Inputs:
     """Return what an asset of an asset graph takes from upstream."""
     import dagster as dg
 
-    node = graph.get(dg.AssetKey(key.split("/")))
+    node = graph.get(dg.AssetKey(AssetKey(key).parts))
     own, values, alike = node.partitions_def, [], []
-    for above in sorted(taken_as_values(node), key=lambda key: asset_key(key.path)):
-        values.append(asset_key(above.path))
+    for above in sorted(taken_as_values(node), key=lambda key: AssetKey.from_parts(key.path)):
+        values.append(AssetKey.from_parts(above.path))
         mapping = node.partition_mappings.get(above)
         same = (dg.IdentityPartitionMapping, dg.TimeWindowPartitionMapping)
         if (

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, LoadFailed, SetupError, did_you_mean
 from dagmar.failure import Failure
 from dagmar.orchestration.prints import prints_kept
@@ -30,8 +31,8 @@ from dagmar.project.sources import named_home
 from dagmar.server.runconfig import merge
 
 if TYPE_CHECKING:
+    import dagster as dg
     from dagster import (
-        AssetKey,
         DagsterInstance,
         JobDefinition,
         PartitionsDefinition,
@@ -216,13 +217,14 @@ def load_value(root: Path, key: str, partition: str | None = None) -> Any:
     return values
 
 
-def find_asset(found: RepositoryDefinition, key: str) -> AssetKey:
+def find_asset(found: RepositoryDefinition, key: str) -> dg.AssetKey:
     """Return the key as Dagster has it. Raises Invalid where there is no such asset."""
     import dagster as dg
 
-    asset = dg.AssetKey(key.split("/"))
+    asset = dg.AssetKey(AssetKey(key).parts)
     if not found.asset_graph.has(asset):
-        known = [other.to_user_string() for other in found.asset_graph.get_all_asset_keys()]
+        keys = found.asset_graph.get_all_asset_keys()
+        known = [AssetKey.from_parts(other.path) for other in keys]
         raise Invalid(
             f"the project's definitions have no asset '{key}'{did_you_mean(key, known)}",
             "Type: invoke discover --kind assets",

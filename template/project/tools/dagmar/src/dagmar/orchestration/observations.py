@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import SetupError
 from dagmar.orchestration import local
 
@@ -17,7 +18,7 @@ def observe(
     import dagster as dg
 
     event = dg.AssetObservation(
-        asset_key=dg.AssetKey(key.split("/")),
+        asset_key=dg.AssetKey(AssetKey(key).parts),
         metadata={name: _typed(value) for name, value in metadata.items()},
         description=description,
         partition=partition,

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, SetupError
 from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
@@ -38,7 +39,7 @@ def latest_partition(root: Path, key: str) -> str | None:
         made = store.get_materialized_partitions(asset)
         if not made:
             above = [
-                store.get_materialized_partitions(dg.AssetKey(name.split("/")))
+                store.get_materialized_partitions(dg.AssetKey(AssetKey(name).parts))
                 for name in sorted(inputs_of(found.asset_graph, key).alike - {key})
             ]
             made = set.intersection(*map(set, above)) if above else set()

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 
 ONLY_IN_THE_UI = (
@@ -15,12 +16,18 @@ ONLY_IN_THE_UI = (
 )  # fmt: skip
 """Attributes that Dagster parses, and that need more than the graph to be resolved."""
 
+KEY = re.compile(r'(\bkey\s*:\s*")([^"]*)')
+# Dagster's language has no backslash, and takes every slash for one between components.
+HIDDEN = {ord("\\"): "\ue000", ord("/"): "\ue001"}
+SHOWN = {0xE000: "\\", 0xE001: "/"}
+
 EXAMPLES = "For example: --select 'group:sales and kind:polars' or '+key:\"raw/orders\"'."
 
 
-def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[str]:
+def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[AssetKey]:
     """Return the keys of the `assets` (catalog items) that `expression` selects.
 
+    A slash inside a component is escaped in it, and never matches one between components.
     External assets are part of the graph. Raises Invalid for an expression that does not
     parse, and for attributes that cannot be resolved outside Dagster's UI, by name.
     """
@@ -33,7 +40,8 @@ def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[str]:
         bare = re.sub(r'"[^"]*"', "", expression)
         used = [name for name in ONLY_IN_THE_UI if re.search(rf"\b{name}\s*:", bare)]
         try:
-            selection = dg.AssetSelection.from_string(expression, include_sources=True)
+            hidden = KEY.sub(lambda key: key[1] + "/".join(_hidden(AssetKey(key[2]))), expression)
+            selection = dg.AssetSelection.from_string(hidden, include_sources=True)
             if used:
                 raise NotImplementedError
             chosen = selection.resolve(_graph(list(assets)), allow_missing=True)
@@ -45,9 +53,14 @@ def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[str]:
                 EXAMPLES + instead,
             ) from None
         except DagsterError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).replace(hidden, expression).strip().splitlines()[0]
             raise Invalid(f"--select {expression!r}: {reason}", EXAMPLES) from None
-    return {key.to_user_string() for key in chosen}
+    return {AssetKey.from_parts(part.translate(SHOWN) for part in key.path) for key in chosen}
+
+
+def _hidden(key: AssetKey) -> list[str]:
+    """Return the components without the characters that the language cannot tell apart."""
+    return [part.translate(HIDDEN) for part in key.parts]
 
 
 def _graph(assets: list[dict[str, Any]]) -> Any:
@@ -83,8 +96,8 @@ def _spec(item: dict[str, Any]) -> Any:
 
     above = [key for key in item["dependencies"] if key != item["key"]]
     return dg.AssetSpec(
-        dg.AssetKey(item["key"].split("/")),
-        deps=[dg.AssetKey(key.split("/")) for key in above],
+        dg.AssetKey(_hidden(AssetKey(item["key"]))),
+        deps=[dg.AssetKey(_hidden(AssetKey(key))) for key in above],
         group_name=item["group"],
         kinds=set(item["kinds"]),
         owners=item["owners"],

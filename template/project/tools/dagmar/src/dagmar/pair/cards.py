@@ -60,7 +60,7 @@ def _asset(context: Context, client: DagsterClient) -> str:
 
     asset = read_asset(client, context.asset)
     base = client.target.url
-    page = f"{base}/assets/{quote(context.asset)}"
+    page = f"{base}/assets/{context.asset.as_url_path}"
     rows = [
         ("group", escape(asset["group"] or "")),
         ("kinds", escape(", ".join(asset["kinds"]))),

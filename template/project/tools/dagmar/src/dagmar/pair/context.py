@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.project.layout import find_root
 from dagmar.server.reach import knock
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Context:
     """What is paired, and where: everything is found out when it is first needed."""
 
-    asset: str
+    asset: AssetKey
     job: str
     target_name: str
     start: Path

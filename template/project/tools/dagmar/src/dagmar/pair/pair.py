@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, Unreachable, UsageError
 from dagmar.pair.context import Context
 from dagmar.pair.retries import Retries
@@ -33,7 +34,7 @@ class Pair:
             )
         # The caller is the notebook: its file tells the project.
         file = sys._getframe(1).f_globals.get("__file__")
-        self._context = Context(asset, job, target, folder_of(file))
+        self._context = Context(AssetKey(asset), job, target, folder_of(file))
         self._file = str(file or "")
         self._clicks: Any = None
         self._last: Any = None
@@ -69,7 +70,7 @@ class Pair:
         """
         from dagmar.orchestration.local import load_value
 
-        return load_value(self._context.root, key, partition)
+        return load_value(self._context.root, AssetKey(key), partition)
 
     def partition_key(self) -> str | None:
         """Return the partition that the notebook is about: the latest materialized one.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar import console
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, UsageError
 from dagmar.project.provenance import own_tags
 from dagmar.project.settings import Settings
@@ -89,11 +90,11 @@ def _plans(client: DagsterClient, request: Request) -> list[planning.Plan]:
         return [planning.plan_retry(client, request.retry)]
     if request.job:
         return [planning.plan_job(client, request.job, partitioned)]
-    keys = list(dict.fromkeys(request.assets)) or _selected(client, request.select)
+    keys = list(dict.fromkeys(map(AssetKey, request.assets))) or _selected(client, request.select)
     return planning.plan_assets(client, keys, partitioned)
 
 
-def _selected(client: DagsterClient, expression: str) -> list[str]:
+def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:
     from dagmar.orchestration.selection import resolve
 
     assets = read_catalog(client, ("assets",)).assets

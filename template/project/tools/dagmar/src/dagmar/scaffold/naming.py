@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 
 VALID = re.compile(r"[a-z_][a-z0-9_]*\Z")
@@ -73,7 +74,7 @@ class Names:
 
     def of_variables(self, keys: Sequence[str]) -> list[str]:
         """Return a variable for each upstream key: its last part, or more where that is taken."""
-        parts = [[_plain(part) for part in key.split("/")] for key in keys]
+        parts = [[_plain(part) for part in AssetKey(key).parts] for key in keys]
         last = Counter(self._usable(part[-1]) for part in parts)
         names: list[str] = []
         for part in parts:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_mean
 from dagmar.files import write_all
 from dagmar.notebook.pairing import has_job, read_pairings
@@ -167,7 +168,7 @@ def _check_options(options: Mapping[str, str], own: Path | None) -> None:
 def _facts(catalog: Catalog, request: Request) -> list[Item]:
     """Return the answers that come from Dagster, one for each asset and job."""
     assets = {str(asset["key"]): asset for asset in catalog.assets}
-    keys = list(dict.fromkeys(request.assets))
+    keys = list(dict.fromkeys(map(AssetKey, request.assets)))
     if request.select:
         from dagmar.orchestration.selection import resolve
 
@@ -182,7 +183,7 @@ def _facts(catalog: Catalog, request: Request) -> list[Item]:
     known = catalog.inputs(keys) if keys else {}
     return [
         {
-            "asset": key,
+            "asset": str(key),
             "upstream": known.get(key) or Inputs(values=tuple(assets[key]["dependencies"])),
             "materializable": bool(assets[key]["materializable"]),
         }
@@ -229,7 +230,7 @@ def _notebook(
         answers["inputs"] = [
             {
                 "name": variable,
-                "asset": key,
+                "asset": str(key),
                 **({"partition": True} if key in upstream.alike else {}),
             }
             for variable, key in zip(variables, keys, strict=True)

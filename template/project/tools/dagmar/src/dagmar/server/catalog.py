@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
@@ -92,11 +93,6 @@ def read_catalog(
     return catalog
 
 
-def asset_key(path: Iterable[str]) -> str:
-    """Return an asset key as one text: `raw/orders`."""
-    return "/".join(path)
-
-
 def location(entry: Item) -> Item:
     """Return a code location of the workspace as plain data, with its error in words."""
     state = entry["locationOrLoadError"]
@@ -128,12 +124,13 @@ def broken(locations: Iterable[Item]) -> dict[str, Failure]:
 def read_inputs(client: DagsterClient, keys: Sequence[str]) -> dict[str, Inputs]:
     """Return the inputs of each of these assets that the server knows."""
     nodes = {
-        asset_key(node["assetKey"]["path"]): node for node in _input_nodes(client, keys, ops=True)
+        AssetKey.from_parts(node["assetKey"]["path"]): node
+        for node in _input_nodes(client, keys, ops=True)
     }
-    above = {asset_key(path["path"]) for node in nodes.values() for path in node["dependencyKeys"]}
+    above = {key for node in nodes.values() for key in _upstream(node)}
     others = sorted(above - set(nodes))
     partitions = {
-        asset_key(node["assetKey"]["path"]): node["partitionDefinition"]
+        AssetKey.from_parts(node["assetKey"]["path"]): node["partitionDefinition"]
         for node in (*nodes.values(), *_input_nodes(client, others, ops=False))
     }
     return {key: _inputs_of(key, node, partitions) for key, node in nodes.items()}
@@ -141,12 +138,12 @@ def read_inputs(client: DagsterClient, keys: Sequence[str]) -> dict[str, Inputs]
 
 def _input_nodes(client: DagsterClient, keys: Sequence[str], ops: bool) -> Iterator[Item]:
     for start in range(0, len(keys), MOST_AT_ONCE):
-        paths = [{"path": key.split("/")} for key in keys[start : start + MOST_AT_ONCE]]
+        paths = [AssetKey(key).as_input for key in keys[start : start + MOST_AT_ONCE]]
         yield from client.query("Inputs", keys=paths, ops=ops)["assetNodes"]
 
 
-def _inputs_of(key: str, node: Item, partitions: dict[str, Item | None]) -> Inputs:
-    upstream = sorted(asset_key(path["path"]) for path in node["dependencyKeys"])
+def _inputs_of(key: AssetKey, node: Item, partitions: dict[AssetKey, Item | None]) -> Inputs:
+    upstream = sorted(_upstream(node))
     # What Dagster does not execute takes nothing.
     taken = (node["op"] or {"inputDefinitions": []})["inputDefinitions"]
     nothing = {one["name"] for one in taken if one["type"]["isNothing"]}
@@ -158,9 +155,13 @@ def _inputs_of(key: str, node: Item, partitions: dict[str, Item | None]) -> Inpu
     return Inputs(own is not None, tuple(values), frozenset(alike))
 
 
-def _input_name(key: str) -> str:
+def _upstream(node: Item) -> list[AssetKey]:
+    return [AssetKey.from_parts(key["path"]) for key in node["dependencyKeys"]]
+
+
+def _input_name(key: AssetKey) -> str:
     """Return what Dagster calls the input of a dependency without a value."""
-    return key.replace("/", "_").replace("-", "_").replace(".", "_")
+    return "_".join(key.parts).replace("-", "_").replace(".", "_")
 
 
 def _assets(client: DagsterClient) -> list[Item]:
@@ -189,7 +190,7 @@ def _asset(node: Item) -> Item:
     tags = {tag["key"]: tag["value"] for tag in node["tags"]}
     partitions = node["partitionDefinition"]
     return {
-        "key": asset_key(node["assetKey"]["path"]),
+        "key": AssetKey.from_parts(node["assetKey"]["path"]),
         "group": node["groupName"],
         "kinds": sorted(tag[len(KIND_TAG) :] for tag in tags if tag.startswith(KIND_TAG)),
         "tags": {key: value for key, value in tags.items() if not key.startswith(KIND_TAG)},
@@ -199,7 +200,7 @@ def _asset(node: Item) -> Item:
         "repository": node["repository"]["name"],
         "materializable": node["isMaterializable"],
         "partitions": partitions and _partitions(partitions),
-        "dependencies": [asset_key(dependency["path"]) for dependency in node["dependencyKeys"]],
+        "dependencies": _upstream(node),
         "jobs": [job for job in node["jobNames"] if not job.startswith(IMPLICIT_JOB)],
     }
 
@@ -281,10 +282,10 @@ def last_materializations(client: DagsterClient, keys: list[str]) -> dict[str, f
     """Return when each asset was last materialized, in seconds since 1970; absent if never."""
     if not keys:
         return {}
-    paths = [{"path": key.split("/")} for key in keys]
+    paths = [AssetKey(key).as_input for key in keys]
     answer = client.query("LatestMaterializations", keys=paths)["assetsLatestInfo"]
     return {
-        asset_key(info["assetKey"]["path"]): int(latest["timestamp"]) / 1000
+        AssetKey.from_parts(info["assetKey"]["path"]): int(latest["timestamp"]) / 1000
         for info in answer
         if (latest := info["latestMaterialization"])
     }
@@ -307,7 +308,12 @@ def _read(file: Path | None) -> list[Item] | None:
         assets = json.loads(file.read_text("utf-8")) if file else None
     except (OSError, ValueError, RecursionError):
         return None
-    return assets if isinstance(assets, list) and all(map(_is_asset, assets)) else None
+    if not isinstance(assets, list) or not all(map(_is_asset, assets)):
+        return None
+    for asset in assets:
+        asset["key"] = AssetKey(asset["key"])
+        asset["dependencies"] = [AssetKey(key) for key in asset["dependencies"]]
+    return assets
 
 
 def _is_asset(item: object) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import (
     AnswerLost,
     DagmarError,
@@ -82,7 +83,7 @@ class Launch:
     @property
     def paths(self) -> list[dict[str, list[str]]]:
         """The asset keys as GraphQL takes them."""
-        return [{"path": key.split("/")} for key in self.assets]
+        return [AssetKey(key).as_input for key in self.assets]
 
     @property
     def _checks(self) -> dict[str, Any]:

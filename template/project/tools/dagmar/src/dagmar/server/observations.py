@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, NotAllowed
-from dagmar.server.catalog import asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.paired import read_dimensions
 from dagmar.server.partitions import Choice, Partitions
@@ -21,12 +20,13 @@ def find_assets(client: DagsterClient, name: str) -> list[str]:
     Raises Invalid where there is neither: Dagster itself would make a ghost of a misspelt key.
     """
     try:
-        read_dimensions(client, name)
-        return [name]
+        key = AssetKey(name)
+        read_dimensions(client, key)
+        return [key]
     except Invalid:
         nodes = client.query("AssetsOfJobs")["assetNodes"]
         made = [
-            asset_key(node["assetKey"]["path"])
+            AssetKey.from_parts(node["assetKey"]["path"])
             for node in nodes
             if name in node["jobNames"] and node["isMaterializable"]
         ]
@@ -46,7 +46,7 @@ def find_partition(client: DagsterClient, key: str, partition: str) -> str:
 
 def require_permission(client: DagsterClient, keys: Sequence[str]) -> None:
     """Raise NotAllowed where the server says that this user may not report on these assets."""
-    paths = [{"path": key.split("/")} for key in keys]
+    paths = [AssetKey(key).as_input for key in keys]
     answer = client.query("AssetsToLaunch", keys=paths, partitioned=False)
     entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
     places = {node["repository"]["location"]["name"] for node in answer["assetNodes"]}
@@ -74,4 +74,8 @@ def observe(
     body: dict[str, Any] = {"metadata": dict(metadata), "description": description}
     if partition:
         body["partition"] = partition
-    client.report(f"report_asset_observation/{quote(key)}", body)
+    place = AssetKey(key).as_url_path
+    if any("/" in part for part in AssetKey(key).parts):
+        # Dagster reads the path decoded, and would split this component, too.
+        body["asset_key"], place = AssetKey(key).parts, ""
+    client.report(f"report_asset_observation/{place}", body)

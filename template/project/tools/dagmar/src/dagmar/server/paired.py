@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid
-from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, asset_key
+from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.plan import find_job, no_such_asset
@@ -126,9 +127,9 @@ def read_neighbours(client: DagsterClient, key: str, depth: int) -> dict[str, It
         asked = sorted({name for names in wanted.values() for name in names} - set(found))
         nodes: dict[str, Item] = {}
         if asked and len(found) < MOST_NEIGHBOURS:
-            paths = [{"path": name.split("/")} for name in asked[:MOST_NEIGHBOURS]]
+            paths = [AssetKey(name).as_input for name in asked[:MOST_NEIGHBOURS]]
             answer = client.query("Neighbours", keys=paths)["assetNodes"]
-            nodes = {asset_key(node["assetKey"]["path"]): node for node in answer}
+            nodes = {AssetKey.from_parts(node["assetKey"]["path"]): node for node in answer}
         if key not in found and key not in nodes:
             raise no_such_asset(client, [key])
         found.update(
@@ -150,7 +151,7 @@ def read_neighbours(client: DagsterClient, key: str, depth: int) -> dict[str, It
 
 
 def _keys(node: Item, way: str) -> list[str]:
-    return [asset_key(near["path"]) for near in node[way]]
+    return [AssetKey.from_parts(near["path"]) for near in node[way]]
 
 
 def read_dimensions(client: DagsterClient, key: str) -> dict[str, list[str]]:
@@ -201,7 +202,7 @@ def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[Past
 
     Raises Invalid where there is no such asset.
     """
-    node = client.query("AssetHistory", key={"path": key.split("/")}, limit=limit)
+    node = client.query("AssetHistory", key=AssetKey(key).as_input, limit=limit)
     asset = _known(client, node["assetNodeOrError"], key)
     runs = [
         event["runOrError"]
@@ -215,7 +216,7 @@ def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[Past
             run
             for run in _runs_of(client, job, RUNS_LOOKED_AT)
             if (whole and run["assetSelection"] is None)
-            or any(asset_key(path["path"]) == key for path in run["assetSelection"] or [])
+            or any(AssetKey.from_parts(path["path"]) == key for path in run["assetSelection"] or [])
         ]
     return _past(runs, limit)
 
@@ -225,7 +226,7 @@ def read_numbers(client: DagsterClient, key: str, limit: int) -> list[PastNumber
 
     Raises Invalid where there is no such asset.
     """
-    answer = client.query("AssetMetrics", key={"path": key.split("/")}, limit=limit)
+    answer = client.query("AssetMetrics", key=AssetKey(key).as_input, limit=limit)
     asset = _known(client, answer["assetNodeOrError"], key)
     found = [
         PastNumbers(event["runId"], int(event["timestamp"]) / 1000, event["partition"], numbers)
@@ -292,7 +293,7 @@ def read_instance_info(client: DagsterClient) -> dict[str, Any]:
 
 
 def _asset_node(client: DagsterClient, document: str, key: str) -> Item:
-    answer = client.query(document, key={"path": key.split("/")})
+    answer = client.query(document, key=AssetKey(key).as_input)
     return _known(client, answer["assetNodeOrError"], key)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, NotAllowed, did_you_mean
 from dagmar.failure import Failure
-from dagmar.server.catalog import IMPLICIT_JOB, Item, asset_key
+from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import OWN_TAGS, Launch
 from dagmar.server.partitions import Partitions, of_asset, of_job
@@ -41,16 +42,16 @@ class Plan:
             )
 
 
-def plan_assets(client: DagsterClient, keys: Sequence[str], partitioned: bool) -> list[Plan]:
+def plan_assets(client: DagsterClient, keys: Sequence[AssetKey], partitioned: bool) -> list[Plan]:
     """Return one plan for each code location that the assets live in.
 
     `partitioned` says whether partitions will be chosen; without it an asset that has
     partitions is refused. Raises Invalid for an asset that does not exist, cannot be
     materialized or has partitions unlike the others', NotAllowed where the server forbids it.
     """
-    paths = [{"path": key.split("/")} for key in keys]
+    paths = [key.as_input for key in keys]
     answer = client.query("AssetsToLaunch", keys=paths, partitioned=partitioned)
-    nodes = {asset_key(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
+    nodes = {AssetKey.from_parts(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
     if missing := [key for key in keys if key not in nodes]:
         raise no_such_asset(client, missing)
     plans: dict[tuple[str, str, str], Plan] = {}
@@ -77,7 +78,7 @@ def plan_assets(client: DagsterClient, keys: Sequence[str], partitioned: bool) -
 def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
     """Return the error for assets that the server does not know, with what may be meant."""
     answer = client.query("AssetKeys")
-    known = [asset_key(node["assetKey"]["path"]) for node in answer["assetNodes"]]
+    known = [AssetKey.from_parts(node["assetKey"]["path"]) for node in answer["assetNodes"]]
     names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
     return Invalid(f"there is no asset {names}", _where_else(answer, "assets"))
 
@@ -273,7 +274,7 @@ def plan_retry(client: DagsterClient, run_id: str) -> Plan:
         location=origin["repositoryLocationName"],
         repository=origin["repositoryName"],
         job=run["jobName"],
-        assets=[asset_key(key["path"]) for key in run["assetSelection"] or []],
+        assets=[AssetKey.from_parts(key["path"]) for key in run["assetSelection"] or []],
         config=run["runConfig"] or {},
         tags={**kept, RETRY_TAG: "true"},
         steps=run["solidSelection"] or [],

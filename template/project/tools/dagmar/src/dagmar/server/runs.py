@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, NotAllowed
 from dagmar.failure import Failure
-from dagmar.server.catalog import asset_key
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
@@ -134,7 +134,7 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
         status=run["status"],
         job=run["jobName"],
         location=origin.get("repositoryLocationName", ""),
-        assets=sorted(asset_key(asset["path"]) for asset in run["assetSelection"] or []),
+        assets=sorted(AssetKey.from_parts(asset["path"]) for asset in run["assetSelection"] or []),
         partition=_partition(tags),
         started=run["startTime"],
         ended=run["endTime"],

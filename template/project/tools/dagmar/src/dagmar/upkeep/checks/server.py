@@ -136,8 +136,9 @@ def same_instance(project: Project) -> Finding:
 @check("pairs", online=True)
 def pairs(project: Project) -> Finding:
     """Every asset and job that a notebook is paired with exists."""
+    from dagmar.asset_key import AssetKey
     from dagmar.notebook.pairing import has_job, read_pairings
-    from dagmar.server.catalog import asset_key, read_catalog
+    from dagmar.server.catalog import read_catalog
 
     found = read_pairings(project.root, project.notebooks)
     if not (found.assets or found.jobs):
@@ -148,7 +149,7 @@ def pairs(project: Project) -> Finding:
         if found.assets:
             # Keys alone: all there is about many assets takes longer than may be waited here.
             nodes = client.query("AssetKeys")["assetNodes"]
-            assets = {asset_key(node["assetKey"]["path"]) for node in nodes}
+            assets = {AssetKey.from_parts(node["assetKey"]["path"]) for node in nodes}
         catalog = read_catalog(client, ("jobs",) if found.jobs else ())
     gone = [
         f"asset {key} ({some(files)})" for key, files in found.assets.items() if key not in assets
