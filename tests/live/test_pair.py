@@ -20,8 +20,7 @@ from dagmar.orchestration.definitions import inputs_of
 from dagmar.pair import cards, launching
 from dagmar.pair.context import Context
 from dagmar.pair.controls import Chosen, draw_controls, read_chosen
-from dagmar.pair.history import read_history
-from dagmar.pair.metrics import read_earlier
+from dagmar.pair.history import read_earlier, read_history
 from dagmar.pair.watching import Watcher
 from dagmar.project.settings import Target, load
 from dagmar.runs.run import Request, run

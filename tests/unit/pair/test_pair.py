@@ -20,7 +20,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, RunFailed, SetupError, UsageError
 from dagmar.failure import Failure
 from dagmar.notebook import reporting
-from dagmar.pair import cards, controls, drawing, history, launching, logs, metrics
+from dagmar.pair import cards, controls, drawing, history, launching, watching
 from dagmar.pair.context import Context
 from dagmar.server.paired import PastNumbers, PastRun
 from support.project import Project
@@ -98,7 +98,7 @@ def test_text_from_dagster_stays_text() -> None:
         drawing.link(NASTY, NASTY),
         drawing.badge(NASTY),
         drawing.facts([(NASTY, "x")]),
-        history.svg([past(1, NASTY)], "http://127.0.0.1:3000"),
+        history.draw_history([past(1, NASTY)], "http://127.0.0.1:3000"),
     ]
     for html in shown:
         assert "<script" not in html
@@ -123,7 +123,7 @@ def past(number: int, status: str = "SUCCESS", seconds: float | None = 2.0) -> P
 
 def test_the_chart_has_a_bar_for_each_run_in_the_colour_of_its_end() -> None:
     runs = [past(1), past(2, "FAILURE", 4.0), past(3, "STARTED", None)]
-    drawn = history.svg(runs, "http://127.0.0.1:3000")
+    drawn = history.draw_history(runs, "http://127.0.0.1:3000")
     assert drawn.count("<rect") == 3
     assert drawn.count(drawing.COLORS["FAILURE"]) == 1
     assert "http://127.0.0.1:3000/runs/run-2" in drawn
@@ -135,7 +135,7 @@ def test_metrics_stand_above_those_of_earlier_runs() -> None:
         PastNumbers("a-run", time.time(), NASTY, {NASTY: 7, "score": 0.123456}),
         PastNumbers("", 0.0, None, {"score": 2.0}),
     ]
-    drawn = metrics.draw_metrics({"score": 1 / 3, "kind": NASTY}, earlier, "http://127.0.0.1:3000")
+    drawn = history.draw_metrics({"score": 1 / 3, "kind": NASTY}, earlier, "http://127.0.0.1:3000")
     assert "<script" not in drawn
     head, *rows = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in drawn.split("</tr>")]
     assert head[1:3] == ["score", "kind"]
@@ -159,18 +159,11 @@ def test_a_report_says_when_as_a_date_and_a_page_that_is_looked_at_how_long_ago(
     asset = {"latest": latest, "materializable": True}
     for drawn in (
         cards._latest("http://127.0.0.1:3000", asset),
-        metrics.draw_metrics({}, [PastNumbers("a-run", moment, None, {})], "http://127.0.0.1:3000"),
+        history.draw_metrics({}, [PastNumbers("a-run", moment, None, {})], "http://127.0.0.1:3000"),
     ):
         assert f'title="{date}"' in drawn
         assert f">{date}<" in drawn if exported else " days ago<" in drawn
         assert (" ago" in drawn) is not bool(exported)
-
-
-def test_altair_draws_the_chart_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [past(1), past(2, "FAILURE")]
-    assert "vega" in history.draw_history(runs, "http://127.0.0.1:3000").text
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "<svg" in history.draw_history(runs, "http://127.0.0.1:3000").text
 
 
 @pytest.mark.parametrize(
@@ -266,7 +259,7 @@ def event(message: str, kind: str | None = None, level: str = "INFO") -> dict[st
     }  # fmt: skip
 
 
-def read_log(monkeypatch: pytest.MonkeyPatch, *pages: list[dict[str, Any]]) -> logs.RunLog:
+def read_log(monkeypatch: pytest.MonkeyPatch, *pages: list[dict[str, Any]]) -> watching.RunLog:
     """Read a log that has these pages."""
     answers = [
         ("run", {"events": events, "cursor": str(number), "hasMore": number < len(pages)})
@@ -274,7 +267,7 @@ def read_log(monkeypatch: pytest.MonkeyPatch, *pages: list[dict[str, Any]]) -> l
     ]
     read = dict(zip([None, *(page["cursor"] for _, page in answers)], answers, strict=False))
     monkeypatch.setattr("dagmar.server.runs.read_run_and_logs", lambda _, __, at: read[at])
-    log = logs.RunLog("some-run")
+    log = watching.RunLog("some-run")
     assert log.read(None) == "run"  # type: ignore[arg-type,comparison-overlap]
     return log
 
@@ -309,11 +302,11 @@ def test_a_log_is_bounded_and_its_text_stays_text(monkeypatch: pytest.MonkeyPatc
     log.read(None)  # type: ignore[arg-type]
     assert not log.more
     drawn = log.draw()
-    assert drawn.count("&lt;script&gt;") == 2 * logs.MOST_LINES  # as step, and as message
+    assert drawn.count("&lt;script&gt;") == 2 * watching.MOST_LINES  # as step, and as message
     assert "<script" not in drawn
-    assert f"the last {logs.MOST_LINES} lines" in drawn
+    assert f"the last {watching.MOST_LINES} lines" in drawn
     long = read_log(monkeypatch, [event("x" * 100_000)])
-    assert long.draw().count("x" * logs.MOST_LETTERS + "…") == 1
+    assert long.draw().count("x" * watching.MOST_LETTERS + "…") == 1
 
 
 class Clicked:

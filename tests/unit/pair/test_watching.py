@@ -11,8 +11,7 @@ import pytest
 from dagmar.errors import AnswerLost, DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.pair import watching
 from dagmar.pair.context import Context
-from dagmar.pair.retries import Retries
-from dagmar.pair.watching import Watcher
+from dagmar.pair.watching import Retries, Watcher
 from dagmar.server.runs import Run
 from support.project import Project
 

@@ -18,6 +18,8 @@ COLORS = {
     "CANCELING": "#ef6c00",
 }
 BUSY = "#1565c0"
+# Where marimo shows it, text has the colours of its theme, light or dark; elsewhere its own.
+LINK, RED, ORANGE = "var(--link, #1565c0)", "var(--red-11, #c62828)", "var(--amber-11, #ef6c00)"
 GREY = "#757575"
 SMALL = "font-size:0.85em;opacity:0.75"
 BOX = "border:1px solid #8884;border-radius:8px;padding:12px 16px;line-height:1.5"
@@ -59,7 +61,7 @@ def link(url: str, text: str) -> str:
         return escape(text)
     return (
         f'<a href="{escape(url)}" target="_blank" rel="noopener" '
-        f'style="color:{BUSY};text-decoration:underline">{escape(text)}</a>'
+        f'style="color:{LINK};text-decoration:underline">{escape(text)}</a>'
     )
 
 

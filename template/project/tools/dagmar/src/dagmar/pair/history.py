@@ -1,9 +1,8 @@
-"""How long the last runs took and how they ended, as a chart."""
+"""What Dagster recorded before: the last runs as a chart, and earlier numbers as a table."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,12 @@ from dagmar.pair import drawing
 from dagmar.pair.context import Context
 
 if TYPE_CHECKING:
-    from dagmar.server.paired import PastRun
+    from dagmar.server.paired import PastNumbers, PastRun
 
 WIDTH, HEIGHT, GAP = 640, 140, 4
+MOST_NAMES = 8
+EARLIER = 5
+CELL = "padding:2px 16px 2px 0;text-align:left;font-variant-numeric:tabular-nums"
 
 
 def read_history(context: Context, limit: int) -> list[PastRun]:
@@ -25,17 +27,6 @@ def read_history(context: Context, limit: int) -> list[PastRun]:
         if context.asset:
             return read_asset_history(client, context.asset, limit)
         return read_job_history(client, context.job, limit)
-
-
-def draw_history(runs: Sequence[PastRun], base: str) -> Any:
-    """Return the runs as a chart: Altair's where it is installed, else one of our own."""
-    import marimo as mo
-
-    if not runs:
-        return mo.Html(drawing.note("No runs yet."))
-    if importlib.util.find_spec("altair") is None:
-        return mo.Html(svg(runs, base))
-    return mo.vstack([mo.Html(summary(runs)), _altair(runs, base)])
 
 
 def summary(runs: Sequence[PastRun]) -> str:
@@ -57,8 +48,10 @@ def _tooltip(run: PastRun) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def svg(runs: Sequence[PastRun], base: str) -> str:
-    """Return one bar for each run, as high as it took long, in the colour of its end."""
+def draw_history(runs: Sequence[PastRun], base: str) -> str:
+    """Return a chart: a bar for each run, as high as it took long, in the colour of its status."""
+    if not runs:
+        return drawing.note("No runs yet.")
     longest = max((run.seconds or 0 for run in runs), default=0) or 1.0
     step = min(WIDTH / len(runs), 40)
     bars = []
@@ -86,31 +79,38 @@ def svg(runs: Sequence[PastRun], base: str) -> str:
     )
 
 
-def _altair(runs: Sequence[PastRun], base: str) -> Any:
-    import altair as alt
+def read_earlier(context: Context) -> list[PastNumbers]:
+    """Return what was recorded of the asset last, newest first; nothing for a job.
 
-    rows = [
-        {
-            "run": number,
-            "started": datetime.fromtimestamp(run.created).isoformat(),
-            "seconds": round(run.seconds or 0, 2),
-            "status": run.status,
-            "partition": run.partition or "",
-            "url": f"{base}/runs/{run.run_id}",
-        }
-        for number, run in enumerate(runs, 1)
-    ]
-    known = sorted({run.status for run in runs})
-    colors = [drawing.COLORS.get(status, drawing.BUSY) for status in known]
-    return (
-        alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
-        .mark_bar(size=max(min(24, WIDTH // len(runs) - GAP), 2))
-        .encode(
-            x=alt.X("run:O", title="run, the last one on the right", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("seconds:Q", title="seconds"),
-            color=alt.Color("status:N", scale=alt.Scale(domain=known, range=colors)),
-            tooltip=["started:T", "status:N", "seconds:Q", "partition:N"],
-            href="url:N",
-        )
-        .properties(height=HEIGHT, width="container")
-    )
+    Raises DagmarError.
+    """
+    if not context.asset:
+        return []
+    with context.client() as client:
+        from dagmar.server.paired import read_numbers
+
+        return read_numbers(client, context.asset, EARLIER)
+
+
+def draw_metrics(values: Mapping[str, Any], earlier: Sequence[PastNumbers], base: str) -> str:
+    """Return a table: a row for what is measured now, and one for each time before."""
+    others = (name for one in earlier for name in one.numbers)
+    names = list(dict.fromkeys([*values, *others]))[: max(MOST_NAMES, len(values))]
+    rows = [_row("th", ["", *map(escape, names)])]
+    rows.append(_row("td", ["<b>now</b>", *(_shown(values.get(name)) for name in names)]))
+    for one in earlier:
+        when = drawing.when(one.at, f"{base}/runs/{one.run_id}" if one.run_id else "")
+        part = f" · {escape(one.partition)}" if one.partition else ""
+        rows.append(_row("td", [when + part, *(_shown(one.numbers.get(name)) for name in names)]))
+    return f'<table style="border-collapse:collapse">{"".join(rows)}</table>'
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    inner = "".join(f'<{tag} style="{CELL}">{cell}</{tag}>' for cell in cells)
+    return f"<tr>{inner}</tr>"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from html import escape
@@ -11,7 +12,6 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, Unreachable, UsageError
 from dagmar.pair.context import Context
-from dagmar.pair.retries import Retries
 from dagmar.project.layout import folder_of
 
 
@@ -39,7 +39,6 @@ class Pair:
         self._clicks: Any = None
         self._last: Any = None
         self._made: Any = None
-        self._retries = Retries()
 
     def __repr__(self) -> str:
         """Return what is paired, and with which target."""
@@ -172,11 +171,15 @@ class Pair:
         `after` is what `launch` or `materialize` returned, or both: it is drawn again when such
         a run has ended, and then stands alone in its cell.
         """
+        import marimo as mo
+
         from dagmar.pair.history import draw_history, read_history
 
         def draw() -> Any:
             try:
-                return draw_history(read_history(self._context, limit), self._context.target.url)
+                return mo.Html(
+                    draw_history(read_history(self._context, limit), self._context.target.url)
+                )
             except DagmarError as error:
                 return self._remark(error, "the history")
 
@@ -242,7 +245,7 @@ class Pair:
         import marimo as mo
 
         from dagmar.notebook.reporting import report
-        from dagmar.pair.metrics import draw_metrics, read_earlier
+        from dagmar.pair.history import draw_metrics, read_earlier
 
         report(values)
         try:
@@ -251,6 +254,12 @@ class Pair:
             remark = self._remark(error, "what was recorded before").text
             table = draw_metrics(values, (), "") + remark
         return mo.Html(table)
+
+    @functools.cached_property
+    def _retries(self) -> Any:
+        from dagmar.pair.watching import Retries
+
+        return Retries()
 
     def _counted(self) -> Any:
         if self._clicks is None:

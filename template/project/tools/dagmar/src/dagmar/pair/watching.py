@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable
+from dagmar.errors import AnswerLost, DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, live
-from dagmar.pair.logs import RunLog
-from dagmar.pair.retries import Retries
+from dagmar.server.runs import is_told
 
 if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
@@ -30,6 +32,115 @@ NO_DAEMON = (
     "It waits for the Dagster daemon, and no daemon is running: start it with "
     "`dagster-daemon run`, or start Dagster with `dg dev`, which brings one."
 )
+MOST_LINES = 200
+MOST_LETTERS = 500
+PAGES_AT_ONCE = 4
+LEVELS = {
+    "WARNING": drawing.ORANGE,
+    "ERROR": drawing.RED,
+    "CRITICAL": drawing.RED,
+}
+PANE = "max-height:14em;overflow:auto;display:flex;flex-direction:column-reverse"
+LINE = f"{drawing.PRE};margin:0;font-family:monospace;font-size:0.8em"
+
+
+@dataclass
+class RunLog:
+    """The newest lines of one run's log, read on from where the last look ended."""
+
+    run_id: str
+    more: bool = False
+    _lines: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
+    _told: int = 0
+    _cursor: str | None = None
+
+    def read(self, client: DagsterClient) -> Run:
+        """Look at the run and read the news, a few pages at most; `more` says there are others.
+
+        Raises Invalid where there is no such run, and Unreachable.
+        """
+        from dagmar.server.runs import read_run_and_logs
+
+        for _ in range(PAGES_AT_ONCE):
+            run, page = read_run_and_logs(client, self.run_id, self._cursor)
+            for event in page["events"]:
+                self._note(event)
+            self._cursor, self.more = page["cursor"], page["hasMore"]
+            if not self.more:
+                break
+        return run
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        if is_told(event):
+            self._told += 1
+            self._lines.append(draw_line(event, str(event.get("level"))))
+
+    def draw(self) -> str:
+        """Return the lines in a pane that stays at its end, as HTML; nothing for no lines."""
+        if not self._lines:
+            return ""
+        left_out = self._told - len(self._lines)
+        title = f"Log, the last {len(self._lines)} lines" if left_out else "Log"
+        # In a reversed column a browser keeps the end in sight.
+        return (
+            f'<details open style="margin-top:8px"><summary style="{drawing.SMALL}">{title}'
+            f'</summary><div style="{PANE}"><div>{"".join(self._lines)}</div></div></details>'
+        )
+
+
+def draw_line(event: Mapping[str, Any], level: str) -> str:
+    """Return one event as a line of HTML; a long message is cut."""
+    moment = datetime.fromtimestamp(int(event["timestamp"]) / 1000)
+    step = f"{escape(str(event['stepKey']))} · " if event.get("stepKey") else ""
+    text = str(event["message"]).strip()
+    text = text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"
+    color = f";color:{LEVELS[level]}" if level in LEVELS else ""
+    return (
+        f'<div style="{LINE}{color}"><span style="opacity:0.6">{moment:%H:%M:%S} {step}</span>'
+        f"{escape(text)}</div>"
+    )
+
+
+class Retries:
+    """The retries of one notebook's runs; it outlives the cells that show them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[str, str] = {}
+        # Of those that were sent and are not known to be made: why, where that is known.
+        self._sent: dict[str, AnswerLost | None] = {}
+
+    def newest(self, run_id: str) -> str:
+        """Return the last retry of a run, or the run itself where there is none."""
+        while run_id in self._made:
+            run_id = self._made[run_id]
+        return run_id
+
+    def sent(self, run_id: str) -> bool:
+        """Whether a retry of the run was sent, and may be made or on its way."""
+        return run_id in self._sent
+
+    def lost(self, run_id: str) -> AnswerLost | None:
+        """Return why it is not known whether the run's retry was made."""
+        return self._sent.get(run_id)
+
+    def send(self, run_id: str, launch: Callable[[], str]) -> None:
+        """Launch the retry of a run, unless that was tried before and may have come to something.
+
+        Raises what `launch` raises.
+        """
+        with self._lock:
+            if run_id in self._sent:
+                return
+            self._sent[run_id] = None
+        try:
+            self._made[run_id] = launch()
+        except AnswerLost as error:
+            self._sent[run_id] = error
+            raise
+        except DagmarError:
+            del self._sent[run_id]
+            raise
 
 
 def draw_run(run: Run, warning: str = "", now: float | None = None) -> str:
