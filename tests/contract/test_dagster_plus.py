@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from dagmar.errors import NotAllowed
 from dagmar.project.settings import load
-from dagmar.runs.run import Request, run
+from dagmar.runs.run import RunRequest, run
 from dagmar.runs.tracking import Patience
 from dagmar.server.client import DagsterClient
 from support import http_server
@@ -79,8 +79,8 @@ def plus(allowed: dict[str, bool]) -> Callable[[http_server.Handler], None]:
     return answer
 
 
-def request(job: str) -> Request:
-    return Request(job=job, patience=Patience(wait=False))
+def request(job: str) -> RunRequest:
+    return RunRequest(job=job, patience=Patience(wait=False))
 
 
 def test_requests_go_to_the_deployment_with_the_api_token(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from dagmar.pair.controls import Chosen, draw_controls, read_chosen
 from dagmar.pair.history import read_earlier, read_history
 from dagmar.pair.watching import Watcher
 from dagmar.project.settings import Target, load
-from dagmar.runs.run import Request, run
+from dagmar.runs.run import RunRequest, run
 from dagmar.server.catalog import read_inputs
 from dagmar.server.client import DagsterClient
 from dagmar.server.paired import read_job_history
@@ -400,7 +400,7 @@ def test_a_run_is_watched_and_shows_up_in_the_history(
     outcome = run(
         load(live_settings),
         client,
-        Request(assets=["failing"], tags=(("test", tag),)),
+        RunRequest(assets=["failing"], tags=(("test", tag),)),
     )
     run_id = outcome.runs[0].run_id
     context = paired("failing")

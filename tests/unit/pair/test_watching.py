@@ -61,7 +61,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr("dagmar.server.runs.explain", lambda *_: None)
     monkeypatch.setattr("dagmar.server.runs.cancel_run", server.cancel_run)
     monkeypatch.setattr("dagmar.server.launch.launch_run", server.launch_run)
-    monkeypatch.setattr("dagmar.server.plan.plan_retry", lambda *_: SimpleNamespace(launch=None))
+    monkeypatch.setattr("dagmar.runs.prepare.prepare", lambda *_: (None,))
     return server
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, NotAllowed, RunFailed, TimedOut
 from dagmar.project.settings import Target, load
 from dagmar.runs import following
 from dagmar.runs.progress import Progress
-from dagmar.runs.run import Request, run
+from dagmar.runs.run import RunRequest, run
 from dagmar.runs.tracking import Launched, Outcome, Patience
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
@@ -175,7 +176,9 @@ def test_a_backfill_keeps_its_status_where_its_runs_cannot_be_read() -> None:
 def test_a_backfill_that_cannot_be_looked_at_is_in_the_document_all_the_same() -> None:
     made = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
     answer = play(LaunchBackfill=[data(launchPartitionBackfill=made)], BackfillState=[BROKEN])
-    plan = Launch("shop", "__repository__", "__ASSET_JOB", ["daily"], partitions=["1", "2"])
+    plan = Launch(
+        "shop", "__repository__", "__ASSET_JOB", (AssetKey("daily"),), partitions=("1", "2")
+    )
     outcome, _ = see(answer, lambda work: work.launch([plan]), Patience(wait=False))
     outcome.finish()
     backfill = outcome.as_document()["backfill"]
@@ -322,7 +325,7 @@ def test_what_is_not_known_may_be_newer_than_the_running_dagster(
         DagsterClient(Target("local", server.url)) as client,
         pytest.raises(Invalid, match=r"there is no (asset|job) 'customers'") as raised,
     ):
-        run(load(project.root, {}, project.root), client, Request(**asked, patience=Patience()))
+        run(load(project.root, {}, project.root), client, RunRequest(**asked, patience=Patience()))
     assert "Type: invoke discover --kind" in raised.value.hint
     assert "Reload its code location" in raised.value.hint
 
@@ -335,7 +338,7 @@ def test_each_code_location_gets_the_config_of_its_own_ops(project: Project) -> 
     orders, letters = {"config": {"rows": 7}}, {"config": {"people": 8}}
     shared = {"loggers": {"console": {}}}
     config = {"ops": {"orders": orders, "letters": letters}, **shared}
-    request = Request(assets=["orders", "letters"], config=config, patience=Patience(wait=False))
+    request = RunRequest(assets=["orders", "letters"], config=config, patience=Patience(wait=False))
     with (
         serve(two_locations(launched("r-1"), launched("r-2"))) as server,
         DagsterClient(Target("local", server.url)) as client,

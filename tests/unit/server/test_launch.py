@@ -1,116 +1,23 @@
-"""What is said of a run config that is refused, and what is sent of a backfill."""
+"""What is sent of a backfill, and which config is refused before it is sent."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagmar.server.launch import Launch, config_error, launch_backfill, validate
+from dagmar.server.launch import Launch, launch_backfill, validate
 from support.http_server import dagster, serve
 
 
-def refused(reason: str, message: str, *path: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"reason": reason, "message": message, "stack": {"entries": list(path)}, **more}
-
-
-OPS = {"fieldName": "ops"}
-REPORT = {"fieldName": "report"}
-
-CASES: dict[str, tuple[dict[str, Any], str]] = {
-    "wrong type": (
-        refused(
-            "RUNTIME_TYPE_MISMATCH",
-            'Invalid scalar at path root:ops:report:rows. Value "x" is not valid for expected '
-            'type "Int".',
-            OPS, REPORT, {"fieldName": "rows"},
-        ),
-        'ops.report.rows: Invalid scalar at path root:ops:report:rows. Value "x" is not valid '
-        'for expected type "Int".',
-    ),
-    "an unknown field": (
-        refused(
-            "FIELD_NOT_DEFINED",
-            'Received unexpected config entry "rowz" at path root:ops:report:config. '
-            'Expected: "{ label?: String rows?: Int }".',
-            OPS, REPORT, {"fieldName": "config"}, fieldName="rowz",
-        ),
-        "ops.report.config.rowz is no field here — did you mean 'rows'?",
-    ),
-    "an unknown field at the root": (
-        refused(
-            "FIELD_NOT_DEFINED",
-            'Received unexpected config entry "op" at the root. Expected: "{ ops?: {} }".',
-            fieldName="op",
-        ),
-        "op is no field here — did you mean 'ops'?",
-    ),
-    "a field that is one op's": (
-        refused(
-            "FIELD_NOT_DEFINED",
-            'Received unexpected config entry "rows" at the root. Expected: "{ execution?: { '
-            "config?: { rows?: { enabled?: { } } } } ops: { other?: { config?: { label?: String "
-            '} } report?: { config?: { rows?: (Int | { env: String }) title: String } } } }".',
-            fieldName="rows",
-        ),
-        "rows is no field here — did you mean 'ops.report.config.rows'?",
-    ),
-    "a field that several ops have": (
-        refused(
-            "FIELD_NOT_DEFINED",
-            'Expected: "{ ops?: { a?: { config: { rows?: Int } } b?: { config: { rows?: Int } } '
-            'tows?: Int } }".',
-            OPS, fieldName="rows",
-        ),
-        "ops.rows is no field here — did you mean 'tows'?",
-    ),
-    "several unknown fields": (
-        refused("FIELDS_NOT_DEFINED", 'Expected: "{ rows?: Int }"', OPS, fieldNames=["a1", "rowz"]),
-        "ops.a1 is no field here; ops.rowz is no field here — did you mean 'rows'?",
-    ),
-    "a missing field": (
-        refused(
-            "MISSING_REQUIRED_FIELD",
-            'Missing required config entry "rows" at path root:ops. '
-            "Example config for the missing entry: {'rows': 0}",
-            OPS, field={"name": "rows"},
-        ),
-        "ops.rows is missing, for example {'rows': 0}",
-    ),
-    "missing fields": (
-        refused(
-            "MISSING_REQUIRED_FIELDS", "Missing", OPS, fields=[{"name": "a"}, {"name": "b"}]
-        ),
-        "ops.a is missing; ops.b is missing",
-    ),
-    "in a list and a map": (
-        refused("RUNTIME_TYPE_MISMATCH", "No.", OPS, {"listIndex": 0}, {"mapKey": "de"}),
-        "ops.0.de: No.",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("error", "line"), CASES.values(), ids=CASES)
-def test_a_field_that_is_refused_is_named_by_its_path(error: dict[str, Any], line: str) -> None:
-    found = config_error("job report", [error])
-    assert isinstance(found, Invalid)
-    assert found.message == f"the run config of job report is not valid:\n  {line}"
-    assert "--set" in found.hint
-
-
-def test_every_field_that_is_refused_is_told_once() -> None:
-    errors = [error for error, _ in CASES.values()]
-    lines = config_error("orders", [*errors, *errors]).message.splitlines()[1:]
-    assert sorted(lines) == sorted(f"  {line}" for _, line in CASES.values())
-
-
 def backfill(*assets: str, config: dict[str, Any] | None = None) -> Launch:
-    keys = [str(number) for number in range(31)]
-    found = Launch("shop", "__repository__", "__ASSET_JOB", list(assets), partitions=keys)
-    found.config = config or {}
-    return found
+    partitions = tuple(str(number) for number in range(31))
+    place = ("shop", "__repository__", "__ASSET_JOB")
+    keys = tuple(AssetKey(key) for key in assets)
+    return Launch(*place, keys, config=config or {}, partitions=partitions)
 
 
 def title_of(launch: Launch) -> str:

@@ -115,10 +115,10 @@ def _latest(base: str, asset: Item) -> str:
 
 
 def _job(context: Context, client: DagsterClient) -> str:
+    from dagmar.server.launchable import locate_job
     from dagmar.server.paired import read_job
-    from dagmar.server.plan import find_job
 
-    launch = find_job(client, context.job)
+    launch = locate_job(client, context.job)
     job = read_job(client, launch)
     base = client.target.url
     page = f"{base}/locations/{quote(launch.location)}/jobs/{quote(launch.job)}"
@@ -152,11 +152,11 @@ def lineage(context: Context, depth: int) -> str:
     Raises DagmarError where the server does not say.
     """
     with context.client() as client:
+        from dagmar.server.launchable import locate_job
         from dagmar.server.paired import read_job, read_neighbours
-        from dagmar.server.plan import find_job
 
         if context.job:
-            steps = read_job(client, find_job(client, context.job))["steps"]
+            steps = read_job(client, locate_job(client, context.job))["steps"]
             return mermaid(steps)
         near = read_neighbours(client, context.asset, depth)
     external = [key for key, item in near.items() if not item["materializable"]]

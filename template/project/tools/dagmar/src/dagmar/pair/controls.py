@@ -38,8 +38,9 @@ class Offer:
 
 def read_offer(context: Context, client: DagsterClient) -> Offer:
     """Ask the server what can be chosen. Raises Invalid for an unknown asset or job."""
-    from dagmar.server import paired, plan
+    from dagmar.server import paired
     from dagmar.server.launch import Launch
+    from dagmar.server.launchable import locate_job
     from dagmar.server.partitions import of_job
 
     if context.asset:
@@ -48,10 +49,10 @@ def read_offer(context: Context, client: DagsterClient) -> Offer:
             raise Invalid(
                 f"the asset '{context.asset}' cannot be materialized: Dagster only observes it"
             )
-        launch = Launch(asset["location"], asset["repository"], asset["job"], [context.asset])
+        launch = Launch(asset["location"], asset["repository"], asset["job"], (context.asset,))
         dimensions = paired.read_dimensions(client, context.asset)
     else:
-        launch = plan.find_job(client, context.job)
+        launch = locate_job(client, context.job)
         dimensions = of_job(client, launch).dimensions if launch.partition_set else {}
         if dimensions:
             # Each partition brings its own config; what is typed is merged over it.

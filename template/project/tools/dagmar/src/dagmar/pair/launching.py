@@ -8,13 +8,18 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import DagmarError, Invalid, NotAllowed, RunFailed, Unreachable, UsageError
+from dagmar.errors import DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
 from dagmar.pair.controls import Chosen
 from dagmar.server.reach import knock
+
+if TYPE_CHECKING:
+    from dagmar.runs.prepare import LaunchSpec
+    from dagmar.server.client import DagsterClient
+    from dagmar.server.launch import Launch
 
 HERE_TAG = "dagmar/here"
 
@@ -119,43 +124,48 @@ def launch(context: Context, chosen: Chosen) -> Attempt:
 
     Raises Invalid that names the field, NotAllowed, Unreachable, AnswerLost.
     """
-    from dagmar.server import launch as launching
+    from dagmar.runs.prepare import LaunchSpec
+    from dagmar.server.launch import launch_run
+    from dagmar.server.partitions import Choice
     from dagmar.server.runs import run_url
 
+    spec = LaunchSpec(
+        assets=(context.asset,) if context.asset else (),
+        job=context.job,
+        partitions=Choice(keys=() if chosen.partition is None else (chosen.partition,)),
+        config=chosen.config,
+        tags=chosen.tags,
+    )
     with context.client() as client:
         client.require_writable()
-        prepared = _prepared(context, client, chosen)
-        run_id = launching.launch_run(client, prepared)
-        return Attempt(run_id, run_url(client, run_id), f"Launched {prepared.told}.")
+        prepared = prepare_one(context, client, spec)
+        run_id = launch_run(client, prepared)
+        return Attempt(run_id, run_url(client, run_id), f"Launched {prepared.description}.")
 
 
-def _prepared(context: Context, client: Any, chosen: Chosen) -> Any:
-    """Find out what is launched, and let the server check it."""
-    from dagmar.project.provenance import own_tags
-    from dagmar.server import launch as launching
-    from dagmar.server import plan as planning
-    from dagmar.server.partitions import Choice
-    from dagmar.server.runconfig import merge
+def launch_retry(context: Context, client: DagsterClient, run_id: str) -> str:
+    """Launch what failed in a run, and what comes after it; return the new run's id.
 
-    partitioned = chosen.partition is not None
-    if context.asset:
-        (plan,) = planning.plan_assets(client, [context.asset], partitioned)
-    else:
-        plan = planning.plan_job(client, context.job, partitioned)
-    plan.require(planning.LAUNCH_PERMISSION)
-    prepared = plan.launch
-    prepared.config = merge(prepared.config, chosen.config)
-    prepared.tags = {**own_tags(context.root), **prepared.tags, **chosen.tags}
-    if plan.partitions and chosen.partition is not None:
-        (key,) = plan.partitions.choose(Choice(keys=(chosen.partition,)))
-        prepared.tags.update(plan.partitions.tags(key))
-    planning.add_defaults(client, prepared, chosen.partition)
-    try:
-        launching.validate(client, prepared)
-    except Invalid as error:
-        if error.hint:  # it tells which flags give config: that is what is not valid
-            error.hint = "Correct it in the run config of the controls."
-        raise
+    Raises what `launch` raises.
+    """
+    from dagmar.runs.prepare import LaunchSpec
+    from dagmar.server.launch import launch_run
+
+    client.require_writable()
+    return launch_run(client, prepare_one(context, client, LaunchSpec(retry=run_id)))
+
+
+def prepare_one(context: Context, client: DagsterClient, spec: LaunchSpec) -> Launch:
+    """Return the one launch that is wanted, checked by the server."""
+    from dagmar.runs.prepare import prepare
+    from dagmar.server.launchable import Hints
+
+    hints = Hints(
+        config="Correct it in the run config of the controls.",
+        choose_partition="Pick one in the controls.",
+        no_partitions="Run the cell of the controls again.",
+    )
+    (prepared,) = prepare(client, context.root, spec, hints)
     return prepared
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.errors import AnswerLost, DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, live
+from dagmar.pair.launching import launch_retry
 from dagmar.server.runs import is_told
 
 if TYPE_CHECKING:
@@ -246,15 +247,9 @@ class Watcher:
                 self._refused["cancel"] = error
 
     def _retry(self, client: DagsterClient) -> None:
-        from dagmar.server.launch import launch_run
-        from dagmar.server.plan import plan_retry
-
+        failed = self._run_id
         try:
-            client.require_writable()
-            failed = self._run_id
-            self._retries.send(
-                failed, lambda: launch_run(client, plan_retry(client, failed).launch)
-            )
+            self._retries.send(failed, lambda: launch_retry(self._context, client, failed))
         except DagmarError as error:
             self._refused["retry"] = error
         finally:

@@ -1,28 +1,34 @@
-"""What `invoke run` does: find out what is meant, check it, launch it once."""
+"""What `invoke run` does: prepare a launch, send it once, and follow it."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, UsageError
-from dagmar.project.provenance import own_tags
+from dagmar.errors import UsageError
 from dagmar.project.settings import Settings
+from dagmar.runs.prepare import LaunchSpec, prepare
 from dagmar.runs.tracking import Launched, Outcome, Patience
-from dagmar.server import launch as launching
-from dagmar.server import plan as planning
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
+from dagmar.server.launchable import Hints
 from dagmar.server.partitions import Choice
-from dagmar.server.runconfig import merge
+
+FLAGS = Hints(
+    config="Give values with --config FILE or --set PATH=VALUE.",
+    choose_partition=(
+        "Add one of: --partition KEY, --latest, --missing, --failed, "
+        "--partition-range 'A...B', --all-partitions"
+    ),
+    no_partitions="Leave the partition flags out.",
+)
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What `invoke run` is asked for; exactly one of the first six is set."""
 
     assets: Sequence[str] = ()
@@ -57,10 +63,10 @@ class Request:
                     raise UsageError(f"{flags} fit --asset, --select and --job only")
 
 
-def run(settings: Settings, client: DagsterClient, request: Request) -> Outcome:
-    """Do what is asked for and return what came of it.
+def run(settings: Settings, client: DagsterClient, request: RunRequest) -> Outcome:
+    """Do what is asked for and return the result.
 
-    Raises UsageError, Invalid, NotAllowed or Unreachable where nothing was launched.
+    Raises UsageError, Invalid, NotAllowed or Unreachable if nothing was launched.
     """
     work = Launched(client, settings.poll_seconds, request.patience)
     if request.follow:
@@ -69,29 +75,20 @@ def run(settings: Settings, client: DagsterClient, request: Request) -> Outcome:
         client.require_writable()
     if request.cancel:
         return work.cancel(request.cancel)
-    plans = _plans(client, request)
-    prepared = [
-        _prepare(settings, client, request, plan, config)
-        for plan, config in zip(plans, _shares(client, plans, request.config), strict=True)
-    ]
-    launches = _joined([launch for launch in prepared if launch is not None])
+    assets = [AssetKey(key) for key in request.assets]
+    if request.select:
+        assets = _selected(client, request.select)
+    spec = LaunchSpec(
+        assets, request.job, request.retry, request.partitions, request.config, dict(request.tags)
+    )
+    launches = prepare(client, settings.root, spec, FLAGS)
     if not launches:
-        console.say("Nothing to do: no partition is left that was asked for.")
+        console.say("Nothing to do: none of the requested partitions is missing or failed.")
     if request.validate_only:
         for launch in launches:
-            console.say(f"Valid: {launch.told}. Nothing was launched.")
+            console.say(f"Valid: {launch.description}. Nothing was launched.")
         return Outcome()
     return work.launch(launches)
-
-
-def _plans(client: DagsterClient, request: Request) -> list[planning.Plan]:
-    partitioned = bool(request.partitions)
-    if request.retry:
-        return [planning.plan_retry(client, request.retry)]
-    if request.job:
-        return [planning.plan_job(client, request.job, partitioned)]
-    keys = list(dict.fromkeys(map(AssetKey, request.assets))) or _selected(client, request.select)
-    return planning.plan_assets(client, keys, partitioned)
 
 
 def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:
@@ -106,96 +103,6 @@ def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:
             f"To see what it selects, type: invoke discover --select {expression!r}",
         )
     return able
-
-
-def _shares(
-    client: DagsterClient, plans: Sequence[planning.Plan], config: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
-    """Return each plan's part of the run config: of `ops` only those that it runs.
-
-    Raises Invalid for an op that none of them runs.
-    """
-    ops = config.get("ops")
-    if len(plans) == 1 or not isinstance(ops, Mapping):
-        return [config] * len(plans)
-    strange = [launching.unknown_ops(client, plan.launch, config) for plan in plans]
-    if nowhere := [name for name in strange[0] if all(name in names for names in strange)]:
-        what = ", ".join(plan.launch.what for plan in plans)
-        known = {name for plan in plans for name in plan.launch.ops}
-        raise launching.no_such_ops(what, nowhere, known)
-    others = {key: value for key, value in config.items() if key != "ops"}
-    shares = [
-        {name: value for name, value in ops.items() if str(name) not in names} for names in strange
-    ]
-    return [{**others, "ops": share} if share else others for share in shares]
-
-
-def _prepare(
-    settings: Settings,
-    client: DagsterClient,
-    request: Request,
-    plan: planning.Plan,
-    config: Mapping[str, Any],
-) -> launching.Launch | None:
-    """Choose partitions, merge config and tags, and let the server check it all.
-
-    Returns None where the chosen partitions are none, as with nothing missing.
-    """
-    launch = plan.launch
-    plan.require(planning.LAUNCH_PERMISSION)
-    launch.config = merge(launch.config, config)
-    launch.tags = {**own_tags(settings.root), **launch.tags, **dict(request.tags)}
-    chosen = plan.partitions.choose(request.partitions) if plan.partitions else []
-    if plan.partitions and not chosen:
-        return None
-    only = chosen[0] if len(chosen) == 1 else None
-    if plan.partitions and only is not None:
-        launch.tags.update(plan.partitions.tags(only))
-    elif plan.partitions and plan.partitions.single_run and plan.partitions.is_range(chosen):
-        launch.tags[launching.RANGE_START_TAG] = chosen[0]
-        launch.tags[launching.RANGE_END_TAG] = chosen[-1]
-    elif chosen:
-        plan.require(planning.BACKFILL_PERMISSION)
-        launch.partitions = chosen
-        if not launch.assets and not _takes_config(client, launch):
-            return launch
-    planning.add_defaults(client, launch, only if chosen else None)
-    launching.validate(client, launch)
-    return launch
-
-
-def _takes_config(client: DagsterClient, launch: launching.Launch) -> bool:
-    """Whether the config of a job's backfill is ours to give and to validate.
-
-    Raises UsageError where config is given, and each partition brings its own.
-    """
-    sample = dataclasses.replace(launch, config={})
-    planning.add_defaults(client, sample, launch.partitions[0])
-    if sample.config and launch.config:
-        raise UsageError(
-            f"each partition of the job '{launch.job}' brings its own config: "
-            "--config, --set and --executor fit one --partition only"
-        )
-    return not sample.config
-
-
-def _joined(launches: Sequence[launching.Launch]) -> list[launching.Launch]:
-    """Make one backfill of those over the same partitions: it may cross code locations."""
-    single = [launch for launch in launches if not launch.partitions]
-    filling = [launch for launch in launches if launch.partitions]
-    for launch in filling[1:]:
-        reason = ""
-        if launch.partitions != filling[0].partitions:
-            reason = "are partitioned differently"
-        elif launch.config != filling[0].config:
-            reason = "need run config of their own"
-        if reason:
-            raise Invalid(
-                f"{filling[0].what} and {launch.what} {reason}: they cannot be launched together",
-                "Launch them one after the other.",
-            )
-        filling[0].assets += launch.assets
-    return [*single, *filling[:1]]
 
 
 def parse_seconds(text: str) -> float | None:

@@ -180,7 +180,7 @@ class Launched:
         else:
             self._runs.append(launch.launch_run(self._client, plan))
             url = runs.run_url(self._client, self._runs[-1])
-        console.say(f"Launched {plan.told}: {url}")
+        console.say(f"Launched {plan.description}: {url}")
 
     def come_back(self, name: str) -> Outcome:
         """Follow what `name` is: a run, a backfill, or a launch id whose answer was lost.

@@ -8,6 +8,7 @@ must not reach another host.
 
 from __future__ import annotations
 
+import functools
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -299,8 +300,12 @@ class DagsterClient:
 
 
 def _operation(document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    text = (DOCUMENTS / f"{document}.graphql").read_text("utf-8")
-    return {"operationName": document, "query": text, "variables": variables}
+    return {"operationName": document, "query": _text(document), "variables": variables}
+
+
+@functools.cache
+def _text(document: str) -> str:
+    return (DOCUMENTS / f"{document}.graphql").read_text("utf-8")
 
 
 def _never_sent(error: Exception) -> bool:

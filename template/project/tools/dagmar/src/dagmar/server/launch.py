@@ -1,8 +1,10 @@
-"""Launching: ask first, send once, and never a second time.
+"""The launch of a run or a backfill: checked by the server, sent once, never a second time.
 
-A launch carries an id of our own as a tag of the run, or of the backfill. When its answer
-is lost, dagmar does not send it again: it looks for that tag until it shows up or the wait
-is over.
+A launch carries its own id as a tag of the run, or of the backfill. When its answer is lost,
+dagmar does not send it again: it looks for that tag until it shows up or the wait is over.
+
+A `Launchable` (launchable.py) is what can be launched; `runs/prepare.py` turns it into a
+`Launch`; `runs/tracking.py` follows what was launched.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +24,11 @@ from dagmar.errors import (
     RunFailed,
     UnexpectedAnswer,
     Unreachable,
-    did_you_mean,
 )
 from dagmar.project.provenance import REVISION_TAG, USER_TAG
-from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.runconfig import unsendable
+from dagmar.server.configerrors import CORRECT_IT, config_error, no_such_ops, not_valid
+from dagmar.server.runconfig import named_ops, unsendable
 
 LAUNCH_TAG = "dagmar/launch-id"
 OWN_TAGS = (LAUNCH_TAG, USER_TAG, REVISION_TAG)
@@ -40,22 +41,26 @@ LOOK_FOR_SECONDS = 30.0
 LOOK_EVERY_SECONDS = 1.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Launch:
-    """One run to be launched, or one backfill where it has `partitions`."""
+    """One run to be launched, or one backfill if it has `partitions`.
+
+    `ops` are those that are known to belong to its assets; `parent` is the root run and the
+    run of which this is a retry.
+    """
 
     location: str
     repository: str
     job: str
-    assets: list[str] = field(default_factory=list)
-    config: dict[str, Any] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    partitions: list[str] = field(default_factory=list)
+    assets: tuple[AssetKey, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    partitions: tuple[str, ...] = ()
     partition_set: str = ""
-    steps: list[str] = field(default_factory=list)
-    ops: set[str] = field(default_factory=set)
+    steps: tuple[str, ...] = ()
+    ops: frozenset[str] = frozenset()
     parent: tuple[str, str] | None = None
-    checks: list[dict[str, Any]] | None = None
+    checks: tuple[Mapping[str, Any], ...] | None = None
     launch_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -64,7 +69,7 @@ class Launch:
         return ", ".join(self.assets) if self.assets else f"job {self.job}"
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What is launched and for which partitions, in words."""
         tags, key = self.tags, self.tags.get(PARTITION_TAG)
         if self.partitions:
@@ -83,11 +88,11 @@ class Launch:
     @property
     def paths(self) -> list[dict[str, list[str]]]:
         """The asset keys as GraphQL takes them."""
-        return [AssetKey(key).as_input for key in self.assets]
+        return [key.as_input for key in self.assets]
 
     @property
     def _checks(self) -> dict[str, Any]:
-        """The selected asset checks; without assets beside them, those alone are meant."""
+        """The selected asset checks; without assets, those alone are meant."""
         if self.checks is None:
             return {}
         chosen: dict[str, Any] = {"assetCheckSelection": self.checks}
@@ -106,45 +111,40 @@ class Launch:
         }
 
 
-def validate(client: DagsterClient, launch: Launch) -> None:
-    """Let Dagster check the run config. Raises Invalid that names the fields."""
+def validate(client: DagsterClient, launch: Launch, config_hint: str = CORRECT_IT) -> None:
+    """Let Dagster check the run config. Raises Invalid that names the fields.
+
+    `config_hint` says where the caller's user corrects it.
+    """
     if lines := unsendable(launch.config):
-        raise _not_valid(launch.what, lines)
-    # Of assets, Dagster passes over config for ops that are not selected.
-    own = launch.assets and not launch.parent
-    if own and (names := unknown_ops(client, launch, launch.config)):
-        raise no_such_ops(launch.what, names, launch.ops)
+        raise not_valid(launch.what, lines, config_hint)
+    # Of assets, Dagster ignores config for ops that are not selected.
+    if launch.assets and not launch.parent:
+        ops = ops_to_run(client, launch, launch.config)
+        if unknown := [name for name in named_ops(launch.config) if name not in ops]:
+            raise no_such_ops(launch.what, unknown, ops, config_hint)
     if launch.partitions and launch.config:
         _require_config_of_backfills(client)
     answer = client.query(
         "ValidateConfig", selector=launch.selector("pipelineName"), config=launch.config
     )["isPipelineConfigValid"]
-    member(answer, "PipelineConfigValidationValid", refusals(launch))
+    member(answer, "PipelineConfigValidationValid", refusals(launch, config_hint))
 
 
-def unknown_ops(client: DagsterClient, launch: Launch, config: Mapping[str, Any]) -> list[str]:
-    """Return the ops in a run config that a launch of assets does not run.
+def ops_to_run(client: DagsterClient, launch: Launch, config: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ops that a launch of assets runs, as far as a run config names them.
 
-    The server is asked about those that are no asset's: asset checks run along.
+    The server is asked only about those that are not the assets' own: asset checks run along.
     """
-    given = config.get("ops")
-    names = [str(name) for name in given] if isinstance(given, Mapping) else []
-    if not launch.ops.issuperset(names):
-        answer = client.query("OpsToLaunch", selector=launch.selector("pipelineName"))
-        found = member(answer["pipelineOrError"], "Pipeline", refusals(launch))
-        launch.ops |= {op["name"] for op in found["solids"]}
-    return [name for name in names if name not in launch.ops]
-
-
-def no_such_ops(what: str, names: Iterable[str], known: Iterable[str]) -> Invalid:
-    """Return the error for run config of ops that are not run, with what may be meant."""
-    known = list(known)
-    lines = [f"ops.{name} is no op of {what}{did_you_mean(name, known)}" for name in names]
-    return _not_valid(what, lines)
+    if launch.ops.issuperset(named_ops(config)):
+        return launch.ops
+    answer = client.query("OpsToLaunch", selector=launch.selector("pipelineName"))
+    pipeline = member(answer["pipelineOrError"], "Pipeline", refusals(launch))
+    return launch.ops | {op["name"] for op in pipeline["solids"]}
 
 
 def _require_config_of_backfills(client: DagsterClient) -> None:
-    """Raise Invalid where the server is too old to take run config for a backfill."""
+    """Raise Invalid if the server is too old to take run config for a backfill."""
     fields = client.query("BackfillParams")["__type"]["inputFields"]
     if "runConfigData" not in [field["name"] for field in fields]:
         raise Invalid(
@@ -171,8 +171,8 @@ def launch_run(client: DagsterClient, launch: Launch) -> str:
     refused = refusals(launch)
     try:
         answer = client.mutate("LaunchRun", params=params)
-        run = "launchRun"
-        return _made(lambda: member(answer[run], "LaunchRunSuccess", refused)["run"]["runId"])
+        name = "launchRun"
+        return _id(lambda: member(answer[name], "LaunchRunSuccess", refused)["run"]["runId"])
     except AnswerLost as error:
         return _look_for(lambda: runs_of(client, launch.launch_id), launch, error)
 
@@ -202,8 +202,8 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
     refused = refusals(launch)
     try:
         answer = client.mutate("LaunchBackfill", params=params)
-        found = "launchPartitionBackfill"
-        return _made(lambda: member(answer[found], "LaunchBackfillSuccess", refused)["backfillId"])
+        name = "launchPartitionBackfill"
+        return _id(lambda: member(answer[name], "LaunchBackfillSuccess", refused)["backfillId"])
     except AnswerLost as error:
         return _look_for(lambda: backfills_of(client, launch.launch_id), launch, error)
 
@@ -215,7 +215,7 @@ def _title(launch: Launch) -> str:
     return (what if len(what) <= room else f"{what[: room - 1]}…") + count
 
 
-def _made(read: Callable[[], Any]) -> str:
+def _id(read: Callable[[], Any]) -> str:
     """Return the id that `read` finds; an answer that cannot be understood counts as lost."""
     try:
         return str(read())
@@ -224,12 +224,12 @@ def _made(read: Callable[[], Any]) -> str:
 
 
 def _look_for(look: Callable[[], Sequence[str]], launch: Launch, lost: AnswerLost) -> str:
-    """Wait for what a launch made whose answer is lost, and return its id."""
+    """Wait for what a launch whose answer is lost has started, and return its id."""
     deadline = time.monotonic() + LOOK_FOR_SECONDS
     while True:
         try:
-            if found := look():
-                return found[0]
+            if ids := look():
+                return ids[0]
         except DagmarError:
             pass  # whatever is in the way may go: what was launched is what counts
         if time.monotonic() + LOOK_EVERY_SECONDS > deadline:
@@ -258,7 +258,9 @@ def backfills_of(client: DagsterClient, launch_id: str) -> list[str]:
     ]
 
 
-def refusals(launch: Launch) -> Mapping[str, Callable[[Mapping[str, Any]], DagmarError]]:
+def refusals(
+    launch: Launch, config_hint: str = CORRECT_IT
+) -> Mapping[str, Callable[[Mapping[str, Any]], DagmarError]]:
     """Return an error for each member with which Dagster refuses a launch."""
 
     def refuse(answer: Mapping[str, Any]) -> DagmarError:
@@ -279,66 +281,9 @@ def refusals(launch: Launch) -> Mapping[str, Callable[[Mapping[str, Any]], Dagma
     )  # fmt: skip
     return {
         **dict.fromkeys(plain, refuse),
-        "RunConfigValidationInvalid": lambda answer: config_error(launch.what, answer["errors"]),
+        "RunConfigValidationInvalid": lambda answer: config_error(
+            launch.what, answer["errors"], config_hint
+        ),
         "InvalidStepError": lambda answer: Invalid(f"no step {answer['invalidStepKey']}"),
         "InvalidOutputError": lambda answer: Invalid(f"no output {answer['invalidOutputName']}"),
     }
-
-
-def config_error(what: str, errors: Iterable[Item]) -> Invalid:
-    """Return an error that names each field of the run config that is not valid."""
-    return _not_valid(what, sorted({_config_line(error) for error in errors}))
-
-
-def _not_valid(what: str, lines: Sequence[str]) -> Invalid:
-    return Invalid(
-        f"the run config of {what} is not valid:\n  " + "\n  ".join(lines),
-        "Give values with --config FILE or --set PATH=VALUE.",
-    )
-
-
-def _config_line(error: Item) -> str:
-    path = [
-        str(entry.get("fieldName", entry.get("listIndex", entry.get("mapKey"))))
-        for entry in error["stack"]["entries"]
-    ]
-    field_name = (error.get("field") or {}).get("name") or error.get("fieldName")
-    missing = [field["name"] for field in error.get("fields", [])] or [field_name]
-    kind, message = error["reason"], error["message"]
-    if kind.startswith("MISSING_REQUIRED_FIELD"):
-        example = message.partition("Example config for the missing entry: ")[2].strip()
-        such = f", for example {example}" if example else ""
-        return "; ".join(f"{'.'.join([*path, str(name)])} is missing{such}" for name in missing)
-    if path == ["execution", "config"] and field_name == "in_process":
-        return "the executor of this code location cannot be chosen: leave --executor out"
-    if kind.startswith(("FIELD_NOT_DEFINED", "FIELDS_NOT_DEFINED")):
-        # Dagster appends the schema as text: its names are what may have been meant.
-        known = list(_fields(message.partition("Expected: ")[2]))
-        return "; ".join(
-            f"{'.'.join([*path, str(name)])} is no field here{_meant(path, str(name), known)}"
-            for name in error.get("fieldNames") or [field_name]
-        )
-    first = message.split(" Expected: ")[0].splitlines()[0].strip()
-    return f"{'.'.join(path) or 'the root'}: {first}"
-
-
-def _fields(schema: str) -> Iterator[list[str]]:
-    """Yield the path of each field in a schema as Dagster writes it, `{ ops?: { a: Int } }`."""
-    above: list[str] = []
-    name = ""
-    for field_name, brace in re.findall(r"(\w+)\??:|([{}])", schema):
-        if brace == "{":
-            above.append(name)
-        elif brace:
-            del above[-1:]
-        else:
-            name = field_name
-            yield [*above[1:], name]
-
-
-def _meant(path: Sequence[str], name: str, known: Sequence[Sequence[str]]) -> str:
-    """Return what may be meant by a field: that of the one op which has it, or one that is near."""
-    deeper = [[*path, *field] for field in known if field[-1] == name]
-    if len(of_ops := [field for field in deeper if field[0] == "ops"]) == 1:
-        return f" — did you mean '{'.'.join(of_ops[0])}'?"
-    return did_you_mean(name, {field[-1] for field in known} - {name})

@@ -11,7 +11,7 @@ from dagmar.errors import DagmarError, Invalid
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
-from dagmar.server.plan import find_job, no_such_asset
+from dagmar.server.launchable import locate_job, no_such_asset
 from dagmar.server.runconfig import read_yaml
 
 COLUMN_SCHEMA = "dagster/column_schema"
@@ -254,7 +254,7 @@ def read_job_history(client: DagsterClient, job: str, limit: int) -> list[PastRu
     if location:  # a run that was made in a notebook's kernel tells none
         runs = [run for run in runs if _location(run) in ("", location)]
     if not runs:
-        find_job(client, job)
+        locate_job(client, job)
     return _past(runs, limit)
 
 

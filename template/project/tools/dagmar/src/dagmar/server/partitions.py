@@ -129,15 +129,7 @@ class Partitions:
             key = "|".join(parts[name] for name in sorted(parts))
             if key in keys:
                 return key
-        names = "|".join(sorted(self.dimensions))
-        form = f", written {names}" if len(self.dimensions) > 1 else ""
-        known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
-        reverse = "|".join(reversed(text.split("|")))
-        meant = f" — did you mean '{reverse}'?" if reverse in keys else did_you_mean(text, keys)
-        raise Invalid(
-            f"{self.what} has no partition '{text}'{meant}",
-            f"Its partitions{form}: {known}",
-        )
+        raise no_such_partition(self.what, text, keys, sorted(self.dimensions))
 
     def tags(self, key: str) -> dict[str, str]:
         """Return the tags that make a run one for the partition `key`."""
@@ -154,6 +146,17 @@ class Partitions:
         keys = self.keys
         start = keys.index(chosen[0])
         return keys[start : start + len(chosen)] == list(chosen)
+
+
+def no_such_partition(
+    what: str, text: str, keys: Sequence[str], dimensions: Sequence[str] = ()
+) -> Invalid:
+    """Return the error for a partition that does not exist, with those that do."""
+    form = f", written {'|'.join(dimensions)}" if len(dimensions) > 1 else ""
+    known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
+    reverse = "|".join(reversed(text.split("|")))
+    meant = f" — did you mean '{reverse}'?" if reverse in keys else did_you_mean(text, keys)
+    return Invalid(f"{what} has no partition '{text}'{meant}", f"Its partitions{form}: {known}")
 
 
 def of_asset(key: str, node: Item) -> Partitions:

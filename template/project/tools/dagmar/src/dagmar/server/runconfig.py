@@ -105,6 +105,12 @@ def parse_yaml(text: str, name: str, dates: bool = False) -> Any:
         raise Invalid(f"{name} is not valid YAML") from None
 
 
+def named_ops(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the ops that a run config has something for."""
+    ops = config.get("ops")
+    return [str(name) for name in ops] if isinstance(ops, Mapping) else []
+
+
 def unsendable(config: Mapping[str, Any]) -> list[str]:
     """Return a line for each value that JSON, and so a launch, cannot carry; by its path."""
     try:

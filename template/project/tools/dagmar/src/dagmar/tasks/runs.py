@@ -124,7 +124,7 @@ def run(
     from dagmar.server.partitions import Choice
     from dagmar.server.runconfig import read_config
 
-    request = running.Request(
+    request = running.RunRequest(
         assets=asset or (),
         select=select,
         job=job,

@@ -1,0 +1,147 @@
+"""Prepare launches: from what is wanted to what is sent, checked by the server on the way.
+
+`invoke run` and the buttons of a notebook both prepare here. Nothing is launched; what comes
+out does not change any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dagmar.asset_key import AssetKey
+from dagmar.errors import Invalid, UsageError
+from dagmar.project.provenance import own_tags
+from dagmar.server import launchable
+from dagmar.server.client import DagsterClient
+from dagmar.server.configerrors import no_such_ops
+from dagmar.server.launch import RANGE_END_TAG, RANGE_START_TAG, Launch, ops_to_run, validate
+from dagmar.server.launchable import Hints, Launchable, with_defaults
+from dagmar.server.partitions import Choice
+from dagmar.server.runconfig import merge, named_ops
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """What is wanted: assets, a job, or the failed part of a run, and what to launch it with."""
+
+    assets: Sequence[AssetKey] = ()
+    job: str = ""
+    retry: str = ""
+    partitions: Choice = field(default_factory=Choice)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def prepare(
+    client: DagsterClient, root: Path, spec: LaunchSpec, hints: Hints
+) -> tuple[Launch, ...]:
+    """Return what to launch: none if none of the wanted partitions is missing or failed.
+
+    Assets of several code locations are several launches. `root` is the folder of the project.
+    Raises Invalid, NotAllowed or UsageError, with hints in the caller's terms.
+    """
+    shares = _shares(client, _find(client, spec, hints), spec.config, hints)
+    own = own_tags(root)
+    launches = []
+    for item, config in shares:
+        item.require(launchable.LAUNCH_PERMISSION)
+        launch = replace(
+            item.launch,
+            config=merge(item.launch.config, config),
+            tags={**own, **item.launch.tags, **spec.tags},
+        )
+        chosen = item.partitions.choose(spec.partitions) if item.partitions else []
+        if chosen or not item.partitions:
+            launches.append(_checked(client, item, launch, chosen, hints))
+    return _joined(launches)
+
+
+def _find(client: DagsterClient, spec: LaunchSpec, hints: Hints) -> list[Launchable]:
+    partitioned = bool(spec.partitions)
+    if spec.retry:
+        return [launchable.find_failed(client, spec.retry)]
+    if spec.job:
+        return [launchable.find_job(client, spec.job, partitioned, hints)]
+    return launchable.find_assets(client, list(dict.fromkeys(spec.assets)), partitioned, hints)
+
+
+def _shares(
+    client: DagsterClient, items: Sequence[Launchable], config: Mapping[str, Any], hints: Hints
+) -> list[tuple[Launchable, Mapping[str, Any]]]:
+    """Return each with its part of the run config: of `ops` only those that it runs.
+
+    Raises Invalid for an op that none of them runs.
+    """
+    names = named_ops(config)
+    if len(items) == 1 or not names:
+        return [(item, config) for item in items]
+    launches = [replace(item.launch, ops=ops_to_run(client, item.launch, config)) for item in items]
+    ops = frozenset().union(*(launch.ops for launch in launches))
+    if unknown := [name for name in names if name not in ops]:
+        raise no_such_ops(", ".join(launch.what for launch in launches), unknown, ops, hints.config)
+    return [
+        (replace(item, launch=launch), _share(config, launch.ops))
+        for item, launch in zip(items, launches, strict=True)
+    ]
+
+
+def _share(config: Mapping[str, Any], ops: frozenset[str]) -> Mapping[str, Any]:
+    share = {name: value for name, value in config["ops"].items() if str(name) in ops}
+    others = {key: value for key, value in config.items() if key != "ops"}
+    return {**others, "ops": share} if share else others
+
+
+def _checked(
+    client: DagsterClient, item: Launchable, launch: Launch, chosen: Sequence[str], hints: Hints
+) -> Launch:
+    """Return the launch for the chosen partitions, with what the job brings itself, validated."""
+    partitions = item.partitions
+    if partitions is None:
+        launch = with_defaults(client, launch, None)
+    elif len(chosen) == 1:
+        launch = replace(launch, tags={**launch.tags, **partitions.tags(chosen[0])})
+        launch = with_defaults(client, launch, chosen[0])
+    elif partitions.single_run and partitions.is_range(chosen):
+        ends = {RANGE_START_TAG: chosen[0], RANGE_END_TAG: chosen[-1]}
+        launch = replace(launch, tags={**launch.tags, **ends})
+    else:
+        item.require(launchable.BACKFILL_PERMISSION)
+        launch = replace(launch, partitions=tuple(chosen))
+        if not launch.assets:
+            defaults = launchable.read_defaults(client, launch, chosen[0])
+            if defaults.partition_config and launch.config:
+                raise UsageError(
+                    f"each partition of the job '{launch.job}' brings its own config: "
+                    "--config, --set and --executor fit one --partition only"
+                )
+            if defaults.partition_config:
+                return launch  # Dagster asks the job's code for the config of each partition
+            if launch.config:
+                launch = replace(launch, config=merge(defaults.config, launch.config))
+    validate(client, launch, hints.config)
+    return launch
+
+
+def _joined(launches: Sequence[Launch]) -> tuple[Launch, ...]:
+    """Return those over the same partitions as one backfill: it may cross code locations."""
+    runs = [launch for launch in launches if not launch.partitions]
+    backfills = [launch for launch in launches if launch.partitions]
+    if not backfills:
+        return tuple(runs)
+    first, *others = backfills
+    for launch in others:
+        reason = ""
+        if launch.partitions != first.partitions:
+            reason = "are partitioned differently"
+        elif launch.config != first.config:
+            reason = "need different run config"
+        if reason:
+            raise Invalid(
+                f"{first.what} and {launch.what} {reason}: they cannot be launched together",
+                "Launch them one after the other.",
+            )
+    assets = tuple(key for launch in backfills for key in launch.assets)
+    return (*runs, replace(first, assets=assets))

@@ -1,0 +1,322 @@
+"""What can be launched: assets, a job or the failed part of a run, as the server knows them.
+
+`runs/prepare.py` chooses partitions, config and tags, and turns it into a `Launch` to be sent.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dagmar.asset_key import AssetKey
+from dagmar.errors import Invalid, NotAllowed, did_you_mean
+from dagmar.failure import Failure
+from dagmar.server.catalog import IMPLICIT_JOB, Item
+from dagmar.server.client import DagsterClient, member
+from dagmar.server.launch import OWN_TAGS, Launch
+from dagmar.server.partitions import Partitions, of_asset, of_job
+from dagmar.server.runconfig import merge, read_yaml
+from dagmar.server.runs import no_such_run
+
+LAUNCH_PERMISSION = "launch_pipeline_execution"
+BACKFILL_PERMISSION = "launch_partition_backfill"
+RETRY_TAG = "dagster/is_resume_retry"
+RETRYABLE = ("FAILURE", "CANCELED")
+STALE = "Added since Dagster started? Reload its code location in the Dagster UI."
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What to do about a refusal, in the terms of the place where the launch is asked for."""
+
+    config: str
+    choose_partition: str
+    no_partitions: str
+
+
+@dataclass(frozen=True)
+class Launchable:
+    """A launch with nothing chosen yet, and what it can be launched for."""
+
+    launch: Launch
+    partitions: Partitions | None = None
+    permissions: Mapping[str, Item] = field(default_factory=dict)
+
+    def require(self, permission: str) -> None:
+        """Raise NotAllowed if the server says that this user may not."""
+        answer = self.permissions.get(permission, {"value": True})
+        if not answer["value"]:
+            raise NotAllowed(
+                f"the server does not allow you to launch {self.launch.what}: "
+                f"{answer['disabledReason'] or 'it is read-only'}",
+                "Use another target, or ask for the permission.",
+            )
+
+
+def find_assets(
+    client: DagsterClient, keys: Sequence[AssetKey], partitioned: bool, hints: Hints
+) -> list[Launchable]:
+    """Return the assets as what can be launched, together for each code location.
+
+    `partitioned` says whether partitions will be chosen; without it an asset that has
+    partitions is refused. Raises Invalid for an asset that does not exist, cannot be
+    materialized or has partitions unlike the others', NotAllowed if the server forbids it.
+    """
+    paths = [key.as_input for key in keys]
+    answer = client.query("AssetsToLaunch", keys=paths, partitioned=partitioned)
+    nodes = {AssetKey.from_parts(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
+    if missing := [key for key in keys if key not in nodes]:
+        raise no_such_asset(client, missing)
+    together: dict[tuple[str, str, str], list[AssetKey]] = {}
+    for key in keys:
+        _check_asset(key, nodes[key], partitioned, hints)
+        together.setdefault(_place(nodes[key]), []).append(key)
+    return [
+        _assets_of(answer, place, {key: nodes[key] for key in keys}, partitioned, hints)
+        for place, keys in together.items()
+    ]
+
+
+def _place(node: Item) -> tuple[str, str, str]:
+    """Return the code location, the repository and the job that materialize an asset."""
+    repository = node["repository"]
+    jobs = [name for name in node["jobNames"] if name.startswith(IMPLICIT_JOB)]
+    return repository["location"]["name"], repository["name"], (jobs or [IMPLICIT_JOB])[0]
+
+
+def _assets_of(
+    answer: Item,
+    place: tuple[str, str, str],
+    nodes: Mapping[AssetKey, Item],
+    partitioned: bool,
+    hints: Hints,
+) -> Launchable:
+    ops = {name.split(".")[0] for node in nodes.values() for name in node["opNames"]}
+    ops |= {node["graphName"] for node in nodes.values()} - {None}
+    launch = Launch(*place, assets=tuple(nodes), ops=frozenset(ops))
+    parts = [of_asset(key, node) for key, node in nodes.items() if node["isPartitioned"]]
+    if partitioned and not parts:
+        raise Invalid(f"{launch.what} has no partitions", hints.no_partitions)
+    partitions = functools.reduce(Partitions.joined, parts) if parts else None
+    return Launchable(launch, partitions, _permissions(answer, launch.location))
+
+
+def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
+    """Return the error for assets that the server does not know, with what may be meant."""
+    answer = client.query("AssetKeys")
+    known = [AssetKey.from_parts(node["assetKey"]["path"]) for node in answer["assetNodes"]]
+    names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
+    return Invalid(f"there is no asset {names}", _where_else(answer, "assets"))
+
+
+def _where_else(answer: Item, kind: str) -> str:
+    """Say why Dagster may not know of something that its user does."""
+    return _broken(answer) or f"Type: invoke discover --kind {kind}\n  {STALE}"
+
+
+def _broken(answer: Item) -> str:
+    """Say which code locations do not load: what is looked for may be in one of them."""
+    entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
+    names = [
+        entry["name"]
+        for entry in entries
+        if (entry["locationOrLoadError"] or {}).get("__typename") == "PythonError"
+    ]
+    if not names:
+        return ""
+    one = len(names) == 1
+    return (
+        f"The code location{'' if one else 's'} {', '.join(names)} {'does' if one else 'do'} not "
+        "load; to see why, type: invoke discover"
+    )
+
+
+def _check_asset(key: str, node: Item, partitioned: bool, hints: Hints) -> None:
+    if not node["isMaterializable"]:
+        raise Invalid(
+            f"the asset '{key}' cannot be materialized: Dagster only observes it",
+            "Choose an asset that Dagster makes; `invoke discover --kind assets` lists them.",
+        )
+    if node["isPartitioned"] and not partitioned:
+        raise Invalid(
+            f"the asset '{key}' is partitioned: say which partitions", hints.choose_partition
+        )
+    if not node["hasMaterializePermission"]:
+        raise NotAllowed(
+            f"the server does not allow you to materialize '{key}'",
+            "It may be read-only, or your user may lack the permission.",
+        )
+
+
+def find_job(client: DagsterClient, name: str, partitioned: bool, hints: Hints) -> Launchable:
+    """Return the job `name`, or `name@location`, as what can be launched.
+
+    Raises Invalid for an unknown or ambiguous job, and for a partitioned one without a
+    choice of partitions.
+    """
+    answer = client.query("JobsToLaunch")
+    job = _job_named(answer, name)
+    if job.partition_set and not partitioned:
+        raise Invalid(
+            f"the job '{job.job}' is partitioned: say which partitions", hints.choose_partition
+        )
+    if partitioned and not job.partition_set:
+        raise Invalid(f"the job '{job.job}' has no partitions", hints.no_partitions)
+    partitions = of_job(client, job) if partitioned else None
+    return Launchable(job, partitions, _permissions(answer, job.location))
+
+
+def locate_job(client: DagsterClient, name: str) -> Launch:
+    """Return where the job `name`, or `name@location`, is; with its partition set, if any.
+
+    Raises Invalid for an unknown or ambiguous job.
+    """
+    return _job_named(client.query("JobsToLaunch"), name)
+
+
+def _job_named(answer: Item, name: str) -> Launch:
+    wanted, _, location = name.partition("@")
+    connection = member(answer["repositoriesOrError"], "RepositoryConnection")
+    jobs = [
+        Launch(
+            node["location"]["name"],
+            node["name"],
+            job["name"],
+            partition_set=next(
+                (s["name"] for s in node["partitionSets"] if s["pipelineName"] == job["name"]), ""
+            ),
+        )
+        for node in connection["nodes"]
+        for job in node["jobs"]
+        if not job["name"].startswith(IMPLICIT_JOB)
+    ]
+    named = [job for job in jobs if job.job == wanted and location in ("", job.location)]
+    if not named:
+        raise Invalid(
+            f"there is no job '{name}'{did_you_mean(wanted, [job.job for job in jobs])}",
+            _where_else(answer, "jobs"),
+        )
+    if len(named) > 1:
+        places = ", ".join(f"--job {job.job}@{job.location}" for job in named)
+        raise Invalid(f"several code locations have a job '{name}'", f"Choose one: {places}")
+    return named[0]
+
+
+def _permissions(answer: Item, location: str) -> dict[str, Item]:
+    entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
+    return {
+        permission["permission"]: permission
+        for entry in entries
+        if entry["name"] == location
+        for permission in entry["permissions"]
+    }
+
+
+@dataclass(frozen=True)
+class JobDefaults:
+    """The config that a job brings itself; config and tags that it has for one partition."""
+
+    config: Mapping[str, Any]
+    partition_config: Mapping[str, Any]
+    partition_tags: Mapping[str, str]
+
+
+def with_defaults(client: DagsterClient, launch: Launch, partition: str | None) -> Launch:
+    """Return the launch with what the job itself brings merged under what was given.
+
+    A partitioned job has config and tags for its partition, which a launch over the API does
+    not apply by itself; a job with fixed config loses all of it as soon as some is given.
+    """
+    if launch.assets or launch.parent or not (partition or launch.config):
+        return launch
+    defaults = read_defaults(client, launch, partition)
+    if partition is None:
+        return replace(launch, config=merge(defaults.config, launch.config))
+    return replace(
+        launch,
+        config=merge(defaults.partition_config, launch.config),
+        tags={**defaults.partition_tags, **launch.tags},
+    )
+
+
+def read_defaults(client: DagsterClient, launch: Launch, partition: str | None) -> JobDefaults:
+    """Return what a job brings itself. Raises Invalid if its code fails for the partition."""
+    answer = client.query(
+        "JobDefaults",
+        selector=launch.selector("pipelineName"),
+        partition=partition or "",
+        partitioned=partition is not None,
+    )["pipelineOrError"]
+    refused = dict.fromkeys(
+        ("PipelineNotFoundError", "InvalidSubsetError"), lambda error: Invalid(error["message"])
+    )
+    job = member(answer, "Pipeline", refused)
+    presets = [preset for preset in job["presets"] if preset["name"] == "default"]
+    broken = {"PythonError": lambda error: _partition_error(launch, error)}
+    state = job.get("partition") or {}
+    config, tags = state.get("runConfigOrError"), state.get("tagsOrError")
+    config = config and member(config, "PartitionRunConfig", broken)
+    tags = tags and member(tags, "PartitionTags", broken)
+    return JobDefaults(
+        (read_yaml(presets[0]["runConfigYaml"]) or {}) if presets else {},
+        (read_yaml(config["yaml"]) or {}) if config else {},
+        {tag["key"]: tag["value"] for tag in tags["results"]} if tags else {},
+    )
+
+
+def _partition_error(launch: Launch, error: Any) -> Invalid:
+    return Invalid(
+        f"{launch.what} cannot make the config of this partition: "
+        f"{Failure.from_graphql(error).text}"
+    )
+
+
+def find_failed(client: DagsterClient, run_id: str) -> Launchable:
+    """Return what failed in a run, and what comes after it, as what can be launched.
+
+    Raises Invalid for an unknown run, and for one that has not failed.
+    """
+    run = member(
+        client.query("RunToRetry", id=run_id)["runOrError"],
+        "Run",
+        {"RunNotFoundError": lambda _: no_such_run(client, run_id)},
+    )
+    if run["status"] not in RETRYABLE:
+        raise Invalid(
+            f"run {run_id} is {run['status'].lower()}: there is nothing to retry",
+            f"To look at it, type: invoke run --follow {run_id}",
+        )
+    if not run["hasReExecutePermission"]:
+        raise NotAllowed(
+            f"the server does not allow you to retry run {run_id}",
+            "It may be read-only, or your user may lack the permission.",
+        )
+    origin = run["repositoryOrigin"]
+    if origin is None:
+        raise Invalid(f"run {run_id} was not launched from a code location: it cannot be retried")
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    kept = {key: value for key, value in tags.items() if _is_kept(key)}
+    checks = run["assetCheckSelection"]
+    launch = Launch(
+        location=origin["repositoryLocationName"],
+        repository=origin["repositoryName"],
+        job=run["jobName"],
+        assets=tuple(AssetKey.from_parts(key["path"]) for key in run["assetSelection"] or []),
+        config=run["runConfig"] or {},
+        tags={**kept, RETRY_TAG: "true"},
+        steps=tuple(run["solidSelection"] or ()),
+        checks=None if checks is None else tuple(checks),
+        parent=(run["rootRunId"] or run_id, run_id),
+    )
+    return Launchable(launch)
+
+
+def _is_kept(tag: str) -> bool:
+    """Whether a retry carries its parent's tag; Dagster sets its own again."""
+    if tag.startswith("dagster/"):
+        return tag.startswith(
+            ("dagster/partition", "dagster/asset_partition_range", "dagster/priority")
+        )
+    return tag not in OWN_TAGS and not tag.startswith(".dagster/")
