@@ -37,12 +37,12 @@ PATIENCE = 120_000
 # The runs before this one, for the history; no server takes part in them.
 BEFORE = f"""
 from pathlib import Path
-from dagmar.orchestration import local
+from dagmar.orchestration import here
 
 for key in ("raw/flights", "clean/flights"):
-    assert local.materialize(Path.cwd(), key).success
+    assert here.materialize(Path.cwd(), key).success
 for day in range(1, 9):
-    assert local.materialize(Path.cwd(), "{ASSET}", partition=f"2013-01-{{day:02}}").success
+    assert here.materialize(Path.cwd(), "{ASSET}", partition=f"2013-01-{{day:02}}").success
 """
 YOURS = "    # Your cells go here.\n    flights\n"
 MINE = """\

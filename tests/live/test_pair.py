@@ -15,8 +15,8 @@ import dagmar
 import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, LoadFailed, NotAllowed, SetupError, Unreachable
-from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
+from dagmar.orchestration.values import load_value
 from dagmar.pair import cards, launching
 from dagmar.pair.context import Context
 from dagmar.pair.controls import Chosen, draw_controls, read_chosen
@@ -149,10 +149,10 @@ def test_a_value_made_here_is_recorded_and_loaded_by_the_projects_io_manager(
 ) -> None:
     context = paired("raw/orders")
     with pytest.raises(Invalid) as never:
-        local.load_value(context.root, "raw/orders", "x")
+        load_value(context.root, "raw/orders", "x")
     assert "has no partitions" in str(never.value)
     made = materialize(context, tag)
-    assert local.load_value(context.root, "raw/orders") == [1, 2, 3]
+    assert load_value(context.root, "raw/orders") == [1, 2, 3]
     assert (context.root / "store" / "raw+orders.json").is_file()
 
     assert runs_tagged(client, tag) == [made.run_id]
@@ -168,20 +168,20 @@ def test_a_value_made_here_is_recorded_and_loaded_by_the_projects_io_manager(
 def test_partitions_are_loaded_one_by_one_or_all_that_there_are(paired: Make, tag: str) -> None:
     context = paired("daily_sales")
     materialize(context, tag, partition="2026-01-03")
-    assert local.load_value(context.root, "daily_sales", "2026-01-03") == "2026-01-03"
+    assert load_value(context.root, "daily_sales", "2026-01-03") == "2026-01-03"
     with pytest.raises(Invalid, match="did you mean '2026-01-0") as unknown:
-        local.load_value(context.root, "daily_sales", "2026-01-33")
+        load_value(context.root, "daily_sales", "2026-01-33")
     assert "2026-01-01" in unknown.value.hint
     grid = paired("grid")
     materialize(grid, tag, partition="red|2026-01-03")
-    assert local.load_value(grid.root, "grid", "red|2026-01-03") == "red|2026-01-03"
-    assert local.load_value(grid.root, "grid") == {"red|2026-01-03": "red|2026-01-03"}
+    assert load_value(grid.root, "grid", "red|2026-01-03") == "red|2026-01-03"
+    assert load_value(grid.root, "grid") == {"red|2026-01-03": "red|2026-01-03"}
 
 
 def test_what_was_never_materialized_says_what_to_type(paired: Make) -> None:
     context = paired("grid")
     with pytest.raises(Invalid, match="never materialized") as caught:
-        local.load_value(context.root, "grid", "blue|2026-01-01")
+        load_value(context.root, "grid", "blue|2026-01-01")
     assert caught.value.hint == "Type: invoke run --asset grid --partition 'blue|2026-01-01'"
     assert caught.value.__suppress_context__  # no traceback of a file that is not there
 
@@ -198,7 +198,7 @@ def test_what_io_managers_say_of_every_file_is_not_shown(
     module.write_text(text, "utf-8")
     materialize(context, tag)
     capfd.readouterr()
-    assert local.load_value(context.root, "raw/orders") == [1, 2, 3]
+    assert load_value(context.root, "raw/orders") == [1, 2, 3]
     assert "reading" not in "".join(capfd.readouterr())
 
 
@@ -218,7 +218,7 @@ def test_an_io_manager_that_fails_keeps_its_own_exception(paired: Make, tag: str
     context = paired("limited")
     materialize(context, tag)
     with pytest.raises(LoadFailed, match="the warehouse is closed") as caught:
-        local.load_value(context.root, "limited")
+        load_value(context.root, "limited")
     assert isinstance(caught.value.__cause__, ConnectionError)
 
 
@@ -226,7 +226,7 @@ def test_definitions_that_do_not_load_say_why(paired: Make) -> None:
     context = paired("orders")
     (context.root / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "no_such"\n')
     with pytest.raises(SetupError, match="no_such") as caught:
-        local.load_value(context.root, "orders")
+        load_value(context.root, "orders")
     assert isinstance(caught.value.__cause__, ImportError)
 
 
@@ -490,9 +490,9 @@ def python(context: Context, *arguments: str, **environ: str) -> str:
 EXECUTE = """
 import json, pathlib, runpy
 
-from dagmar.orchestration import local
+from dagmar.orchestration import here
 
-assert local.materialize(pathlib.Path.cwd(), "raw/orders").success
+assert here.materialize(pathlib.Path.cwd(), "raw/orders").success
 for file in sorted(pathlib.Path("notebooks").glob("*.py")):
     outputs, _ = runpy.run_path(str(file))["app"].run()
     text = "\\n".join(getattr(output, "text", "") for output in outputs)

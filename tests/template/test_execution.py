@@ -27,14 +27,15 @@ PARTITION["cell by cell"] = "a|2026-01-03"
 EXECUTE = """
 import json, os, pathlib, runpy, sys
 
-from dagmar.orchestration import local
+from dagmar.orchestration import here
+from dagmar.orchestration.instance import instance
 
 root = pathlib.Path.cwd()
 for key in ("raw/orders", "orders"):
-    assert local.materialize(root, key).success
+    assert here.materialize(root, key).success
 for day in ("2026-01-03", "2026-01-02"):
-    assert local.materialize(root, "daily", partition=day).success
-    assert local.materialize(root, "grid", partition=f"a|{day}").success
+    assert here.materialize(root, "daily", partition=day).success
+    assert here.materialize(root, "grid", partition=f"a|{day}").success
 told = {}
 for file in sorted(root.glob("notebooks/*/*.py")):
     print(file, file=sys.stderr)
@@ -48,7 +49,7 @@ for file in sorted(root.glob("notebooks/*/*.py")):
         "days": sorted(defs["daily"]) if isinstance(defs.get("daily"), dict) else None,
         "loaded": {name: len(value) for name, value in defs.items() if hasattr(value, "columns")},
     }
-told["runs"] = len(local.instance(root).get_runs())
+told["runs"] = len(instance(root).get_runs())
 pathlib.Path(os.environ["DAGSTER_HOME"], "told.json").write_text(json.dumps(told))
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def test_no_module_imports_itself_through_others() -> None:
         return seen
 
     assert [module for module in sorted(imports) if module in reached(module)] == []
+
+
+def test_dagsters_private_api_has_one_door() -> None:
+    private = {
+        _name(file)
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for name in _libraries(node)
+        if re.match(r"dagster(_\w+)?(\.\w+)*\._", name)
+    }
+    assert private == set()
+
+
+def _libraries(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.ImportFrom) and node.module:
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
 
 
 def _room(module: str) -> str:

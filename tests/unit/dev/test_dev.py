@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from dagmar import console
 from dagmar.dev import environment, logs, own_dagster
 from dagmar.dev.editor import Editor
 from dagmar.dev.ports import free_port, parse_port, refused, taken
@@ -49,9 +50,10 @@ from dagmar.errors import (
     Unreachable,
     UsageError,
 )
-from dagmar.orchestration import local
+from dagmar.orchestration.instance import home
 from dagmar.project import devfile
-from dagmar.project.sources import named_home
+from dagmar.project.environ import named_home, read_environ
+from dagster._cli.utils import get_possibly_temporary_instance_for_cli
 from support.http_server import document, page, serve
 from support.project import TASKS
 
@@ -768,7 +770,7 @@ def test_dev_json_is_private_and_read_while_its_process_runs(tmp_path: Path) -> 
     devfile.write(tmp_path, running)
     assert stat.S_IMODE(devfile.path(tmp_path).stat().st_mode) == 0o600
     assert json.loads(devfile.path(tmp_path).read_text()).keys() == {
-        "pid", "started_at", "dagster_url", "marimo_url", "reports_url",
+        "pid", "started_at", "dagster_url", "marimo_url", "reports_url", "env_file",
     }  # fmt: skip
     assert devfile.read(tmp_path) == running
     devfile.remove(tmp_path, os.getpid() + 1)
@@ -824,27 +826,38 @@ def test_a_notebook_elsewhere_is_opened_alone(tmp_path: Path) -> None:
         Editor(tmp_path, str(tmp_path / "x.ipynb"), tmp_path, tmp_path / "page")
 
 
-def test_the_shell_wins_over_the_env_file_which_wins_over_dotenv(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("A=1\nB=1\nC=1\nEMPTY\n", "utf-8")
+def test_dotenv_wins_over_the_shell_which_wins_over_the_env_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("A=1\nB=1\nEMPTY\n", "utf-8")
     more = tmp_path / "more.env"
-    more.write_text("B=2\nC=2\n", "utf-8")
-    read = environment.read_environ(tmp_path, str(more), {"C": "3"})
-    assert read == {"A": "1", "B": "2", "C": "3"}
-    assert environment.read_environ(tmp_path / "none", "", {}) == {}
+    more.write_text("B=2\nC=2\nD=2\n", "utf-8")
+    shell = {"A": "3", "B": "3", "C": "3"}
+    said: list[str] = []
+    read = read_environ(tmp_path, str(more), shell, said.append)
+    assert read == {"A": "1", "B": "1", "C": "3", "D": "2"}
+    assert said == [f"B is in {more} and in .env, which wins: Dagster reads it last"]
+    # What Dagster itself makes of it, started with the shell's variables over the file's.
+    for name, value in {**read, **shell}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    with get_possibly_temporary_instance_for_cli():
+        assert {name: os.environ.get(name) for name in read} == read
+    assert read_environ(tmp_path / "none", "", {}) == {}
     more.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="not UTF-8"):
-        environment.read_environ(tmp_path, str(more), {})
+        read_environ(tmp_path, str(more), {})
 
 
 def test_a_line_that_sets_nothing_is_told_by_file_and_line_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / ".env").write_text("A=1\n\n# a comment\n\ns3cret is here\nB=2\n", "utf-8")
-    read = environment.read_environ(tmp_path, "", {})
+    read = read_environ(tmp_path, "", {}, console.warn)
     assert read == {"A": "1", "B": "2"}
     assert named_home(tmp_path, {}) == ""
     told = capsys.readouterr().err
-    assert told == "warning: .env:5: this is no NAME=value, and is passed over\n"
+    assert told == "warning: .env:5: this is not a NAME=value line, and is ignored\n"
     assert caplog.text == ""
 
 
@@ -852,7 +865,7 @@ def test_a_line_that_sets_nothing_is_told_by_file_and_line_once(
 def test_a_variable_that_no_program_can_get_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(text, "utf-8")
     with pytest.raises(UsageError, match=r"\.env sets a variable .*: 'KEY…'") as refusal:
-        environment.read_environ(tmp_path, "", {})
+        read_environ(tmp_path, "", {})
     assert "s3cret" not in str(refusal.value)
 
 
@@ -884,9 +897,9 @@ def test_notebooks_and_tasks_find_the_instance_that_invoke_dev_starts(
         monkeypatch.setenv("DAGSTER_HOME", shell.format(tmp_path))
     if dotenv is not None:
         (tmp_path / ".env").write_text(f"DAGSTER_HOME={dotenv.format(tmp_path)}\n", "utf-8")
-    environ = environment.read_environ(tmp_path, "", os.environ)
+    environ = read_environ(tmp_path, "", os.environ)
     started = environment.dagster_home(tmp_path, environ)
-    assert local.home(tmp_path) == started
+    assert home(tmp_path) == started
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from typing import Any
 import dagster as dg
 import psutil
 import pytest
-from dagmar.orchestration import local, warm
+from dagmar.orchestration import here, warm
+from dagmar.orchestration.instance import instance
+from dagmar.orchestration.loader import definitions_of
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
 # Each test imports a module of its own: definitions stay in a process as they were loaded.
@@ -58,7 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    local.instance(tmp_path).dispose()
+    instance(tmp_path).dispose()
 
 
 def database(root: Path, run_id: str) -> Path:
@@ -77,15 +79,15 @@ def shape(file: Path) -> list[Any]:
 
 
 def kinds(root: Path, run_id: str) -> list[Any]:
-    events = local.instance(root).all_logs(run_id)
+    events = instance(root).all_logs(run_id)
     return [e.dagster_event.event_type_value for e in events if e.dagster_event]
 
 
 def test_a_run_in_the_kernel_is_recorded_as_dagster_records_it(project: Path) -> None:
-    store = local.instance(project)
-    definitions = local.repository(project)
+    store = instance(project)
+    definitions, _ = definitions_of(project).with_asset("orders")
     theirs = definitions.get_job("__ASSET_JOB").execute_in_process(instance=store)
-    ours = local.materialize(project, "orders")
+    ours = here.materialize(project, "orders")
     assert (theirs.success, ours.success) == (True, True)
     assert "ASSET_MATERIALIZATION" in kinds(project, ours.run_id)
     assert kinds(project, ours.run_id) == kinds(project, theirs.run_id)
@@ -102,11 +104,11 @@ def test_a_run_in_the_kernel_is_recorded_as_dagster_records_it(project: Path) ->
 def test_what_an_asset_prints_is_shown_and_is_in_its_logs(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = local.materialize(project, "orders")
+    run = here.materialize(project, "orders")
     shown = capsys.readouterr()
     assert "three orders" in shown.out
     assert "one of them is late" in shown.err
-    manager = local.instance(project).compute_log_manager
+    manager = instance(project).compute_log_manager
     (key,) = manager.get_log_keys_for_log_key_prefix(
         [run.run_id, "compute_logs"], ComputeIOType.STDOUT
     )
@@ -118,7 +120,7 @@ def test_what_an_asset_prints_is_shown_and_is_in_its_logs(
 
 def test_no_database_stays_open(project: Path) -> None:
     before = set(threading.enumerate())
-    local.materialize(project, "orders")
+    here.materialize(project, "orders")
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
     home = str(project / ".dagmar/dagster_home")
@@ -130,7 +132,7 @@ def test_a_process_that_an_asset_forks_opens_the_records_itself(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORKED", "1")
-    run = local.materialize(project, "orders")
+    run = here.materialize(project, "orders")
     assert run.success, run.error
     connection = sqlite3.connect(database(project, run.run_id))
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -148,18 +150,18 @@ def test_a_fork_in_one_thread_is_not_held_up_by_what_another_thread_did() -> Non
 def test_runs_of_two_sessions_in_one_process_are_made_one_after_the_other(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local.repository(project)
+    definitions_of(project).with_asset("orders")
     meeting = threading.Barrier(2)
     monkeypatch.setattr(sys, "meeting", meeting, raising=False)
     streams = sys.stdout, sys.stderr
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda _: local.materialize(project, "orders"), range(2)))
+        runs = list(pool.map(lambda _: here.materialize(project, "orders"), range(2)))
     assert [run.success for run in runs] == [True, True]
     assert meeting.broken  # they never met
     assert len({run.run_id for run in runs}) == 2
     assert kinds(project, runs[0].run_id) == kinds(project, runs[1].run_id)
     assert (sys.stdout, sys.stderr) == streams
-    store = local.instance(project)
+    store = instance(project)
     for part in (store.event_log_storage, store.run_storage, store.compute_log_manager):
         assert not {"_connect", "connect", "capture_logs"} & set(vars(part))
 
@@ -169,7 +171,7 @@ def test_a_new_instance_is_opened_by_many_sessions_at_once(project: Path) -> Non
 
     def opened(_: int) -> object:
         begin.wait(30)
-        return local.instance(project)
+        return instance(project)
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(map(id, pool.map(opened, range(8))))) == 1
@@ -182,7 +184,7 @@ def test_where_a_database_cannot_be_copied_dagster_makes_it(
         raise PermissionError("no hard links here")
 
     monkeypatch.setattr(os, "link", no_links)
-    run = local.materialize(project, "orders")
+    run = here.materialize(project, "orders")
     assert run.success
     assert "ASSET_MATERIALIZATION" in kinds(project, run.run_id)
 
@@ -198,7 +200,7 @@ def test_a_storage_that_is_not_dagsters_default_is_left_alone(project: Path) -> 
         "  class: NoOpComputeLogManager\n",
         "utf-8",
     )
-    run = local.materialize(project, "orders")
+    run = here.materialize(project, "orders")
     assert run.success
     assert "ASSET_MATERIALIZATION" in kinds(project, run.run_id)
     assert not database(project, run.run_id).exists()

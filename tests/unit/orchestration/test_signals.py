@@ -22,17 +22,17 @@ SCRIPT = """
 import signal
 from pathlib import Path
 
-from dagmar.orchestration import local
+from dagmar.orchestration import here, values
 
 
 def handler(*_): ...
 
 
 signal.signal(signal.SIGTERM, handler)
-run = local.materialize(Path.cwd(), "one")
+run = here.materialize(Path.cwd(), "one")
 assert run.success, run
 assert signal.getsignal(signal.SIGTERM) is handler, "after materialize"
-assert local.load_value(Path.cwd(), "one") == 1
+assert values.load_value(Path.cwd(), "one") == 1
 assert signal.getsignal(signal.SIGTERM) is handler, "after load_value"
 """
 

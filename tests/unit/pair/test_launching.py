@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from dagmar.errors import NotAllowed
-from dagmar.orchestration import local
+from dagmar.orchestration.instance import instance
 from dagmar.pair import launching
 from dagmar.pair.context import Context
 from dagmar.pair.controls import Chosen
@@ -43,7 +43,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
-    local.instance(tmp_path).dispose()
+    instance(tmp_path).dispose()
 
 
 def materialize(root: Path, asset: str, url: str) -> launching.Attempt:
@@ -53,7 +53,7 @@ def materialize(root: Path, asset: str, url: str) -> launching.Attempt:
 
 def made(root: Path) -> set[str]:
     """Return the assets that the instance knows to be materialized."""
-    records = local.instance(root).all_asset_keys()
+    records = instance(root).all_asset_keys()
     return {key.to_user_string() for key in records}
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from dagmar.errors import Invalid, LoadFailed
-from dagmar.orchestration import local
 from dagmar.orchestration.definitions import inputs_of
+from dagmar.orchestration.instance import instance
+from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.partitions import latest_partition, require_partition
+from dagmar.orchestration.values import load_value
 
 DEFINITIONS = """
 import dagster as dg
@@ -65,13 +67,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setattr(sys, "path", [*sys.path])
         yield root
-        local.instance(root).dispose()
+        instance(root).dispose()
         gc.collect()  # what ends here runs code, which must not happen while pytest parses
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_made(root: Path) -> None:
-    store = local.instance(root)
+    store = instance(root)
     store.wipe_assets(store.all_asset_keys())
 
 
@@ -81,7 +83,7 @@ def make(root: Path, asset: str, *partitions: str) -> None:
 
     for partition in partitions:
         made = dg.AssetMaterialization(asset, partition=partition)
-        local.instance(root).report_runless_asset_event(made)
+        instance(root).report_runless_asset_event(made)
 
 
 def test_it_is_the_newest_time_and_not_the_one_made_last_or_the_greatest_text(root: Path) -> None:
@@ -93,10 +95,10 @@ def test_it_is_the_newest_time_and_not_the_one_made_last_or_the_greatest_text(ro
     assert latest_partition(root, "grid") == "medium|04.01.2026"
     make(root, "sized", "medium", "large", "small")
     assert latest_partition(root, "sized") == "large"
-    local.instance(root).add_dynamic_partitions("towns", ["Rome", "Bern", "Ulm"])
+    instance(root).add_dynamic_partitions("towns", ["Rome", "Bern", "Ulm"])
     make(root, "towns", "Bern", "Rome")
     assert latest_partition(root, "towns") == "Bern"
-    local.instance(root).delete_dynamic_partition("towns", "Bern")
+    instance(root).delete_dynamic_partition("towns", "Bern")
     assert latest_partition(root, "towns") == "Rome"
 
 
@@ -118,7 +120,7 @@ def test_an_unknown_one_is_refused_with_what_may_be_meant(root: Path) -> None:
 
 
 def test_what_an_asset_takes_is_told_from_what_it_only_comes_after(root: Path) -> None:
-    graph = local.repository(root).asset_graph
+    graph = definitions_of(root).with_asset("lake")[0].asset_graph
     taken = {key: inputs_of(graph, key) for key in ("next_day", "next_size", "whole", "lake")}
     assert {key: (one.partitioned, one.values, set(one.alike)) for key, one in taken.items()} == {
         "next_day": (True, ("daily",), {"daily"}),
@@ -130,7 +132,7 @@ def test_what_an_asset_takes_is_told_from_what_it_only_comes_after(root: Path) -
 
 def test_what_dagster_does_not_make_says_so_where_it_cannot_be_loaded(root: Path) -> None:
     with pytest.raises(LoadFailed, match="'lake' is not made by Dagster") as caught:
-        local.load_value(root, "lake", "02.01.2026")
+        load_value(root, "lake", "02.01.2026")
     assert "invoke run" not in caught.value.hint
 
 

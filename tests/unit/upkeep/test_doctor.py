@@ -1068,6 +1068,9 @@ def test_a_home_in_dotenv_is_where_notebooks_look(sound: Project, tmp_path: Path
     write(sound, ".env", f"DAGSTER_HOME={tmp_path}\n")
     with serve(dagster(healthy(tmp_path))) as server:
         assert BY_NAME["same-instance"](aim(sound, server.url)).status == PASS
+        # Dagster reads .env over its environment.
+        assert BY_NAME["same-instance"](environ(sound, DAGSTER_HOME="/else")).status == PASS
+        (sound.root / ".env").unlink()
         assert BY_NAME["same-instance"](environ(sound, DAGSTER_HOME="/else")).status == WARN
 
 

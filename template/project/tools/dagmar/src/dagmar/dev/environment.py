@@ -1,8 +1,7 @@
-"""What the servers of a project are started with: Dagster's home, variables, programs."""
+"""What the servers of a project are started with: Dagster's home and programs."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import shlex
@@ -10,11 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from dagmar import console
-from dagmar.errors import SetupError, UsageError
+from dagmar.errors import SetupError
 from dagmar.files import write_atomically
 from dagmar.project.layout import LOCAL_INSTANCE
-from dagmar.project.sources import bad_lines, env_values
+from dagmar.project.locations import FILE, read_workspace, uses_dg
 
 INSTANCE = """\
 # The local Dagster instance. Runs, events and logs are kept in this folder, out of git.
@@ -30,35 +28,6 @@ nux:
   enabled: false
 """
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
-
-
-def read_environ(root: Path, env_file: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for the servers: `environ` over `env_file` over the project's `.env`.
-
-    Raises UsageError where `env_file` is not there, or a file cannot be read or passed on.
-    """
-    values: dict[str, str] = {}
-    if env_file and not Path(env_file).is_file():
-        raise UsageError(f"there is no file {env_file}", "Give --env-file a file.")
-    files = [root / ".env", *([Path(env_file)] if env_file else [])]
-    for file in filter(Path.is_file, files):
-        try:
-            read = env_values(file)
-            for line in bad_lines(file):
-                console.warn(f"{file.name}:{line}: this is no NAME=value, and is passed over")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise UsageError(f"{file} cannot be read: {reason}") from None
-        for name, value in read.items():
-            # What no process can be given; the message never prints a value.
-            if not name or "=" in name or "\0" in f"{name}{value}":
-                shown = name.partition("=")[0].replace("\0", "")
-                raise UsageError(
-                    f"{file} sets a variable that no program can get: '{shown}…'",
-                    "A name has no '=' in it, and neither a name nor a value a null character.",
-                )
-        values.update({name: value for name, value in read.items() if value is not None})
-    return {**values, **environ}
 
 
 def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
@@ -91,24 +60,29 @@ def dagster_command(root: Path, port: int, log_level: str) -> list[str]:
     Raises SetupError where it is not installed.
     """
     _require("dagster_webserver", "dagster-webserver", "dagster")
-    if is_dg_project(root):
+    if uses_dg(root):
         _require("dagster_dg_cli", "dagster-dg-cli", "dagster")
         start = "import sys; from dagster_dg_cli.cli import main; sys.argv[0] = 'dg'; main()"
         command = [sys.executable, "-c", start, "dev"]
     else:
-        command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev"]
+        command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", *_targets(root)]
     level = ["--log-level", log_level] if log_level else []
     return [*command, "--host", "127.0.0.1", "--port", str(port), *level]
 
 
-def is_dg_project(root: Path) -> bool:
-    """Whether `dg` knows the folder as a project or a workspace."""
-    if (root / "dg.toml").is_file():
-        return True
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        lines = (root / "pyproject.toml").read_text("utf-8").splitlines()
-        return any(line.strip().startswith(("[tool.dg]", "[tool.dg.")) for line in lines)
-    return False
+def _targets(root: Path) -> list[str]:
+    """Return flags for definitions that no file declares; `dagster dev` does not look for them."""
+    try:
+        workspace = read_workspace(root)
+    except SetupError:
+        return []  # Dagster itself says why
+    if not workspace.guessed:
+        return []
+    flags = {FILE: "-f"}
+    (first, *_) = workspace.locations
+    chosen = [one for one in workspace.locations if one.kind == first.kind]
+    folder = ["-d", str(first.working_directory)]
+    return [*(part for one in chosen for part in (flags.get(one.kind, "-m"), one.target)), *folder]
 
 
 def marimo_command(target: Path, port: int, token_file: Path, log_level: str) -> list[str]:

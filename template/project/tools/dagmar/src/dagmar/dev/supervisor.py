@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar import console
 from dagmar.dev import environment, own_dagster, servers
 from dagmar.dev.editor import Editor
 from dagmar.dev.logs import LogFile, plain
@@ -33,6 +34,7 @@ from dagmar.dev.servers import (
 from dagmar.dev.session import Session
 from dagmar.errors import Conflict, DagmarError, ServerEnded, SetupError
 from dagmar.project import devfile
+from dagmar.project.environ import read_environ
 from dagmar.project.layout import EXPORTS, LOGS
 
 if TYPE_CHECKING:
@@ -78,8 +80,8 @@ class Supervisor:
 
         Raises KeyboardInterrupt for a signal; SetupError, ServerEnded, TimedOut, Conflict.
         """
-        self._environ = environment.read_environ(
-            self._settings.root, self._request.env_file, os.environ
+        self._environ = read_environ(
+            self._settings.root, self._request.env_file, os.environ, console.warn
         )
         self._session = Session(self._settings.root)
         with self._signals_taken():
@@ -196,7 +198,15 @@ class Supervisor:
         urls = {f"{server.name}_url": server.url for server in self._servers}
         reports = self._reports.url if self._reports else None
         self._session.write_devfile(
-            devfile.Running(os.getpid(), self._started_at, reports_url=reports, **urls)
+            devfile.Running(
+                os.getpid(),
+                self._started_at,
+                reports_url=reports,
+                env_file=str(Path(self._request.env_file).resolve())
+                if self._request.env_file
+                else None,
+                **urls,
+            )
         )
 
     def _watch(self) -> None:

@@ -103,7 +103,7 @@ def _observe(
     }
     description = f"Report of {manifest.notebook}, {manifest.id}"
     if shared:
-        from dagmar.orchestration.observations import observe
+        from dagmar.orchestration.instance import observe
 
         observe(settings.root, key, metadata, description, partition)
     else:
@@ -116,13 +116,13 @@ def _is_shared(settings: Settings, target: Target, client: Any) -> bool:
     """Whether the server records events in this project's own instance."""
     if not target.loopback:
         return False
-    from dagmar.orchestration import local
+    from dagmar.orchestration.instance import home, is_own_instance
     from dagmar.server.paired import read_instance_info
 
-    if local.home(settings.root) is None:
+    if home(settings.root) is None:
         return False
     try:
-        return local.is_own_instance(settings.root, read_instance_info(client))
+        return is_own_instance(settings.root, read_instance_info(client))
     except Unreachable:
         return False
 

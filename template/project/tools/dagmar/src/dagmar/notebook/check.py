@@ -17,6 +17,7 @@ from dagmar.notebook.cells import Load, Source, canonical, read_source, undefine
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
+from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
 from dagmar.server.catalog import Catalog, Inputs, Item
 
@@ -112,6 +113,7 @@ def check(settings: Settings, notebooks: Sequence[Path], catalog: Catalog | None
             checked.findings.append(Finding(0, ERROR, "syntax", source.message, source.hint))
         else:
             checked.findings += _names_and_form(source)
+            checked.findings += _loading(root, source)
             if catalog:
                 there = [pair for pair in pairs[file] if _is_there(settings, catalog, pair)]
                 checked.findings += _against(catalog, inputs, there, source)
@@ -188,6 +190,16 @@ def _names_and_form(source: Source) -> Iterator[Finding]:
     if saved != source.text:
         hint = "Save it in the editor, or type: marimo check --fix FILE"
         yield Finding(0, WARNING, "form", "marimo would write this file otherwise", hint)
+
+
+def _loading(root: Path, source: Source) -> Iterator[Finding]:
+    """Say if `pair.load` can never work here: nothing says where the definitions are."""
+    if loads := source.loads():
+        try:
+            require_loadable(root)
+        except SetupError as error:
+            message = f"no value can be loaded: {error.message}"
+            yield Finding(loads[0].line, WARNING, "inputs", message, error.hint)
 
 
 def _inputs(catalog: Catalog, paired: set[AssetKey]) -> dict[str, Inputs]:

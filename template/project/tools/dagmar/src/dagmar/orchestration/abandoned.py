@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-    from dagster._core.storage.dagster_run import RunRecord
 
 REASON = "The process that executed this run is gone: its Dagster was killed."
 
@@ -27,10 +26,11 @@ def mark_failed(home: Path, before: float) -> list[str]:
     may be executing them.
     """
     from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-    from dagster._core.storage.runs import SqliteRunStorage
+
+    from dagmar.orchestration.internals import internal
 
     with DagsterInstance.from_config(str(home)) as instance:
-        if not isinstance(instance.run_storage, SqliteRunStorage):
+        if not isinstance(instance.run_storage, internal("SqliteRunStorage")):
             return []
         unfinished = RunsFilter(
             statuses=[
@@ -49,7 +49,7 @@ def mark_failed(home: Path, before: float) -> list[str]:
         return failed
 
 
-def _abandoned(instance: DagsterInstance, record: RunRecord) -> bool:
+def _abandoned(instance: DagsterInstance, record: Any) -> bool:
     """Whether no process executes the run: the one it names is gone, or its code server is."""
     run = record.dagster_run
     pids = _processes(instance, run.run_id)

@@ -1,92 +1,86 @@
-"""What there is without a server: the project's own definitions, in the shape of the catalog."""
+"""The project's own definitions in the shape of the catalog: what there is without a server."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, SetupError
+from dagmar.errors import DagmarError
+from dagmar.failure import Failure
+from dagmar.orchestration.loader import definitions_of
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Catalog, Inputs, Item
 
 
 def read_definitions(root: Path) -> Catalog:
-    """Import the project's definitions and return their assets and jobs.
+    """Load the project's definitions and return their assets and jobs.
 
-    Raises SetupError where `pyproject.toml` names none, Invalid where they do not load.
+    A code location that does not load is in `broken`; if none does, its error is raised.
+    Raises SetupError, also if nothing says where the definitions are.
     """
-    name = module_name(root)
-    with _quiet(), _importable(root):
-        from dagster._core.definitions.reconstruct import repository_def_from_target_def
-        from dagster._core.workspace.autodiscovery import loadable_targets_from_loaded_module
-
-        try:
-            targets = loadable_targets_from_loaded_module(importlib.import_module(name))
-            repository: Any = repository_def_from_target_def(targets[0].target_definition)
-            place = {"location": name, "repository": repository.name}
-            graph = repository.asset_graph
-            catalog = Catalog("", "", [])
-            catalog.assets = [
-                {**_asset(graph.get(key)), **place}
-                for key in sorted(graph.get_all_asset_keys(), key=lambda key: str(key.path))
-            ]
-            catalog.inputs = lambda keys: {key: inputs_of(graph, key) for key in keys}
-            catalog.jobs = [
+    catalog = Catalog("", "", [])
+    graphs: dict[str, Any] = {}
+    failures: dict[str, DagmarError] = {}
+    with _quiet():
+        for loaded in definitions_of(root).each(failures):
+            graph = loaded.repository.asset_graph
+            name = loaded.location.name
+            place = {"location": name, "repository": loaded.repository.name}
+            # An asset that is only upstream of others here may be defined in the next one.
+            graphs.update(
+                (_key(node), graph)
+                for node in graph.asset_nodes
+                if node.is_executable or _key(node) not in graphs
+            )
+            catalog.assets += [{**_asset(node), **place} for node in graph.asset_nodes]
+            catalog.jobs += [
                 {"name": job.name, "description": job.description, **place}
-                for job in repository.get_all_jobs()
+                for job in loaded.repository.get_all_jobs()
                 if not job.name.startswith(IMPLICIT_JOB)
             ]
-        except Exception as error:  # whatever the user's code raises
-            raise Invalid(
-                f"the definitions in {name} do not load: {type(error).__name__}: {error}",
-                "Type `dg check defs` to see where, or start Dagster.",
-            ) from None
+            catalog.locations.append(_location(name, [place["repository"]]))
+    if failures and not catalog.locations:
+        raise next(iter(failures.values()))
+    catalog.locations += [
+        _location(name, error=Failure(failure.message)) for name, failure in failures.items()
+    ]
+    catalog.assets = sorted(_once(catalog.assets), key=lambda asset: str(list(asset["key"].parts)))
+    catalog.inputs = lambda keys: {key: inputs_of(graphs[key], key) for key in keys}
     return catalog
 
 
-def module_name(root: Path) -> str:
-    """Return the module that Dagster would load for this project."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+def _location(name: str, repositories: Sequence[str] = (), error: Failure | None = None) -> Item:
+    return {
+        "name": name,
+        "repositories": list(repositories),
+        "status": "error" if error else "loaded",
+        "error": error and error.as_document(),
+    }
 
-    try:
-        tools = tomllib.loads((root / "pyproject.toml").read_text("utf-8")).get("tool", {})
-        project = tools.get("dg", {}).get("project", {})
-        if project.get("root_module"):
-            default = f"{project['root_module']}.definitions"
-            return str(project.get("code_location_target_module", default))
-        return str(tools["dagster"]["module_name"])
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise SetupError(
-            "pyproject.toml does not say where the definitions are",
-            "Start Dagster, or set root_module in [tool.dg.project].",
-        ) from None
+
+def _key(node: Any) -> AssetKey:
+    return AssetKey.from_parts(node.key.path)
+
+
+def _once(assets: list[Item]) -> list[Item]:
+    """Return each asset once, as the code location describes it that defines it."""
+    chosen: dict[str, Item] = {}
+    for asset in assets:
+        if asset["key"] not in chosen or asset["materializable"]:
+            chosen[asset["key"]] = asset
+    return list(chosen.values())
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the user's modules print away from stdout, where data stands."""
+    """Keep what the user's modules print away from stdout, where data is printed."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         yield
-
-
-@contextlib.contextmanager
-def _importable(root: Path) -> Iterator[None]:
-    """Find the project's modules, installed or not."""
-    before = list(sys.path)
-    sys.path[:0] = [str(root / "src"), str(root)]
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def _asset(node: Any) -> Item:

@@ -1,4 +1,4 @@
-"""Which partition of an asset a notebook is about."""
+"""The partitions of an asset in the project's definitions, and which one a notebook is about."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, SetupError
-from dagmar.orchestration import local
+from dagmar.errors import Invalid, SetupError, did_you_mean
 from dagmar.orchestration.definitions import inputs_of
+from dagmar.orchestration.instance import instance
+from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.quiet import no_warnings
 
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ def latest_partition(root: Path, key: str) -> str | None:
     where there is none of that either, and for an asset without partitions.
     Raises Invalid for an unknown asset.
     """
-    found = local.repository(root)
-    asset = local.find_asset(found, key)
+    found, asset = definitions_of(root).with_asset(key)
     partitions = found.asset_graph.get(asset).partitions_def
     if partitions is None:
         return None
     import dagster as dg
 
-    store = local.instance(root)
+    store = instance(root)
     with no_warnings():
         made = store.get_materialized_partitions(asset)
         if not made:
@@ -48,9 +48,8 @@ def latest_partition(root: Path, key: str) -> str | None:
 
 def require_partition(root: Path, key: str, partition: str) -> str:
     """Return the partition as it was given. Raises Invalid where the asset has none of that key."""
-    found = local.repository(root)
-    asset = found.asset_graph.get(local.find_asset(found, key))
-    local.check_partition(asset.partitions_def, local.instance(root), key, partition)
+    found, asset = definitions_of(root).with_asset(key)
+    check_partition(found.asset_graph.get(asset).partitions_def, instance(root), key, partition)
     return partition
 
 
@@ -60,12 +59,12 @@ def refuse_unknown(root: Path, key: str, partition: str) -> None:
     Where they do not load, do not have the asset, or it has no partitions, nothing is known.
     """
     try:
-        found = local.repository(root)
-        asset = found.asset_graph.get(local.find_asset(found, key))
+        found, asset = definitions_of(root).with_asset(key)
     except (SetupError, Invalid):
         return
-    if asset.partitions_def is not None:
-        local.check_partition(asset.partitions_def, local.instance(root), key, partition)
+    partitions = found.asset_graph.get(asset).partitions_def
+    if partitions is not None:
+        check_partition(partitions, instance(root), key, partition)
 
 
 def _last(
@@ -124,5 +123,31 @@ def _rank(partitions: PartitionsDefinition[Any], store: DagsterInstance) -> Rank
                 return None
 
         return of_time
-    listed = {key: place for place, key in enumerate(local.partition_keys(partitions, store))}
+    listed = {key: place for place, key in enumerate(partition_keys(partitions, store))}
     return listed.get
+
+
+def partition_keys(partitions: PartitionsDefinition[Any], store: DagsterInstance) -> list[str]:
+    """Return every partition there is, in order."""
+    return list(partitions.get_partition_keys(dynamic_partitions_store=store))
+
+
+def exact_key(partitions: PartitionsDefinition[Any] | None, key: str | None) -> str | None:
+    """Return the key as Dagster makes it: IO managers tell one of several dimensions by type."""
+    exact = getattr(partitions, "get_partition_key_from_str", None)
+    return exact(key) if exact and key is not None else key
+
+
+def check_partition(
+    partitions: PartitionsDefinition[Any] | None, store: DagsterInstance, key: str, partition: str
+) -> None:
+    """Raise Invalid where the asset has no partition of this key."""
+    if partitions is None:
+        raise Invalid(f"the asset '{key}' has no partitions", "Leave the partition out.")
+    keys = partition_keys(partitions, store)
+    if partition not in keys:
+        known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
+        raise Invalid(
+            f"the asset '{key}' has no partition '{partition}'{did_you_mean(partition, keys)}",
+            f"Its partitions: {known}",
+        )

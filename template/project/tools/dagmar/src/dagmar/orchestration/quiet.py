@@ -1,11 +1,30 @@
-"""What Dagster says on the side, kept out of a notebook's cells."""
+"""What Dagster does on the side in a process that it runs in: kept quiet, or put back.
+
+What a run prints in a kernel is kept where the Dagster UI looks for it. Dagster captures what a
+step prints through file descriptors, and starts four processes for each step that show it in the
+meantime. A kernel shows prints by itself, through a `sys.stdout` of its own that such a capture
+does not see: the files would stay empty.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import signal
+import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from dagmar.orchestration.internals import UnknownDagster, internal
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+_BUSY = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -26,3 +45,84 @@ def no_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"dagster(_shared)?\.")
         yield
+
+
+def in_words(error: BaseException) -> str:
+    """Return an exception in one line."""
+    (first, *_) = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+@contextlib.contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Leave SIGTERM as it was.
+
+    Dagster puts SIGINT's handler there and leaves it: a kernel would not end when marimo tells
+    it to, and an export would wait for it for ever.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # Only the main thread may set handlers; in another, Dagster has set none.
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def prints_kept(instance: DagsterInstance) -> Iterator[None]:
+    """Write what Python prints in each step into the step's log files as well, inside the block.
+
+    An instance that keeps its logs elsewhere than in local files is left as it is.
+    """
+    manager: Any = instance.compute_log_manager
+    try:
+        known = type(manager) is internal("LocalComputeLogManager")
+    except UnknownDagster:
+        known = False
+    # One run at a time: two sessions of an app share a process, and its `sys.stdout`.
+    if not known or not _BUSY.acquire(blocking=False):
+        yield
+        return
+    manager.capture_logs = functools.partial(_captured, manager, threading.get_ident())
+    try:
+        yield
+    finally:
+        del manager.capture_logs
+        _BUSY.release()
+
+
+@contextlib.contextmanager
+def _captured(manager: Any, owner: int, key: Sequence[str]) -> Iterator[Any]:
+    """Do what LocalComputeLogManager.capture_logs does, without file descriptors."""
+    stream = internal("ComputeIOType")
+    with (
+        manager.open_log_stream(key, stream.STDOUT) as out,
+        manager.open_log_stream(key, stream.STDERR) as err,
+        contextlib.ExitStack() as stack,
+    ):
+        if threading.get_ident() == owner:
+            stack.enter_context(contextlib.redirect_stdout(_Both(sys.stdout, out)))
+            stack.enter_context(contextlib.redirect_stderr(_Both(sys.stderr, err)))
+        yield internal("CapturedLogContext")(key)
+    Path(manager.complete_artifact_path(key)).touch()  # the capture is complete
+
+
+class _Both:
+    """A stream that writes into a file what it shows; all else is the stream's own."""
+
+    def __init__(self, shown: Any, kept: IO[str]) -> None:
+        self._shown = shown
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shown, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, or the step has ended
+            self._kept.write(text)
+        return int(self._shown.write(text) or len(text))
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)

@@ -9,6 +9,7 @@ from typing import Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
+from dagmar.orchestration.internals import internal
 
 ONLY_IN_THE_UI = (
     "automation_type", "changed_in_branch", "code_location", "column", "column_tag",
@@ -34,9 +35,8 @@ def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[AssetKey]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dagster's remarks on its own beta parameters
         import dagster as dg
-        from dagster._check import CheckError
-        from dagster._core.errors import DagsterError
 
+        dagster_error = internal("DagsterError")
         bare = re.sub(r'"[^"]*"', "", expression)
         used = [name for name in ONLY_IN_THE_UI if re.search(rf"\b{name}\s*:", bare)]
         try:
@@ -45,14 +45,14 @@ def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[AssetKey]:
             if used:
                 raise NotImplementedError
             chosen = selection.resolve(_graph(list(assets)), allow_missing=True)
-        except (NotImplementedError, CheckError):
+        except (NotImplementedError, internal("CheckError")):
             instead = " Use --location for code_location." if "code_location" in used else ""
             raise Invalid(
                 f"--select cannot use {' or '.join(used) or 'this attribute'}: "
                 "Dagster resolves it in its UI only",
                 EXAMPLES + instead,
             ) from None
-        except DagsterError as error:
+        except dagster_error as error:
             reason = str(error).replace(hidden, expression).strip().splitlines()[0]
             raise Invalid(f"--select {expression!r}: {reason}", EXAMPLES) from None
     return {AssetKey.from_parts(part.translate(SHOWN) for part in key.path) for key in chosen}

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar.orchestration.internals import UnknownDagster, internal
+
 if TYPE_CHECKING:
     from dagster import DagsterInstance
     from sqlalchemy.engine import Connection, Engine
@@ -31,12 +33,14 @@ _OPEN: weakref.WeakSet[_Engines] = weakref.WeakSet()
 @contextlib.contextmanager
 def warm(instance: DagsterInstance) -> Iterator[None]:
     """Keep the instance's SQLite connections open inside the block; they close soon after it."""
-    from dagster._core.storage.event_log import SqliteEventLogStorage
-    from dagster._core.storage.runs import SqliteRunStorage
-
     events: Any = instance.event_log_storage
     runs: Any = instance.run_storage
-    plain = type(events) is SqliteEventLogStorage and type(runs) is SqliteRunStorage
+    try:
+        known_kinds = internal("SqliteEventLogStorage"), internal("SqliteRunStorage")
+        internal("create_engine"), internal("create_db_conn_string")
+        plain = (type(events), type(runs)) == known_kinds
+    except UnknownDagster:  # then a run takes longer, and that is all
+        plain = False
     known = plain and all(hasattr(events, name) or hasattr(runs, name) for name in _NEEDED)
     engines = _Engines()
     with _LOCK:
@@ -65,14 +69,13 @@ class _Engines:
         _OPEN.add(self)
 
     def engine(self, url: str) -> Engine:
-        from dagster._core.storage.sql import create_engine
         from sqlalchemy import event
         from sqlalchemy.pool import QueuePool
 
         with _LOCK:
             if url not in self._engines:
                 options = {"timeout": 30, "check_same_thread": False}
-                engine = create_engine(url, poolclass=QueuePool, connect_args=options)
+                engine = internal("create_engine")(url, poolclass=QueuePool, connect_args=options)
                 event.listen(engine, "connect", _commit_without_waiting)
                 self._engines[url] = engine
             return self._engines[url]
@@ -140,10 +143,9 @@ def _copied(storage: Any, database: Path) -> bool:
 @functools.lru_cache(maxsize=1)
 def _empty_database(storage: Any) -> bytes:
     """Return a run's database as Dagster makes it, before the first event."""
-    from dagster._core.storage.sql import create_engine
-    from dagster._core.storage.sqlite import create_db_conn_string
     from sqlalchemy.pool import NullPool
 
+    create_engine, address = internal("create_engine"), internal("create_db_conn_string")
     with tempfile.TemporaryDirectory(prefix="dagmar-") as folder:
-        storage._initdb(create_engine(create_db_conn_string(folder, "run"), poolclass=NullPool))
+        storage._initdb(create_engine(address(folder, "run"), poolclass=NullPool))
         return (Path(folder) / "run.db").read_bytes()

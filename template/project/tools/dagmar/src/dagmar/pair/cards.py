@@ -40,7 +40,7 @@ def card(context: Context) -> str:
 
 def where(context: Context) -> str:
     """Return one line: the target that launches go to, the instance that values come from."""
-    from dagmar.orchestration.local import home
+    from dagmar.orchestration.instance import home
 
     target = context.target
     mark = ", read-only" if target.read_only else ""

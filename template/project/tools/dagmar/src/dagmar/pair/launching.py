@@ -175,16 +175,16 @@ def materialize_here(context: Context, chosen: Chosen) -> Attempt:
     Raises NotAllowed where the target is not this project's local instance or is read-only,
     RunFailed with the user's traceback, and whatever makes the run impossible.
     """
-    from dagmar.orchestration import local
+    from dagmar.orchestration import here
     from dagmar.project.provenance import own_tags
     from dagmar.server.runs import NO_REASON
 
     _require_local(context)
     target = context.target
-    run = local.materialize(
+    run = here.materialize(
         context.root,
         context.asset,
-        context.job.partition("@")[0],
+        context.job,
         chosen.partition,
         chosen.config,
         {**own_tags(context.root), **chosen.tags, HERE_TAG: "true"},
@@ -198,7 +198,7 @@ def materialize_here(context: Context, chosen: Chosen) -> Attempt:
 
 def _require_local(context: Context) -> None:
     """Raise NotAllowed unless what is run here belongs where the target records its runs."""
-    from dagmar.orchestration import local
+    from dagmar.orchestration.instance import home, is_own_instance
     from dagmar.server import paired
 
     target = context.target
@@ -222,9 +222,9 @@ def _require_local(context: Context) -> None:
             f"cannot tell which instance the Dagster at {target.url} keeps: {error.message}",
             "Wait until it answers, or stop it, and click again.",
         ) from None
-    if not local.is_own_instance(context.root, info):
+    if not is_own_instance(context.root, info):
         raise NotAllowed(
             f"the Dagster at {target.url} keeps its runs in another instance than this kernel "
-            f"({local.home(context.root) or 'none'})",
+            f"({home(context.root) or 'none'})",
             "Start both with the same DAGSTER_HOME. " + instead,
         )

@@ -67,7 +67,7 @@ class Pair:
         Raises Invalid for an unknown asset or partition and for one never materialized, and
         LoadFailed, from the IO manager's own exception, where that fails.
         """
-        from dagmar.orchestration.local import load_value
+        from dagmar.orchestration.values import load_value
 
         return load_value(self._context.root, AssetKey(key), partition)
 

@@ -17,13 +17,17 @@ SLACK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Running:
-    """An `invoke dev` that runs; addresses are None for a server that it was told to leave out."""
+    """An `invoke dev` that runs; addresses are None for a server that it was told to leave out.
+
+    `env_file` is the path that `--env-file` named: what is in that file is not kept.
+    """
 
     pid: int
     started_at: str
     dagster_url: str | None = None
     marimo_url: str | None = None
     reports_url: str | None = None
+    env_file: str | None = None
 
 
 def path(root: Path) -> Path:
@@ -48,7 +52,10 @@ def read(root: Path) -> Running | None:
         running = Running(
             int(found["pid"]),
             str(found.get("started_at") or ""),
-            *(_text(found.get(f"{name}_url")) for name in ("dagster", "marimo", "reports")),
+            *(
+                _text(found.get(name))
+                for name in ("dagster_url", "marimo_url", "reports_url", "env_file")
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None

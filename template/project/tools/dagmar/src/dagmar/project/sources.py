@@ -1,7 +1,5 @@
 """Where settings are written: YAML files, `.env`, and the environment, each value with its place.
 
-DAGSTER_HOME, which is no setting of dagmar's, is looked up here too: everybody must find the same.
-
 Every source becomes a `Layer`: nested plain values, and for each path into them
 the place (`dagmar.yaml:12`) that an error message can point at.
 """
@@ -9,17 +7,14 @@ the place (`dagmar.yaml:12`) that an error message can point at.
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagmar.errors import SettingsError, did_you_mean
-
-if TYPE_CHECKING:
-    from dotenv.parser import Binding
+from dagmar.project.environ import bindings
 
 KeyPath = tuple[str, ...]
 
@@ -159,60 +154,6 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
     return places
 
 
-def named_home(root: Path, environ: Mapping[str, str]) -> str:
-    """Return what DAGSTER_HOME says: in the environment, else in the project's `.env`.
-
-    As it is for every Dagster that is started here; an empty text is the project's own instance.
-    """
-    file = root / ".env"
-    if "DAGSTER_HOME" in environ or not file.is_file():
-        return environ.get("DAGSTER_HOME", "")
-    try:
-        return env_values(file).get("DAGSTER_HOME") or ""
-    except (OSError, ValueError):
-        return ""  # `invoke dev` and `invoke doctor` tell what is wrong with the file
-
-
-def env_values(file: Path) -> dict[str, str | None]:
-    """Return all variables of a file such as `.env`; `bad_lines` tells what is none.
-
-    Raises OSError, UnicodeDecodeError.
-    """
-    from dotenv import dotenv_values
-
-    # It would log each bad line, without the name of the file.
-    log = logging.getLogger("dotenv.main")
-    log.addFilter(_nothing)
-    try:
-        return dotenv_values(file, encoding="utf-8")
-    finally:
-        log.removeFilter(_nothing)
-
-
-def _nothing(record: logging.LogRecord) -> bool:
-    return False
-
-
-def bad_lines(file: Path) -> list[int]:
-    """Return the lines of a file such as `.env` that set no variable and are no comment.
-
-    Raises OSError, UnicodeDecodeError.
-    """
-    return [line for binding, line in _bindings(file) if binding.error]
-
-
-def _bindings(file: Path) -> Iterator[tuple[Binding, int]]:
-    """Yield what a file such as `.env` sets, each with its line."""
-    from dotenv.parser import parse_stream
-
-    with file.open(encoding="utf-8") as stream:
-        for binding in parse_stream(stream):
-            # A binding starts with the blank lines and comments above it.
-            text = binding.original.string
-            blank = len(text) - len(text.lstrip())
-            yield binding, binding.original.line + text[:blank].count("\n")
-
-
 def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
     """Return the `DAGMAR_` variables of a `.env` file, each with its place (`.env:3`).
 
@@ -222,7 +163,7 @@ def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
         return {}
     variables: dict[str, tuple[str, str]] = {}
     try:
-        for binding, line in _bindings(file):
+        for binding, line in bindings(file):
             if binding.key and binding.key.startswith(PREFIX) and binding.value is not None:
                 variables[binding.key] = (binding.value, f"{file.name}:{line}")
     except (OSError, UnicodeDecodeError) as error:

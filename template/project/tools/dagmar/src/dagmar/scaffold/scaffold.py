@@ -8,12 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_mean
+from dagmar.errors import (
+    Conflict,
+    Invalid,
+    SettingsError,
+    SetupError,
+    UsageError,
+    did_you_mean,
+)
 from dagmar.files import write_all
 from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
+from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
 from dagmar.scaffold import own_template
 from dagmar.scaffold.naming import Names
@@ -116,10 +125,19 @@ def scaffold(settings: Settings, catalog: Catalog, request: Request) -> list[Not
     _check_files(settings, made, request.force)
     new = [notebook for notebook in made if notebook.status != "kept"]
     if new:
+        _warn_of_values(root)
         _render(root, template, own, new, write=not request.dry_run)
     if request.git_commit and new:
         _commit(root, new)
     return made
+
+
+def _warn_of_values(root: Path) -> None:
+    """Say if the notebooks can never load a value, although a server knows the assets."""
+    try:
+        require_loadable(root)
+    except SetupError as error:
+        console.warn(f"pair.load cannot work in this project: {error.message}. {error.hint}")
 
 
 def _folder(settings: Settings) -> Path:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from dagmar.dev import environment
 from dagmar.project import devfile
+from dagmar.project.environ import named_home
 from dagmar.project.layout import LOCAL_INSTANCE
-from dagmar.project.sources import named_home
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some, unwritable
 
 CONFIGURATION = LOCAL_INSTANCE / "dagster.yaml"

@@ -9,11 +9,13 @@ import re
 import shlex
 import warnings
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from dagmar.errors import Invalid, SetupError
 from dagmar.notebook.cells import read_source
 from dagmar.project.layout import NOTEBOOK_ANSWERS
+from dagmar.project.locations import ADD, FILE, GRPC, NOWHERE, CodeLocation, require_loadable
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 # Dagster looks at the annotation itself; made lazy, it is only text.
@@ -71,32 +73,48 @@ def _read(file: Path) -> str:
 @check("definitions")
 def definitions(project: Project) -> Finding:
     """The project says where its Dagster definitions are, and they are Python."""
-    from dagmar.orchestration.definitions import module_name
-
     try:
-        name = module_name(project.root)
+        workspace = require_loadable(project.root)
     except SetupError as error:
+        return Finding(WARN, error.message, error.hint)
+    names, bad = [], list[str]()
+    for location in workspace.locations:
+        source = location.source
+        if source is None and not _is_installed(location):
+            return Finding(
+                FAIL, f"{workspace.declared_in} names {location.target}, which is neither in src "
+                "nor in the project",
+                f"Correct it, then type: {workspace.check_command}",
+            )  # fmt: skip
+        names.append(location.target)
+        if source is not None and location.kind != GRPC:
+            bad += _not_python(project, source)
+    if bad:
+        return Finding(FAIL, some(bad), f"Correct it, then type: {workspace.check_command}")
+    if workspace.guessed:
         return Finding(
-            WARN, error.message, "Add to pyproject.toml: [tool.dg.project] with root_module"
+            WARN, f"{NOWHERE}: {some(names)} looks like it, and is used", ADD.format(names[0])
         )
-    path = Path(*name.split("."))
-    for folder in (project.root / "src", project.root):
-        if (folder / path).with_suffix(".py").is_file() or (folder / path).is_dir():
-            break
-    else:
-        return Finding(
-            FAIL, f"pyproject.toml names {name}, which is neither in src nor in the project",
-            "Correct root_module, then type: dg check defs",
-        )  # fmt: skip
-    if bad := _not_python(project, folder / path.parts[0]):
-        return Finding(FAIL, some(bad), "Correct it, then type: dg check defs")
-    return Finding(PASS, name)
+    return Finding(PASS, some(names))
 
 
-def _not_python(project: Project, package: Path) -> list[str]:
-    """Return what is wrong with the files of a package, or with its only one, as syntax."""
-    own = (package, package.with_suffix(".py"))
-    files = [file for file in _python_files(project) if any(map(file.is_relative_to, own))]
+def _is_installed(location: CodeLocation) -> bool:
+    """Whether the definitions are loaded elsewhere, or are in a package of the environment."""
+    if location.kind in (GRPC, FILE):
+        return location.kind == GRPC
+    return PathFinder.find_spec(location.target.partition(".")[0]) is not None
+
+
+def _not_python(project: Project, source: Path) -> list[str]:
+    """Return what is wrong, as syntax, with a file and with the others of its package."""
+    package = source.parent
+    while (package.parent / "__init__.py").is_file():
+        package = package.parent
+    alone = package in (project.root, project.root / "src")
+    files = [
+        file for file in _python_files(project)
+        if (file == source if alone else file.is_relative_to(package))
+    ]  # fmt: skip
     bad = []
     # Those of a large project would take longer than may be waited here.
     for file in sorted(files, key=lambda file: file.stat().st_mtime)[-MOST_COMPILED:]:

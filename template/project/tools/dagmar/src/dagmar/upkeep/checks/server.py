@@ -7,8 +7,8 @@ from collections.abc import Sized
 from pathlib import Path
 
 from dagmar.errors import Unreachable
+from dagmar.project.environ import named_home
 from dagmar.project.layout import LOCAL_INSTANCE
-from dagmar.project.sources import named_home
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 OLDEST = (1, 10)

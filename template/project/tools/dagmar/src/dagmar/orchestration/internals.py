@@ -1,0 +1,51 @@
+"""The one door to Dagster's private API: what is used of it, and what a Dagster without it means.
+
+Everything else that dagmar uses of Dagster is public. A name that has moved is reported here, as
+what it is: a Dagster that dagmar does not know, not a mistake in the user's definitions.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from importlib import metadata
+from typing import Any
+
+from dagmar.errors import SetupError
+
+TESTED = "1.10 to 1.13"
+
+_PLACES = {
+    "CapturedLogContext": "_core.storage.compute_log_manager",
+    "CheckError": "_check",
+    "ComputeIOType": "_core.storage.compute_log_manager",
+    "DagsterError": "_core.errors",
+    "LOAD_ALL_ASSETS": "_core.workspace.autodiscovery",
+    "LocalComputeLogManager": "_core.storage.local_compute_log_manager",
+    "SqliteEventLogStorage": "_core.storage.event_log",
+    "SqliteRunStorage": "_core.storage.runs",
+    "colored_console_logger": "_loggers",
+    "create_db_conn_string": "_core.storage.sqlite",
+    "create_engine": "_core.storage.sql",
+    "default_job_io_manager": "_core.definitions.job_definition",
+    "loadable_targets_from_loaded_module": "_core.workspace.autodiscovery",
+    "repository_def_from_target_def": "_core.definitions.reconstruct",
+}
+
+
+class UnknownDagster(SetupError):
+    """This Dagster does not have what dagmar uses of its private API."""
+
+
+@functools.cache
+def internal(name: str) -> Any:
+    """Return a name of Dagster's private API. Raises UnknownDagster if it is not there."""
+    place = f"dagster.{_PLACES[name]}"
+    try:
+        return getattr(importlib.import_module(place), name)
+    except (ImportError, AttributeError):
+        raise UnknownDagster(
+            f"this Dagster ({metadata.version('dagster')}) has no {place}.{name}: "
+            f"dagmar is tested with Dagster {TESTED}",
+            "Type: invoke update, or install one of these: uv add 'dagster<1.14'",
+        ) from None

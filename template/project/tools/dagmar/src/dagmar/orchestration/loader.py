@@ -1,0 +1,482 @@
+"""The one loader of a project's definitions: as its Dagster would load them, and never stale.
+
+Before definitions are used, the files that they came from are compared with what was loaded. If
+one was changed, added or removed, the project's own modules are dropped and imported again. Code
+that does not load any more is an error: what was loaded before is never run instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from dagmar.asset_key import AssetKey
+from dagmar.errors import DagmarError, Invalid, SetupError, did_you_mean
+from dagmar.orchestration.internals import UnknownDagster, internal
+from dagmar.orchestration.quiet import in_words, no_warnings
+from dagmar.project.environ import current_environ, read_environ
+from dagmar.project.locations import (
+    AUTOLOAD,
+    DECLARING_FILES,
+    FILE,
+    GRPC,
+    CodeLocation,
+    Workspace,
+    read_workspace,
+)
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster import RepositoryDefinition
+
+Stamp = tuple[int, int] | None
+"""When a file was changed last, in nanoseconds, and its size; None if there is none."""
+
+SOURCES = (".py", ".yaml", ".yml")
+# Folders below the project that its definitions are not imported from.
+ELSEWHERE = {"__marimo__", "__pycache__", "node_modules", "notebooks", "site-packages", "tests"}
+_LOCK = threading.RLock()
+_PROJECTS: dict[Path, Definitions] = {}
+# What was put into the environment, with the value that was there before.
+_APPLIED: dict[str, tuple[str, str | None]] = {}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A repository of one code location."""
+
+    location: CodeLocation
+    repository: RepositoryDefinition
+
+
+def definitions_of(root: Path) -> Definitions:
+    """Return the definitions of the project in `root`, the same for the whole process."""
+    with _LOCK:
+        return _PROJECTS.setdefault(root.resolve(), Definitions(root.resolve()))
+
+
+@dataclass(eq=False)
+class Definitions:
+    """The definitions of one project in this process, loaded location by location."""
+
+    root: Path
+    _workspace: Workspace | None = None
+    _loaded: dict[CodeLocation, list[Loaded]] = field(default_factory=dict)
+    _files: dict[Path, Stamp] = field(default_factory=dict)
+    _folders: dict[Path, tuple[Stamp, frozenset[str]]] = field(default_factory=dict)
+    _modules: set[str] = field(default_factory=set)
+
+    def with_asset(self, key: str) -> tuple[RepositoryDefinition, dg.AssetKey]:
+        """Return the repository that defines an asset, and the key as Dagster has it.
+
+        An asset that is only upstream of others in one code location may be defined in the next.
+        Raises Invalid for an unknown asset, and what `each` raises if it may be in what failed.
+        """
+        import dagster as dg
+
+        asset = dg.AssetKey(AssetKey(key).parts)
+        outside, failures = None, dict[str, DagmarError]()
+        known: list[str] = []
+        for loaded in self.each(failures):
+            graph = loaded.repository.asset_graph
+            if graph.has(asset):
+                if graph.get(asset).is_executable:
+                    return loaded.repository, asset
+                outside = outside or loaded.repository
+            known += [AssetKey.from_parts(other.path) for other in graph.get_all_asset_keys()]
+        if outside is not None:
+            return outside, asset
+        raise _unknown("asset", key, known, failures)
+
+    def with_job(self, name: str, location: str = "") -> RepositoryDefinition:
+        """Return the repository that defines a job; `location` chooses among several.
+
+        Raises Invalid for an unknown job, and what `each` raises if it may be in what failed.
+        """
+        failures = dict[str, DagmarError]()
+        known: list[str] = []
+        for loaded in self.each(failures):
+            if location in ("", loaded.location.name):
+                if loaded.repository.has_job(name):
+                    return loaded.repository
+                known += [job for job in loaded.repository.job_names if not job.startswith("__")]
+        raise _unknown("job", name, known, failures)
+
+    def each(self, failures: dict[str, DagmarError] | None = None) -> Iterator[Loaded]:
+        """Yield the repositories, those first that are loaded; the others are loaded on the way.
+
+        A code location that does not load is added to `failures`; without that list, its error is
+        raised. Raises SetupError if nothing says where the definitions are.
+        """
+        with _LOCK, no_warnings():
+            self._refresh()
+            assert self._workspace is not None
+            order = sorted(self._workspace.locations, key=lambda place: place not in self._loaded)
+        for location in order:
+            try:
+                with _LOCK, no_warnings():
+                    if location not in self._loaded:
+                        self._loaded[location] = self._load(location)
+                    loaded = self._loaded[location]
+            except UnknownDagster:
+                raise
+            except DagmarError as error:
+                if failures is None:
+                    raise
+                failures[location.name] = error
+                continue
+            yield from loaded
+
+    def _refresh(self) -> None:
+        """Forget everything that was loaded if a file that it came from has changed."""
+        if self._workspace is not None and not self._changed():
+            return
+        if self._workspace is not None:
+            self._drop()
+        self._workspace = None
+        self._loaded, self._files, self._folders = {}, {}, {}
+        _apply_environ(current_environ(self.root, _without_applied()))
+        self._workspace = read_workspace(self.root)
+        for name in (*DECLARING_FILES, ".env"):
+            self._files[self.root / name] = _stamp(self.root / name)
+
+    def _changed(self) -> bool:
+        if new := [name for name in list(sys.modules) if name not in self._modules]:
+            self._watch(new, 0)
+        if any(_stamp(file) != stamp for file, stamp in self._files.items()):
+            return True
+        for folder, (stamp, names) in self._folders.items():
+            if (now := _stamp(folder)) != stamp:
+                if _names(folder) != names:
+                    return True
+                self._folders[folder] = now, names  # data was written beside the code
+        return False
+
+    def _load(self, location: CodeLocation) -> list[Loaded]:
+        if location.kind == GRPC:
+            raise SetupError(
+                f"the code location '{location.name}' is loaded by the gRPC server at "
+                f"{location.target}, and cannot be loaded here",
+                "Launch runs on the server instead, and read values where they are stored.",
+            )
+        started = time.time_ns()
+        if (
+            location.folder and location.folder != self.root
+        ):  # one project of several has its own .env
+            environ = current_environ(self.root, _without_applied())
+            _apply_environ(read_environ(location.folder, "", environ))
+            self._files[location.folder / ".env"] = _stamp(location.folder / ".env")
+        self._make_room(location)
+        internals = [
+            internal("loadable_targets_from_loaded_module"),
+            internal("repository_def_from_target_def"),
+        ]
+        try:
+            with _first_on_path(location):
+                repositories = [
+                    Loaded(location, repository)
+                    for target in _targets(location, internals[0])
+                    if (repository := internals[1](target)) is not None
+                ]
+            for loaded in repositories:
+                loaded.repository.asset_graph  # noqa: B018  what is wrong in it is found here
+        except Exception as error:  # whatever the user's modules raise
+            raise self._failure(location, error) from error
+        finally:
+            self._watch(list(sys.modules), started)
+        if not repositories:
+            raise SetupError(
+                f"the code location '{location.name}' has no Dagster definitions", self._hint()
+            )
+        return repositories
+
+    def _failure(self, location: CodeLocation, error: Exception) -> SetupError:
+        assert self._workspace is not None
+        where = _place(error, self.root)
+        message = f"the code location '{location.name}' does not load: {in_words(error)}"
+        # What Python says of a syntax error names the file already, without its folder.
+        if where:
+            message += f" ({where})"
+        own = location.executable
+        if own and os.path.realpath(own) != os.path.realpath(sys.executable):
+            message += f". Dagster loads it with another Python: {own}"
+        return SetupError(message, self._hint())
+
+    def _hint(self) -> str:
+        assert self._workspace is not None
+        return f"To see it outside dagmar, type: {self._workspace.check_command}"
+
+    def _make_room(self, location: CodeLocation) -> None:
+        """Drop modules that would be taken for those of this code location, or are not as saved."""
+        importlib.invalidate_caches()
+        tops = {path.stem for place in location.places for path in _entries(place)}
+        # At first: the notebook may have imported one before it was edited.
+        began = None if self._modules else _process_start_ns()
+        for project in _PROJECTS.values():
+            for name, file in project._own_modules(list(sys.modules)):
+                if name.partition(".")[0] in tops:
+                    foreign = not any(file.is_relative_to(place) for place in location.places)
+                    if foreign or (began and (_stamp(file) or (0, 0))[0] > began):
+                        sys.modules.pop(name, None)
+        if source := location.source:
+            package = source.parent if location.kind != FILE else source
+            for file in _walk(package if package not in location.places else source):
+                _remove_stale_bytecode(file)
+
+    def _watch(self, names: list[str], started: int) -> None:
+        """Note the state of the files behind modules: their package's, and their own."""
+        now = time.time_ns()
+
+        def stamped(path: Path) -> Stamp:
+            stamp = _stamp(path)
+            # It was saved while it was loaded: perhaps after it was read.
+            return (0, 0) if stamp and started and started <= stamp[0] <= now else stamp
+
+        self._modules.update(names)
+        for name, file in self._own_modules(names):
+            if file in self._files:
+                continue
+            self._files[file] = stamped(file)
+            top = Path(_file_of(sys.modules.get(name.partition(".")[0])) or file)
+            package = top if top.is_dir() else top.parent
+            if top.name not in ("__init__.py", package.name) or package in self._folders:
+                continue  # a module alone, or known
+            for folder in _folders(package):
+                self._folders[folder] = _stamp(folder), _names(folder)
+                for source in self._folders[folder][1]:
+                    self._files.setdefault(folder / source, stamped(folder / source))
+
+    def _drop(self) -> None:
+        """Drop the project's own modules, and what Python keeps of files that were changed."""
+        for file, stamp in self._files.items():
+            if file.suffix == ".py" and _stamp(file) != stamp:
+                _remove_bytecode(file)
+        for name, _ in self._own_modules(list(sys.modules)):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+
+    def _own_modules(self, names: list[str]) -> Iterator[tuple[str, Path]]:
+        """Yield the modules that the definitions may be made of, each with its file."""
+        places = self._workspace.locations if self._workspace else ()
+        folders = [self.root, *(place.working_directory for place in places)]
+        prefixes = tuple(f"{folder}{os.sep}" for folder in folders)
+        for name in names:
+            file = _file_of(sys.modules.get(name))
+            if file is None or not file.startswith(prefixes):
+                continue
+            if name.partition(".")[0] in ("__main__", "__mp_main__", "dagmar", "tasks"):
+                continue
+            folder = next(folder for folder in folders if Path(file).is_relative_to(folder))
+            if _may_be_imported(Path(file), folder):
+                yield name, Path(file)
+
+
+def _unknown(
+    what: str, name: str, known: list[str], failures: dict[str, DagmarError]
+) -> DagmarError:
+    """Return the error for what no code location has, as far as they load."""
+    if failures and not known:
+        return next(iter(failures.values()))
+    message = f"the project's definitions have no {what} '{name}'{did_you_mean(name, known)}"
+    if not failures:
+        return Invalid(message, f"Type: invoke discover --kind {what}s")
+    reasons = "\n  ".join(failure.message for failure in failures.values())
+    return Invalid(
+        f"{message}. Not every code location loads:\n  {reasons}",
+        next(iter(failures.values())).hint,
+    )
+
+
+def _targets(location: CodeLocation, targets_of: Any) -> Iterator[Any]:
+    """Import the code location's module and yield what Dagster would load from it."""
+    if location.kind == FILE:
+        module = _import_file(Path(location.target))
+    else:
+        module = importlib.import_module(location.target)
+    if location.kind == AUTOLOAD:
+        import dagster as dg
+
+        yield dg.load_defs(module)
+    elif location.attribute:
+        target = getattr(module, location.attribute)
+        yield target() if inspect.isfunction(target) else target
+    else:
+        for target in targets_of(module):
+            yield target.target_definition
+
+
+def _import_file(file: Path) -> ModuleType:
+    name = file.stem
+    if name in sys.stdlib_module_names or getattr(sys.modules.get(name), "__path__", None):
+        name = f"dagmar_{name}"  # not over a module that others use
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+@contextlib.contextmanager
+def _first_on_path(location: CodeLocation) -> Iterator[None]:
+    """Import from the working directory first, as Dagster does, and from it last afterwards."""
+    first, *others = map(str, location.places)
+    sys.path.insert(0, first)
+    sys.path += [place for place in others if place not in sys.path]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(first)
+        if first not in sys.path:  # for what is imported when an asset runs
+            sys.path.append(first)
+
+
+def _place(error: BaseException, root: Path) -> str:
+    """Return the last place in the project that an exception passed: `src/shop/x.py, line 3`."""
+    if isinstance(error, SyntaxError) and error.filename:
+        places = [(error.filename, error.lineno)]
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
+    for name, line in places:
+        file = Path(name)
+        if file.is_relative_to(root) and _may_be_imported(file, root):
+            return f"{file.relative_to(root)}, line {line}"
+    return ""
+
+
+def _without_applied() -> dict[str, str]:
+    """Return this process's environment as it was before `_apply_environ`."""
+    environ = dict(os.environ)
+    for name, (value, before) in _APPLIED.items():
+        if environ.get(name) == value:
+            if before is None:
+                del environ[name]
+            else:
+                environ[name] = before
+    return environ
+
+
+def _apply_environ(environ: dict[str, str]) -> None:
+    """Give this process the environment that the project's Dagster has."""
+    before = _without_applied()
+    for name in _APPLIED.keys() - environ.keys():
+        if name not in before:
+            os.environ.pop(name, None)
+    _APPLIED.clear()
+    for name, value in environ.items():
+        if before.get(name) != value:
+            _APPLIED[name] = value, before.get(name)
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """Return the names of a folder's source files and folders of them."""
+    return frozenset(
+        entry.name for entry in _entries(folder) if entry.suffix in SOURCES and entry.is_file()
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _folders(package: Path) -> Iterator[Path]:
+    """Yield a package's folder and those below it that code may be imported from."""
+    for folder, inner, _ in os.walk(package):
+        inner[:] = [
+            name
+            for name in inner
+            if not (name in ELSEWHERE or name.startswith("."))
+            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+        ]
+        yield Path(folder)
+
+
+def _walk(package: Path) -> Iterator[Path]:
+    if package.is_file():
+        yield package
+        return
+    for folder in _folders(package):
+        for name in _names(folder):
+            yield folder / name
+
+
+def _file_of(module: object) -> str | None:
+    """Return the file of a module, or the folder of a package without one."""
+    known = getattr(module, "__dict__", {})
+    file = known.get("__file__")
+    if not isinstance(file, str) and "__path__" in known:
+        file = next(iter(known["__path__"]), None)
+    return file if isinstance(file, str) and os.path.isabs(file) else None
+
+
+def _may_be_imported(file: Path, folder: Path) -> bool:
+    """Whether a file below the folder is code of the project: no test, no notebook, no library."""
+    *parts, name = file.relative_to(folder).parts
+    if ELSEWHERE & set(parts) or any(part.startswith(".") for part in parts):
+        return False
+    if name == "conftest.py" or name.startswith("test_"):
+        return False
+    environments = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
+    return not any(
+        place != folder and place.is_relative_to(folder) and file.is_relative_to(place)
+        for place in environments
+    )
+
+
+def _remove_stale_bytecode(file: Path) -> None:
+    """Remove bytecode from before the last change: Python compares whole seconds and the size."""
+    compiled = _bytecode(file)
+    made, saved = compiled and _stamp(compiled), _stamp(file)
+    if compiled and made and saved and made[0] <= saved[0]:
+        _remove_bytecode(file)
+
+
+def _remove_bytecode(file: Path) -> None:
+    if compiled := _bytecode(file):
+        with contextlib.suppress(OSError):
+            compiled.unlink()
+
+
+def _bytecode(file: Path) -> Path | None:
+    try:
+        return Path(importlib.util.cache_from_source(str(file)))
+    except NotImplementedError:
+        return None
+
+
+def _process_start_ns() -> int:
+    import psutil
+
+    return int(psutil.Process().create_time() * 1e9)

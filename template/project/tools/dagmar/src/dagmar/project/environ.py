@@ -1,0 +1,125 @@
+"""The variables that a project's Dagster sees: `.env`, the shell, and `invoke dev --env-file`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagmar.errors import UsageError
+from dagmar.project import devfile
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+
+HOME = "DAGSTER_HOME"
+
+
+def read_environ(
+    root: Path,
+    env_file: str,
+    environ: Mapping[str, str],
+    warn: Callable[[str], None] | None = None,
+) -> dict[str, str]:
+    """Return the environment of the servers: `.env` over `environ` over `env_file`.
+
+    Dagster itself reads the `.env` of the folder that it is started in, over everything else.
+    Raises UsageError if `env_file` does not exist, or a file cannot be read or passed on.
+    """
+    if env_file and not Path(env_file).is_file():
+        raise UsageError(f"there is no file {env_file}", "Give --env-file a file.")
+    given = _values(Path(env_file), warn) if env_file else {}
+    own = _values(root / ".env", warn)
+    for name in sorted(given.keys() & own.keys()):
+        if warn and given[name] != own[name]:
+            warn(f"{name} is in {env_file} and in .env, which wins: Dagster reads it last")
+    return {**given, **environ, **own}
+
+
+def current_environ(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what `read_environ` does, with the file that a running `invoke dev` was given."""
+    running = devfile.read(root)
+    env_file = running.env_file if running else None
+    return read_environ(root, env_file if env_file and Path(env_file).is_file() else "", environ)
+
+
+def named_home(root: Path, environ: Mapping[str, str]) -> str:
+    """Return the DAGSTER_HOME of every Dagster of the project; an empty text is its own instance.
+
+    What is wrong with `.env` is reported by `invoke dev` and `invoke doctor`.
+    """
+    try:
+        return current_environ(root, environ).get(HOME, "")
+    except UsageError:
+        return environ.get(HOME, "")
+
+
+def _values(file: Path, warn: Callable[[str], None] | None) -> dict[str, str]:
+    if not file.is_file():
+        return {}
+    try:
+        state = file.stat()
+        read = _read(file, state.st_mtime_ns, state.st_size)
+        if warn:
+            for line in bad_lines(file):
+                warn(f"{file.name}:{line}: this is not a NAME=value line, and is ignored")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{file} cannot be read: {reason}") from None
+    return read
+
+
+@functools.lru_cache(maxsize=8)
+def _read(file: Path, changed_ns: int, size: int) -> dict[str, str]:
+    values = {name: value for name, value in env_values(file).items() if value is not None}
+    for name, value in values.items():
+        # What no process can be given; the message never prints a value.
+        if not name or "=" in name or "\0" in f"{name}{value}":
+            shown = name.partition("=")[0].replace("\0", "")
+            raise UsageError(
+                f"{file} sets a variable that cannot be passed to a program: '{shown}…'",
+                "A name has no '=' in it, and neither a name nor a value a null character.",
+            )
+    return values
+
+
+def env_values(file: Path) -> dict[str, str | None]:
+    """Return all variables of a file such as `.env`; `bad_lines` returns the other lines.
+
+    Raises OSError, UnicodeDecodeError.
+    """
+    from dotenv import dotenv_values
+
+    # It would log each bad line, without the name of the file.
+    log = logging.getLogger("dotenv.main")
+    log.addFilter(_nothing)
+    try:
+        return dotenv_values(file, encoding="utf-8")
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
+def bad_lines(file: Path) -> list[int]:
+    """Return the lines of a file such as `.env` that are neither a variable nor a comment.
+
+    Raises OSError, UnicodeDecodeError.
+    """
+    return [line for binding, line in bindings(file) if binding.error]
+
+
+def bindings(file: Path) -> Iterator[tuple[Binding, int]]:
+    """Yield what a file such as `.env` sets, each with its line."""
+    from dotenv.parser import parse_stream
+
+    with file.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            # A binding starts with the blank lines and comments above it.
+            text = binding.original.string
+            blank = len(text) - len(text.lstrip())
+            yield binding, binding.original.line + text[:blank].count("\n")

@@ -1,0 +1,311 @@
+"""Where a project's Dagster definitions are: the code locations that its server would load.
+
+Read in the order of `dg dev` and `dagster dev`. Nothing is imported, neither dagster nor the
+user's modules.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagmar.errors import SetupError
+
+MODULE, FILE, AUTOLOAD, GRPC = "module", "file", "autoload", "grpc_server"
+WORKSPACE_FILES = ("workspace.yaml", "workspace.yml")
+DECLARING_FILES = ("dg.toml", "pyproject.toml", *WORKSPACE_FILES)
+NOWHERE = "pyproject.toml does not say where the definitions are"
+ADD = 'Add to pyproject.toml: [tool.dagster] with module_name = "{}"'
+# Modules that are Dagster's by custom, in a project from before `[tool.dagster]`.
+BY_CUSTOM = ("definitions", "repository", "__init__")
+
+
+@dataclass(frozen=True)
+class CodeLocation:
+    """One code location, and how it is loaded."""
+
+    name: str
+    kind: str
+    target: str
+    """The name of a module, the path of a file, or the address of a gRPC server."""
+    working_directory: Path
+    attribute: str = ""
+    executable: str = ""
+    folder: Path | None = None
+    """The folder of its own project in a dg workspace, whose `.env` Dagster reads too."""
+
+    @property
+    def places(self) -> list[Path]:
+        """The folders that its modules are imported from, the first one first."""
+        source = self.working_directory / "src"
+        return [self.working_directory, *([source] if source.is_dir() else [])]
+
+    @property
+    def source(self) -> Path | None:
+        """The file of the module, or None if it is not in the project."""
+        if self.kind == FILE:
+            file = Path(self.target)
+            return file if file.is_file() else None
+        path = Path(*self.target.split("."))
+        for place in self.places:
+            for file in ((place / path).with_suffix(".py"), place / path / "__init__.py"):
+                if file.is_file():
+                    return file
+            if (place / path).is_dir():
+                return place / path
+        return None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The code locations of a project, and where they are declared."""
+
+    declared_in: str
+    locations: tuple[CodeLocation, ...]
+    with_dg: bool = False
+    guessed: bool = False
+
+    @property
+    def check_command(self) -> str:
+        """What to type to see whether Dagster can load them."""
+        if self.with_dg:
+            return "dg check defs"
+        command = "dagster definitions validate"
+        if self.guessed:
+            (first, *_) = self.locations
+            flag = "-f" if first.kind == FILE else "-m"
+            command += f" {flag} {first.target} -d {first.working_directory}"
+        return command
+
+
+def read_workspace(root: Path) -> Workspace:
+    """Return the code locations of the project in `root`.
+
+    Raises SetupError if nothing says where they are, or what does is not valid.
+    """
+    root = root.resolve()
+    dg, dg_file = _dg(root)
+    project = dg.get("project")
+    if isinstance(project, dict) and not _autoloaded(project):
+        declared = "dg.toml" if dg_file == "dg.toml" else "[tool.dg.project] of pyproject.toml"
+        return Workspace(declared, (_of_dg(root, project, dg_file),), with_dg=True)
+    if isinstance(dg.get("workspace"), dict):
+        declared = "dg.toml" if dg_file == "dg.toml" else "[tool.dg.workspace] of pyproject.toml"
+        locations = tuple(_of_dg_workspace(root, dg["workspace"], declared))
+        return Workspace(declared, locations, with_dg=True)
+    block = _tools(root).get("dagster")
+    if isinstance(block, dict) and (locations := tuple(_of_dagster(root, block))):
+        return Workspace("[tool.dagster] of pyproject.toml", locations)
+    if isinstance(project, dict):
+        declared = "dg.toml" if dg_file == "dg.toml" else "[tool.dg.project] of pyproject.toml"
+        return Workspace(declared, (_of_dg(root, project, dg_file),))
+    for name in WORKSPACE_FILES:
+        if (root / name).is_file():
+            return Workspace(name, tuple(_of_yaml(root / name)))
+    if guessed := tuple(_by_custom(root)):
+        return Workspace("nothing", guessed, guessed=True)
+    raise SetupError(NOWHERE, ADD.format("YOUR_PACKAGE.definitions"))
+
+
+def require_loadable(root: Path) -> Workspace:
+    """Return the code locations of the project, of which one at least can be loaded here.
+
+    Raises SetupError if none can, and what `read_workspace` raises.
+    """
+    workspace = read_workspace(root)
+    if workspace.locations and all(place.kind == GRPC for place in workspace.locations):
+        raise SetupError(
+            f"{workspace.declared_in} names only gRPC servers, whose definitions cannot be loaded "
+            "here",
+            "Launch runs on the server, and read values where they are stored.",
+        )
+    return workspace
+
+
+def uses_dg(root: Path) -> bool:
+    """Whether `dg` knows the folder as a project or a workspace."""
+    try:
+        dg, file = _dg(root)
+    except SetupError:
+        return False  # Dagster itself reports what is wrong with the file
+    # `autoload_defs` is known to `dagster dev`, and refused by `dg`.
+    return bool(file) and not _autoloaded(dg.get("project"))
+
+
+def _autoloaded(project: object) -> bool:
+    return isinstance(project, dict) and bool(project.get("autoload_defs"))
+
+
+def _dg(root: Path) -> tuple[Mapping[str, Any], str]:
+    """Return the settings of `dg`, and the name of their file: `dg.toml` hides the other one."""
+    if (root / "dg.toml").is_file():
+        return _toml(root / "dg.toml"), "dg.toml"
+    tools = _tools(root)
+    dg = tools.get("dg")
+    return (dg, "pyproject.toml") if isinstance(dg, dict) else ({}, "")
+
+
+def _tools(root: Path) -> Mapping[str, Any]:
+    tools = _toml(root / "pyproject.toml").get("tool", {})
+    return tools if isinstance(tools, dict) else {}
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SetupError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise SetupError(f"{file} is not valid TOML: {error}") from None
+
+
+def _of_dg(root: Path, project: Mapping[str, Any], file: str) -> CodeLocation:
+    module = project.get("root_module")
+    if not isinstance(module, str):
+        raise SetupError(
+            f"{root / file} does not set root_module, so dg does not know the definitions",
+            "Add root_module to its project table.",
+        )
+    if _autoloaded(project):
+        target = project.get("defs_module") or f"{module}.defs"
+        name = project.get("code_location_name") or target
+        return CodeLocation(str(name), AUTOLOAD, str(target), root)
+    target = project.get("code_location_target_module") or f"{module}.definitions"
+    name = project.get("code_location_name") or root.name
+    place = root / "src" if (root / "src").is_dir() else root
+    return CodeLocation(str(name), MODULE, str(target), place, folder=root)
+
+
+def _of_dg_workspace(
+    root: Path, workspace: Mapping[str, Any], declared: str
+) -> Iterator[CodeLocation]:
+    from dataclasses import replace
+
+    for spec in workspace.get("projects") or ():
+        path = spec.get("path") if isinstance(spec, dict) else None
+        if not isinstance(path, str):
+            raise SetupError(f"{declared} lists a project without a path", "Give it a path.")
+        folder = (root / path).resolve()
+        dg, file = _dg(folder)
+        if not isinstance(dg.get("project"), dict):
+            raise SetupError(
+                f"{declared} lists {path}, which is not a dg project", f"Correct {declared}."
+            )
+        location = _of_dg(folder, dg["project"], file)
+        own = folder / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        yield replace(location, executable=str(own) if own.exists() else "")
+
+
+def _of_dagster(root: Path, block: Mapping[str, Any]) -> Iterator[CodeLocation]:
+    given = block.get("code_location_name")
+    if isinstance(module := block.get("module_name"), str):
+        yield CodeLocation(str(given or module), MODULE, module, root)
+        return
+    for entry in block.get("modules") or ():
+        if not (isinstance(entry, dict) and isinstance(entry.get("name"), str)):
+            raise SetupError(
+                "an entry of modules in [tool.dagster] has no name",
+                'Each entry is { type = "module", name = "…" }.',
+            )
+        if entry.get("type") == "module":
+            yield CodeLocation(str(given or entry["name"]), MODULE, entry["name"], root)
+
+
+def _of_yaml(file: Path) -> Iterator[CodeLocation]:
+    """Yield what a workspace.yaml lists; a text is short for its one required value."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SetupError(f"{file} is not valid YAML: {error}") from None
+    entries = document.get("load_from") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise SetupError(f"{file} has no load_from list", f"Correct {file.name}.")
+    root = file.parent
+    for entry in entries:
+        (kind, given), *rest = entry.items() if isinstance(entry, dict) and entry else [("", None)]
+        value = _plain(given, file)
+        if kind == GRPC and isinstance(value, dict):
+            host = value.get("host") or "localhost"
+            address = value.get("socket") or f"{host}:{value.get('port')}"
+            name = value.get("location_name") or f"grpc:{host}:{value.get('port')}"
+            yield CodeLocation(str(name), GRPC, str(address), root)
+            continue
+        required = _REQUIRED.get(kind, "")
+        fields = value if isinstance(value, dict) else {required: value}
+        target = fields.get(required)
+        if rest or not required or not isinstance(target, str):
+            raise SetupError(
+                f"{file} lists what Dagster cannot load: {kind or entry!r}", f"Correct {file.name}."
+            )
+        attribute = str(fields.get("attribute") or "")
+        name = Path(target).name if kind == "python_file" else target
+        name = f"{name}:{attribute}" if attribute else name
+        yield CodeLocation(
+            str(fields.get("location_name") or name),
+            {"python_file": FILE, "autoload_defs_module": AUTOLOAD}.get(kind, MODULE),
+            str(root / target) if kind == "python_file" else target,
+            root / str(fields.get("working_directory") or ""),
+            attribute,
+            os.path.expanduser(str(fields.get("executable_path") or "")),
+        )
+
+
+_REQUIRED = {
+    "python_file": "relative_path",
+    "python_module": "module_name",
+    "python_package": "package_name",
+    "autoload_defs_module": "module_name",
+}
+
+
+def _plain(value: Any, file: Path) -> Any:
+    """Return a value with what `{env: NAME}` stands for, as Dagster reads it."""
+    if not isinstance(value, dict):
+        return value
+    if [*value] == ["env"]:
+        if (text := os.environ.get(str(value["env"]))) is None:
+            raise SetupError(
+                f"{file} needs the environment variable {value['env']}, which is not set"
+            )
+        return text
+    return {key: _plain(inner, file) for key, inner in value.items()}
+
+
+def _by_custom(root: Path) -> Iterator[CodeLocation]:
+    """Yield what looks like definitions in a project that does not say where they are."""
+    for folder in (root / "src", root):
+        if not folder.is_dir():
+            continue
+        for package in sorted(folder.iterdir()):
+            if not package.name.isidentifier() or not (package / "__init__.py").is_file():
+                continue
+            for stem in BY_CUSTOM:
+                if _defines(package / f"{stem}.py"):
+                    module = package.name if stem == "__init__" else f"{package.name}.{stem}"
+                    yield CodeLocation(module, MODULE, module, folder)
+                    break
+    for stem in ("definitions", "repository"):
+        if _defines(root / f"{stem}.py"):
+            yield CodeLocation(f"{stem}.py", FILE, str(root / f"{stem}.py"), root)
+
+
+def _defines(file: Path) -> bool:
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    names = ("Definitions(", "@repository", "@dg.repository", "@definitions", "@dg.definitions")
+    return "dagster" in text and any(name in text for name in names)
