@@ -27,6 +27,7 @@ FLOORS = (
     "files",
     "asset_key",
     "failure",
+    "flags",
     "errors",
     "__init__",
 )

@@ -19,7 +19,6 @@ from dagmar.discover import (
     as_document,
     as_tables,
     discover,
-    parse_tags,
     summary,
     tell_locations,
 )
@@ -183,25 +182,6 @@ def test_an_unknown_location_is_invalid(tmp_path: Path) -> None:
         found(tmp_path, server, location="othr")
     assert caught.value.message == "there is no code location 'othr' — did you mean 'other'?"
     assert caught.value.hint == "The code locations: shop, other, broken, slow."
-
-
-@pytest.mark.parametrize(
-    ("texts", "tags"),
-    [
-        ([], ()),
-        (["a=b"], (("a", "b"),)),
-        (["a=b=c", "x/y="], (("a", "b=c"), ("x/y", ""))),
-    ],
-)
-def test_tags_are_split_at_the_first_equals_sign(texts: list[str], tags: object) -> None:
-    assert parse_tags(texts) == tags
-
-
-@pytest.mark.parametrize("text", ["tier", "=gold", ""])
-def test_a_malformed_tag_is_wrong_usage(text: str) -> None:
-    with pytest.raises(UsageError, match="--tag takes KEY=VALUE") as caught:
-        parse_tags(["a=b", text])
-    assert "For example" in caught.value.hint
 
 
 def test_locations_that_do_not_load_are_told_with_the_users_exception(

@@ -24,7 +24,7 @@ import requests
 from dagmar import console
 from dagmar.dev import environment, logs, own_dagster
 from dagmar.dev.editor import Editor
-from dagmar.dev.ports import free_port, parse_port, refused, taken
+from dagmar.dev.ports import free_port, refused, taken
 from dagmar.dev.processes import MARK, Child, add_mark, end_all, listens, marked
 from dagmar.dev.reporter import Reporter, Stages, may_open
 from dagmar.dev.reports_server import ReportsServer
@@ -336,16 +336,6 @@ def test_a_port_is_refused_where_nobody_listens_and_not_where_somebody_is_busy()
                 client.setblocking(False)
                 client.connect_ex(("127.0.0.1", port))
             assert not refused(port)
-
-
-@pytest.mark.parametrize("text", ["0", "65536", "abc", "-1", "3000.0", "٣"])
-def test_what_is_no_port_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--dagster-port must be a port"):
-        parse_port("dagster-port", text)
-
-
-def test_ports_are_read() -> None:
-    assert (parse_port("x", ""), parse_port("x", "65535")) == (None, 65535)
 
 
 def test_a_listener_is_known_by_its_mark(mark: str) -> None:

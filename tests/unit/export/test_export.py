@@ -347,13 +347,6 @@ def test_flags_that_do_not_fit_together_are_refused(asked: dict[str, Any], told:
 def test_malformed_flags_are_refused() -> None:
     with pytest.raises(UsageError, match="no format 'pdf'"):
         asking.parse_formats(["pdf"])
-    with pytest.raises(UsageError, match="NAME=VALUE, not 'region'"):
-        asking.parse_parameters(["region"])
-    for text in ("0", "two", "1.5", "nan", "inf"):
-        with pytest.raises(UsageError, match="--workers takes a whole number from 1 on"):
-            asking.parse_number("workers", text, 1, whole=True)
-    with pytest.raises(UsageError, match="--timeout takes a number"):
-        asking.parse_number("timeout", "soon", 0.1)
 
 
 def test_a_name_that_is_not_there_is_told_with_what_may_be_meant(

@@ -17,7 +17,7 @@ from typing import Any
 import dagmar
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, RunFailed, SetupError, UsageError
+from dagmar.errors import DagmarError, Invalid, RunFailed, SetupError, UsageError
 from dagmar.failure import Failure
 from dagmar.notebook import reporting
 from dagmar.pair import cards, controls, drawing, history, launching, watching
@@ -184,15 +184,17 @@ def test_what_is_chosen(value: dict[str, str] | None, chosen: controls.Chosen) -
 
 
 @pytest.mark.parametrize(
-    ("value", "field"),
+    ("value", "kind", "message"),
     [
-        ({"config": "ops: ["}, "run config: line"),
-        ({"config": "- a"}, "run config: this is no mapping"),
-        ({"tags": "gold"}, "tags: 'gold'"),
+        ({"config": "ops: ["}, Invalid, "run config: line"),
+        ({"config": "- a"}, Invalid, "run config: this is no mapping"),
+        ({"tags": "gold"}, UsageError, "the field 'tags' takes KEY=VALUE, not 'gold'"),
     ],
 )
-def test_what_is_not_valid_names_its_field(value: dict[str, str], field: str) -> None:
-    with pytest.raises(Invalid, match=field):
+def test_what_is_not_valid_names_its_field(
+    value: dict[str, str], kind: type[DagmarError], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
         controls.read_chosen(value)
 
 

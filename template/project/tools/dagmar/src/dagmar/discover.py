@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -91,17 +91,6 @@ def discover(
 
 def _patience(client: DagsterClient) -> LiveLine:
     return LiveLine(f"asking Dagster at {client.target.url}", after=1)
-
-
-def parse_tags(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Split `K=V` texts. Raises UsageError."""
-    tags = []
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise UsageError(f"--tag takes KEY=VALUE, not '{text}'", "For example: --tag tier=gold")
-        tags.append((key, value))
-    return tuple(tags)
 
 
 def _passes(item: Item, filters: Filters) -> bool:

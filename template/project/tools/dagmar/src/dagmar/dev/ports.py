@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Container
 
-from dagmar.errors import SetupError, UsageError
+from dagmar.errors import SetupError
 
 HOST = "127.0.0.1"
 NEIGHBOURS = 50
@@ -63,12 +63,3 @@ def refused(port: int) -> bool:
     except OSError:
         return False
     return False
-
-
-def parse_port(flag: str, text: str) -> int | None:
-    """Return the port that a flag gives, None where it was left out. Raises UsageError."""
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise UsageError(f"--{flag} must be a port from 1 to 65535", f"For example: --{flag} 3100")
-    return int(text)

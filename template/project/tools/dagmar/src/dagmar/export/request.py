@@ -49,31 +49,6 @@ def parse_formats(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given)) or ("html",)
 
 
-def parse_parameters(given: Sequence[str]) -> dict[str, str]:
-    """Return the parameters by name. Raises UsageError."""
-    parameters: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not (equals and name.strip()):
-            raise UsageError(
-                f"--param takes NAME=VALUE, not '{text}'", "For example: --param rows=10"
-            )
-        parameters[name.strip()] = value
-    return parameters
-
-
-def parse_number(flag: str, text: str, least: float, whole: bool = False) -> float:
-    """Return a flag's number. Raises UsageError for what is none, or too small."""
-    try:
-        number = float(int(text)) if whole else float(text)
-    except ValueError:
-        number = float("nan")
-    if not least <= number < float("inf"):
-        kind = "a whole number" if whole else "a number"
-        raise UsageError(f"--{flag} takes {kind} from {least:g} on, not '{text}'")
-    return number
-
-
 def check(request: Request) -> None:
     """Raise UsageError where the flags do not fit together."""
     chosen = bool(request.notebooks) + request.all + bool(request.existing)

@@ -144,7 +144,11 @@ def _as_yaml(config: Mapping[str, Any]) -> str:
 
 
 def read_chosen(value: Mapping[str, Any] | None) -> Chosen:
-    """Return what the controls' value says. Raises Invalid that names the field."""
+    """Return what the controls' value says.
+
+    Raises Invalid or UsageError, which name the field.
+    """
+    from dagmar.flags import parse_pairs
     from dagmar.server.runconfig import parse_yaml
 
     value = value or {}
@@ -152,14 +156,6 @@ def read_chosen(value: Mapping[str, Any] | None) -> Chosen:
     config = parse_yaml(value.get(CONFIG) or "", "run config")
     if config is not None and not isinstance(config, dict):
         raise Invalid("run config: this is no mapping", "Run config starts with `ops:`.")
-    return Chosen("|".join(parts) or None, config or {}, dict(_tags(value.get(TAGS) or "")))
-
-
-def _tags(text: str) -> list[tuple[str, str]]:
-    tags = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = part.partition("=")
-        if not (key.strip() and equals):
-            raise Invalid(f"tags: '{part}' is no KEY=VALUE", "For example: tier=gold, team=data")
-        tags.append((key.strip(), value.strip()))
-    return tags
+    texts = filter(None, map(str.strip, (value.get(TAGS) or "").split(",")))
+    tags = parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
+    return Chosen("|".join(parts) or None, config or {}, {key: tag.strip() for key, tag in tags})

@@ -103,16 +103,3 @@ def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:
             f"To see what it selects, type: invoke discover --select {expression!r}",
         )
     return able
-
-
-def parse_seconds(text: str) -> float | None:
-    """Return `--timeout` in seconds, None where it is not given. Raises UsageError."""
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise UsageError(f"--timeout takes seconds, not '{text}'", "For example: --timeout 600")
-    return seconds

@@ -72,19 +72,6 @@ class Notebook:
         }
 
 
-def parse_options(texts: Iterable[str]) -> dict[str, str]:
-    """Split `K=V` texts. Raises UsageError."""
-    options = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key.isidentifier() and equals):
-            raise UsageError(
-                f"--set takes NAME=VALUE, not '{text}'", "For example: --set width=full"
-            )
-        options[key] = value
-    return options
-
-
 def check_request(request: Request) -> None:
     """Refuse, before Dagster is asked, what is wrong anyway. Raises UsageError and Invalid."""
     named = len(request.assets) + len(request.jobs)

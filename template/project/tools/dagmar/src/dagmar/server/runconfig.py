@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Invalid, UsageError
+from dagmar.flags import parse_pairs
 from dagmar.project.sources import UNREADABLE
 
 IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
@@ -137,19 +138,19 @@ def _unsendable(value: Any, path: str) -> Iterator[str]:
 
 
 def _value(text: str) -> dict[str, Any]:
-    path, equals, value = text.partition("=")
-    parts = path.split(".")
-    if equals and not value.strip():
+    ((path, value),) = parse_pairs(
+        "--set",
+        [text],
+        "ops.orders.config.rows=10",
+        "PATH=VALUE",
+        lambda path: all(path.split(".")),
+    )
+    if not value.strip():
         raise UsageError(
             f"--set {path}= has no value", f"For an empty text, type: --set {path}=\"''\""
         )
-    if not (equals and all(parts)):
-        raise UsageError(
-            f"--set takes PATH=VALUE, not '{text}'",
-            "For example: --set ops.orders.config.rows=10",
-        )
     nested: Any = parse_yaml(value, f"--set {path}")
-    for part in reversed(parts):
+    for part in reversed(path.split(".")):
         nested = {part: nested}
     config: dict[str, Any] = nested
     return config

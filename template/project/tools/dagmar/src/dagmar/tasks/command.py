@@ -31,10 +31,10 @@ COMMON = {
 }
 
 
-def command(help: dict[str, str], repeat: tuple[str, ...] = ()) -> Callable[..., Task[Any]]:
+def command(help: dict[str, str]) -> Callable[..., Task[Any]]:
     """Make an Invoke task of a function: common flags explained, errors turned into exit codes.
 
-    Flags are text, even numbers: Invoke itself answers a malformed number with a traceback.
+    A flag whose default is `()` may be repeated. The others are switches or text, even numbers.
     One that is given and empty (`--target "$UNSET"`) is refused, not taken for left out.
     """
 
@@ -51,15 +51,14 @@ def command(help: dict[str, str], repeat: tuple[str, ...] = ()) -> Callable[...,
         # Without a default of its own, a flag that was left out can be told from an empty one.
         body.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[
-                parameter.replace(default=None) if parameter.default == "" else parameter
+                parameter.replace(default=None) if parameter.default in ("", ()) else parameter
                 for parameter in signature.parameters.values()
             ]
         )
-        known = function.__code__.co_varnames[: function.__code__.co_argcount]
-        texts = {**{flag: text for flag, text in COMMON.items() if flag in known}, **help}
-        return cast(
-            "Task[Any]", task(body, auto_shortflags=False, iterable=list(repeat), help=texts)
-        )
+        flags = signature.parameters
+        texts = {**{flag: text for flag, text in COMMON.items() if flag in flags}, **help}
+        repeated = [flag for flag, parameter in flags.items() if parameter.default == ()]
+        return cast("Task[Any]", task(body, auto_shortflags=False, iterable=repeated, help=texts))
 
     return decorate
 
@@ -70,7 +69,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
         if value == "" or (isinstance(value, list) and "" in value):
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} is empty", f"Give it a value, or leave --{flag} out.")
-    return {name: value for name, value in flags.items() if value is not None}
+    return {name: value for name, value in flags.items() if value not in (None, [])}
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from invoke import Context
 
@@ -11,7 +11,6 @@ from dagmar.tasks.command import catalog_if_any, command, open_catalog, project_
 
 
 @command(
-    repeat=("asset", "job", "set"),
     help={
         "asset": "Asset to make a notebook for; may be repeated.",
         "job": "Job to make a notebook for; may be repeated.",
@@ -27,13 +26,13 @@ from dagmar.tasks.command import catalog_if_any, command, open_catalog, project_
 )
 def scaffold(
     context: Context,
-    asset: Any = None,
-    job: Any = None,
+    asset: Sequence[str] = (),
+    job: Sequence[str] = (),
     select: str = "",
     template: str = "default",
     name: str = "",
     title: str = "",
-    set: Any = None,
+    set: Sequence[str] = (),
     force: bool = False,
     dry_run: bool = False,
     git_commit: bool = False,
@@ -48,16 +47,17 @@ def scaffold(
       invoke scaffold --select 'group:sales' --template minimal --dry-run
       invoke scaffold --job nightly --name nightly_report --title 'Nightly report'
     """
+    from dagmar.flags import parse_pairs
     from dagmar.scaffold import scaffold as making
 
     request = making.Request(
-        assets=asset or (),
-        jobs=job or (),
+        assets=asset,
+        jobs=job,
         select=select,
         template=template,
         name=name,
         title=title,
-        options=making.parse_options(set or ()),
+        options=dict(parse_pairs("--set", set, "width=full", "NAME=VALUE", str.isidentifier)),
         force=force,
         dry_run=dry_run,
         git_commit=git_commit,
@@ -74,12 +74,11 @@ def scaffold(
 
 
 @command(
-    repeat=("path",),
     help={"path": "Notebook or folder to check, instead of all; may be repeated."},
 )
 def check(
     context: Context,
-    path: Any = None,
+    path: Sequence[str] = (),
     target: str = "",
     url: str = "",
     json: bool = False,
@@ -94,7 +93,7 @@ def check(
     from dagmar.project.settings import load
 
     settings = load(project_root(context))
-    notebooks = checking.find_notebooks(settings, path or ())
+    notebooks = checking.find_notebooks(settings, path)
     checked = []
     if notebooks:
         with catalog_if_any(context, target, url) as catalog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
 
 from invoke import Context
 
@@ -47,14 +47,14 @@ def dev(
       invoke dev --once --json
     """
     from dagmar.dev import supervisor
-    from dagmar.dev.ports import parse_port
     from dagmar.dev.request import Request, check_request
+    from dagmar.flags import parse_port
     from dagmar.project.settings import load
 
     request = Request(
         notebook=notebook,
-        dagster_port=parse_port("dagster-port", dagster_port),
-        marimo_port=parse_port("marimo-port", marimo_port),
+        dagster_port=parse_port("--dagster-port", dagster_port),
+        marimo_port=parse_port("--marimo-port", marimo_port),
         open=open,
         env_file=env_file,
         dagster=dagster,
@@ -92,7 +92,6 @@ def update(context: Context, check: bool = False, to: str = "", json: bool = Fal
 
 
 @command(
-    repeat=("only",),
     help={
         "only": "Name of a check to make, instead of all; may be repeated.",
         "list": "Show the names of the checks, and make none.",
@@ -100,7 +99,11 @@ def update(context: Context, check: bool = False, to: str = "", json: bool = Fal
     },
 )
 def doctor(
-    context: Context, only: Any = None, list: bool = False, fix: bool = False, json: bool = False
+    context: Context,
+    only: Sequence[str] = (),
+    list: bool = False,
+    fix: bool = False,
+    json: bool = False,
 ) -> None:
     """Say what is wrong with this project, and what to type.
 
@@ -123,7 +126,7 @@ def doctor(
         for one in checks:
             console.out(f"{one['name']:22} {one['about']}")
         return
-    told = examining.doctor(project_root(context), only or (), fix)
+    told = examining.doctor(project_root(context), only, fix)
     if json:
         console.document(examining.as_document(told))
     else:
@@ -161,10 +164,11 @@ def clean(
       invoke clean --exports --older-than 30 --yes
       invoke clean --notebooks
     """
+    from dagmar.flags import parse_number
     from dagmar.upkeep import clean as cleaning
 
     chosen = cleaning.choose(exports=exports, cache=cache, logs=logs, notebooks=notebooks)
-    days = cleaning.parse_days(older_than)
+    days = parse_number("--older-than", older_than, 30, unit="days") or 0
     plan = cleaning.look(project_root(context), chosen, days)
     cleaning.tell(plan)
     if not plan.items:

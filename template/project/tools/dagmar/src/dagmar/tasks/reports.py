@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from invoke import Context
 
@@ -11,7 +11,6 @@ from dagmar.tasks.command import command, project_root
 
 
 @command(
-    repeat=("notebook", "format", "param"),
     help={
         "notebook": "Notebook to export; may be repeated.",
         "all": "Every notebook of the project.",
@@ -34,12 +33,12 @@ from dagmar.tasks.command import command, project_root
 )
 def export(
     context: Context,
-    notebook: Any = None,
+    notebook: Sequence[str] = (),
     all: bool = False,
     existing: str = "",
-    format: Any = None,
+    format: Sequence[str] = (),
     output: str = "",
-    param: Any = None,
+    param: Sequence[str] = (),
     attach: str = "",
     partition: str = "",
     upload: str = "",
@@ -67,27 +66,26 @@ def export(
     from dagmar.export import request as asking
     from dagmar.export.publish import Publisher
     from dagmar.export.publish import existing as find_existing
+    from dagmar.flags import parse_number, parse_pairs, parse_whole
     from dagmar.project.settings import load
 
     request = asking.Request(
-        notebooks=notebook or (),
+        notebooks=notebook,
         all=all,
         existing=existing,
-        formats=asking.parse_formats(format or ()),
+        formats=asking.parse_formats(format),
         output=output,
-        parameters=asking.parse_parameters(param or ()),
+        parameters=dict(parse_pairs("--param", param, "rows=10", "NAME=VALUE")),
         attach=attach,
         partition=partition,
         upload=upload,
         code=not no_code,
         offline=offline,
         compress=compress,
-        workers=int(asking.parse_number("workers", workers, 1, whole=True)),
-        timeout=asking.parse_number("timeout", timeout, 0.1) if timeout else None,
-        retention_days=asking.parse_number("retention-days", retention_days, 0)
-        if retention_days
-        else None,
-        keep=int(asking.parse_number("keep", keep, 1, whole=True)) if keep else None,
+        workers=parse_whole("--workers", workers, 4) or 1,
+        timeout=parse_number("--timeout", timeout, 600, 0.1, "seconds"),
+        retention_days=parse_number("--retention-days", retention_days, 30, unit="days"),
+        keep=parse_whole("--keep", keep, 10),
         dry_run=dry_run,
     )
     asking.check(request)

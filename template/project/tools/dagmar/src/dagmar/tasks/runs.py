@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from invoke import Context
 
@@ -11,7 +11,6 @@ from dagmar.tasks.command import command, open_server
 
 
 @command(
-    repeat=("tag",),
     help={
         "kind": "assets, jobs, schedules, sensors, resources, locations or all.",
         "match": "Only names that match this pattern, for example 'raw/*'.",
@@ -28,7 +27,7 @@ def discover(
     match: str = "",
     select: str = "",
     group: str = "",
-    tag: Any = None,
+    tag: Sequence[str] = (),
     location: str = "",
     refresh: bool = False,
     target: str = "",
@@ -43,8 +42,9 @@ def discover(
       invoke discover --json
     """
     from dagmar import discover as finding
+    from dagmar.flags import parse_tags
 
-    filters = finding.Filters(kind, match, select, group, finding.parse_tags(tag or ()), location)
+    filters = finding.Filters(kind, match, select, group, parse_tags(tag), location)
     with open_server(context, target, url) as (settings, client):
         catalog = finding.discover(settings, client, filters, refresh)
         finding.tell_locations(catalog)
@@ -58,7 +58,6 @@ def discover(
 
 
 @command(
-    repeat=("asset", "partition", "config", "set", "tag"),
     help={
         "asset": "Asset to materialize; may be repeated.",
         "select": "Assets of this Dagster asset selection, one run for each code location.",
@@ -85,21 +84,21 @@ def discover(
 )
 def run(
     context: Context,
-    asset: Any = None,
+    asset: Sequence[str] = (),
     select: str = "",
     job: str = "",
     retry: str = "",
     follow: str = "",
     cancel: str = "",
-    partition: Any = None,
+    partition: Sequence[str] = (),
     partition_range: str = "",
     all_partitions: bool = False,
     missing: bool = False,
     failed: bool = False,
     latest: bool = False,
-    config: Any = None,
-    set: Any = None,
-    tag: Any = None,
+    config: Sequence[str] = (),
+    set: Sequence[str] = (),
+    tag: Sequence[str] = (),
     validate_only: bool = False,
     wait: bool = True,
     timeout: str = "",
@@ -118,26 +117,26 @@ def run(
       invoke run --job report --set ops.report.config.rows=10 --timeout 600 --json
       invoke run --retry RUN_ID
     """
-    from dagmar.discover import parse_tags
+    from dagmar.flags import parse_number, parse_tags
     from dagmar.runs import run as running
     from dagmar.runs.tracking import Patience
     from dagmar.server.partitions import Choice
     from dagmar.server.runconfig import read_config
 
     request = running.RunRequest(
-        assets=asset or (),
+        assets=asset,
         select=select,
         job=job,
         retry=retry,
         follow=follow,
         cancel=cancel,
-        partitions=Choice(
-            partition or (), partition_range, all_partitions, missing, failed, latest
-        ),
-        config=read_config(config or (), set or (), executor),
-        tags=parse_tags(tag or ()),
+        partitions=Choice(partition, partition_range, all_partitions, missing, failed, latest),
+        config=read_config(config, set, executor),
+        tags=parse_tags(tag),
         validate_only=validate_only,
-        patience=Patience(wait, running.parse_seconds(timeout), cancel_on_timeout, logs),
+        patience=Patience(
+            wait, parse_number("--timeout", timeout, 600, unit="seconds"), cancel_on_timeout, logs
+        ),
     )
     with open_server(context, target, url) as (settings, client):
         outcome = running.run(settings, client, request)

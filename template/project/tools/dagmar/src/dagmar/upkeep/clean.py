@@ -28,21 +28,6 @@ def choose(**kinds: bool) -> frozenset[str]:
     return named or frozenset((EXPORTS, CACHE, LOGS))
 
 
-def parse_days(text: str) -> float:
-    """Read `--older-than`. Raises UsageError for what is no number of days."""
-    if not text:
-        return 0.0
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1
-    if not (math.isfinite(days) and days >= 0):
-        raise UsageError(
-            f"--older-than is a number of days, not '{text}'", "For example: --older-than 30"
-        )
-    return days
-
-
 def tell(plan: Plan) -> None:
     """Print what would be removed, and what stays."""
     for item in plan.items:
