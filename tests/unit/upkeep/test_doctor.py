@@ -60,7 +60,7 @@ ONLY_A_PERSON = {
     # installed: these projects are broken by a pretence, or have nothing that uv could install
     *("an_old_python", "a_python_that_the_project_excludes", "another_environment"),
     *("a_missing_package", "an_old_dagster", "an_old_copier", "packages_of_two_releases"),
-    *("no_webserver", "a_polars_that_is_too_new", "a_dagmar_from_elsewhere"),
+    *("no_webserver", "a_dagmar_from_elsewhere"),
     *("a_lock_file_without_uv", "no_git", "an_old_git"),
     # found out, and then decided
     *("a_folder_that_is_not_ours_to_write", "a_home_that_is_not_ours_to_write", "a_full_disk"),
@@ -141,11 +141,6 @@ def packages_of_two_releases(project: Project) -> Project:
 @breaks("dagster-versions", WARN, "dagster-webserver is not installed")
 def no_webserver(project: Project) -> Project:
     return versions(project, dagster_webserver=None)
-
-
-@breaks("dagster-polars", FAIL, "dagster-polars 0.27.12 does not work with polars 2.1.0")
-def a_polars_that_is_too_new(project: Project) -> Project:
-    return versions(project, dagster_polars="0.27.12", polars="2.1.0")
 
 
 @breaks("runner", WARN, "not from tools/dagmar")

@@ -10,10 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from dagmar.failure import Failure
 
@@ -25,10 +26,6 @@ UPLOADING = "uploading"
 """The status of an uploaded export until all of its files are there."""
 REMOVING = "removing"
 """The status of an uploaded export while its files are removed."""
-KINDS: dict[str, Any] = {
-    "str": str, "int": int, "float": (int, float), "bool": bool, "dict": dict, "list": list,
-    "None": type(None), "Failure": Failure,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,9 @@ def parse(text: str, id: str) -> Manifest | None:
         error = values.pop("error", None)
         failure = Failure.from_document(error, "cell") if error else None
         manifest = Manifest(**values, error=failure, files=files)
-        if not _is_typed(manifest):
+        links = [one["asset"] for one in manifest.attached]
+        links += [one.get("url", one.get("since")) for one in manifest.uploaded]
+        if not (_fits(manifest, Manifest) and _fits(links, list[str])):
             return None
         manifest.started  # noqa: B018  raises ValueError for what is no id
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -126,17 +125,17 @@ def parse(text: str, id: str) -> Manifest | None:
     return manifest if ours and plain else None
 
 
-def _is_typed(manifest: Manifest) -> bool:
-    """Whether all values are of the kinds that the fields say, down to what is read of them."""
-    described: list[Manifest | File] = [manifest, *manifest.files]
-    for one in described:
-        for each in fields(one):
-            names = [part.partition("[")[0] for part in str(each.type).split(" | ")]
-            if not isinstance(getattr(one, each.name), tuple(KINDS[name] for name in names)):
-                return False
-    return all(isinstance(one["asset"], str) for one in manifest.attached) and all(
-        isinstance(one.get("url", one.get("since")), str) for one in manifest.uploaded
-    )
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type that an annotation names, down to what it holds."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if kind is Any or not isinstance(value, (int, float) if kind is float else kind):
+        return kind is Any
+    if is_dataclass(kind):
+        return all(_fits(getattr(value, name), of) for name, of in get_type_hints(kind).items())
+    held: Any = value.values() if isinstance(value, dict) else value
+    return kind not in (dict, list) or all(_fits(each, parts[-1]) for each in held)
 
 
 def read(folder: Any) -> Manifest | None:

@@ -6,7 +6,6 @@ look at. Whatever else it raises becomes a finding too: a broken project must no
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import shutil
@@ -17,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dagmar.errors import DagmarError, SetupError, Unreachable
 from dagmar.project.layout import relative
@@ -99,28 +98,20 @@ class Fact(Generic[T]):
     """A property that is found out once, whichever thread asks first; an exception stays too."""
 
     def __init__(self, look: Callable[[Any], T]) -> None:
-        self._look = look
-        functools.update_wrapper(self, look)  # type: ignore[arg-type]
+        self._look, self._name = look, look.__name__
 
-    @overload
-    def __get__(self, project: None, kind: type) -> Fact[T]: ...
-    @overload
-    def __get__(self, project: Project, kind: type) -> T: ...
-    def __get__(self, project: Project | None, kind: type) -> T | Fact[T]:
-        if project is None:
-            return self
-        with project.locks.setdefault(self._look.__name__, threading.RLock()):
-            known = project.facts
-            if self._look.__name__ not in known:
+    def __get__(self, project: Project, kind: type) -> T:
+        # A lock for each fact: a server that hangs must not keep checks from the settings.
+        with project.locks.setdefault(self._name, threading.RLock()):
+            if self._name not in project.facts:
                 try:
-                    known[self._look.__name__] = (self._look(project), None)
+                    project.facts[self._name] = (self._look(project), None)
                 except Exception as error:
-                    known[self._look.__name__] = (None, error)
-            value, failure = known[self._look.__name__]
+                    project.facts[self._name] = (None, error)
+            value, failure = project.facts[self._name]
         if failure is not None:
             raise failure
-        found: T = value
-        return found
+        return value  # type: ignore[no-any-return]
 
 
 def installed_version(name: str) -> str | None:

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from dagmar import console
 from dagmar.errors import DagmarError, SetupError, UsageError
 from dagmar.export import index, manifests, retention
@@ -32,14 +34,14 @@ def tell(plan: Plan) -> None:
     """Print what would be removed, and what stays."""
     for item in plan.items:
         for number, path in enumerate(item.paths):
-            size = readable(item.size) if number == 0 else ""
+            size = decimal(item.size) if number == 0 else ""
             breaks = f"  ({item.breaks})" if item.breaks else ""
             console.out(f"{size:>9}  {plan.name(path)}  ({item.what}){breaks}")
     for name, reason in plan.kept:
         console.say(f"stays: {name}: {reason}")
     if plan.items:
         things = f"{len(plan.items)} thing{'s' * (len(plan.items) != 1)}"
-        console.say(f"{things}, {readable(plan.size)}")
+        console.say(f"{things}, {decimal(plan.size)}")
     else:
         console.say("There is nothing to remove.")
 
@@ -143,7 +145,7 @@ def remove(plan: Plan) -> None:
         if folder.parent == exports and not pages & plan.tracked:
             _tidy(exports, folder.name)
     gone = [item for item in plan.items if not set(item.paths) & set(failed)]
-    console.say(f"Removed {readable(sum(item.size for item in gone))}.")
+    console.say(f"Removed {decimal(sum(item.size for item in gone))}.")
     if failed:
         path, reason = next(iter(failed.items()))
         raise SetupError(
@@ -168,12 +170,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)  # which removes symlinks inside, and follows none
     else:
         path.unlink()
-
-
-def readable(size: float) -> str:
-    """Return a size for people: `1.2 MB`."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

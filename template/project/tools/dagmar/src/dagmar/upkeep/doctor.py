@@ -27,8 +27,8 @@ MARKS = {PASS: ("ok", 32), WARN: ("warn", 33), FAIL: ("FAIL", 31), SKIP: ("skip"
 
 
 @dataclass(frozen=True)
-class Told:
-    """A check, what it found, and what was mended before it looked again."""
+class CheckResult:
+    """A check, and what it found."""
 
     check: Check
     finding: Finding
@@ -46,7 +46,7 @@ def choose(only: Sequence[str]) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS if not only or check.name in only)
 
 
-def examine(project: Project, checks: Sequence[Check]) -> list[Told]:
+def examine(project: Project, checks: Sequence[Check]) -> list[CheckResult]:
     """Make the checks side by side, and return their findings in the order of `checks`."""
     found: dict[str, Finding] = {}
 
@@ -67,43 +67,43 @@ def examine(project: Project, checks: Sequence[Check]) -> list[Told]:
         f"there was no answer within {ONLINE_SECONDS:g} s",
         "Type: invoke doctor --only server",
     )
-    return [Told(check, found.get(check.name, late)) for check in checks]
+    return [CheckResult(check, found.get(check.name, late)) for check in checks]
 
 
-def mend(project: Project, told: Sequence[Told]) -> list[str]:
+def mend(project: Project, results: Sequence[CheckResult]) -> list[str]:
     """Make the safe repairs of what was not found well, and return what was done."""
     done = []
-    for one in told:
-        if one.check.fix is None or one.finding.status not in (WARN, FAIL):
+    for result in results:
+        if result.check.fix is None or result.finding.status not in (WARN, FAIL):
             continue
         try:
-            did = one.check.fix(project)
+            did = result.check.fix(project)
         except Exception as error:  # a repair that crashes is said, and the rest goes on
             reason = getattr(error, "strerror", None) or error
-            console.warn(f"'{one.check.name}' could not be mended: {reason}")
+            console.warn(f"'{result.check.name}' could not be mended: {reason}")
             continue
         if did:
             done.append(did)
     return done
 
 
-def doctor(root: Path, only: Sequence[str] = (), fix: bool = False) -> list[Told]:
+def doctor(root: Path, only: Sequence[str] = (), fix: bool = False) -> list[CheckResult]:
     """Make the checks; with `fix`, mend what is safe to mend, say so, and look again.
 
     Raises UsageError for an unknown name.
     """
     checks = choose(only)
     with _quiet():
-        told = examine(Project(root), checks)
-        done = mend(Project(root), told) if fix else []
+        results = examine(Project(root), checks)
+        done = mend(Project(root), results) if fix else []
         if done:
             # Another project: its facts were found before the repair.
-            told = examine(Project(root), checks)
+            results = examine(Project(root), checks)
     for did in done:
         console.say(f"Mended: {did}.")
     if fix and not done:
         console.say("There was nothing that is safe to mend.")
-    return told
+    return results
 
 
 @contextlib.contextmanager
@@ -118,41 +118,41 @@ def as_list() -> list[dict[str, str]]:
     return [{"name": check.name, "about": check.about} for check in CHECKS]
 
 
-def as_document(told: Sequence[Told]) -> dict[str, Any]:
+def as_document(results: Sequence[CheckResult]) -> dict[str, Any]:
     """Return what `--json` prints."""
     return {
-        "ok": not any(one.finding.status == FAIL for one in told),
+        "ok": not any(result.finding.status == FAIL for result in results),
         "checks": [
             {
-                "name": one.check.name,
-                "status": one.finding.status,
-                "message": one.finding.message,
-                "hint": one.finding.hint,
+                "name": result.check.name,
+                "status": result.finding.status,
+                "message": result.finding.message,
+                "hint": result.finding.hint,
             }
-            for one in told
+            for result in results
         ],
     }
 
 
-def tell(told: Sequence[Told]) -> None:
+def tell(results: Sequence[CheckResult]) -> None:
     """Print one line for each check, and what to type below it."""
-    width = max(len(one.check.name) for one in told)
-    for one in told:
-        label, color = MARKS[one.finding.status]
-        lines = one.finding.message.splitlines() or [""]
-        if one.finding.hint and one.finding.status in (WARN, FAIL):
-            lines.append(f"→ {typed(one.finding.hint)}")
-        console.mark(label, color, f"{one.check.name:{width}}  {lines[0]}", 4)
+    width = max(len(result.check.name) for result in results)
+    for result in results:
+        label, color = MARKS[result.finding.status]
+        lines = result.finding.message.splitlines() or [""]
+        if result.finding.hint and result.finding.status in (WARN, FAIL):
+            lines.append(f"→ {typed(result.finding.hint)}")
+        console.mark(label, color, f"{result.check.name:{width}}  {lines[0]}", 4)
         for line in lines[1:]:
             console.out(f"{'':{width + 8}}{line.strip()}")
-    counts = Counter(one.finding.status for one in told)
+    counts = Counter(result.finding.status for result in results)
     words = {PASS: "well", WARN: "to look at", FAIL: "wrong", SKIP: "skipped"}
     console.say(", ".join(f"{counts[one]} {word}" for one, word in words.items() if counts[one]))
 
 
-def finish(told: Sequence[Told]) -> None:
+def finish(results: Sequence[CheckResult]) -> None:
     """End well, or raise SetupError where a check failed."""
-    if failed := [one.check.name for one in told if one.finding.status == FAIL]:
+    if failed := [result.check.name for result in results if result.finding.status == FAIL]:
         raise SetupError(
             f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
             "Type what stands below each, then: invoke doctor",

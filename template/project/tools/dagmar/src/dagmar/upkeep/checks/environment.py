@@ -117,24 +117,6 @@ def dagster_versions(project: Project) -> Finding:
     return Finding(PASS, f"all {own}")
 
 
-@check("dagster-polars")
-def dagster_polars(project: Project) -> Finding:
-    """dagster-polars, where it is used, has a polars that it works with."""
-    ours, polars = project.version("dagster-polars"), project.version("polars")
-    if ours is None:
-        raise Skip("dagster-polars is not installed")
-    if polars is None:
-        return Finding(
-            FAIL, "dagster-polars is installed, and polars is not", "Type: uv add polars"
-        )
-    if int(polars.split(".")[0]) >= 2:
-        return Finding(
-            FAIL, f"dagster-polars {ours} does not work with polars {polars}",
-            "Type: uv add 'polars<2'",
-        )  # fmt: skip
-    return Finding(PASS, f"dagster-polars {ours} with polars {polars}")
-
-
 @check("runner")
 def runner(project: Project) -> Finding:
     """The dagmar that is imported is the project's own."""
@@ -189,5 +171,5 @@ def disk(project: Project) -> Finding:
 
 
 CHECKS = (
-    python, environment, packages, dagster_versions, dagster_polars, runner, uv, permissions, disk,
+    python, environment, packages, dagster_versions, runner, uv, permissions, disk,
 )  # fmt: skip
