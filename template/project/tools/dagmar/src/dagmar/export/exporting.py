@@ -52,6 +52,7 @@ class Exported:
     refused: DagmarError | None = None
     problems: list[Problem] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    warning: str = ""
 
     @property
     def ok(self) -> bool:
@@ -100,6 +101,7 @@ class Exported:
             "error": self.error and self.error.as_document("cell"),
             "problems": [problem.as_document() for problem in self.problems],
             "removed": self.removed,
+            "warning": self.warning or None,
         }
 
 
@@ -174,11 +176,17 @@ def _export(
     offline = is_offline(settings, request)
     pair = _paired(notebook)
     with folders.staged(place, id) as staging:
-        asset_url = None
+        asset_url, warning = None, ""
         if offline and "html" in request.formats:
             from dagmar.export.offline import share_assets
 
-            asset_url = share_assets(place.exports)
+            try:
+                asset_url = share_assets(place.exports)
+            except SetupError as error:
+                if request.offline or settings.export.get("offline"):
+                    raise
+                # Only `invoke dev` wants it, which serves a page that needs the network as well.
+                offline, warning = False, error.message
         job = Job(
             id,
             settings.root,
@@ -210,6 +218,7 @@ def _export(
         final = folders.publish(place, staging, id)
     url = url_of(settings, final, manifest)
     exported = Exported(path, manifest, final, url, exit_code=outcome.exit_code)
+    exported.warning = "; ".join(filter(None, (outcome.warning, warning)))
     write_index(exported)
     return exported
 
@@ -235,6 +244,7 @@ def _manifest(
         versions=_versions(),
         code=request.code,
         partition=request.partition or None,
+        executed_by=outcome.executed_by,
         reported=outcome.reported,
         error=outcome.error,
     )

@@ -52,6 +52,7 @@ class Manifest:
     title: str = ""
     git_revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    executed_by: str = "dagmar"
     parameters: dict[str, str] = field(default_factory=dict)
     code: bool = True
     offline: bool = False

@@ -17,6 +17,7 @@ from pathlib import Path
 from dagmar.errors import SetupError
 from dagmar.export.folders import locked, writable
 from dagmar.files import write_atomically
+from dagmar.notebook.compatibility import marimo_version, unsupported
 
 FOLDER = "_marimo"
 SCRIPT = "marimo.js"
@@ -74,9 +75,9 @@ def share_assets(exports: Path) -> str:
 
     The address is relative to an export's folder. Raises SetupError for an unknown marimo.
     """
-    from importlib import metadata, util
+    from importlib import util
 
-    version = metadata.version("marimo")
+    version = marimo_version()
     script = exports / FOLDER / version / SCRIPT
     if not script.is_file():
         with writable(exports):
@@ -148,7 +149,4 @@ def _style(file: Path) -> str:
 
 
 def _unknown(what: str) -> SetupError:
-    return SetupError(
-        f"offline pages cannot be made with this marimo: {what}",
-        "Leave --offline out, or type: invoke update",
-    )
+    return unsupported(f"offline pages cannot be written: {what}", "Leave --offline out")

@@ -58,7 +58,7 @@ class Outcome:
     """What became of a job. Either `refused`, or the notebook was run, to its end or not.
 
     `error` is why the notebook failed; `exit_code` is that of the task; `sha256` is that of the
-    notebook that was run.
+    notebook that was run; `warning` says what is missing if marimo's own command ran it.
     """
 
     seconds: float = 0.0
@@ -69,6 +69,8 @@ class Outcome:
     exit_code: int = 0
     refused: DagmarError | None = None
     interrupted: bool = False
+    executed_by: str = "dagmar"
+    warning: str = ""
 
 
 class Worker:
@@ -105,6 +107,8 @@ class Worker:
                 if kind == "cell":
                     cell = event["name"]
                     on_cell(cell)
+                elif kind == "step":
+                    on_cell(event["name"])
                 elif kind == "read":
                     digest = event["sha256"]
                 elif kind == "ended":
@@ -153,6 +157,8 @@ def _heard(kind: str, event: dict[str, Any]) -> Outcome:
         error=error,
         exit_code=errors.RunFailed.exit_code if error else 0,
         interrupted=event["interrupted"],
+        executed_by=event["executed_by"],
+        warning=event["warning"],
     )
 
 

@@ -49,6 +49,8 @@ def finish(exported: Sequence[Exported], dry_run: bool = False) -> None:
             where = attached.get("page", "Events on its page in Dagster")
             console.say(f"Attached to {attached['asset']}: {where}")
         _explain(one, len(exported) > 1)
+    for warning in dict.fromkeys(filter(None, (one.warning for one in exported))):
+        console.warn(warning)
     bad = [one for one in exported if not one.ok]
     if len(exported) > 1:
         console.say(f"Exported {len(exported) - len(bad)} of {len(exported)} notebooks.")

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marimo._ast.app import InternalApp
+    from dagmar.errors import DagmarError
+    from dagmar.notebook.internals import InternalApp
 
 GRACE_SECONDS = 5.0
 TAIL_BYTES = 2_000
@@ -42,11 +43,10 @@ def main() -> None:
 
 def _import() -> None:
     """Import what every export needs, before the first fork."""
-    with contextlib.suppress(ImportError):  # the fork tells it
-        import marimo  # noqa: F401
-        from marimo._config.manager import get_default_config_manager  # noqa: F401
-        from marimo._export.exporter import Exporter  # noqa: F401
-        from marimo._runtime.context.script_context import initialize_script_context  # noqa: F401
+    from dagmar.errors import SetupError
+
+    with contextlib.suppress(ImportError, SetupError):  # the fork says so
+        from dagmar.notebook import internals  # noqa: F401
 
 
 def _wake_on_child() -> int:
@@ -153,11 +153,16 @@ def _end_with(parent: int) -> None:
 
 
 def _work(job: dict[str, Any], events: int) -> int:
-    from dagmar.errors import DagmarError
-    from dagmar.notebook.execute import explained
+    from dagmar.errors import DagmarError, SetupError
 
+    os.environ["_DAGMAR_EXPORT"] = "1"
+    os.chdir(job["root"])
     try:
-        with explained():
+        try:
+            from dagmar.notebook import internals  # noqa: F401
+        except SetupError as reason:
+            _export_publicly(job, events, reason)
+        else:
             _export(job, events)
     except DagmarError as error:
         refused = {
@@ -178,30 +183,27 @@ def _work(job: dict[str, Any], events: int) -> int:
 
 def _export(job: dict[str, Any], events: int) -> None:
     """Run the notebook, write its files into the job's folder, and tell what came of it."""
-    os.environ["_DAGMAR_EXPORT"] = "1"
     from dagmar.export.offline import use_shared
     from dagmar.files import write_atomically
     from dagmar.notebook import execute as executing
     from dagmar.notebook import reporting
     from dagmar.notebook.cells import PARTITION
+    from dagmar.notebook.compatibility import guarded
     from dagmar.notebook.interruption import Interruption
     from dagmar.notebook.parameters import check_parameters, input_names
     from dagmar.notebook.render import render
-    from dagmar.orchestration.partitions import refuse_unknown
     from dagmar.server.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
-    os.chdir(job["root"])
     interruption = Interruption()
     signal.signal(signal.SIGINT, interruption)
-    executing.apply_settings(path)
-    app, digest = _load(path)
-    _send(events, job["id"], {"event": "read", "sha256": digest})
-    check_parameters(path, app, job["parameters"])
-    names = input_names(app)
-    if job["asset"] and PARTITION in names and PARTITION in job["parameters"]:
-        # Here, and not by who has asked: the notebook's process needs the definitions anyway.
-        refuse_unknown(Path(job["root"]), job["asset"], job["parameters"][PARTITION])
+    with guarded():
+        executing.apply_settings(path)
+        app, digest = _load(path)
+        _send(events, job["id"], {"event": "read", "sha256": digest})
+        check_parameters(path, app, job["parameters"])
+        names, title = input_names(app), app.config.app_title or ""
+    _check_partition(job, names)
     values = {
         # A partition is its key: no date, and no number.
         name: text if name == PARTITION else parse_yaml(text, f"--param {name}", dates=True)
@@ -214,29 +216,83 @@ def _export(job: dict[str, Any], events: int) -> None:
         _send(events, job["id"], {"event": "cell", "name": name})
 
     started = time.monotonic()
-    executed = executing.execute(path, values, argv, on_cell, interruption, app)
-    seconds = time.monotonic() - started
-    # The time is over for cells, and not for writing down what they made.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for format in job["formats"]:
-        url = job["asset_url"] if format == "html" else None
-        text = render(executed, format, job["code"], url)
-        if url:
-            text = use_shared(text, url)
-        # This process may be killed at any time, and what lies there then is published.
-        write_atomically(folder / f"{path.stem}.{format}", text)
+    with guarded():
+        executed = executing.execute(path, values, argv, on_cell, interruption, app)
+        seconds = time.monotonic() - started
+        # The time is over for cells, and not for writing down what they made.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for format in job["formats"]:
+            url = job["asset_url"] if format == "html" else None
+            text = render(executed, format, job["code"], url)
+            if url:
+                text = use_shared(text, url)
+            # This process may be killed at any time, and what lies there then is published.
+            write_atomically(folder / f"{path.stem}.{format}", text)
     _send(
         events,
         job["id"],
         {
             "event": "done",
             "seconds": seconds,
-            "title": executed.app.config.app_title or "",
+            "title": title,
             "reported": reporting.take(),
             "error": executed.failure and executed.failure.as_document("cell"),
             "interrupted": executed.interrupted,
+            "executed_by": "dagmar",
+            "warning": "",
         },
     )
+
+
+def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> None:
+    """Write the files with marimo's own command, since its internals cannot be used."""
+    from dagmar.export.offline import use_shared
+    from dagmar.failure import Failure
+    from dagmar.notebook import marimo_export
+    from dagmar.notebook.cells import read_source
+
+    path, url, parent = Path(job["notebook"]), job["asset_url"], os.getpid()
+    source = read_source(path)
+    digest = hashlib.sha256(source.text.encode()).hexdigest()
+    _send(events, job["id"], {"event": "read", "sha256": digest})
+    marimo_export.check_parameters(path, source, job["parameters"])
+    _check_partition(job, source.input_names())
+    started = time.monotonic()
+    failed = marimo_export.export(
+        path,
+        Path(job["folder"]),
+        job["formats"],
+        job["parameters"],
+        job["code"],
+        lambda text: use_shared(text, url) if url else text,
+        lambda step: _send(events, job["id"], {"event": "step", "name": step}),
+        lambda: _end_with(parent),
+    )
+    error = Failure(failed, traceback="", place="") if failed else None
+    _send(
+        events,
+        job["id"],
+        {
+            "event": "done",
+            "seconds": time.monotonic() - started,
+            "title": source.title,
+            "reported": {},
+            "error": error and error.as_document("cell"),
+            "interrupted": False,
+            "executed_by": marimo_export.NAME,
+            "warning": f"{reason.message}; {marimo_export.MISSING}",
+        },
+    )
+
+
+def _check_partition(job: dict[str, Any], names: set[str]) -> None:
+    """Refuse a partition that the notebook's asset does not have."""
+    from dagmar.notebook.cells import PARTITION
+    from dagmar.orchestration.partitions import refuse_unknown
+
+    if job["asset"] and PARTITION in names and PARTITION in job["parameters"]:
+        # Here, and not by who has asked: the notebook's process needs the definitions anyway.
+        refuse_unknown(Path(job["root"]), job["asset"], job["parameters"][PARTITION])
 
 
 def _load(path: Path) -> tuple[InternalApp, str]:

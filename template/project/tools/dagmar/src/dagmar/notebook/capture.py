@@ -1,7 +1,6 @@
 """What the cells of an execution show: outputs, what they print, their exceptions.
 
-It is kept as marimo keeps it for its own exports, a `SessionView`. None of marimo's parts used
-here is a public interface; `notebook/execute.py` says which versions are known.
+It is kept as marimo keeps it for its own exports, a `SessionView`.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marimo._session.state.session_view import SessionView
-    from marimo._types.ids import CellId_t
+    from dagmar.notebook.internals import CellId_t, SessionView
 
 CONSOLE_LIMIT = 200_000
 """Characters of a cell's prints that a page keeps; the first half and the last half of them."""
@@ -25,7 +23,7 @@ class Capture:
     """Collects what cells show, cell by cell."""
 
     def __init__(self) -> None:
-        from marimo._session.state.session_view import SessionView
+        from dagmar.notebook.internals import SessionView
 
         self.view: SessionView = SessionView()
         self._console: list[tuple[str, _Bounded]] = []
@@ -34,7 +32,7 @@ class Capture:
 
     def stream(self) -> Any:
         """Return the stream that marimo writes its messages to: `mo.output`, widgets."""
-        from marimo._messaging.types import KernelMessage, Stream
+        from dagmar.notebook.internals import KernelMessage, Stream
 
         view = self.view
 
@@ -55,8 +53,7 @@ class Capture:
 
     def finish(self, cell: CellId_t, code: str, output: Any = None, errors: Any = ()) -> None:
         """Keep what a cell came to: `output` is an object to show, `errors` are marimo's."""
-        from marimo._messaging.cell_output import CellChannel, CellOutput
-        from marimo._messaging.notification import CellNotification
+        from dagmar.notebook.internals import CellChannel, CellNotification, CellOutput
 
         shown, trace = (CellOutput.errors(list(errors)), "") if errors else _shown(output)
         if trace:
@@ -75,12 +72,15 @@ class Capture:
 
     def trace(self, cell: CellId_t, error: BaseException) -> None:
         """Keep the traceback of the cell that was finished last, as marimo shows it."""
-        from marimo._messaging.cell_output import CellChannel, CellOutput
-        from marimo._messaging.notification import CellNotification
-        from marimo._messaging.tracebacks import _highlight_traceback
+        from dagmar.notebook.internals import (
+            CellChannel,
+            CellNotification,
+            CellOutput,
+            highlight_traceback,
+        )
 
         # The page itself makes a link to the cell of the file names in it.
-        shown = _highlight_traceback("".join(traceback.format_exception(error)))
+        shown = highlight_traceback("".join(traceback.format_exception(error)))
         self.view.add_notification(
             CellNotification(
                 cell_id=cell,
@@ -91,9 +91,7 @@ class Capture:
 
 def _shown(value: Any) -> tuple[Any, str]:
     """Return what marimo shows for a value, and the traceback where that cannot be drawn."""
-    from marimo._messaging.cell_output import CellChannel, CellOutput
-    from marimo._messaging.notification_utils import CellNotificationUtils
-    from marimo._output.formatting import try_format
+    from dagmar.notebook.internals import CellChannel, CellNotificationUtils, CellOutput, try_format
 
     if value is None:
         return None, ""  # what mo.output showed stays

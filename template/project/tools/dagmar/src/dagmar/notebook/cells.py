@@ -67,6 +67,27 @@ class Source:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
 
+    def input_values(self, name: str) -> list[ast.expr]:
+        """Return what the `inputs` cell assigns to a variable."""
+        return [
+            node.value
+            for cell in self._inputs()
+            for node in ast.walk(cell)
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name) and target.id == name
+        ]
+
+    @property
+    def title(self) -> str:
+        """The title of the app, if it is written out."""
+        for call in ast.walk(self.tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "marimo.App":
+                for keyword in call.keywords:
+                    if keyword.arg == "app_title" and isinstance(keyword.value, ast.Constant):
+                        return str(keyword.value.value or "")
+        return ""
+
     def loads(self) -> list[Load]:
         """Return what the notebook loads from Dagster, in the order of its lines."""
         inside = {id(node) for cell in self._inputs() for node in ast.walk(cell)}
@@ -116,8 +137,7 @@ def undefined_names(text: str) -> list[tuple[str, int]]:
 
     marimo's own checks do not look for them. Raises Invalid for what marimo takes for no notebook.
     """
-    from marimo._ast.compiler import compile_cell
-    from marimo._types.ids import CellId_t
+    from dagmar.notebook.internals import CellId_t, compile_cell
 
     cells = []
     for number, cell in enumerate(_converted(text).to_ir().cells):
@@ -166,8 +186,7 @@ def canonical(text: str) -> str:
 
 
 def _converted(text: str) -> Any:
-    from marimo._ast.parse import MarimoFileError, NonMarimoPythonScriptError
-    from marimo._convert.converters import MarimoConvert
+    from dagmar.notebook.internals import MarimoConvert, MarimoFileError, NonMarimoPythonScriptError
 
     try:
         return MarimoConvert.from_py(text)

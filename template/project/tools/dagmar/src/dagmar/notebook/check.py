@@ -14,6 +14,7 @@ from pathlib import Path
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, typed
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
+from dagmar.notebook.compatibility import guarded
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
@@ -175,13 +176,14 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
 
 def _names_and_form(source: Source) -> Iterator[Finding]:
     try:
-        with warnings.catch_warnings():
+        with guarded(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's remarks on the user's code
             undefined, saved = undefined_names(source.text), canonical(source.text)
-    except (ImportError, AttributeError) as error:  # neither is a public interface of marimo
-        raise SetupError(
-            f"this marimo is not known to dagmar: {error}", "Type: invoke update"
-        ) from None
+    except SetupError as error:
+        yield Finding(
+            0, WARNING, "marimo", f"undefined names and form are not checked: {error.message}"
+        )
+        return
     except Invalid as error:
         yield Finding(0, ERROR, "no-notebook", error.message, error.hint)
         return

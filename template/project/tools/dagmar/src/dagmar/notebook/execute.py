@@ -1,8 +1,7 @@
 """One execution of a notebook in this process: its values, and all that its cells show.
 
-A cell that fails keeps its dependents from running, and no other cell. The parts of marimo used
-here are not public: `KNOWN` are the versions that tests cover. Not for threads: marimo swaps
-`sys.modules["__main__"]` meanwhile.
+A cell that fails keeps its dependents from running, and no other cell. Not for threads: marimo
+swaps `sys.modules["__main__"]` in the meantime.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import Invalid, SetupError
+from dagmar.errors import Invalid
 from dagmar.failure import Failure
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import read_source
@@ -24,12 +23,8 @@ from dagmar.notebook.interruption import Interruption
 from dagmar.notebook.parameters import GIVEN, INPUTS, with_parameters
 
 if TYPE_CHECKING:
-    from marimo._ast.app import InternalApp
-    from marimo._ast.cell import CellImpl
-    from marimo._types.ids import CellId_t
+    from dagmar.notebook.internals import CellId_t, CellImpl, InternalApp
 
-KNOWN = ((0, 25), (0, 26))
-"""The versions of marimo, from the first up to and without the second, that tests cover."""
 SETUP = "setup"
 
 
@@ -48,34 +43,14 @@ class Executed:
     interrupted: bool = False
 
 
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Say of what fails in here, with a marimo that no test covers, that this may be why.
-
-    What a cell raises never comes here. Raises SetupError.
-    """
-    try:
-        yield
-    except (ImportError, AttributeError, TypeError, KeyError) as error:
-        from importlib import metadata
-
-        version = metadata.version("marimo")
-        first, beyond = (".".join(map(str, one)) for one in KNOWN)
-        if KNOWN[0] <= tuple(int(part) for part in version.split(".")[:2]) < KNOWN[1]:
-            raise
-        raise SetupError(
-            f"notebooks cannot be run with marimo {version}: {type(error).__name__}: {error}",
-            f"Type: uv add 'marimo>={first},<{beyond}'",
-        ) from error
-
-
 def apply_settings(path: Path) -> None:
     """Let this process import and know what the editor's kernel would.
 
     `pythonpath` and `dotenv` of `[tool.marimo.runtime]`. For a process of the notebook's own.
     """
     from dotenv import load_dotenv
-    from marimo._config.manager import get_default_config_manager
+
+    from dagmar.notebook.internals import get_default_config_manager
 
     config = get_default_config_manager(current_path=str(path)).get_config(hide_secrets=False)
     runtime = config["runtime"]
@@ -87,18 +62,18 @@ def apply_settings(path: Path) -> None:
 def load(path: Path) -> InternalApp:
     """Read a notebook without running any of it.
 
-    Raises Invalid for what is no marimo notebook or cannot be run as one, SetupError for an
-    unknown marimo.
+    Raises Invalid for what is not a marimo notebook or cannot be run as one, SetupError for a
+    marimo that dagmar is not tested with.
     """
-    try:
-        from marimo._ast.app import InternalApp
-        from marimo._ast.errors import CycleError, MultipleDefinitionError
-        from marimo._ast.load import load_app
-        from marimo._ast.parse import MarimoFileError, NonMarimoPythonScriptError
-    except ImportError as error:
-        raise SetupError(
-            f"this marimo is not known to dagmar: {error}", "Type: invoke update"
-        ) from None
+    from dagmar.notebook.internals import (
+        CycleError,
+        InternalApp,
+        MarimoFileError,
+        MultipleDefinitionError,
+        NonMarimoPythonScriptError,
+        load_app,
+    )
+
     hint = f"Type: invoke check --path {os.path.relpath(path)}"
     if not read_source(path).is_notebook:
         raise Invalid(
@@ -187,11 +162,15 @@ class _Runner:
 
     def run(self) -> dict[str, Any]:
         """Run all cells, and return the globals they leave."""
-        from marimo._output.formatters.formatters import register_formatters
-        from marimo._runtime.context.script_context import initialize_script_context
-        from marimo._runtime.context.types import teardown_context
-        from marimo._runtime.executor import Evaluator, resolve_executor
-        from marimo._runtime.patches import create_main_module, patch_main_module_context
+        from dagmar.notebook.internals import (
+            Evaluator,
+            create_main_module,
+            initialize_script_context,
+            patch_main_module_context,
+            register_formatters,
+            resolve_executor,
+            teardown_context,
+        )
 
         register_formatters()  # before the notebook imports altair or plotly
         initialize_script_context(self._app, self._capture.stream(), str(self._path))
@@ -222,7 +201,7 @@ class _Runner:
     @contextlib.contextmanager
     def _attended(self, cell: CellId_t, task: asyncio.Task[Any] | None = None) -> Iterator[None]:
         """Let a cell be interrupted, and note it of this one, whatever the cell makes of it."""
-        from marimo._runtime.context.types import get_context
+        from dagmar.notebook.internals import get_context
 
         error: BaseException = KeyboardInterrupt()
         try:
@@ -262,10 +241,12 @@ class _Runner:
 
     def _finish(self, cell: CellId_t, result: Any, values: dict[str, Any]) -> None:
         """Keep what a cell came to."""
-        from marimo._dependencies.dependencies import DependencyManager
-        from marimo._messaging.errors import MarimoAncestorStoppedError
-        from marimo._runtime.control_flow import MarimoStopError
-        from marimo._runtime.exceptions import MarimoRuntimeException
+        from dagmar.notebook.internals import (
+            MarimoAncestorStoppedError,
+            MarimoRuntimeException,
+            MarimoStopError,
+            close_figures,
+        )
 
         code = self._app.cell_manager.cell_data_at(cell).code
         error = result.exception
@@ -284,13 +265,10 @@ class _Runner:
                 values.update(self._parameters)
                 values.pop(GIVEN, None)
             self._capture.finish(cell, code, result.output)
-        if DependencyManager.matplotlib.imported():
-            from marimo._output.mpl import close_figures
-
-            close_figures()
+        close_figures()
 
     def _fail(self, cell: CellId_t, error: BaseException) -> None:
-        from marimo._messaging.errors import (
+        from dagmar.notebook.internals import (
             MarimoAncestorPreventedError,
             MarimoExceptionRaisedError,
         )
@@ -320,7 +298,7 @@ class _Runner:
 
     def _block(self, cell: CellId_t, reason: Any) -> None:
         """Keep from running whatever needs `cell`; without the setup cell that is everything."""
-        from marimo._runtime.dataflow import transitive_closure
+        from dagmar.notebook.internals import transitive_closure
 
         graph = self._app.graph
         found = graph.cells if cell == SETUP else transitive_closure(graph, {cell})
@@ -330,7 +308,7 @@ class _Runner:
 
     def _lines(self) -> dict[str, int]:
         """Return the line before each cell's code."""
-        from marimo._convert.converters import MarimoConvert
+        from dagmar.notebook.internals import MarimoConvert
 
         cells = MarimoConvert.from_py(self._path.read_text("utf-8")).to_ir().cells
         ids = self._app.cell_manager.cell_ids()

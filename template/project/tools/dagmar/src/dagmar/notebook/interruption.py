@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marimo._types.ids import CellId_t
+    from dagmar.notebook.internals import CellId_t
 
 
 class Interruption:

@@ -12,7 +12,7 @@ from dagmar.errors import Invalid, did_you_mean
 if TYPE_CHECKING:
     from types import CodeType
 
-    from marimo._ast.app import InternalApp
+    from dagmar.notebook.internals import InternalApp
 
 INPUTS = "inputs"
 GIVEN = "__dagmar_parameters__"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dagmar.notebook.execute import Executed
+if TYPE_CHECKING:
+    from dagmar.notebook.execute import Executed
 
 FORMATS = ("html", "ipynb", "md")
 
@@ -27,12 +28,14 @@ def render(executed: Executed, format: str, code: bool = True, asset_url: str | 
 
 def as_html(executed: Executed, code: bool = True, asset_url: str | None = None) -> str:
     """Return marimo's static page."""
-    from marimo._config.manager import get_default_config_manager
-    from marimo._export.exporter import Exporter
-    from marimo._export.requests import HTMLExportRequest
-    from marimo._export.serialization import serialize_notebook_snapshot
-    from marimo._runtime.layout.layout import read_layout_config
-    from marimo._schemas.export_options import HTMLExportOptions
+    from dagmar.notebook.internals import (
+        Exporter,
+        HTMLExportOptions,
+        HTMLExportRequest,
+        get_default_config_manager,
+        read_layout_config,
+        serialize_notebook_snapshot,
+    )
 
     app = executed.app
     layout = app.config.layout_file
@@ -60,11 +63,7 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
 
 def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
     """Return a Jupyter notebook whose outputs show in viewers that know nothing of marimo."""
-    from marimo._export.exporter import Exporter
-    from marimo._export.requests import IPYNBExportRequest
-    from marimo._schemas.export_options import IPYNBExportOptions
-
-    from dagmar.notebook.fallbacks import add_fallbacks
+    from dagmar.notebook.internals import Exporter, IPYNBExportOptions, IPYNBExportRequest
 
     text = Exporter().export_as_ipynb(
         IPYNBExportRequest(
@@ -73,7 +72,13 @@ def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
             session_view=executed.capture.view,
         )
     )
-    notebook: dict[str, Any] = json.loads(text)
+    return finish_notebook(json.loads(text), code)
+
+
+def finish_notebook(notebook: dict[str, Any], code: bool = True) -> dict[str, Any]:
+    """Give marimo's Jupyter notebook outputs that any viewer shows, and hide its code if asked."""
+    from dagmar.notebook.fallbacks import add_fallbacks
+
     add_fallbacks(notebook)
     if not code:
         for cell in notebook["cells"]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dagmar.notebook.compatibility import INSTALL_TESTED, is_tested
 from dagmar.project.layout import DAGMAR
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, unwritable
 
@@ -93,6 +94,13 @@ def packages(project: Project) -> Finding:
             found.append(f"{one.name} {version}")
     if problems:
         return Finding(FAIL, "; ".join(problems), project.install)
+    marimo = project.version("marimo")
+    if marimo and not is_tested(marimo):
+        return Finding(
+            WARN,
+            f"dagmar is not tested with marimo {marimo}: reports are written by `marimo export`",
+            INSTALL_TESTED,
+        )
     shown = [one for one in found if one.split()[0] in ("dagster", "marimo", "copier", "invoke")]
     return Finding(PASS, ", ".join(sorted(shown)))
 

@@ -1,0 +1,133 @@
+"""Reports by `marimo export`, for a marimo whose internals dagmar does not know.
+
+Only public interfaces are used. Each format is a run of the notebook, and what marimo does not
+say stays unknown: the values of `pair.report`, and which cell failed, with its traceback.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from dagmar.errors import Invalid, SetupError
+from dagmar.files import write_atomically
+from dagmar.notebook.cells import PARTITION, Source
+from dagmar.notebook.compatibility import unsupported
+from dagmar.notebook.render import finish_notebook
+
+NAME = "marimo export"
+MISSING = (
+    "reports are written by `marimo export`: without the values of pair.report, the name and "
+    "traceback of a failing cell, and values for the inputs cell; offline pages are not tested"
+)
+FLAGS = {"html": (), "ipynb": ("--include-outputs", "--sort", "top-down")}
+
+
+def check_parameters(path: Path, source: Source, names: Collection[str]) -> None:
+    """Refuse parameters that the notebook does not read from its command line.
+
+    Raises Invalid for what is not a notebook, SetupError for a parameter.
+    """
+    if not source.is_notebook:
+        raise Invalid(
+            f"{path.name} is not a marimo notebook: it has no marimo.App",
+            "Create one with `invoke scaffold`, or `marimo edit`.",
+        )
+    for name in names:
+        if not _reads(source, name):
+            raise unsupported(
+                f"{path.name} does not read '{name}' from its command line, "
+                "and values of the inputs cell cannot be replaced",
+                "Read mo.cli_args() there",
+            )
+
+
+def _reads(source: Source, name: str) -> bool:
+    """Whether a notebook takes a variable's value from its command line."""
+    values = source.input_values(name)
+    if not values:
+        return "cli_args" in source.text
+    asks = ("cli_args", f"{PARTITION}()") if name == PARTITION else ("cli_args",)
+    return all(any(text in ast.unparse(value) for text in asks) for value in values)
+
+
+def export(
+    path: Path,
+    folder: Path,
+    formats: Collection[str],
+    parameters: Mapping[str, str],
+    code: bool,
+    finish_page: Callable[[str], str],
+    on_step: Callable[[str], None],
+    before: Callable[[], None] | None = None,
+) -> str:
+    """Write the files of a report, and return why cells failed; an empty text if none did.
+
+    `finish_page` may change the HTML; `before` is called in each process that is started. Raises
+    Invalid for a notebook that marimo cannot read, SetupError for a marimo without a known flag.
+    """
+    argv = [part for name, text in parameters.items() for part in (f"--{name}", text)]
+    needed = ["html"] if "html" in formats else []
+    needed += ["ipynb"] if {"ipynb", "md"} & set(formats) else []
+    failed = ""
+    for format in needed:
+        on_step(f"{NAME} {format}")
+        flags = [*FLAGS[format], *(["--no-include-code"] if format == "html" and not code else [])]
+        text, message = _run(path, folder, format, flags, argv, before)
+        failed = failed or message
+        if format == "html":
+            write_atomically(folder / f"{path.stem}.html", finish_page(text))
+            continue
+        notebook = finish_notebook(json.loads(text), code)
+        if "ipynb" in formats:
+            text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+            write_atomically(folder / f"{path.stem}.ipynb", text)
+        if "md" in formats:
+            from dagmar.notebook.markdown import as_markdown
+
+            write_atomically(folder / f"{path.stem}.md", as_markdown(notebook))
+    return failed
+
+
+def _run(
+    path: Path,
+    folder: Path,
+    format: str,
+    flags: Collection[str],
+    argv: Collection[str],
+    before: Callable[[], None] | None,
+) -> tuple[str, str]:
+    """Run the command once, and return the file's text, and what it says of failed cells."""
+    file = folder / f".{path.stem}.{format}"
+    command = [sys.executable, "-m", "marimo", "--quiet", "--yes", "export", format, str(path)]
+    done = subprocess.run(
+        [*command, "--output", str(file), "--force", "--no-sandbox", *flags, "--", *argv],
+        env={**os.environ, "MARIMO_SKIP_UPDATE_CHECK": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        preexec_fn=before,
+    )
+    said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    said = said.removeprefix("Error: ")
+    if not file.is_file():
+        if done.returncode in (0, 2):
+            raise unsupported(f"`{NAME} {format}` does not work: {said}")
+        if done.returncode < 0:
+            raise SetupError(
+                f"`{NAME} {format}` was killed by signal {-done.returncode}", "Try again."
+            )
+        raise Invalid(
+            f"`{NAME} {format}` wrote no file for {path.name}: {said}",
+            f"Type: invoke check --path {os.path.relpath(path)}",
+        )
+    text = file.read_text("utf-8")
+    file.unlink()
+    return text, said if done.returncode else ""
