@@ -31,7 +31,7 @@ import time
 
 import dagmar
 from dagmar.pair.controls import Chosen
-from dagmar.pair.launching import materialize_here
+from dagmar.pair.buttons import materialize_here
 
 pair = dagmar.Pair(asset={ASSET!r})
 for _ in sys.stdin:

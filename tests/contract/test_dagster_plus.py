@@ -14,7 +14,7 @@ import pytest
 from dagmar.errors import NotAllowed
 from dagmar.project.settings import load
 from dagmar.runs.run import RunRequest, run
-from dagmar.runs.tracking import Patience
+from dagmar.runs.tracking import FollowOptions
 from dagmar.server.client import DagsterClient
 from support import http_server
 
@@ -80,7 +80,7 @@ def plus(allowed: dict[str, bool]) -> Callable[[http_server.Handler], None]:
 
 
 def request(job: str) -> RunRequest:
-    return RunRequest(job=job, patience=Patience(wait=False))
+    return RunRequest(job=job, options=FollowOptions(wait=False))
 
 
 def test_requests_go_to_the_deployment_with_the_api_token(tmp_path: Path) -> None:

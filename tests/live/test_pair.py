@@ -17,7 +17,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, LoadFailed, NotAllowed, SetupError, Unreachable
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.values import load_value
-from dagmar.pair import cards, launching
+from dagmar.pair import buttons, cards
 from dagmar.pair.context import Context
 from dagmar.pair.controls import Chosen, draw_controls, read_chosen
 from dagmar.pair.history import read_earlier, read_history
@@ -140,8 +140,8 @@ def paired(
     return lambda asset="", job="", target="": Context(AssetKey(asset), job, target, folder)
 
 
-def materialize(context: Context, tag: str, **chosen: str) -> launching.Attempt:
-    return launching.materialize_here(context, Chosen(**chosen, tags={"test": tag}))  # type: ignore[arg-type]
+def materialize(context: Context, tag: str, **chosen: str) -> buttons.Attempt:
+    return buttons.materialize_here(context, Chosen(**chosen, tags={"test": tag}))  # type: ignore[arg-type]
 
 
 def test_a_value_made_here_is_recorded_and_loaded_by_the_projects_io_manager(
@@ -211,7 +211,7 @@ def test_an_asset_that_was_renamed_is_told_by_every_widget(paired: Make) -> None
     with pytest.raises(Invalid, match="did you mean 'raw/orders'"):
         pair.load("raw/ordrs")
     with pytest.raises(Invalid, match="did you mean 'raw/orders'"):
-        launching.launch(context, Chosen())
+        buttons.launch(context, Chosen())
 
 
 def test_an_io_manager_that_fails_keeps_its_own_exception(paired: Make, tag: str) -> None:
@@ -272,7 +272,7 @@ def test_a_launch_is_one_run_with_what_was_chosen(
     paired: Make, client: DagsterClient, tag: str
 ) -> None:
     chosen = Chosen("red|2026-01-05", tags={"test": tag})
-    launched = launching.launch(paired("grid"), chosen)
+    launched = buttons.launch(paired("grid"), chosen)
     assert runs_tagged(client, tag) == [launched.run_id]
     tags = tags_of(client, launched.run_id)
     assert tags["dagster/partition"] == "red|2026-01-05"
@@ -295,7 +295,7 @@ def test_what_would_fail_is_refused_before_a_launch(
 ) -> None:
     tagged = Chosen(chosen.partition, chosen.config, {"test": tag})
     with pytest.raises(Invalid, match=words):
-        launching.launch(paired(name), tagged)
+        buttons.launch(paired(name), tagged)
     assert runs_tagged(client, tag) == []
 
 
@@ -320,7 +320,7 @@ def test_ten_thousand_partitions_of_a_server_are_offered(paired: Make) -> None:
 
 def test_one_of_several_that_are_made_together_is_no_fault_of_the_config(paired: Make) -> None:
     with pytest.raises(Invalid, match="right") as caught:
-        launching.launch(paired("left"), Chosen())
+        buttons.launch(paired("left"), Chosen())
     assert "config" not in caught.value.hint
 
 
@@ -334,7 +334,7 @@ def test_the_defaults_of_a_graphs_ops_are_offered_without_secrets(
         "fetch": {"config": {"day": "2026-01-05"}},
     }
     assert config == {"ops": {"fetched": {"ops": ops}}}
-    launched = launching.launch(context, Chosen(config=config, tags={"test": tag}))
+    launched = buttons.launch(context, Chosen(config=config, tags={"test": tag}))
     while not read_run(client, launched.run_id).final:
         time.sleep(0.1)
     assert "secrets known: True, since 2026-01-05" in logged(client, launched.run_id)
@@ -344,7 +344,7 @@ def test_a_partitioned_job_is_launched_with_its_partitions_config(
     paired: Make, client: DagsterClient, tag: str
 ) -> None:
     chosen = Chosen("monday", tags={"test": tag})
-    launched = launching.launch(paired(job="weekly_greeting"), chosen)
+    launched = buttons.launch(paired(job="weekly_greeting"), chosen)
     answer = client.query("RunToRetry", id=launched.run_id)["runOrError"]
     assert answer["runConfig"]["ops"]["greet"]["config"]["name"] == "monday"
 
@@ -435,7 +435,7 @@ def test_the_history_of_a_job_is_that_of_its_location(
     paired: Make, client: DagsterClient, tag: str
 ) -> None:
     made = materialize(paired(job="counting"), tag)  # in this kernel
-    launched = launching.launch(paired(job="counting@pipelines"), Chosen(tags={"test": tag}))
+    launched = buttons.launch(paired(job="counting@pipelines"), Chosen(tags={"test": tag}))
     known = {made.run_id, launched.run_id}
     for name in ("counting", "counting@pipelines"):
         assert known <= {run.run_id for run in read_history(paired(job=name), 20)}
@@ -456,7 +456,7 @@ def test_a_server_that_goes_away_is_waited_for(
     paired: Make, client: DagsterClient, tag: str
 ) -> None:
     context = paired("raw/orders")
-    launched = launching.launch(context, Chosen(tags={"test": tag}))
+    launched = buttons.launch(context, Chosen(tags={"test": tag}))
     watcher = Watcher(context, launched.run_id)
     with DagsterClient(Target("local", "http://127.0.0.1:9")) as nobody:
         watcher.look(nobody)

@@ -20,7 +20,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, RunFailed, SetupError, UsageError
 from dagmar.failure import Failure
 from dagmar.notebook import reporting
-from dagmar.pair import cards, controls, drawing, history, launching, watching
+from dagmar.pair import buttons, cards, controls, drawing, history, watching
 from dagmar.pair.context import Context
 from dagmar.server.paired import PastNumbers, PastRun
 from support.project import Project
@@ -319,16 +319,16 @@ class Clicked:
 
 
 @pytest.fixture
-def clicks(monkeypatch: pytest.MonkeyPatch) -> launching.Clicks:
+def clicks(monkeypatch: pytest.MonkeyPatch) -> buttons.Clicks:
     import marimo as mo
 
     buttons = SimpleNamespace(run_button=lambda label, kind, on_change: Clicked(on_change))
     monkeypatch.setattr(mo, "ui", buttons)
-    monkeypatch.setattr(launching, "may_act", lambda: True)
-    return launching.Clicks()
+    monkeypatch.setattr(buttons, "may_act", lambda: True)
+    return buttons.Clicks()
 
 
-def test_a_click_counts_once_even_where_the_value_stays_true(clicks: launching.Clicks) -> None:
+def test_a_click_counts_once_even_where_the_value_stays_true(clicks: buttons.Clicks) -> None:
     button = clicks.button("Launch", "success")
     assert not clicks.take(button)
     button.click()
@@ -340,7 +340,7 @@ def test_a_click_counts_once_even_where_the_value_stays_true(clicks: launching.C
 
 
 def test_a_click_shows_at_once_that_a_run_is_launched(
-    clicks: launching.Clicks, monkeypatch: pytest.MonkeyPatch
+    clicks: buttons.Clicks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import marimo as mo
 
@@ -352,12 +352,12 @@ def test_a_click_shows_at_once_that_a_run_is_launched(
         yield SimpleNamespace(update=lambda **_: None)
         shown.pop()
 
-    def launch(*_: Any) -> launching.Attempt:
-        return launching.Attempt(told=f"meanwhile: {shown}")
+    def launch(*_: Any) -> buttons.Attempt:
+        return buttons.Attempt(told=f"meanwhile: {shown}")
 
     monkeypatch.setattr(mo.status, "spinner", spinner)
     monkeypatch.setattr(mo, "Thread", threading.Thread)
-    monkeypatch.setattr(launching, "launch", launch)
+    monkeypatch.setattr(buttons, "launch", launch)
     pair = dagmar.Pair(asset="raw/orders")
     pair._clicks = clicks
     button = pair.launch_button()
@@ -370,13 +370,13 @@ def test_a_click_shows_at_once_that_a_run_is_launched(
     assert shown == []
 
 
-def test_a_value_that_is_true_without_a_click_does_nothing(clicks: launching.Clicks) -> None:
+def test_a_value_that_is_true_without_a_click_does_nothing(clicks: buttons.Clicks) -> None:
     button = clicks.button("Launch", "success")
     button.value = True
     assert not clicks.take(button)
 
 
-def test_a_click_on_one_button_is_none_on_another(clicks: launching.Clicks) -> None:
+def test_a_click_on_one_button_is_none_on_another(clicks: buttons.Clicks) -> None:
     one, other = clicks.button("a", "success"), clicks.button("b", "success")
     one.click()
     one.value = other.value = True
@@ -384,7 +384,7 @@ def test_a_click_on_one_button_is_none_on_another(clicks: launching.Clicks) -> N
     assert clicks.take(one)
 
 
-def test_a_foreign_button_is_refused(clicks: launching.Clicks) -> None:
+def test_a_foreign_button_is_refused(clicks: buttons.Clicks) -> None:
     with pytest.raises(UsageError, match="launch_button"):
         clicks.take(Clicked(print))
 
@@ -404,10 +404,10 @@ def test_nothing_acts_where_nobody_can_click(mode: str | None, monkeypatch: Any)
 
 
 def test_a_refusal_is_an_answer_and_shows_what_to_do() -> None:
-    def act() -> launching.Attempt:
+    def act() -> buttons.Attempt:
         raise RunFailed("it <failed>", "see <there>")
 
-    came = launching.attempt(act)
+    came = buttons.attempt(act)
     assert not came.run_id
     assert "it &lt;failed&gt;" in came._repr_html_()
     assert "see &lt;there&gt;" in came._repr_html_()

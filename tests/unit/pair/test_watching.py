@@ -57,7 +57,7 @@ class Log:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server()
     monkeypatch.setattr(watching, "RunLog", Log)
-    monkeypatch.setattr(watching, "CANCEL_AGAIN_SECONDS", -1.0)
+    monkeypatch.setattr("dagmar.server.runs.CANCEL_AGAIN_SECONDS", -1.0)
     monkeypatch.setattr("dagmar.server.runs.explain", lambda *_: None)
     monkeypatch.setattr("dagmar.server.runs.cancel_run", server.cancel_run)
     monkeypatch.setattr("dagmar.server.launch.launch_run", server.launch_run)

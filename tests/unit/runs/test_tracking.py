@@ -15,16 +15,16 @@ import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, NotAllowed, RunFailed, TimedOut
 from dagmar.project.settings import Target, load
-from dagmar.runs import following
-from dagmar.runs.progress import Progress
+from dagmar.runs.progress import RunProgress
 from dagmar.runs.run import RunRequest, run
-from dagmar.runs.tracking import Launched, Outcome, Patience
+from dagmar.runs.tracking import Cancellation, FollowOptions, RunResult, RunTracker, TrackedRuns
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from support.http_server import Answer, Handler, data, document, page, serve
 from support.project import Project
 
+NO_WAIT = FollowOptions(wait=False)
 BROKEN = document({"errors": [{"message": "no such table"}]}, 400)
 DOWN = page(503)
 NOTHING = {"__typename": "Runs", "results": []}
@@ -79,19 +79,19 @@ def play(**answers: list[Answer]) -> Answer:
 
 
 def see(
-    answer: Answer, act: Callable[[Launched], Outcome], patience: Patience | None = None
-) -> tuple[Outcome, list[str]]:
-    """Let `act` happen on a stand-in for a server; return what came of it, and what was asked."""
+    answer: Answer, act: Callable[[TrackedRuns], RunResult], options: FollowOptions | None = None
+) -> tuple[RunResult, list[str]]:
+    """Let `act` happen on a stand-in for a server; return its result, and what was asked."""
     with (
         serve(answer) as server,
         DagsterClient(Target("local", server.url)) as client,
     ):
-        outcome = act(Launched(client, 0.01, patience or Patience()))
-    return outcome, [seen.sent["operationName"] for seen in server.seen]
+        result = act(TrackedRuns(client, 0.01, options or FollowOptions()))
+    return result, [seen.sent["operationName"] for seen in server.seen]
 
 
-def follow(name: str) -> Callable[[Launched], Outcome]:
-    return lambda work: work.come_back(name)
+def follow(name: str) -> Callable[[TrackedRuns], RunResult]:
+    return lambda tracked: RunTracker(tracked).come_back(name)
 
 
 def test_a_failure_stays_one_where_its_reason_cannot_be_read(
@@ -113,7 +113,7 @@ def test_a_success_stays_one_where_its_prints_cannot_be_read(
     }  # fmt: skip
     looks = data(runOrError=run_of("SUCCESS"), logsForRun=page)
     answer = play(RunState=[state("STARTED")], RunStateAndLogs=[looks], CapturedLogs=[BROKEN])
-    outcome, names = see(answer, follow("r-1"), Patience(logs=True))
+    outcome, names = see(answer, follow("r-1"), FollowOptions(logs=True))
     outcome.finish()
     assert [run.status for run in outcome.runs] == ["SUCCESS"]
     assert "CapturedLogs" in names
@@ -141,7 +141,7 @@ def test_a_log_that_is_followed_tells_steps_and_what_users_log(
     rest = {**page, "cursor": "2", "events": []}
     first, last = (data(runOrError=run_of("SUCCESS"), logsForRun=one) for one in (page, rest))
     answer = play(RunState=[state("STARTED")], RunStateAndLogs=[first, last])
-    see(answer, follow("r-1"), Patience(logs=True))
+    see(answer, follow("r-1"), FollowOptions(logs=True))
     said = capsys.readouterr().err
     assert [message for *_, message in told if f"orders  {message}" not in said] == []
     assert [message for *_, message in noise if message in said] == []
@@ -150,7 +150,7 @@ def test_a_log_that_is_followed_tells_steps_and_what_users_log(
 def test_following_goes_on_where_daemons_cannot_be_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(following, "WARN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("dagmar.server.runs.WARN_AFTER_SECONDS", 0.0)
     looks = [state("QUEUED"), state("QUEUED"), state("QUEUED"), state("SUCCESS")]
     outcome, names = see(play(RunState=looks, Daemons=[BROKEN]), follow("r-1"))
     outcome.finish()
@@ -179,14 +179,16 @@ def test_a_backfill_that_cannot_be_looked_at_is_in_the_document_all_the_same() -
     plan = Launch(
         "shop", "__repository__", "__ASSET_JOB", (AssetKey("daily"),), partitions=("1", "2")
     )
-    outcome, _ = see(answer, lambda work: work.launch([plan]), Patience(wait=False))
+    outcome, _ = see(
+        answer, lambda tracked: RunTracker(tracked).launch([plan]), FollowOptions(wait=False)
+    )
     outcome.finish()
     backfill = outcome.as_document()["backfill"]
     assert (backfill["id"], backfill["status"]) == ("b-1", "UNKNOWN")
     assert backfill["url"].endswith("/runs/b/b-1")
 
 
-AT_ONCE = Patience(timeout=0)
+AT_ONCE = FollowOptions(timeout=0)
 
 
 def test_a_run_that_ends_just_when_the_time_is_over_counts_as_it_ended() -> None:
@@ -209,8 +211,8 @@ def test_what_is_said_of_a_run_is_what_is_known_of_it(last: Answer, words: str) 
 
 def test_a_run_that_ends_before_it_can_be_cancelled_counts_as_it_ended() -> None:
     looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
-    patience = Patience(timeout=0, cancel_on_timeout=True)
-    outcome, names = see(play(RunState=looks), follow("r-1"), patience)
+    options = FollowOptions(timeout=0, cancel_on_timeout=True)
+    outcome, names = see(play(RunState=looks), follow("r-1"), options)
     outcome.finish()
     assert "CancelRun" in names
 
@@ -225,24 +227,24 @@ def test_who_may_not_cancel_is_told_at_once() -> None:
             DagsterClient(Target("local", server.url)) as client,
             pytest.raises(NotAllowed, match="cancel run r-1"),
         ):
-            Launched(client, 0.01, Patience()).cancel("r-1")
+            Cancellation(TrackedRuns(client, 0.01, FollowOptions())).cancel("r-1")
         names = [seen.sent["operationName"] for seen in server.seen]
     assert "CancelRun" not in names
 
 
 def test_a_timeout_that_may_not_cancel_says_so_at_once() -> None:
-    patience = Patience(timeout=0, cancel_on_timeout=True)
+    options = FollowOptions(timeout=0, cancel_on_timeout=True)
     answer = play(RunState=[state("STARTED")], RunToCancel=NOT_YOURS)
-    outcome, names = see(answer, follow("r-1"), patience)
+    outcome, names = see(answer, follow("r-1"), options)
     assert isinstance(outcome.error, TimedOut)
     assert "does not allow you to cancel run r-1" in outcome.error.hint
     assert "CancelRun" not in names
 
 
-def test_what_was_made_before_it_could_be_cancelled_is_not_to_be_retried() -> None:
+def test_a_run_that_finished_before_it_could_be_cancelled_is_not_to_be_retried() -> None:
     looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
-    outcome, _ = see(play(RunState=looks), lambda work: work.cancel("r-1"))
-    with pytest.raises(RunFailed, match="r-1 was made before it could be cancelled") as raised:
+    outcome, _ = see(play(RunState=looks), lambda tracked: Cancellation(tracked).cancel("r-1"))
+    with pytest.raises(RunFailed, match="r-1 finished before it could be cancelled") as raised:
         outcome.finish()
     assert "/runs/r-1" in raised.value.hint
     assert "--retry" not in raised.value.hint
@@ -325,7 +327,11 @@ def test_what_is_not_known_may_be_newer_than_the_running_dagster(
         DagsterClient(Target("local", server.url)) as client,
         pytest.raises(Invalid, match=r"there is no (asset|job) 'customers'") as raised,
     ):
-        run(load(project.root, {}, project.root), client, RunRequest(**asked, patience=Patience()))
+        run(
+            load(project.root, {}, project.root),
+            client,
+            RunRequest(**asked, options=FollowOptions()),
+        )
     assert "Type: invoke discover --kind" in raised.value.hint
     assert "Reload its code location" in raised.value.hint
 
@@ -338,7 +344,9 @@ def test_each_code_location_gets_the_config_of_its_own_ops(project: Project) -> 
     orders, letters = {"config": {"rows": 7}}, {"config": {"people": 8}}
     shared = {"loggers": {"console": {}}}
     config = {"ops": {"orders": orders, "letters": letters}, **shared}
-    request = RunRequest(assets=["orders", "letters"], config=config, patience=Patience(wait=False))
+    request = RunRequest(
+        assets=["orders", "letters"], config=config, options=FollowOptions(wait=False)
+    )
     with (
         serve(two_locations(launched("r-1"), launched("r-2"))) as server,
         DagsterClient(Target("local", server.url)) as client,
@@ -381,6 +389,6 @@ def test_a_backfill_is_shown_as_far_as_it_is(monkeypatch: pytest.MonkeyPatch) ->
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("COLUMNS", "120")
-    with Progress() as progress:
+    with RunProgress() as progress:
         progress.show(Backfill("b-1", "http://localhost/runs/b/b-1", "REQUESTED", 5, 2, 1, {}))
     assert "running · 2/5 partitions · 1 failed" in screen.getvalue()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dagster import JobDefinition
 
 IO_MANAGER = "io_manager"
-IMPLICIT_JOB = "__ASSET_JOB"
 # Where one session of an app starts a run, Dagster sets up logging in a way that locks up with
 # another's events.
 _RUNNING = threading.RLock()
@@ -56,6 +55,8 @@ def materialize(
     or partition and for run config that does not fit.
     """
     from dagster import DagsterInvalidConfigError
+
+    from dagmar.server.catalog import IMPLICIT_JOB
 
     if home(root) is None:
         raise SetupError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, SetupError, did_you_mean
+from dagmar.errors import Invalid, SetupError
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.instance import instance
 from dagmar.orchestration.loader import definitions_of
@@ -146,8 +146,6 @@ def check_partition(
         raise Invalid(f"the asset '{key}' has no partitions", "Leave the partition out.")
     keys = partition_keys(partitions, store)
     if partition not in keys:
-        known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
-        raise Invalid(
-            f"the asset '{key}' has no partition '{partition}'{did_you_mean(partition, keys)}",
-            f"Its partitions: {known}",
-        )
+        from dagmar.server.partitions import no_such_partition
+
+        raise no_such_partition(f"the asset '{key}'", partition, keys)

@@ -135,13 +135,13 @@ class Pair:
         It is None before the first one. What is refused is shown by `watch`.
         Raises UsageError for a button that is not from `launch_button`.
         """
-        from dagmar.pair import launching
+        from dagmar.pair import buttons
         from dagmar.pair.controls import read_chosen
 
         if self._counted().take(button):
-            with launching.busy("Launching"):
-                self._last = launching.attempt(
-                    lambda: launching.launch(self._context, read_chosen(_value(controls)))
+            with buttons.busy("Launching"):
+                self._last = buttons.attempt(
+                    lambda: buttons.launch(self._context, read_chosen(_value(controls)))
                 )
         return self._last
 
@@ -192,19 +192,17 @@ class Pair:
         it is launched on the server. Without `button`, any of this pair's buttons counts.
         Without a click it returns what the last one came to, None before the first one.
         """
-        from dagmar.pair import launching
+        from dagmar.pair import buttons
         from dagmar.pair.controls import read_chosen
 
         if self._counted().take(button):
-            act = launching.materialize_here if here else launching.launch
-            with launching.busy(
-                f"Materializing {self._context.what} here" if here else "Launching"
-            ):
-                self._made = launching.attempt(
+            act = buttons.materialize_here if here else buttons.launch
+            with buttons.busy(f"Materializing {self._context.what} here" if here else "Launching"):
+                self._made = buttons.attempt(
                     lambda: act(self._context, read_chosen(_value(controls)))
                 )
         if self._made is None and button is None:
-            return launching.Attempt(
+            return buttons.Attempt(
                 told="Nothing was run: this waits for a click on a button from launch_button()."
             )
         return self._made
@@ -263,7 +261,7 @@ class Pair:
 
     def _counted(self) -> Any:
         if self._clicks is None:
-            from dagmar.pair.launching import Clicks
+            from dagmar.pair.buttons import Clicks
 
             self._clicks = Clicks()
         return self._clicks

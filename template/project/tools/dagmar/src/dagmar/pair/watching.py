@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import AnswerLost, DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.pair import drawing
+from dagmar.pair.buttons import launch_retry
 from dagmar.pair.context import Context, live
-from dagmar.pair.launching import launch_retry
 from dagmar.server.runs import is_told
 
 if TYPE_CHECKING:
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
     from dagmar.server.runs import Run
 
 IDLE_SECONDS = 0.5
-CANCEL_AGAIN_SECONDS = 3.0
-WARN_AFTER_SECONDS = 5.0
 FIRST_LOOKS = 3
-NO_DAEMON = (
-    "It waits for the Dagster daemon, and no daemon is running: start it with "
-    "`dagster-daemon run`, or start Dagster with `dg dev`, which brings one."
-)
 MOST_LINES = 200
 MOST_LETTERS = 500
 PAGES_AT_ONCE = 4
@@ -235,7 +229,7 @@ class Watcher:
         """Ask for the end; Dagster forgets what reaches a run while it starts, so ask again."""
         from dagmar.server import runs
 
-        if time.monotonic() - self._cancelled_at <= CANCEL_AGAIN_SECONDS:
+        if time.monotonic() - self._cancelled_at <= runs.CANCEL_AGAIN_SECONDS:
             return
         self._cancelled_at = time.monotonic()
         try:
@@ -263,13 +257,14 @@ class Watcher:
         self._cancel_wanted, self._since = False, time.monotonic()
 
     def _warn(self, client: DagsterClient) -> None:
-        from dagmar.server.runs import waits_for_nobody
+        from dagmar.server import runs
 
         run = self._run
         if run is None or run.status != "QUEUED":
             self._warning = ""
-        elif not self._warning and time.monotonic() - self._since > WARN_AFTER_SECONDS:
-            self._warning = NO_DAEMON if waits_for_nobody(client, run.status) else ""
+        elif not self._warning and time.monotonic() - self._since > runs.WARN_AFTER_SECONDS:
+            waits = runs.waits_for_nobody(client, run.status)
+            self._warning = f"It {runs.NO_DAEMON}." if waits else ""
 
     def page(self) -> str:
         """Return what is to be seen now."""

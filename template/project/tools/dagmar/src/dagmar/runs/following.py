@@ -1,6 +1,6 @@
 """Looking at runs and backfills until they end: progress, logs, warnings.
 
-A server that is restarted meanwhile is waited for: what was launched goes on without it.
+A server that is restarted is waited for: what was launched goes on without it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, Protocol, TypeVar
 from dagmar import console
 from dagmar.errors import DagmarError, TimedOut, Unreachable
 from dagmar.failure import Failure
-from dagmar.runs.progress import Progress
+from dagmar.runs.progress import RunProgress
+from dagmar.server import runs
 from dagmar.server.backfills import Backfill, read_backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.runs import Run, explain, is_told, read_run, read_run_and_logs, waits_for_nobody
 
 UNREAD = Failure("its page tells why")
 LOST_SECONDS = 120.0
-WARN_AFTER_SECONDS = 5.0
 
 
 class _State(Protocol):
@@ -43,7 +43,7 @@ class Follower:
     """
 
     client: DagsterClient
-    progress: Progress
+    progress: RunProgress
     poll_seconds: float = 0.5
     deadline: float | None = None
     logs: bool = False
@@ -90,7 +90,7 @@ class Follower:
                 self.progress.show(state)
                 if state.final:
                     return state
-                if looked - first > WARN_AFTER_SECONDS:
+                if looked - first > runs.WARN_AFTER_SECONDS:
                     self._warn_unwatched(state)
             pause = max(looked + self.poll_seconds - time.monotonic(), 0)
             if self.deadline is not None and time.monotonic() + pause > self.deadline:
@@ -98,7 +98,7 @@ class Follower:
             time.sleep(pause)
 
     def _warn_unwatched(self, state: _State) -> None:
-        """Warn where a run waits for a daemon that is not there."""
+        """Warn if a run waits for a daemon that is not running."""
         if state.status in self._warned:
             return
         self._warned.add(state.status)
@@ -106,10 +106,7 @@ class Follower:
         with aside("whether a Dagster daemon is running"):
             waits = waits_for_nobody(self.client, state.status)
         if waits:
-            console.warn(
-                "it waits for the Dagster daemon, and no daemon is running: start it with "
-                "`dagster-daemon run`, or start Dagster with `dg dev`, which brings one"
-            )
+            console.warn(f"it {runs.NO_DAEMON}")
 
     def _warn_once(self, kind: str, text: str) -> None:
         if kind not in self._warned:
@@ -119,7 +116,7 @@ class Follower:
 
 @contextlib.contextmanager
 def aside(what: str) -> Iterator[None]:
-    """Ask for what is told beside a status: an error in it is a warning, and hides no status."""
+    """Turn an error in optional extra output into a warning, so that it never hides the status."""
     try:
         yield
     except DagmarError as error:

@@ -16,8 +16,8 @@ PHASES = {
 }
 
 
-class Progress(LiveLine):
-    """A context with a live line for what it was told of last."""
+class RunProgress(LiveLine):
+    """A context with a live line for the run or backfill that it showed last."""
 
     def __init__(self) -> None:
         super().__init__("launched")

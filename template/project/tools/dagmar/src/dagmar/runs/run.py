@@ -11,7 +11,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 from dagmar.project.settings import Settings
 from dagmar.runs.prepare import LaunchSpec, prepare
-from dagmar.runs.tracking import Launched, Outcome, Patience
+from dagmar.runs.tracking import Cancellation, FollowOptions, RunResult, RunTracker, TrackedRuns
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.launchable import Hints
@@ -41,7 +41,7 @@ class RunRequest:
     config: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[tuple[str, str], ...] = ()
     validate_only: bool = False
-    patience: Patience = field(default_factory=Patience)
+    options: FollowOptions = field(default_factory=FollowOptions)
 
     def __post_init__(self) -> None:
         """Raise UsageError where it is not clear what to run."""
@@ -63,18 +63,18 @@ class RunRequest:
                     raise UsageError(f"{flags} fit --asset, --select and --job only")
 
 
-def run(settings: Settings, client: DagsterClient, request: RunRequest) -> Outcome:
+def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:
     """Do what is asked for and return the result.
 
     Raises UsageError, Invalid, NotAllowed or Unreachable if nothing was launched.
     """
-    work = Launched(client, settings.poll_seconds, request.patience)
+    tracked = TrackedRuns(client, settings.poll_seconds, request.options)
     if request.follow:
-        return work.come_back(request.follow)
+        return RunTracker(tracked).come_back(request.follow)
     if not request.validate_only:
         client.require_writable()
     if request.cancel:
-        return work.cancel(request.cancel)
+        return Cancellation(tracked).cancel(request.cancel)
     assets = [AssetKey(key) for key in request.assets]
     if request.select:
         assets = _selected(client, request.select)
@@ -87,8 +87,8 @@ def run(settings: Settings, client: DagsterClient, request: RunRequest) -> Outco
     if request.validate_only:
         for launch in launches:
             console.say(f"Valid: {launch.description}. Nothing was launched.")
-        return Outcome()
-    return work.launch(launches)
+        return RunResult()
+    return RunTracker(tracked).launch(launches)
 
 
 def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:

@@ -1,11 +1,15 @@
-"""What one `invoke run` launched: followed, cancelled, and told in the end."""
+"""The runs of one `invoke run`: launched and followed, or cancelled, with their result.
+
+What is launched is prepared before (prepare.py), and sent by `server/launch.py`.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 from dagmar import console
@@ -19,7 +23,7 @@ from dagmar.errors import (
     UsageError,
 )
 from dagmar.runs.following import Follower, add_reason, aside
-from dagmar.runs.progress import Progress
+from dagmar.runs.progress import RunProgress
 from dagmar.server import backfills, launch, runs
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
@@ -28,12 +32,11 @@ from dagmar.server.runs import NO_REASON, SUCCESS, Run
 
 CANCEL_SECONDS = 60.0
 BACKFILL_PACE = "Its runs are started by the Dagster daemon, which can take half a minute."
-CANCEL_AGAIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to look at what was launched, and what to show meanwhile."""
+class FollowOptions:
+    """How long to follow what was launched, and what to show of it."""
 
     wait: bool = True
     timeout: float | None = None
@@ -48,28 +51,46 @@ class Patience:
             raise UsageError("--no-wait does not fit --timeout or --logs")
 
 
-@dataclass
-class Outcome:
-    """The runs of one request as they stand, and what ended it early.
+class Goal(Enum):
+    """The status that runs are to end with."""
 
-    `wanted` is the status that counts as success.
+    SUCCESS = runs.SUCCESS
+    CANCELED = "CANCELED"
+
+
+class Standing(Enum):
+    """How everything stands, taken together, in words."""
+
+    GOING = "It goes on."
+    UNKNOWN = "It may go on."
+    CANCELED = "It was cancelled."
+    PARTLY_CANCELED = "The rest was cancelled."
+    ENDED = "It has ended."
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The runs of one request and the backfill they belong to, if any, as they stand.
+
+    `error` is what ended the request early.
     """
 
-    runs: list[Run] = field(default_factory=list)
-    backfills: list[Backfill] = field(default_factory=list)
+    runs: Sequence[Run] = ()
+    backfill: Backfill | None = None
     error: DagmarError | None = None
-    wanted: str = SUCCESS
+    goal: Goal = Goal.SUCCESS
 
     def as_document(self) -> dict[str, Any]:
         """Return the JSON document."""
         document: dict[str, Any] = {"runs": [run.as_document() for run in self.runs]}
-        for backfill in self.backfills:
-            document["backfill"] = backfill.as_document()
+        if self.backfill:
+            document["backfill"] = self.backfill.as_document()
         return document
 
     def tell(self) -> None:
         """Print how each run stands."""
-        for backfill in self.backfills:
+        if self.backfill:
+            backfill = self.backfill
             console.out(f"{backfill.status}  {backfill.backfill_id}  {backfill.url}")
         for run in self.runs:
             took = f"  {run.seconds:.1f} s" if run.seconds is not None else ""
@@ -77,43 +98,39 @@ class Outcome:
             console.out(f"{run.status}  {run.run_id}{took}{partition}  {run.url}")
 
     def finish(self) -> None:
-        """Raise what ended it early, or RunFailed for the runs that did not end as wanted."""
+        """Raise what ended it early, or RunFailed for runs that did not end with the goal."""
         if self.error:
             raise self.error
-        good = [backfill for backfill in self.backfills if self._as_wanted(backfill)]
-        made = {run_id for backfill in good for run_id in backfill.runs}
+        settled = set(self.backfill.runs) if self.backfill and self._reached else set()
         failed = [
             run
             for run in self.runs
-            if run.final and run.status != self.wanted and run.run_id not in made
-        ]
-        stuck = [
-            backfill
-            for backfill in self.backfills
-            if backfill.final and not self._as_wanted(backfill)
+            if run.final and run.status != self.goal.value and run.run_id not in settled
         ]
         messages = [_explanation(run) for run in failed]
-        messages += [_reason(backfill) for backfill in stuck if backfill.error or not failed]
+        pages = [run.url for run in failed]
+        retry = next((run.run_id for run in failed if run.status != SUCCESS), "")
+        if self.backfill and self.backfill.final and not self._reached:
+            if self.backfill.error or not failed:
+                messages.append(_reason(self.backfill))
+            pages, retry = [self.backfill.url], ""
         if messages:
-            pages = [*(backfill.url for backfill in stuck), *(run.url for run in failed)]
-            able = [run.run_id for run in failed if run.status != SUCCESS and not stuck]
-            again = [f"invoke run --retry {run_id}" for run_id in able[:1]]
-            hint = f"Its page: {pages[0]}"
-            raise RunFailed(
-                "\n".join(messages), "\n  ".join([hint, *(f"To retry, type: {c}" for c in again)])
-            )
+            again = f"\n  To retry, type: invoke run --retry {retry}" if retry else ""
+            raise RunFailed("\n".join(messages), f"Its page: {pages[0]}{again}")
 
-    def _as_wanted(self, backfill: Backfill) -> bool:
-        """Whether a backfill ended as it should; a cancelled one keeps what was made before."""
-        if self.wanted == SUCCESS:
-            return backfill.succeeded
-        return backfill.status == self.wanted or self.wanted in backfill.runs.values()
+    @property
+    def _reached(self) -> bool:
+        """Whether the backfill reached the goal; a cancelled one keeps what it completed."""
+        if self.backfill is None or self.goal is Goal.SUCCESS:
+            return bool(self.backfill and self.backfill.succeeded)
+        goal = self.goal.value
+        return self.backfill.status == goal or goal in self.backfill.runs.values()
 
 
 def _explanation(run: Run) -> str:
     name = f"run {run.run_id}" + (f" ({run.partition})" if run.partition else "")
     if run.status == SUCCESS:
-        return f"{name} was made before it could be cancelled"
+        return f"{name} finished before it could be cancelled"
     if run.status != "FAILURE":
         return f"{name} was cancelled"
     error = run.error or NO_REASON
@@ -126,245 +143,279 @@ def _reason(backfill: Backfill) -> str:
     return f"backfill {backfill.backfill_id}{why}"
 
 
-class Launched:
-    """Runs and backfills that belong to one request."""
+class TrackedRuns:
+    """The runs, and the backfill if there is one, that belong to one request."""
 
-    def __init__(self, client: DagsterClient, poll_seconds: float, patience: Patience) -> None:
-        self._client, self._poll_seconds, self._patience = client, poll_seconds, patience
-        self._follower = Follower(client, Progress(), poll_seconds, logs=patience.logs)
-        timeout = patience.timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._runs: list[str] = []
-        self._backfills: list[str] = []
+    def __init__(self, client: DagsterClient, poll_seconds: float, options: FollowOptions) -> None:
+        """Track nothing yet; the time of `options` counts from now."""
+        self.client, self.poll_seconds, self.options = client, poll_seconds, options
+        self.deadline = None if options.timeout is None else time.monotonic() + options.timeout
+        self.runs: list[str] = []
+        self.backfill = ""
+        self._follower = Follower(client, RunProgress(), poll_seconds, logs=options.logs)
 
-    def launch(self, launches: Sequence[Launch]) -> Outcome:
-        """Launch each once, and follow them unless told not to wait.
+    @property
+    def names(self) -> list[str]:
+        """The ids of all of them."""
+        return [*self.runs, self.backfill] if self.backfill else [*self.runs]
 
-        Raises what the first launch raises; an error of a later one ends up in the outcome,
-        beside what was launched before it.
+    def find(self, name: str) -> None:
+        """Track what `name` is: a run, a backfill, or a launch id whose answer was lost.
+
+        Raises Invalid if there is no such thing.
         """
-        failure: DagmarError | None = None
-        for plan in launches:
-            try:
-                self._send(plan)
-            except KeyboardInterrupt:
-                return self._interrupted_launch(plan)
-            except DagmarError as error:
-                if not (self._runs or self._backfills):
-                    raise
-                # Told now: following what was launched before may take hours.
-                console.complain(error)
-                # Status 2, 6 and 7 say that nothing was launched, which is not so any more.
-                lost = isinstance(error, Unreachable)
-                failure = error if lost else RunFailed(error.message, error.hint)
-                break
-        outcome = self._see_through()
-        outcome.error = outcome.error or failure
-        return outcome
-
-    def _interrupted_launch(self, plan: Launch) -> Outcome:
-        """Say how to find out whether a launch arrived that Ctrl-C broke off."""
-        before = [*self._runs, *self._backfills]
-        outcome = self._as_it_stands()
-        outcome.error = Interrupted(
-            f"interrupted while {plan.what} was being launched; it may have been",
-            f"To find out, type: invoke run --follow {plan.launch_id}"
-            + (f"\n  What was launched before goes on. {_come_back(before)}" if before else ""),
-        )
-        return outcome
-
-    def _send(self, plan: Launch) -> None:
-        if plan.partitions:
-            self._backfills.append(launch.launch_backfill(self._client, plan))
-            url = f"{backfills.backfill_url(self._client, self._backfills[-1])}\n{BACKFILL_PACE}"
-        else:
-            self._runs.append(launch.launch_run(self._client, plan))
-            url = runs.run_url(self._client, self._runs[-1])
-        console.say(f"Launched {plan.description}: {url}")
-
-    def come_back(self, name: str) -> Outcome:
-        """Follow what `name` is: a run, a backfill, or a launch id whose answer was lost.
-
-        Raises Invalid where there is no such thing.
-        """
-        self._find(name)
-        return self._see_through()
-
-    def cancel(self, name: str) -> Outcome:
-        """Cancel a run or a backfill, and wait for its end.
-
-        Raises Invalid where it is unknown or has ended, NotAllowed, AnswerLost.
-        """
-        self._find(name)
-        found: list[tuple[str, Run | Backfill]] = [
-            *(("run", runs.read_run(self._client, run_id)) for run_id in self._runs),
-            *(("backfill", backfills.read_backfill(self._client, b)) for b in self._backfills),
-        ]
-        for kind, state in found:
-            if state.final:
-                raise Invalid(f"{kind} {name} has ended: {state.status.lower()}")
-        if self._patience.wait:
-            try:
-                outcome = self._cancel_and_wait()
-            except KeyboardInterrupt:
-                outcome = self._as_it_stands()
-                if going := self._going(outcome):
-                    outcome.error = Interrupted(
-                        "stopped waiting for what is being cancelled to end",
-                        f"It may not be cancelled yet. {_come_back(going)}",
-                    )
-        else:
-            self._cancel_backfills()
-            if refusal := self._cancel_runs():
-                raise Invalid(refusal)
-            outcome = self._as_it_stands()
-        outcome.wanted = "CANCELED"
-        return outcome
-
-    def _find(self, name: str) -> None:
-        if found := launch.backfills_of(self._client, name):
-            self._backfills = found
-        elif found := launch.runs_of(self._client, name):
-            self._runs = found
+        if ids := launch.backfills_of(self.client, name):
+            self.backfill = ids[0]
+        elif ids := launch.runs_of(self.client, name):
+            self.runs = ids
         else:
             try:
-                self._runs = [runs.read_run(self._client, name).run_id]
+                self.runs = [runs.read_run(self.client, name).run_id]
             except Invalid as unknown:
                 try:
-                    self._backfills = [backfills.read_backfill(self._client, name).backfill_id]
+                    self.backfill = backfills.read_backfill(self.client, name).backfill_id
                 except Invalid:
                     raise unknown from None
 
-    def _cancel_backfills(self) -> None:
-        """Ask once: Dagster would call one that has ended meanwhile cancelled."""
-        for backfill_id in self._backfills:
-            if not backfills.read_backfill(self._client, backfill_id).final:
-                backfills.cancel_backfill(self._client, backfill_id)
-
-    def _cancel_runs(self) -> str:
-        """Ask for the end of each run; return why Dagster refused, or an empty text."""
-        refusal = ""
-        for run_id in self._runs:
-            try:
-                runs.cancel_run(self._client, run_id)
-            except Invalid as error:
-                # One that has ended meanwhile needs no cancelling.
-                if not runs.read_run(self._client, run_id).final:
-                    refusal = error.message
-        return refusal
-
-    def _cancel_and_wait(self) -> Outcome:
-        """Cancel everything and wait for its end; what has not ended then is told as it stands.
-
-        Dagster forgets a cancellation that reaches a run while it starts, so it is repeated.
-        """
-        deadline = max(self._deadline or 0, time.monotonic() + CANCEL_SECONDS)
-        self._cancel_backfills()
-        while True:
-            refusal = self._cancel_runs()
-            patience = min(time.monotonic() + CANCEL_AGAIN_SECONDS, deadline)
-            try:
-                return self._follow(patience)
-            except TimedOut as error:
-                if time.monotonic() + self._poll_seconds > deadline:
-                    outcome = self._as_it_stands()
-                    outcome.error = TimedOut(refusal or error.message, error.hint)
-                    return outcome
-
-    def _see_through(self) -> Outcome:
-        """Follow everything to its end, or to the end of patience."""
-        if not self._patience.wait:
-            return self._as_it_stands()
-        try:
-            return self._follow(self._deadline)
-        except TimedOut as error:
-            return self._stop_looking(error, self._patience.cancel_on_timeout)
-        except KeyboardInterrupt:
-            return self._stop_looking(Interrupted("stopped following"), _asked_to_cancel())
-        except DagmarError as error:
-            # It was launched: whatever is wrong now, its end is not known.
-            lost = Unreachable(f"cannot follow what was launched: {error.message}")
-            return self._stop_looking(lost, cancel=False)
-
-    def _follow(self, deadline: float | None) -> Outcome:
-        outcome = Outcome()
-        with Progress() as progress:
+    def follow(self, deadline: float | None) -> RunResult:
+        """Follow all of them to their end. Raises TimedOut at the deadline, and Unreachable."""
+        with RunProgress() as progress:
             self._follower.progress, self._follower.deadline = progress, deadline
-            outcome.runs = [self._follower.run(run_id) for run_id in self._runs]
-            for backfill_id in self._backfills:
-                ended = self._follower.backfill(backfill_id)
-                outcome.backfills.append(ended)
-                outcome.runs += self._runs_of(ended)
-        return outcome
+            ended = [self._follower.run(run_id) for run_id in self.runs]
+            if not self.backfill:
+                return RunResult(ended)
+            backfill = self._follower.backfill(self.backfill)
+            return RunResult([*ended, *self._runs_of(backfill)], backfill)
 
-    def _stop_looking(self, error: DagmarError, cancel: bool) -> Outcome:
-        """Look once more, after cancelling if that is wanted, and say how everything stands."""
-        outcome, told = None, "It goes on."
-        if cancel:
-            told = "It may not be cancelled yet."
-            try:
-                outcome = self._cancel_and_wait()
-            except KeyboardInterrupt:
-                pass
-            except DagmarError as failure:
-                told = f"It could not be cancelled: {failure.message}."
-        outcome = outcome or self._as_it_stands()
-        ended = {run.status for run in outcome.runs} | {b.status for b in outcome.backfills}
-        if going := self._going(outcome):
-            if runs.UNKNOWN in ended:
-                told = told.replace("It goes on", "It may go on")
-            error.hint = f"{told} {_come_back(going)}"
-        elif cancel and "CANCELED" in ended:
-            error.hint = "It was cancelled." if len(ended) == 1 else "The rest was cancelled."
-        else:
-            # It ended by itself meanwhile, and how it ended is all that counts.
-            outcome.error = None
-            return outcome
-        outcome.error = error
-        return outcome
+    def look(self) -> RunResult:
+        """Look at all of them once; what cannot be read has the status UNKNOWN."""
+        seen = [self._look_at(run_id) for run_id in self.runs]
+        if not self.backfill:
+            return RunResult(seen)
+        try:
+            backfill = backfills.read_backfill(self.client, self.backfill)
+        except DagmarError:
+            url = backfills.backfill_url(self.client, self.backfill)
+            backfill = Backfill(self.backfill, url, runs.UNKNOWN, 0, 0, 0, {})
+        return RunResult([*seen, *self._runs_of(backfill)], backfill)
 
-    def _going(self, outcome: Outcome) -> list[str]:
-        """Return the names of what was launched, or came back to, and may not have ended."""
-        states: list[tuple[str, Run | Backfill]] = [
-            *((run.run_id, run) for run in outcome.runs if run.run_id in self._runs),
-            *((backfill.backfill_id, backfill) for backfill in outcome.backfills),
-        ]
-        return [name for name, state in states if not state.final]
-
-    def _as_it_stands(self) -> Outcome:
-        """Look once at everything; what cannot be seen is told as unknown."""
-        outcome = Outcome([self._look(run_id) for run_id in self._runs])
-        for backfill_id in self._backfills:
-            try:
-                backfill = backfills.read_backfill(self._client, backfill_id)
-            except DagmarError:
-                url = backfills.backfill_url(self._client, backfill_id)
-                backfill = Backfill(backfill_id, url, runs.UNKNOWN, 0, 0, 0, {})
-            outcome.backfills.append(backfill)
-            outcome.runs += self._runs_of(backfill)
-        return outcome
+    def _look_at(self, run_id: str) -> Run:
+        try:
+            run = runs.read_run(self.client, run_id)
+        except DagmarError:
+            return Run(run_id, runs.run_url(self.client, run_id), runs.UNKNOWN)
+        add_reason(self.client, run)
+        return run
 
     def _runs_of(self, backfill: Backfill) -> list[Run]:
         """Look at all runs of a backfill in one request, and at why the failed ones failed."""
-        found = [
-            Run(run_id, runs.run_url(self._client, run_id), status)
+        members = [
+            Run(run_id, runs.run_url(self.client, run_id), status)
             for run_id, status in backfill.runs.items()
         ]
         if backfill.status != runs.UNKNOWN:
             with aside(f"more about the runs of backfill {backfill.backfill_id}"):
                 tag = backfills.BACKFILL_TAG
-                found = runs.read_tagged_runs(self._client, tag, backfill.backfill_id)
-        for run in found:
-            add_reason(self._client, run)
-        return found
+                members = runs.read_tagged_runs(self.client, tag, backfill.backfill_id)
+        for run in members:
+            add_reason(self.client, run)
+        return members
 
-    def _look(self, run_id: str) -> Run:
+    def going(self, result: RunResult) -> list[str]:
+        """Return the ids of those that may not have ended."""
+        ids = [run.run_id for run in result.runs if run.run_id in self.runs and not run.final]
+        if result.backfill and not result.backfill.final:
+            ids.append(result.backfill.backfill_id)
+        return ids
+
+    def standing(self, result: RunResult) -> Standing:
+        """Return how all of them stand, taken together."""
+        statuses = {run.status for run in result.runs}
+        if result.backfill:
+            statuses.add(result.backfill.status)
+        if self.going(result):
+            return Standing.UNKNOWN if runs.UNKNOWN in statuses else Standing.GOING
+        if Goal.CANCELED.value in statuses:
+            return Standing.CANCELED if len(statuses) == 1 else Standing.PARTLY_CANCELED
+        return Standing.ENDED
+
+
+class RunTracker:
+    """Launches runs, or comes back to them, and follows them as long as it is to."""
+
+    def __init__(self, tracked: TrackedRuns) -> None:
+        """Launch or come back to what `tracked` then holds."""
+        self._tracked = tracked
+
+    def launch(self, launches: Sequence[Launch]) -> RunResult:
+        """Launch each once, and follow them unless the options say not to wait.
+
+        Raises what the first launch raises; an error of a later one ends up in the result,
+        with what was launched before it.
+        """
+        failure: DagmarError | None = None
+        for prepared in launches:
+            try:
+                self._send(prepared)
+            except KeyboardInterrupt:
+                return self._interrupted_launch(prepared)
+            except DagmarError as error:
+                if not self._tracked.names:
+                    raise
+                # Said now: following what was launched before may take hours.
+                console.complain(error)
+                # Status 2, 6 and 7 say that nothing was launched, which is no longer so.
+                lost = isinstance(error, Unreachable)
+                failure = error if lost else RunFailed(error.message, error.hint)
+                break
+        result = self._follow()
+        return replace(result, error=result.error or failure)
+
+    def come_back(self, name: str) -> RunResult:
+        """Follow what `name` is: a run, a backfill, or a launch id whose answer was lost.
+
+        Raises Invalid if there is no such thing.
+        """
+        self._tracked.find(name)
+        return self._follow()
+
+    def _send(self, prepared: Launch) -> None:
+        tracked, client = self._tracked, self._tracked.client
+        if prepared.partitions:
+            tracked.backfill = launch.launch_backfill(client, prepared)
+            url = f"{backfills.backfill_url(client, tracked.backfill)}\n{BACKFILL_PACE}"
+        else:
+            tracked.runs.append(launch.launch_run(client, prepared))
+            url = runs.run_url(client, tracked.runs[-1])
+        console.say(f"Launched {prepared.description}: {url}")
+
+    def _interrupted_launch(self, prepared: Launch) -> RunResult:
+        """Say how to find out whether a launch arrived that Ctrl-C broke off."""
+        before = self._tracked.names
+        error = Interrupted(
+            f"interrupted while {prepared.what} was being launched; it may have been",
+            f"To find out, type: invoke run --follow {prepared.launch_id}"
+            + (f"\n  What was launched before goes on. {_come_back(before)}" if before else ""),
+        )
+        return replace(self._tracked.look(), error=error)
+
+    def _follow(self) -> RunResult:
+        options = self._tracked.options
+        if not options.wait:
+            return self._tracked.look()
         try:
-            run = runs.read_run(self._client, run_id)
-        except DagmarError:
-            return Run(run_id, runs.run_url(self._client, run_id), runs.UNKNOWN)
-        add_reason(self._client, run)
-        return run
+            return self._tracked.follow(self._tracked.deadline)
+        except TimedOut as error:
+            return self._stop(TimedOut, error.message, options.cancel_on_timeout)
+        except KeyboardInterrupt:
+            return self._stop(Interrupted, "stopped following", _asked_to_cancel())
+        except DagmarError as error:
+            # It was launched: whatever is wrong now, its end is not known.
+            message = f"cannot follow what was launched: {error.message}"
+            return self._stop(Unreachable, message, cancel=False)
+
+    def _stop(self, kind: type[DagmarError], message: str, cancel: bool) -> RunResult:
+        """Look once more, after cancelling if that is wanted, and say how everything stands."""
+        result, remark = None, ""
+        if cancel:
+            remark = "It may not be cancelled yet."
+            try:
+                result = Cancellation(self._tracked).send_and_wait()
+            except KeyboardInterrupt:
+                pass
+            except DagmarError as failure:
+                remark = f"It could not be cancelled: {failure.message}."
+        result = result or self._tracked.look()
+        standing = self._tracked.standing(result)
+        if going := self._tracked.going(result):
+            return replace(
+                result, error=kind(message, f"{remark or standing.value} {_come_back(going)}")
+            )
+        if cancel and standing in (Standing.CANCELED, Standing.PARTLY_CANCELED):
+            return replace(result, error=kind(message, standing.value))
+        # It ended by itself in the meantime, and how it ended is all that counts.
+        return replace(result, error=None)
+
+
+class Cancellation:
+    """Cancels runs, and the backfill if there is one."""
+
+    def __init__(self, tracked: TrackedRuns) -> None:
+        """Cancel what `tracked` holds."""
+        self._tracked, self._client = tracked, tracked.client
+
+    def cancel(self, name: str) -> RunResult:
+        """Cancel a run or a backfill, and wait for its end.
+
+        Raises Invalid if it is unknown or has ended, NotAllowed, AnswerLost.
+        """
+        self._tracked.find(name)
+        self._require_going(name)
+        if not self._tracked.options.wait:
+            return replace(self._send(), goal=Goal.CANCELED)
+        try:
+            return replace(self.send_and_wait(), goal=Goal.CANCELED)
+        except KeyboardInterrupt:
+            result = self._tracked.look()
+            error = None
+            if going := self._tracked.going(result):
+                error = Interrupted(
+                    "stopped waiting for what is being cancelled to end",
+                    f"It may not be cancelled yet. {_come_back(going)}",
+                )
+            return replace(result, error=error, goal=Goal.CANCELED)
+
+    def send_and_wait(self) -> RunResult:
+        """Cancel everything and wait for its end; what does not end is returned as it stands.
+
+        Dagster forgets a cancellation that reaches a run while it starts, so it is repeated.
+        """
+        tracked = self._tracked
+        deadline = max(tracked.deadline or 0, time.monotonic() + CANCEL_SECONDS)
+        self._cancel_backfill()
+        while True:
+            refusal = self._cancel_runs()
+            try:
+                return tracked.follow(min(time.monotonic() + runs.CANCEL_AGAIN_SECONDS, deadline))
+            except TimedOut as error:
+                if time.monotonic() + tracked.poll_seconds > deadline:
+                    late = TimedOut(refusal or error.message, error.hint)
+                    return replace(tracked.look(), error=late)
+
+    def _send(self) -> RunResult:
+        """Cancel everything without waiting for its end."""
+        self._cancel_backfill()
+        if refusal := self._cancel_runs():
+            raise Invalid(refusal)
+        return self._tracked.look()
+
+    def _require_going(self, name: str) -> None:
+        states: list[tuple[str, Run | Backfill]] = [
+            ("run", runs.read_run(self._client, run_id)) for run_id in self._tracked.runs
+        ]
+        if backfill := self._tracked.backfill:
+            states.append(("backfill", backfills.read_backfill(self._client, backfill)))
+        for kind, state in states:
+            if state.final:
+                raise Invalid(f"{kind} {name} has ended: {state.status.lower()}")
+
+    def _cancel_backfill(self) -> None:
+        """Ask once: Dagster would call a backfill that has ended by then cancelled."""
+        backfill = self._tracked.backfill
+        if backfill and not backfills.read_backfill(self._client, backfill).final:
+            backfills.cancel_backfill(self._client, backfill)
+
+    def _cancel_runs(self) -> str:
+        """Cancel each run; return why Dagster refused, or an empty text."""
+        refusal = ""
+        for run_id in self._tracked.runs:
+            try:
+                runs.cancel_run(self._client, run_id)
+            except Invalid as error:
+                # A run that has ended by then needs no cancelling.
+                if not runs.read_run(self._client, run_id).final:
+                    refusal = error.message
+        return refusal
 
 
 def _come_back(names: Sequence[str]) -> str:

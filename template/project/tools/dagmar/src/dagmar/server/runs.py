@@ -20,6 +20,12 @@ UNKNOWN = "UNKNOWN"
 # Dagster's run launcher notes here which code server started the run.
 GRPC_INFO_TAG = ".dagster/grpc_info"
 FINAL = (SUCCESS, "FAILURE", "CANCELED")
+WARN_AFTER_SECONDS = 5.0
+CANCEL_AGAIN_SECONDS = 3.0  # Dagster forgets a cancellation that reaches a run while it starts
+NO_DAEMON = (
+    "waits for the Dagster daemon, and no daemon is running: start it with `dagster-daemon run`, "
+    "or start Dagster with `dg dev`, which brings one"
+)
 UNWATCHED = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
 NO_REASON = Failure("Dagster logged no reason")
 # Of Dagster's own events those that say how far it is; errors are told whatever they are.

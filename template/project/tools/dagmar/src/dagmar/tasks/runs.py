@@ -119,7 +119,7 @@ def run(
     """
     from dagmar.flags import parse_number, parse_tags
     from dagmar.runs import run as running
-    from dagmar.runs.tracking import Patience
+    from dagmar.runs.tracking import FollowOptions
     from dagmar.server.partitions import Choice
     from dagmar.server.runconfig import read_config
 
@@ -134,14 +134,14 @@ def run(
         config=read_config(config, set, executor),
         tags=parse_tags(tag),
         validate_only=validate_only,
-        patience=Patience(
+        options=FollowOptions(
             wait, parse_number("--timeout", timeout, 600, unit="seconds"), cancel_on_timeout, logs
         ),
     )
     with open_server(context, target, url) as (settings, client):
-        outcome = running.run(settings, client, request)
+        result = running.run(settings, client, request)
     if json:
-        console.document(outcome.as_document())
+        console.document(result.as_document())
     else:
-        outcome.tell()
-    outcome.finish()
+        result.tell()
+    result.finish()

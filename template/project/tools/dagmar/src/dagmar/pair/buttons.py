@@ -1,4 +1,7 @@
-"""From a click to a run: checked first, launched once."""
+"""The buttons of a notebook: each click counts once, and launches or runs what is paired.
+
+Launches are prepared by `runs/prepare.py`, as those of `invoke run` are.
+"""
 
 from __future__ import annotations
 

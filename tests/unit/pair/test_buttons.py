@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dagmar.errors import NotAllowed
 from dagmar.orchestration.instance import instance
-from dagmar.pair import launching
+from dagmar.pair import buttons
 from dagmar.pair.context import Context
 from dagmar.pair.controls import Chosen
 from support.http_server import Answer, closed_port, data, document, page, serve
@@ -46,9 +46,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     instance(tmp_path).dispose()
 
 
-def materialize(root: Path, asset: str, url: str) -> launching.Attempt:
+def materialize(root: Path, asset: str, url: str) -> buttons.Attempt:
     (root / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{url}'}}}}\n", "utf-8")
-    return launching.materialize_here(Context(asset, "", "", root), Chosen())
+    return buttons.materialize_here(Context(asset, "", "", root), Chosen())
 
 
 def made(root: Path) -> set[str]:
