@@ -203,15 +203,16 @@ def _wait(project: Path, ready: dict[str, str]) -> None:
         signal.pause()
 
 
-@command(help={"nightly": "The long matrices too."})
-def test(context: Context, nightly: bool = False) -> None:
-    """Run the tests.
+@command(help={"all": "All tests, as CI runs them.", "nightly": "The long matrices too."})
+def test(context: Context, all: bool = False, nightly: bool = False) -> None:
+    """Run the tests: without a flag those that take a few minutes.
 
     Examples:
       invoke test
+      invoke test --all
       invoke test --nightly
     """
-    profile = ["--nightly"] if nightly else []
+    profile = ["--nightly"] if nightly else ["--all"] if all else []
     done = subprocess.run([sys.executable, "-m", "pytest", *profile], cwd=ROOT)
     if done.returncode:
         raise RunFailed(f"pytest ended with status {done.returncode}")

@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, the nightly profile, the real CLI."""
+"""What all tests share: the profiles, a clean environment, the real CLI."""
 
 from __future__ import annotations
 
@@ -14,17 +14,52 @@ from dagmar.server.client import DagsterClient
 from support.dagster_server import DagsterServer, dagster_server
 from support.project import Project, make_project
 
+TESTS = Path(__file__).parent
 LIVE = {"dagster"}
+SLOW = (
+    "browser",
+    "faults",
+    "live",
+    "docs/test_commands.py",
+    "template/test_check.py",
+    "template/test_clean_notebooks.py",
+    "template/test_examples.py",
+    "template/test_execution.py",
+    "template/test_own_tasks.py",
+    "template/test_scaffold.py",
+    "template/test_update_task.py",
+    "unit/export/test_export.py",
+    "unit/export/test_upload.py",
+    "unit/export/test_upload_clouds.py",
+)
+"""What the quick run leaves out; template/test_main_job.py stands for it there."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run all tests, as CI does")
     parser.addoption("--nightly", action="store_true", help="run the long matrices too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: not in the quick run; runs with --all, or by name")
     config.addinivalue_line("markers", "nightly: a long matrix, run with --nightly only")
+    # What is named on the command line runs, whatever the profile. Workers get the option's value.
+    if config.option.nightly or config.args_source == pytest.Config.ArgsSource.ARGS:
+        config.option.all = True
     # In a script's background SIGINT is ignored, and what a test starts would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    profile = "nightly" if config.option.nightly else "all" if config.option.all else "quick"
+    return f"profile: {profile}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave whole files out of the quick run: what they import alone takes seconds."""
+    if config.option.all or not collection_path.is_relative_to(TESTS):
+        return None
+    return True if collection_path.relative_to(TESTS).as_posix() in SLOW else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,15 +69,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         named = item.get_closest_marker("xdist_group")
         if not named and LIVE & set(item.fixturenames):  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.xdist_group("live"))
-    if config.getoption("--nightly"):
-        for item in items:
-            if item.get_closest_marker("nightly"):
-                item.add_marker(pytest.mark.timeout(0))
+        if config.option.nightly and item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.timeout(0))
+    if config.option.nightly:
         return
-    skip = pytest.mark.skip(reason="runs with --nightly")
-    for item in items:
-        if item.get_closest_marker("nightly"):
-            item.add_marker(skip)
+    left_out = [item for item in items if item.get_closest_marker("nightly")]
+    if config.option.all:
+        for item in left_out:
+            item.add_marker(pytest.mark.skip(reason="runs with --nightly"))
+        return
+    left_out += [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(autouse=True, scope="session")

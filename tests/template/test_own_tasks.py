@@ -71,10 +71,12 @@ def test_demo_that_keeps_runs_until_it_is_ended_and_leaves_the_project(temporary
 
 
 @pytest.mark.parametrize(
-    ("flags", "passed"), [((), []), (("--nightly",), ["--nightly"])], ids=["plain", "nightly"]
+    ("flags", "passed"),
+    [((), []), (("--all",), ["--all"]), (("--nightly",), ["--nightly"])],
+    ids=["plain", "all", "nightly"],
 )
 @pytest.mark.parametrize("status", [0, 1])
-def test_test_runs_pytest_and_passes_nightly_on(
+def test_test_runs_pytest_and_passes_the_profile_on(
     flags: tuple[str, ...], passed: list[str], status: int, tmp_path: Path
 ) -> None:
     (tmp_path / "pytest.py").write_text(f"import sys\nprint(sys.argv[1:])\nsys.exit({status})\n")

@@ -131,7 +131,7 @@ signal.signal(signal.SIGINT, interruption)
 begun = []
 executed = execute(Path(sys.argv[1]), on_cell=begun.append, interruption=interruption)
 page = render(executed, "md", True)
-print(json.dumps([begun, executed.interrupted, executed.failure.as_document(), page]))
+print(json.dumps([begun, executed.interrupted, executed.failure.as_document("cell"), page]))
 """
 SIGNAL = "import os\nimport signal\n"
 

@@ -205,9 +205,9 @@ def test_a_picker_of_ten_thousand_partitions_is_quick(
     offer = controls.Offer({"day": keys}, {"ops": {"a": {"config": {"rows": 3}}}})
     monkeypatch.setattr(controls, "read_offer", lambda *_: offer)
     monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
-    started = time.monotonic()
+    started = time.process_time()
     drawn = controls.draw_controls(context(project))
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert len(drawn.text) < 1_000_000
     assert controls.read_chosen(drawn.value).partition == keys[-1]
     assert controls.read_chosen(drawn.value).config == offer.config
