@@ -43,8 +43,7 @@ def test_making_a_pair_imports_nothing_that_is_slow() -> None:
 
 def test_a_pair_tells_what_it_is(project: Project) -> None:
     (project.root / "dagmar.yaml").write_text("target: prod\ntargets: {prod: {}}\n", "utf-8")
-    pair = dagmar.Pair(asset="raw/orders")
-    object.__setattr__(pair._context, "start", project.root / "notebooks")
+    pair = dagmar.Pair(asset="raw/orders", root=project.root / "notebooks")
     assert repr(pair) == "Pair(asset='raw/orders', target='prod')"
     assert repr(dagmar.Pair(job="nightly", target="local")) == "Pair(job='nightly', target='local')"
 
@@ -75,8 +74,7 @@ def test_the_project_is_that_of_the_notebooks_file_and_not_of_the_working_direct
 def test_without_a_server_every_widget_says_what_to_type(project: Project) -> None:
     settings = "targets: {local: {url: 'http://127.0.0.1:9'}}"
     (project.root / "dagmar.yaml").write_text(settings, "utf-8")
-    pair = dagmar.Pair(asset="raw/orders")
-    object.__setattr__(pair._context, "start", project.root)
+    pair = dagmar.Pair(asset="raw/orders", root=project.root)
     importlib.import_module("marimo")  # the notebook's own cost
     started = time.monotonic()
     shown = [pair.card(), pair.lineage(), pair.controls(), pair.history(), pair.metrics(rows=3)]
@@ -247,8 +245,7 @@ def test_without_definitions_the_last_partition_is_chosen(
 ) -> None:
     monkeypatch.setattr(controls, "read_offer", lambda *_: controls.Offer({"day": DAYS}, {}))
     monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
-    pair = dagmar.Pair(asset="daily")
-    object.__setattr__(pair._context, "start", project.root)
+    pair = dagmar.Pair(asset="daily", root=project.root)
     with pytest.raises(SetupError):
         pair.partition_key()
     assert controls.read_chosen(pair.controls().value).partition == DAYS[-1]

@@ -7,7 +7,11 @@ notebooks and definitions is loaded when it is first asked for.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagmar.export.links import link_reports
+    from dagmar.pair.pair import Pair
 
 __version__ = "0.1.0"
 
@@ -17,10 +21,10 @@ _PUBLIC: dict[str, str] = {
 }
 """Public name → module that defines it."""
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["Pair", "__version__", "link_reports"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'dagmar' has no attribute {name!r}")

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagmar.errors import DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
 from dagmar.pair import drawing
@@ -20,6 +20,8 @@ from dagmar.pair.controls import Chosen
 from dagmar.server.reach import knock
 
 if TYPE_CHECKING:
+    import marimo as mo
+
     from dagmar.runs.prepare import LaunchSpec
     from dagmar.server.client import DagsterClient
     from dagmar.server.launch import Launch
@@ -53,9 +55,11 @@ class Clicks:
     every later run of the cell would launch again.
     """
 
-    _waiting: list[tuple[weakref.ref[Any], list[bool]]] = field(default_factory=list)
+    _waiting: list[tuple[weakref.ref[mo.ui.run_button], list[bool]]] = field(default_factory=list)
 
-    def button(self, label: str, kind: Any) -> Any:
+    def button(
+        self, label: str, kind: Literal["neutral", "success", "warn", "danger"]
+    ) -> mo.ui.run_button:
         """Return a button whose clicks are counted."""
         import marimo as mo
 
@@ -69,7 +73,7 @@ class Clicks:
         self._waiting.append((weakref.ref(button), waiting))
         return button
 
-    def take(self, button: Any = None) -> bool:
+    def take(self, button: mo.ui.run_button | None = None) -> bool:
         """Whether `button`, or any of them, was clicked for this very run; only once.
 
         Raises UsageError for a button that is not from here.

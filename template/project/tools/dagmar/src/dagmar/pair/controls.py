@@ -11,6 +11,8 @@ from dagmar.pair import drawing
 from dagmar.pair.context import Context
 
 if TYPE_CHECKING:
+    import marimo as mo
+
     from dagmar.server.client import DagsterClient
 
 CONFIG = "config"
@@ -60,7 +62,7 @@ def read_offer(context: Context, client: DagsterClient) -> Offer:
     return Offer(dimensions, paired.read_default_config(client, launch))
 
 
-def draw_controls(context: Context, shown: Callable[[], str | None] = lambda: None) -> Any:
+def draw_controls(context: Context, shown: Callable[[], str | None] = lambda: None) -> mo.ui.batch:
     """Return the controls as one UI element, whose value `read_chosen` understands.
 
     `shown` tells which partition the notebook shows, if any: the one that is chosen first.
@@ -126,7 +128,7 @@ def _first_choice(
     return first if all(part in dimensions[name] for name, part in first.items()) else {}
 
 
-def _element(html: str, elements: dict[str, Any]) -> Any:
+def _element(html: str, elements: dict[str, Any]) -> mo.ui.batch:
     """Return one element of all; `html` marks the place of each by its name between NULs."""
     import marimo as mo
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, Unreachable, UsageError
 from dagmar.pair.context import Context
 from dagmar.project.layout import folder_of
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import marimo as mo
+
+    from dagmar.pair.buttons import Attempt, Clicks
+    from dagmar.pair.controls import Chosen
+    from dagmar.pair.watching import Retries
+
+    Controls: TypeAlias = mo.ui.batch | Mapping[str, object]
+    Number: TypeAlias = float | str | bool | None
+    Kind: TypeAlias = Literal["neutral", "success", "warn", "danger"]
 
 
 class Pair:
@@ -20,12 +33,17 @@ class Pair:
 
     Making it costs nothing: no server is asked and nothing is imported until something is
     shown. Nothing is launched but by a click.
+
+    For example: `pair = dagmar.Pair(asset="raw/orders")`
     """
 
-    def __init__(self, *, asset: str = "", job: str = "", target: str = "") -> None:
+    def __init__(
+        self, *, asset: str = "", job: str = "", target: str = "", root: str | Path = ""
+    ) -> None:
         """Pair with the asset of this key, or with the job of this name.
 
         `target` names a target of dagmar.yaml; the default is the one the settings choose.
+        `root` is a folder of the project; the default is that of the notebook's file.
         Raises UsageError unless exactly one of asset and job is given.
         """
         if bool(asset) == bool(job):
@@ -34,18 +52,19 @@ class Pair:
             )
         # The caller is the notebook: its file tells the project.
         file = sys._getframe(1).f_globals.get("__file__")
-        self._context = Context(AssetKey(asset), job, target, folder_of(file))
+        start = Path(root).resolve() if root else folder_of(file)
+        self._context = Context(AssetKey(asset), job, target, start)
         self._file = str(file or "")
-        self._clicks: Any = None
-        self._last: Any = None
-        self._made: Any = None
+        self._clicks: Clicks | None = None
+        self._launched: Attempt | None = None
+        self._run_here: Attempt | None = None
 
     def __repr__(self) -> str:
         """Return what is paired, and with which target."""
         context = self._context
         paired = f"asset={context.asset!r}" if context.asset else f"job={context.job!r}"
         try:
-            name = context.target_name or str(context.settings.layer.values.get("target", "local"))
+            name = context.target_name or context.settings.default_target
         except DagmarError:
             name = context.target_name
         return f"Pair({paired}, target={name!r})"
@@ -66,6 +85,8 @@ class Pair:
         Without `partition`, a partitioned asset is a dict of its materialized partitions.
         Raises Invalid for an unknown asset or partition and for one never materialized, and
         LoadFailed, from the IO manager's own exception, where that fails.
+
+        For example: `orders = pair.load("raw/orders")`
         """
         from dagmar.orchestration.values import load_value
 
@@ -89,7 +110,9 @@ class Pair:
             return partitions.require_partition(root, self.asset, given)
         return partitions.latest_partition(root, self.asset)
 
-    def card(self, title: str = "", after: Any = None) -> Any:
+    def card(
+        self, title: str = "", after: Attempt | Sequence[Attempt | None] | None = None
+    ) -> mo.Html:
         """Show what this is, how it was made last, and which Dagster this is about.
 
         `title` is Markdown to stand above it. `after` is what `launch` or `materialize` returned,
@@ -99,13 +122,13 @@ class Pair:
 
         from dagmar.pair.cards import card
 
-        def draw() -> Any:
+        def draw() -> mo.Html:
             shown = mo.Html(card(self._context))
             return mo.vstack([mo.md(title), shown]) if title else shown
 
         return self._drawn(draw, after)
 
-    def lineage(self, depth: int = 1) -> Any:
+    def lineage(self, depth: int = 1) -> mo.Html:
         """Show the assets up to `depth` steps above and below, or the steps of the job."""
         import marimo as mo
 
@@ -116,36 +139,38 @@ class Pair:
         except DagmarError as error:
             return self._remark(error, "the lineage")
 
-    def controls(self) -> Any:
+    def controls(self) -> mo.ui.batch:
         """Show what a run can be launched with: partition, run config, tags.
 
         The partition that is chosen first is that of `partition_key`, else the last one.
+        For example, in a cell that ends with `controls`: `controls = pair.controls()`
         """
         from dagmar.pair.controls import draw_controls
 
         return draw_controls(self._context, self.partition_key)
 
-    def launch_button(self, label: str = "Launch", kind: str = "success") -> Any:
-        """Return a button for `launch` or `materialize`, whose every click counts once."""
+    def launch_button(self, label: str = "Launch", kind: Kind = "success") -> mo.ui.run_button:
+        """Return a button for `launch` or `materialize`, whose every click counts once.
+
+        For example, in a cell that ends with `button`: `button = pair.launch_button()`
+        """
         return self._counted().button(label, kind)
 
-    def launch(self, controls: Any, button: Any) -> Any:
+    def launch(self, controls: Controls | None, button: mo.ui.run_button | None) -> Attempt | None:
         """Launch a run if the button was clicked just now, and return the last launch.
 
         It is None before the first one. What is refused is shown by `watch`.
         Raises UsageError for a button that is not from `launch_button`.
+
+        For example: `run = pair.launch(controls, button)`
         """
         from dagmar.pair import buttons
-        from dagmar.pair.controls import read_chosen
 
         if self._counted().take(button):
-            with buttons.busy("Launching"):
-                self._last = buttons.attempt(
-                    lambda: buttons.launch(self._context, read_chosen(_value(controls)))
-                )
-        return self._last
+            self._launched = self._attempt(buttons.launch, controls, "Launching")
+        return self._launched
 
-    def watch(self, run: Any) -> Any:
+    def watch(self, run: Attempt | str | None) -> mo.Html:
         """Show how a run stands until it ends: steps, failure, buttons to cancel and retry.
 
         `run` is what `launch` or `materialize` returned, or a run id.
@@ -157,15 +182,18 @@ class Pair:
 
         if run is None:
             return mo.Html(drawing.note("Nothing was launched from here yet."))
-        run_id = run if isinstance(run, str) else run.run_id
-        if not run_id or getattr(run, "error", None):
-            return mo.Html(run._repr_html_())
+        if not isinstance(run, str):
+            if run.error or not run.run_id:
+                return mo.Html(run._repr_html_())
+            run = run.run_id
         try:
-            return Watcher(self._context, run_id, self._retries).show()
+            return Watcher(self._context, run, self._retries).show()
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 
-    def history(self, limit: int = 30, after: Any = None) -> Any:
+    def history(
+        self, limit: int = 30, after: Attempt | Sequence[Attempt | None] | None = None
+    ) -> mo.Html:
         """Show how long the last runs took, and how they ended.
 
         `after` is what `launch` or `materialize` returned, or both: it is drawn again when such
@@ -175,7 +203,7 @@ class Pair:
 
         from dagmar.pair.history import draw_history, read_history
 
-        def draw() -> Any:
+        def draw() -> mo.Html:
             try:
                 return mo.Html(
                     draw_history(read_history(self._context, limit), self._context.target.url)
@@ -185,29 +213,40 @@ class Pair:
 
         return self._drawn(draw, after)
 
-    def materialize(self, controls: Any = None, *, button: Any = None, here: bool = False) -> Any:
-        """Make what is paired, if a button from `launch_button` was clicked just now.
+    def materialize(
+        self,
+        controls: Controls | None = None,
+        *,
+        button: mo.ui.run_button | None = None,
+        here: bool = False,
+    ) -> Attempt | None:
+        """Materialize what is paired, if a button from `launch_button` was clicked just now.
 
-        With `here` it runs in this kernel and is recorded in the project's own instance; else
-        it is launched on the server. Without `button`, any of this pair's buttons counts.
-        Without a click it returns what the last one came to, None before the first one.
+        With `here` it runs in this kernel and is recorded in the project's own instance; without
+        it, this is `launch`. Without `button`, any of this pair's buttons counts.
+        Without a click it returns the result of the last one, None before the first one.
+
+        For example: `pair.materialize(controls, button=button, here=True)`
         """
         from dagmar.pair import buttons
-        from dagmar.pair.controls import read_chosen
 
-        if self._counted().take(button):
-            act = buttons.materialize_here if here else buttons.launch
-            with buttons.busy(f"Materializing {self._context.what} here" if here else "Launching"):
-                self._made = buttons.attempt(
-                    lambda: act(self._context, read_chosen(_value(controls)))
+        if not here:
+            attempt = self.launch(controls, button)
+        else:
+            if self._counted().take(button):
+                self._run_here = self._attempt(
+                    buttons.materialize_here,
+                    controls,
+                    f"Materializing {self._context.what} here",
                 )
-        if self._made is None and button is None:
+            attempt = self._run_here
+        if attempt is None and button is None:
             return buttons.Attempt(
                 told="Nothing was run: this waits for a click on a button from launch_button()."
             )
-        return self._made
+        return attempt
 
-    def export(self) -> Any:
+    def export(self) -> mo.Html:
         """Show the newest report of this notebook, and a button that makes another."""
         import marimo as mo
 
@@ -221,10 +260,12 @@ class Pair:
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 
-    def report(self, **values: Any) -> Any:
+    def report(self, **values: Number) -> mo.Html:
         """Report numbers about the asset, and show them: they go onto it with an export.
 
         Values are numbers, texts or truth values. Raises Invalid for others.
+
+        For example: `pair.report(rows=len(orders))`
         """
         import marimo as mo
 
@@ -234,11 +275,13 @@ class Pair:
         report(values)
         return mo.Html(drawing.facts((name, escape(str(value))) for name, value in values.items()))
 
-    def metrics(self, **values: Any) -> Any:
+    def metrics(self, **values: Number) -> mo.Html:
         """Report numbers as `report` does, and show them beside those recorded before.
 
         Those are the numbers that the asset's materializations and observations carry.
         Raises Invalid for what is neither number, text nor truth value.
+
+        For example: `pair.metrics(rows=len(orders))`
         """
         import marimo as mo
 
@@ -254,24 +297,37 @@ class Pair:
         return mo.Html(table)
 
     @functools.cached_property
-    def _retries(self) -> Any:
+    def _retries(self) -> Retries:
         from dagmar.pair.watching import Retries
 
         return Retries()
 
-    def _counted(self) -> Any:
+    def _counted(self) -> Clicks:
         if self._clicks is None:
             from dagmar.pair.buttons import Clicks
 
             self._clicks = Clicks()
         return self._clicks
 
-    def _drawn(self, draw: Callable[[], Any], after: Any) -> Any:
+    def _attempt(
+        self, act: Callable[[Context, Chosen], Attempt], controls: Controls | None, doing: str
+    ) -> Attempt:
+        from dagmar.pair import buttons
+        from dagmar.pair.controls import read_chosen
+
+        with buttons.busy(doing):
+            return buttons.attempt(lambda: act(self._context, read_chosen(_value(controls))))
+
+    def _drawn(
+        self,
+        draw: Callable[[], mo.Html],
+        after: Attempt | Sequence[Attempt | None] | None,
+    ) -> mo.Html:
         """Draw now, and again when a run has ended; that launches nothing."""
         from dagmar.pair.context import live
 
         drawn = draw()
-        some = after if isinstance(after, (list, tuple)) else [after]
+        some = after if isinstance(after, Sequence) else [after]
         run_ids = [run_id for one in some if (run_id := getattr(one, "run_id", ""))]
         if live() and run_ids:
             from dagmar.pair.watching import draw_at_the_end
@@ -279,7 +335,7 @@ class Pair:
             draw_at_the_end(self._context, run_ids, self._retries, draw)
         return drawn
 
-    def _remark(self, error: DagmarError, what: str) -> Any:
+    def _remark(self, error: DagmarError, what: str) -> mo.Html:
         import marimo as mo
 
         from dagmar.pair import drawing
@@ -288,7 +344,7 @@ class Pair:
         return mo.Html(drawing.no_server(error, what) if away else drawing.refusal(error))
 
 
-def _value(controls: Any) -> Any:
+def _value(controls: Controls | None) -> Mapping[str, Any] | None:
     """Return the value of the controls. Raises Invalid for something else."""
     value = getattr(controls, "value", controls)
     if value is not None and not isinstance(value, dict):

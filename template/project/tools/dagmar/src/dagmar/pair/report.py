@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import DagmarError
 from dagmar.export import exporting, folders, manifests
 from dagmar.export import request as asking
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
+
+if TYPE_CHECKING:
+    import marimo as mo
 
 IDLE_SECONDS = 0.5
 
@@ -53,7 +56,7 @@ class Exporter:
         except DagmarError as refused:
             self._told = drawing.refusal(refused)
 
-    def show(self) -> Any:
+    def show(self) -> mo.Html:
         """Return the report as it stands, and keep it up to date where somebody looks on."""
         import marimo as mo
 

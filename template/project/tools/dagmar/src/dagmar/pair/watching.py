@@ -22,6 +22,8 @@ from dagmar.pair.context import Context, live
 from dagmar.server.runs import is_told
 
 if TYPE_CHECKING:
+    import marimo as mo
+
     from dagmar.server.client import DagsterClient
     from dagmar.server.runs import Run
 
@@ -322,7 +324,7 @@ class Watcher:
         asked = self._retry_wanted or self._retries.sent(self._run_id)
         return "retry" if self._run.status != "SUCCESS" and not asked else None
 
-    def show(self) -> Any:
+    def show(self) -> mo.Html:
         """Return the run as it stands, and keep it up to date where somebody looks on."""
         import marimo as mo
 

@@ -91,6 +91,11 @@ class Settings:
         """The targets as they are written; there always is a `local` one."""
         return {"local": {}, **self.layer.values.get("targets", {})}
 
+    @property
+    def default_target(self) -> str:
+        """The name of the target that is meant if none is named."""
+        return str(self.layer.values.get("target", "local"))
+
     def target(self, name: str = "", url: str = "") -> Target:
         """Return the target called `name` (default: the settings' own), with its secrets looked up.
 
@@ -99,7 +104,7 @@ class Settings:
         in the settings, and for a variable that is named there and not set.
         """
         asked = bool(name)
-        name = name or self.layer.values.get("target", "local")
+        name = name or self.default_target
         if name not in self.targets:
             meant = did_you_mean(name, self.targets)
             hint = f"The targets of this project: {', '.join(sorted(self.targets))}."

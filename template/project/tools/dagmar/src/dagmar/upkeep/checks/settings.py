@@ -78,7 +78,7 @@ def settings(project: Project) -> Finding:
 @check("targets")
 def targets(project: Project) -> Finding:
     """Every target has the variables and files that it names."""
-    own = str(project.settings.layer.values.get("target", "local"))
+    own = project.settings.default_target
     problems, worst, hint = [], WARN, ""
     for name in [own, *(other for other in project.settings.targets if other != own)]:
         try:
