@@ -1,0 +1,137 @@
+"""A launch is prepared once, for tasks and notebooks alike, and does not change afterwards."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagmar.asset_key import AssetKey
+from dagmar.errors import Invalid, UsageError
+from dagmar.project.settings import Target
+from dagmar.runs.prepare import LaunchSpec, prepare
+from dagmar.server.client import DagsterClient
+from dagmar.server.launch import Launch, validate
+from dagmar.server.launchable import Hints
+from dagmar.server.partitions import Choice
+from support.http_server import dagster, serve
+
+HINTS = Hints("Correct the config here.", "Choose a partition here.", "Choose none here.")
+VALID = {"isPipelineConfigValid": {"__typename": "PipelineConfigValidationValid"}}
+WORKSPACE = {"__typename": "Workspace", "locationEntries": []}
+PARTITIONS = {
+    "pipelineOrError": {
+        "__typename": "Pipeline",
+        "partitionKeysOrError": {"partitionKeys": ["mon", "tue"]},
+    },
+    "partitionSetOrError": {
+        "__typename": "PartitionSet",
+        "partitionStatusesOrError": {"__typename": "PartitionStatuses", "results": []},
+    },
+}
+JOB = {
+    "name": "__repository__",
+    "location": {"name": "shop"},
+    "jobs": [{"name": "weekly"}],
+    "partitionSets": [{"name": "weekly_set", "pipelineName": "weekly"}],
+}
+JOBS = {
+    "repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": [JOB]},
+    "workspaceOrError": WORKSPACE,
+}
+ALL = Choice(all=True)
+ROWS = {"ops": {"weekly": {"config": {"rows": 1}}}}
+
+
+def defaults(fixed: str, partition: str) -> dict[str, Any]:
+    """Answer with the config that a job has for every run, and for a partition."""
+    return {
+        "pipelineOrError": {
+            "__typename": "Pipeline",
+            "presets": [{"name": "default", "runConfigYaml": fixed}],
+            "partition": {
+                "runConfigOrError": {"__typename": "PartitionRunConfig", "yaml": partition},
+                "tagsOrError": {"__typename": "PartitionTags", "results": []},
+            },
+        }
+    }
+
+
+def prepared(
+    tmp_path: Path, spec: LaunchSpec, answers: dict[str, Any]
+) -> tuple[tuple[Launch, ...], list[str]]:
+    """Prepare on a stand-in for a server; return the launches, and what was asked."""
+    with (
+        serve(dagster(answers)) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        launches = prepare(client, tmp_path, spec, HINTS)
+    return launches, [seen.sent["operationName"] for seen in server.seen]
+
+
+def test_validating_a_launch_does_not_change_it() -> None:
+    config = {"ops": {"a_check": {"config": {"rows": 1}}}}
+    launch = Launch("shop", "__repository__", "__ASSET_JOB", (AssetKey("orders"),), config)
+    before = copy.deepcopy(launch)
+    ops = {"pipelineOrError": {"__typename": "Pipeline", "solids": [{"name": "a_check"}]}}
+    with (
+        serve(dagster({"OpsToLaunch": ops, "ValidateConfig": VALID})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        validate(client, launch)
+    assert launch == before
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        launch.config = {}  # type: ignore[misc]
+
+
+def test_a_backfill_of_a_job_asks_once_for_what_the_job_brings(tmp_path: Path) -> None:
+    answers = {
+        "JobsToLaunch": JOBS,
+        "JobPartitions": PARTITIONS,
+        "JobDefaults": defaults("loggers: {console: {}}", ""),
+        "BackfillParams": {"__type": {"inputFields": [{"name": "runConfigData"}]}},
+        "ValidateConfig": VALID,
+    }
+    spec = LaunchSpec(job="weekly", partitions=ALL, config=ROWS)
+    (launch,), asked = prepared(tmp_path, spec, answers)
+    assert asked == list(answers)
+    assert launch.partitions == ("mon", "tue")
+    assert launch.config == {**ROWS, "loggers": {"console": {}}}
+
+
+def test_a_backfill_takes_no_config_over_that_of_each_partition(tmp_path: Path) -> None:
+    answers = {
+        "JobsToLaunch": JOBS,
+        "JobPartitions": PARTITIONS,
+        "JobDefaults": defaults("", "ops: {weekly: {config: {day: mon}}}"),
+    }
+    with pytest.raises(UsageError, match="each partition of the job 'weekly' brings its own"):
+        prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL, config=ROWS), answers)
+    (launch,), asked = prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL), answers)
+    assert asked == list(answers)
+    assert launch.config == {}
+
+
+def test_hints_are_those_of_the_place_where_the_launch_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="partitioned") as caught:
+        prepared(tmp_path, LaunchSpec(job="weekly"), {"JobsToLaunch": JOBS})
+    assert caught.value.hint == HINTS.choose_partition
+    refused = {
+        "isPipelineConfigValid": {
+            "__typename": "RunConfigValidationInvalid",
+            "errors": [
+                {"reason": "RUNTIME_TYPE_MISMATCH", "message": "No.", "stack": {"entries": []}}
+            ],
+        }
+    }
+    answers = {
+        "JobsToLaunch": JOBS,
+        "JobPartitions": PARTITIONS,
+        "JobDefaults": defaults("", ""),
+        "ValidateConfig": refused,
+    }
+    with pytest.raises(Invalid, match="not valid") as caught:
+        prepared(tmp_path, LaunchSpec(job="weekly", partitions=Choice(latest=True)), answers)
+    assert caught.value.hint == HINTS.config
