@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagmar.asset_key import AssetKey
+from dagmar.errors import Conflict
 from dagmar.notebook import check as checking
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.project.settings import load
 from dagmar.scaffold import scaffold as making
-from dagmar.server.catalog import read_catalog
+from dagmar.server.catalog import Catalog, read_catalog
 from dagmar.server.client import DagsterClient
 from support.catalog_answers import ANSWERS as ANSWERED
 from support.git import git
@@ -175,6 +177,33 @@ def test_a_job_may_be_named_with_its_location(online: Project) -> None:
     assert (made["path"], made["job"]) == ("notebooks/greeting_shop.py", "greeting@shop")
     assert 'dagmar.Pair(job="greeting@shop")' in online.read("notebooks/greeting_shop.py")
     assert invoke(online, "check").returncode == 0
+
+
+def test_keys_that_differ_only_in_where_a_slash_is_get_notebooks_of_their_own(
+    shop: Project,
+) -> None:
+    inside, between, backslash = (AssetKey(key) for key in (r"wh/a\/b", "wh/a/b", r"back\\slash"))
+    settings = load(shop.path, environ={})
+    catalog = Catalog("", "", [])
+    upstream = {inside: [], between: [], backslash: [], "below": [inside, between, backslash]}
+    for key, above in upstream.items():
+        item = {"key": AssetKey(key), "materializable": True, "dependencies": above}
+        catalog.assets.append(item)
+
+    def make(*assets: str, name: str = "") -> str:
+        request = making.Request(assets=assets, name=name)
+        (notebook,) = making.scaffold(settings, catalog, request)
+        return notebook.file.read_text("utf-8")
+
+    with pytest.raises(Conflict, match=r"would both be wh_a_b\.py") as caught:
+        make(inside, between)
+    assert f"asset {inside} and asset {between} would" in caught.value.message
+    assert r'dagmar.Pair(asset="wh/a\\/b")' in make(r"wh/a\/b", name="inside")
+    with pytest.raises(Conflict, match="is not paired with"):
+        make("wh/a/b", name="inside")
+    assert loads(make("below")) == {"a_b": inside, "b": between, "back_slash": backslash}
+    files = [shop.path / f"notebooks/{name}.py" for name in ("inside", "below")]
+    assert [one.findings for one in checking.check(settings, files, catalog)] == [[], []]
 
 
 def test_a_folder_of_ones_own_is_a_template(online: Project, tmp_path: Path) -> None:

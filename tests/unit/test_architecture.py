@@ -91,5 +91,16 @@ def _libraries(node: ast.AST) -> Iterator[str]:
         yield from (alias.name for alias in node.names)
 
 
+def test_no_asset_key_is_written_or_read_without_its_escapes() -> None:
+    unescaped = {"to_user_string", "from_user_string"}
+    users = [
+        f"{module_name(file)}, line {node.lineno}"
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in unescaped
+    ]
+    assert users == []
+
+
 def _room(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"

@@ -177,3 +177,35 @@ def test_dagsters_remarks_on_itself_are_not_passed_on() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert resolve("group:sales", catalog())
+
+
+@pytest.mark.parametrize(
+    ("expression", "chosen"),
+    [
+        (r'key:"wh/a\/b"', {r"wh/a\/b"}),
+        ('key:"wh/a/b"', {"wh/a/b"}),
+        ("wh/a/b", {"wh/a/b"}),
+        ("key:wh/*", {"wh/a/b", r"wh/a\/b"}),
+        (r'key:"*a\/*"', {r"wh/a\/b"}),
+        (r'key : "back\\slash" or group:other', {r"back\\slash", "below"}),
+        (r'key:"wh/a\/b"+', {r"wh/a\/b", "below"}),
+        (r'not key:"wh/a\/b"', {"wh/a/b", r"back\\slash", "below"}),
+    ],
+)
+def test_a_slash_inside_a_component_is_not_one_between_components(
+    expression: str, chosen: set[str]
+) -> None:
+    plain = {"group": "wh", "kinds": [], "tags": {}, "owners": [], "materializable": True}
+    assets = [
+        {"key": r"wh/a\/b", "dependencies": [], **plain},
+        {"key": "wh/a/b", "dependencies": [], **plain},
+        {"key": r"back\\slash", "dependencies": [], **plain},
+        {"key": "below", "dependencies": [r"wh/a\/b"], **plain, "group": "other"},
+    ]
+    assert resolve(expression, assets) == chosen
+
+
+def test_an_expression_that_does_not_parse_is_shown_as_it_was_typed() -> None:
+    with pytest.raises(Invalid) as caught:
+        resolve(r'key:"wh/a\/b" or', [])
+    assert caught.value.message.endswith(r'Invalid selection string: key:"wh/a\/b" or')
