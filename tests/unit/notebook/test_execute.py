@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from dagmar.errors import Invalid
-from dagmar.notebook import figures
 from dagmar.notebook.capture import CONSOLE_LIMIT
 from dagmar.notebook.execute import Executed, execute, load
-from dagmar.notebook.fallbacks import as_static
+from dagmar.notebook.fallbacks import as_static, find_figure, traces
 from dagmar.notebook.parameters import check_parameters
 from dagmar.notebook.render import as_notebook, render
 
@@ -59,7 +58,7 @@ def test_a_failing_cell_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> 
     executed = execute(file)
     assert executed.values == {"fine": 3}
     assert executed.failure is not None
-    assert (executed.failure.cell, executed.failure.kind) == ("bad", "ZeroDivisionError")
+    assert (executed.failure.place, executed.failure.kind) == ("bad", "ZeroDivisionError")
     line = file.read_text("utf-8").splitlines().index("    value = 1 / 0") + 1
     assert f'File "notebook.py", line {line}, in <module>' in executed.failure.traceback
     shown = [outputs(executed, cell)[0] for cell in (0, 1)]
@@ -122,8 +121,7 @@ def test_an_asynchronous_cell_is_awaited(tmp_path: Path) -> None:
 INTERRUPTED = """\
 import json, signal, sys
 from pathlib import Path
-from dagmar.notebook.execute import execute
-from dagmar.notebook.interruption import Interruption
+from dagmar.notebook.execute import Interruption, execute
 from dagmar.notebook.render import render
 
 interruption = Interruption()
@@ -320,11 +318,9 @@ def test_a_plotly_figure_has_its_numbers_in_a_table(tmp_path: Path) -> None:
 def test_packed_numbers_of_a_figure_are_read_and_what_is_none_is_left_out() -> None:
     packed = {"dtype": "f8", "bdata": "AAAAAAAA8D8AAAAAAAAEQA=="}
     trace = {"type": "scatter", "x": packed, "y": [1, 2], "z": {"dtype": "f8", "bdata": "AA"}}
-    assert figures.traces({"data": [trace]}) == [
-        ("scatter", [{"x": 1.0, "y": 1}, {"x": 2.5, "y": 2}])
-    ]
-    assert figures.find('Plotly.newPlot("a", [') is None
-    assert figures.find("<p>no chart</p>") is None
+    assert traces({"data": [trace]}) == [("scatter", [{"x": 1.0, "y": 1}, {"x": 2.5, "y": 2}])]
+    assert find_figure('Plotly.newPlot("a", [') is None
+    assert find_figure("<p>no chart</p>") is None
 
 
 def test_markdown_holds_code_outputs_and_pictures(tmp_path: Path) -> None:

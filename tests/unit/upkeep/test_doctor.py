@@ -60,6 +60,7 @@ ONLY_A_PERSON = {
     # installed: these projects are broken by a pretence, or have nothing that uv could install
     *("an_old_python", "a_python_that_the_project_excludes", "another_environment"),
     *("a_missing_package", "an_old_dagster", "an_old_copier", "packages_of_two_releases"),
+    "an_untested_marimo",
     *("no_webserver", "a_dagmar_from_elsewhere"),
     *("a_lock_file_without_uv", "no_git", "an_old_git"),
     # found out, and then decided
@@ -131,6 +132,11 @@ def an_old_dagster(project: Project) -> Project:
 @breaks("packages", FAIL, "copier is 9.18.0, and must be >=9.19")
 def an_old_copier(project: Project) -> Project:
     return versions(project, copier="9.18.0")
+
+
+@breaks("packages", WARN, "dagmar is not tested with marimo 99.1.0")
+def an_untested_marimo(project: Project) -> Project:
+    return versions(project, marimo="99.1.0")
 
 
 @breaks("dagster-versions", FAIL, "beside dagster-webserver 1.10.0")

@@ -189,13 +189,12 @@ def _export(job: dict[str, Any], events: int) -> None:
     from dagmar.notebook import reporting
     from dagmar.notebook.cells import PARTITION
     from dagmar.notebook.compatibility import guarded
-    from dagmar.notebook.interruption import Interruption
     from dagmar.notebook.parameters import check_parameters, input_names
     from dagmar.notebook.render import render
     from dagmar.server.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
-    interruption = Interruption()
+    interruption = executing.Interruption()
     signal.signal(signal.SIGINT, interruption)
     with guarded():
         executing.apply_settings(path)

@@ -19,7 +19,6 @@ from dagmar.errors import Invalid
 from dagmar.failure import Failure
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import read_source
-from dagmar.notebook.interruption import Interruption
 from dagmar.notebook.parameters import GIVEN, INPUTS, with_parameters
 
 if TYPE_CHECKING:
@@ -123,6 +122,39 @@ def execute(
     names = {name for cell in app.graph.cells.values() for name in cell.defs}
     kept = {name: values[name] for name in names if name in values}
     return Executed(path, app, capture, kept, runner.failure, runner.interrupted)
+
+
+class Interruption:
+    """A handler of SIGINT. `cell` is the one that ran when it was `heard`, if any did."""
+
+    def __init__(self) -> None:
+        self.heard = False
+        self.cell: CellId_t | None = None
+        self._running: CellId_t | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def __call__(self, number: int, frame: Any) -> None:
+        """Interrupt the cell that runs. Raises KeyboardInterrupt in it."""
+        self.heard = True
+        if self._running is None:
+            return
+        self.cell = self.cell or self._running
+        if self._task is not None:
+            loop = self._task.get_loop()
+            if asyncio.current_task(loop) is not self._task:
+                # The cell waits. Raised here, it would end the loop with all that was shown.
+                loop.call_soon_threadsafe(self._task.cancel)
+                return
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def during(self, cell: CellId_t, task: asyncio.Task[Any] | None = None) -> Iterator[None]:
+        """Let a cell be interrupted, which runs in `task` where it is asynchronous."""
+        self._running, self._task = cell, task
+        try:
+            yield
+        finally:
+            self._running = self._task = None
 
 
 @contextlib.contextmanager

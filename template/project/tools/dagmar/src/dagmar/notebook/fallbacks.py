@@ -6,16 +6,16 @@ Dagster UI's. What is replaced here stays readable there.
 
 from __future__ import annotations
 
+import array
 import base64
 import binascii
 import csv
 import io
 import json
-from html import escape
+from html import escape, unescape
 from html.parser import HTMLParser
+from itertools import zip_longest
 from typing import Any
-
-from dagmar.notebook import figures
 
 ROWS = 50
 """Rows of a table that are shown; the page has them all."""
@@ -23,6 +23,10 @@ COLORS = {"info": "#0b68cb", "success": "#18794e", "warn": "#ad5700", "danger": 
 BOX = "border-left: 4px solid {color}; padding: .4em .8em; margin: .4em 0"
 CELL = "padding: .2em .6em; border-bottom: 1px solid #ddd; text-align: {align}"
 VEGA = ("application/vnd.vegalite.", "application/vnd.vega.")
+PLOTLY_CALL = "Plotly.newPlot("
+COLUMNS = ("labels", "x", "y", "z", "values", "open", "high", "low", "close", "lat", "lon", "text")
+NUMBERS = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q",
+           "f4": "f", "f8": "d"}  # fmt: skip
 
 
 def add_fallbacks(notebook: dict[str, Any]) -> None:
@@ -46,7 +50,7 @@ def _improve(data: dict[str, Any]) -> None:
         data["text/html"] = f"<pre>{escape(text)}</pre>"
     for mimetype in ("text/html", "text/markdown"):
         text = _text(data.get(mimetype, ""))
-        if (figure := figures.find(text)) is not None:
+        if (figure := find_figure(text)) is not None:
             data[mimetype] = _figure(figure)
         if "<marimo-" in text:
             data[mimetype] = as_static(text)
@@ -153,12 +157,68 @@ def _draw(kind: str, values: dict[str, Any]) -> str:
 def _figure(figure: dict[str, Any]) -> str:
     """Return the numbers of a figure that is drawn by a script."""
     parts = [_note("The numbers of a chart that only the HTML page draws.")]
-    if title := figures.title(figure):
+    if title := _title(figure):
         parts.insert(0, f"<div><b>{escape(title)}</b></div>")
-    for name, rows in figures.traces(figure):
+    for name, rows in traces(figure):
         table = _table({"data": rows, "total_rows": len(rows)})
         parts.append(f"<div><small>{escape(name)}</small></div>{table}")
     return "".join(parts)
+
+
+def find_figure(html: str) -> dict[str, Any] | None:
+    """Return the figure that a page draws, or None where it draws none."""
+    for text in (html, unescape(html)):
+        _, found, call = text.partition(PLOTLY_CALL)
+        if not found:
+            continue
+        read = json.JSONDecoder()
+        parts: list[Any] = []
+        try:
+            for _ in range(3):  # its place in the page, traces, layout
+                value, end = read.raw_decode(call.lstrip(" \r\n\t,"))
+                parts.append(value)
+                call = call.lstrip(" \r\n\t,")[end:]
+        except ValueError:
+            continue
+        return {"data": parts[1], "layout": parts[2]}
+    return None
+
+
+def _title(figure: dict[str, Any]) -> str:
+    """Return what stands above a figure."""
+    return _title_text((figure.get("layout") or {}).get("title"))
+
+
+def traces(figure: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return each trace of a figure: its name, and its points as rows."""
+    layout = figure.get("layout") or {}
+    named = {axis: _title_text((layout.get(f"{axis}axis") or {}).get("title")) for axis in "xy"}
+    found = []
+    for trace in figure.get("data") or []:
+        columns = {name: _values(trace[name]) for name in COLUMNS if name in trace}
+        columns = {name: values for name, values in columns.items() if values}
+        titles = [named.get(name) or name for name in columns]
+        rows = [dict(zip(titles, row, strict=True)) for row in zip_longest(*columns.values())]
+        found.append((str(trace.get("name") or trace.get("type") or ""), rows))
+    return found
+
+
+def _values(given: Any) -> list[Any]:
+    """Return the values of a trace, which may be packed as binary numbers."""
+    if isinstance(given, list):
+        return given
+    if isinstance(given, dict) and given.get("dtype") in NUMBERS and "shape" not in given:
+        numbers = array.array(NUMBERS[given["dtype"]])
+        try:
+            numbers.frombytes(base64.b64decode(given.get("bdata") or ""))
+        except (binascii.Error, ValueError):
+            return []
+        return list(numbers)
+    return []
+
+
+def _title_text(title: Any) -> str:
+    return str((title.get("text") if isinstance(title, dict) else title) or "")
 
 
 def _table(values: dict[str, Any]) -> str:
