@@ -111,7 +111,7 @@ def _demo(project: Path, scratch: Path, keep: bool, clock: Clock) -> None:
 
 
 def _copy(project: Path) -> None:
-    """Render the template as it stands in this checkout."""
+    """Render the template as it is in this checkout."""
     import warnings
 
     with warnings.catch_warnings():
@@ -126,7 +126,7 @@ def _copy(project: Path) -> None:
 
 
 def _install(project: Path) -> None:
-    """Install the project with uv, or with pip where there is no uv."""
+    """Install the project with uv, or with pip without uv."""
     environ = _clean_environ()
     if uv := shutil.which("uv"):
         commands = [[uv, "sync", "--quiet"]]

@@ -1,4 +1,4 @@
-"""`invoke dev`: how soon it says "ready", beside `dg dev` and `marimo edit` alone; what it costs.
+"""`invoke dev`: how soon it says "ready", next to `dg dev` and `marimo edit` alone; its cost.
 
 Run alone on the machine: uv run python benchmarks/dev.py
 """
@@ -101,7 +101,7 @@ def together(folder: Path, idle: bool) -> tuple[float, float, float, float]:
     """Run `invoke dev` once.
 
     Returns the seconds to the later server's first good answer, from there to "ready", and,
-    where it was left idle, percent of a core and MiB (PSS) of supervisor and guard.
+    if it was left idle, percent of a core and MiB (PSS) of supervisor and guard.
     """
     ports = {"dagster": free_port(), "marimo": free_port()}
     flags = [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
@@ -163,7 +163,7 @@ def main() -> int:
             edit = [sys.executable, "-m", "marimo", "edit", "notebooks", "--headless"]
             return [*edit, "--port", str(port), "--token-password-file", str(token)]
 
-        together(folder, idle=False)  # warms files and makes the instance
+        together(folder, idle=False)  # warms files and creates the instance
         rounds = []
         for turn in range(ROUNDS):
             row = (

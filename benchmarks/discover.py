@@ -1,6 +1,6 @@
 """`invoke discover --json` against an Invoke task that sends the same queries with requests.
 
-On 1,000 and 10,000 generated assets, live; `dg list defs --json` is timed once beside it.
+On 1,000 and 10,000 generated assets, live; `dg list defs --json` is timed once for comparison.
 Run alone on the machine: uv run python benchmarks/discover.py
 """
 

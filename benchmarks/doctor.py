@@ -36,13 +36,13 @@ def seconds(project: Path) -> list[float]:
 
 @contextlib.contextmanager
 def hanging() -> Iterator[int]:
-    """Listen on a port, and say nothing."""
+    """Listen on a port and never answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield int(server.getsockname()[1])
 
 
 def main() -> int:
-    """Measure both, and return 1 where a limit is missed."""
+    """Measure both, and return 1 if a limit is missed."""
     missed = 0
     with tempfile.TemporaryDirectory() as scratch, hanging() as port, socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

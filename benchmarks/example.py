@@ -1,4 +1,4 @@
-"""The example project, made from this checkout as a release of its own, for benchmarks."""
+"""The example project, created from a release of this checkout, for benchmarks."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def environment(project: Path) -> dict[str, str]:
 
 
 def program(name: str) -> str:
-    """Return the path of a program that is installed beside this Python."""
+    """Return the path of a program that is installed next to this Python."""
     return str(Path(sys.executable).with_name(name))

@@ -1,6 +1,6 @@
 """`pair.materialize(here=True)` in a warm kernel against `dg launch` and against `invoke run`.
 
-The asset is the example's `raw/flights`, on the project's own instance, whose Dagster runs beside:
+The asset is the example's `raw/flights`, on the project's own instance, whose Dagster runs at the same time:
 every one of these runs is recorded there. Ours is what a click does, from the click to its answer.
 Run alone on the machine: uv run python benchmarks/here.py
 """
@@ -24,7 +24,7 @@ from support.dagster_server import DagsterServer
 ASSET = "raw/flights"
 MOST_SECONDS = 1.0
 # A kernel: it runs the asset for each line that it reads, and prints how long that took. A click
-# counts only where somebody sits before the notebook, so this calls what a click leads to.
+# counts only in a notebook that somebody has open, so this calls the function behind it.
 KERNEL = f"""
 import sys
 import time
@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def _see_quick(times: list[float]) -> int:
-    """Print what a click takes, and return a status that is not 0 where it takes too long."""
+    """Print what a click takes, and return a nonzero status if it takes too long."""
     took = statistics.median(times)
     verdict = "kept" if took <= MOST_SECONDS else "MISSED"
     print(f"{Kernel.name:34} {took:8.3f} s   at most {MOST_SECONDS:.1f} s: {verdict}", flush=True)

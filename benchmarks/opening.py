@@ -1,7 +1,7 @@
 """What dagmar adds to opening a notebook: the time until every cell has run once.
 
-A notebook of the default template beside a marimo notebook with the same cells of the user's and
-no dagmar; then one that loads an asset beside one that imports the project's definitions and loads
+A notebook of the default template next to a marimo notebook with the same user cells and
+no dagmar; then one that loads an asset next to one that imports the project's definitions and loads
 it with Dagster's own call. No server runs. A kernel runs each as the editor does: `marimo export`
 starts it, and adds the same to both.
 Run alone on the machine: uv run python benchmarks/opening.py

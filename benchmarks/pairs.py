@@ -1,4 +1,4 @@
-"""Whole commands timed in interleaved pairs, told as medians, spread and ratio."""
+"""Whole commands timed in interleaved pairs, reported as medians, spread and ratio."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _figure(ratio: float) -> str:
 
 
 def report(pairs: Sequence[Pair]) -> int:
-    """Print the rows; return an exit status that is not 0 where a limit was missed."""
+    """Print the rows; return a nonzero exit status if a limit was missed."""
     for pair in pairs:
         print(pair.row(), flush=True)
     return int(not all(pair.kept for pair in pairs))

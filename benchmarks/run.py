@@ -1,6 +1,6 @@
-"""`invoke run` beside `dg launch` of the same asset, and what following costs.
+"""`invoke run` next to `dg launch` of the same asset, and the cost of following.
 
-The delay is from the end of the run, as the server tells it, to the end of the command. Its
+The delay is from the end of the run, as the server reports it, to the end of the command. Its
 median is judged, and the longest is printed: a run that ends just after a look is seen half a
 second later, and the command then needs a moment to end. Looking more often would be more than
 2 requests a second.
@@ -65,7 +65,7 @@ def make(scratch: Path) -> None:
 
 
 def main() -> int:
-    """Print delays, requests and whole commands; fail where a limit is missed."""
+    """Print delays, requests and whole commands; fail if a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=9, help="how often (default: 9)")
     runs = parser.parse_args().runs

@@ -1,6 +1,6 @@
 """100 notebooks in one `invoke scaffold` against one `copier copy` call for each of them.
 
-Both render the same answers from the same local clone. `--calls 10` runs only so many of the
+Both render the same answers from the same local clone. `--calls 10` runs only this many of the
 peer's calls and multiplies, and says so.
 Run alone on the machine: uv run python benchmarks/scaffold.py
 """
@@ -49,7 +49,7 @@ class Calls:
         return f"{COUNT} × copier copy" + (f" ({count} run)" if count < COUNT else "")
 
     def seconds(self) -> float:
-        """Run all calls one after the other; where there are fewer, stand in for the rest."""
+        """Run all calls one after the other; if there are fewer, estimate the rest."""
         calls = [Command(self.name, one, self.folder, self.environ) for one in self.arguments]
         return sum(call.seconds() for call in calls) * COUNT / len(calls)
 
@@ -76,7 +76,7 @@ def main() -> int:
         ours.seconds()  # clones the template into .dagmar/cache
         (clone,) = (project / ".dagmar" / "cache").glob("template-*.git")
         made = sorted((project / ".dagmar" / "notebooks").glob("many_*.yml"))
-        assert len(made) == COUNT, f"{len(made)} notebooks were made"
+        assert len(made) == COUNT, f"{len(made)} notebooks were created"
         copier = [sys.executable, "-m", "copier", "copy", "--defaults", "--quiet", "--skip-tasks"]
         copier += ["--overwrite", "--vcs-ref", VERSION]
         calls = []
@@ -93,7 +93,7 @@ def main() -> int:
 
 
 def _compare(project: Path, copied: Path, names: list[str]) -> None:
-    """See that both made the same notebooks."""
+    """Check that both created the same notebooks."""
     for name in names:
         ours, peer = (folder / "notebooks" / f"{name}.py" for folder in (project, copied))
         assert ours.read_bytes() == peer.read_bytes(), f"{name} differs"
