@@ -1,6 +1,6 @@
 """`pair.materialize(here=True)` in a warm kernel against `dg launch` and against `invoke run`.
 
-The asset is the example's `raw/flights`, on the project's own instance, whose Dagster runs at the same time:
+The asset is `raw/flights` of the example, on the project's own instance while its Dagster runs:
 every one of these runs is recorded there. Ours is what a click does, from the click to its answer.
 Run alone on the machine: uv run python benchmarks/here.py
 """
