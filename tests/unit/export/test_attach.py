@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.errors import Invalid, NotAllowed
+from dagmar import console
+from dagmar.errors import DagmarError, Invalid, NotAllowed, StorageFailed
 from dagmar.export import manifests
 from dagmar.export.attach import attach, check
-from dagmar.export.exporting import Exported
+from dagmar.export.exporting import Exported, Problem
 from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import Request
+from dagmar.export.telling import finish
 from dagmar.project.settings import Settings, load
 from support import http_server
 from support.project import make_project
@@ -119,8 +121,9 @@ def test_a_server_is_asked_before_there_is_an_export_and_one_that_is_away_is_not
     with server() as running:
         target = settings.target("", running.url)
         check(target, "orders", "red")
-        with pytest.raises(Invalid, match="has no partition 'rad' — did you mean 'red'"):
+        with pytest.raises(Invalid, match="has no partition 'rad' — did you mean 'red'") as unknown:
             check(target, "orders", "rad")
+        assert unknown.value.meant == {"rad": "red"}
         with pytest.raises(NotAllowed):
             check(replace(target, read_only=True), "orders", "red")
         assert sent(running) == []
@@ -128,18 +131,18 @@ def test_a_server_is_asked_before_there_is_an_export_and_one_that_is_away_is_not
 
 
 @pytest.mark.parametrize(
-    ("message", "attach", "again"),
+    ("meant", "attach", "again"),
     [
-        ("there is no asset 'a b' — did you mean 'a c'?", "a b", " --attach 'a c' --partition red"),
-        ("it has no partition 'red' — did you mean 'read'?", "x", " --attach x --partition read"),
-        ("there is no asset 'x'", "x", ""),
+        ({"a b": "a c"}, "a b", " --attach 'a c' --partition red"),
+        ({"red": "read"}, "x", " --attach x --partition read"),
+        ({}, "x", ""),
     ],
 )
 def test_the_command_to_try_again_is_one_that_can_succeed(
-    settings: Settings, exported: Exported, message: str, attach: str, again: str
+    settings: Settings, exported: Exported, meant: dict[str, str], attach: str, again: str
 ) -> None:
     request = Request(notebooks=["orders.py"], attach=attach, partition="red")
-    found = Publisher(settings, request).repeat(exported, "attach", Invalid(message))
+    found = Publisher(settings, request).repeat(exported, "attach", Invalid("unknown", meant=meant))
     assert found == (again and f"invoke export --existing 20260101T000000Z-00000000{again}")
 
 
@@ -161,3 +164,16 @@ def test_the_run_is_the_one_that_the_notebook_can_have_seen(
     with server(made_at=made_at) as running:
         put(settings, running, exported, partition)
     assert exported.manifest.run_id == run_id
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_command_to_try_again_can_be_pasted_for_one_notebook_and_for_several(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    problem = Problem("upload", StorageFailed("no answer"), "invoke export --existing 1")
+    with pytest.raises(DagmarError) as failed:
+        finish([Exported(f"{number}.py", problems=[problem]) for number in range(count)])
+    console.complain(failed.value)
+    printed = capsys.readouterr().err
+    assert printed.count("invoke export") == printed.count("To try again: uv run invoke export") > 0

@@ -24,21 +24,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # A command in a hint, where it begins: after a colon, in backticks, or on a line of its own.
 _COMMAND = re.compile(r"(: |`|^ +)(?=(?:invoke|dg|marimo) [a-z-])", re.MULTILINE)
 
 
 class DagmarError(Exception):
-    """What went wrong, what to type next, and the exit status."""
+    """What went wrong, what to type next, and the exit status.
+
+    `meant` is the known name that each unknown one may stand for.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, meant: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.meant = dict(meant or {})
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
@@ -124,20 +130,21 @@ class Interrupted(DagmarError):
     exit_code = 130
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `" — did you mean 'x'?"` for the nearest known name, or an empty string."""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like this one, or an empty string."""
     import difflib
 
     spelled = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
-    return f" — did you mean '{spelled[near[0]]}'?" if near else ""
+    return spelled[near[0]] if near else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `" — did you mean 'x'?"` for the nearest known name, or an empty string."""
+    near = nearest(name, known)
+    return f" — did you mean '{near}'?" if near else ""
 
 
 def typed(hint: str) -> str:
     """Return a hint whose commands can be pasted: with `uv run` where that started us."""
     return _COMMAND.sub(r"\1uv run ", hint) if os.environ.get("UV") else hint
-
-
-def corrections(message: str) -> dict[str, str]:
-    """Return what `did_you_mean` proposes in a message, by the name that is not known."""
-    return dict(re.findall(r"'([^']+)' — did you mean '([^']+)'\?", message))

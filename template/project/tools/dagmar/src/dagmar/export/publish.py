@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagmar.errors import DagmarError, Invalid, corrections
+from dagmar.errors import DagmarError, Invalid
 from dagmar.export import folders, manifests
 from dagmar.export.exporting import Exported, Problem, Tell, save, url_of, write_index
 from dagmar.export.manifests import Manifest
@@ -114,7 +114,7 @@ class Publisher:
         """
         assert exported.manifest is not None
         request = self.request
-        meant = corrections(error.message) if step == "attach" else {}
+        meant = error.meant if step == "attach" else {}
         if step == "attach" and isinstance(error, Invalid) and not meant:
             return ""
         flags = {

@@ -71,9 +71,9 @@ def _explain(one: Exported, several: bool) -> None:
     if manifest and manifest.error and (trace := manifest.error.traceback):
         console.say(trace)
     for problem in one.problems if several or (manifest and manifest.error) else one.problems[:-1]:
-        console.complain(problem.error)
-        if problem.repeat:
-            console.say(f"  To try again: {problem.repeat}")
+        again = f"To try again: {problem.repeat}" if problem.repeat else ""
+        hint = "\n  ".join(filter(None, [problem.error.hint, again]))
+        console.complain(type(problem.error)(problem.error.message, hint))
     if several and not one.ok:
         error = _error(one)
         console.complain(type(error)(f"{one.notebook}: {error.message}", error.hint))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, NotAllowed, did_you_mean
+from dagmar.errors import Invalid, NotAllowed, did_you_mean, nearest
 from dagmar.failure import Failure
 from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member
@@ -108,7 +108,8 @@ def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
     answer = client.query("AssetKeys")
     known = [AssetKey.from_parts(node["assetKey"]["path"]) for node in answer["assetNodes"]]
     names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
-    return Invalid(f"there is no asset {names}", _where_else(answer, "assets"))
+    meant = {str(key): near for key in missing if (near := nearest(key, known))}
+    return Invalid(f"there is no asset {names}", _where_else(answer, "assets"), meant=meant)
 
 
 def _where_else(answer: Item, kind: str) -> str:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.errors import Invalid, UsageError, nearest
 from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
@@ -155,8 +155,12 @@ def no_such_partition(
     form = f", written {'|'.join(dimensions)}" if len(dimensions) > 1 else ""
     known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
     reverse = "|".join(reversed(text.split("|")))
-    meant = f" — did you mean '{reverse}'?" if reverse in keys else did_you_mean(text, keys)
-    return Invalid(f"{what} has no partition '{text}'{meant}", f"Its partitions{form}: {known}")
+    near = reverse if reverse in keys else nearest(text, keys)
+    return Invalid(
+        f"{what} has no partition '{text}'" + (f" — did you mean '{near}'?" if near else ""),
+        f"Its partitions{form}: {known}",
+        meant={text: near} if near else {},
+    )
 
 
 def of_asset(key: str, node: Item) -> Partitions:
