@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dagmar.scaffold.naming import TAKEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.template_releases import ORDERS, SALES, Project, Template
@@ -102,6 +103,25 @@ def notebooks(released: Template, tmp_path_factory: pytest.TempPathFactory) -> P
     sales = SALES | {"template": "minimal"}
     Project(path, released).scaffold(MINIMAL, sales, *matrix, *hostile, *alone, *plain)
     return path
+
+
+def test_no_input_gets_a_name_that_a_cell_defines(notebooks: Path):
+    defined: set[str] = set()
+    for shape in SHAPES:
+        for kind, facts in FACTS.items():
+            text = (notebooks / f"notebooks/{shape}_{kind}.py").read_text("utf-8")
+            names: set[str] = set()
+            for node in ast.parse(text).body:
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Return) and part.value:  # what a cell defines
+                        names |= {
+                            one.id for one in ast.walk(part.value) if isinstance(one, ast.Name)
+                        }
+                    elif isinstance(node, ast.With) and isinstance(part, ast.alias):
+                        names.add(part.asname or part.name)
+            defined |= names - {one["name"] for one in facts.get("inputs", ())}
+    assert defined
+    assert defined - TAKEN == set()
 
 
 def test_a_minimal_notebook_is_a_pair_its_inputs_and_a_cell_to_start_in(notebooks: Path):

@@ -1063,7 +1063,9 @@ def test_fix_makes_the_instance_that_invoke_dev_would_make(sound: Project) -> No
     no_home_that_was_ever_committed(sound)
     done = call(sound, "doctor", "--fix", "--only", "dagster-home")
     assert "Mended: made .dagmar/dagster_home/dagster.yaml." in done.stderr
-    assert (home_of(sound) / "dagster.yaml").read_text("utf-8") == environment.INSTANCE
+    assert (home_of(sound) / "dagster.yaml").read_text("utf-8") == environment.INSTANCE.read_text(
+        "utf-8"
+    )
 
 
 def test_fix_makes_no_instance_where_git_has_one_or_dotenv_names_another(sound: Project) -> None:

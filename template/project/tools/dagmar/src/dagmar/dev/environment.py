@@ -14,19 +14,7 @@ from dagmar.files import write_atomically
 from dagmar.project.layout import LOCAL_INSTANCE
 from dagmar.project.locations import FILE, read_workspace, uses_dg
 
-INSTANCE = """\
-# The local Dagster instance. Runs, events and logs are kept in this folder, out of git.
-
-# Runs start at once instead of waiting for the daemon to take them from its queue.
-run_coordinator:
-  module: dagster._core.run_coordinator
-  class: DefaultRunCoordinator
-
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-"""
+INSTANCE = Path(__file__).with_name("dagster.yaml")
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
@@ -50,7 +38,7 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
         return home
     home = root / LOCAL_INSTANCE
     if not (home / "dagster.yaml").exists():
-        write_atomically(home / "dagster.yaml", INSTANCE)
+        write_atomically(home / "dagster.yaml", INSTANCE.read_text("utf-8"))
     return home
 
 

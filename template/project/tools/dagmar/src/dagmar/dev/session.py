@@ -19,7 +19,7 @@ from dagmar.dev import guard, processes
 from dagmar.errors import Conflict, SetupError
 from dagmar.files import write_atomically
 from dagmar.project import devfile
-from dagmar.project.layout import DAGMAR
+from dagmar.project.layout import DAGMAR, LOGIN_PAGE, SCRATCH, SESSION_NOTE
 
 LOCK_SECONDS = 12.0
 GUARD_SECONDS = 15.0
@@ -42,15 +42,15 @@ class Session:
         # Short, because Dagster's code servers keep sockets there, whose paths are limited.
         self.scratch = _temporary() / f"dagmar-{self.mark}"
         self.folder = root / DAGMAR
-        self.page = self.folder / "tmp" / "marimo.html"
-        self._note = self.folder / "tmp" / "session"
+        self.page = root / LOGIN_PAGE
+        self._note = root / SESSION_NOTE
         self._sessions: set[int] = set()
         self._guard: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         self._tries = 0
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "tmp").mkdir(mode=0o700, exist_ok=True)
+            (root / SCRATCH).mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
         try:
             self._take_lock()

@@ -23,7 +23,9 @@ from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError
 from dagmar.project.layout import EXPORTS
 from dagmar.project.settings import Settings
 
-PARTIAL = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{8}\.partial")
+UNFINISHED = ".partial"
+"""How the name of an export in progress ends."""
+PARTIAL = re.compile(rf"\.\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
 LOCK = ".lock"
 
 
@@ -73,7 +75,7 @@ def staged(place: Place, id: str) -> Iterator[Path]:
     with locked(place.exports), writable(place.folder):
         place.folder.mkdir(exist_ok=True)
         _sweep(place.folder)
-        folder = place.folder / f".{id}.partial"
+        folder = place.folder / f".{id}{UNFINISHED}"
         folder.mkdir()
         lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)

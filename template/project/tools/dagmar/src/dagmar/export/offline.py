@@ -18,8 +18,9 @@ from dagmar.errors import SetupError
 from dagmar.export.folders import locked, writable
 from dagmar.files import write_atomically
 from dagmar.notebook.compatibility import marimo_version, unsupported
+from dagmar.project.layout import SHARED_ASSETS
 
-FOLDER = "_marimo"
+FOLDER = SHARED_ASSETS.name
 SCRIPT = "marimo.js"
 UNUSED = re.compile(r"loro_wasm|edit-page|node-sql-parser")
 """Parts that only an editor needs."""

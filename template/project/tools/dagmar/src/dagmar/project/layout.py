@@ -16,6 +16,14 @@ EXPORTS = DAGMAR / "exports"
 DEV_FILE = DAGMAR / "dev.json"
 LOCAL_INSTANCE = DAGMAR / "dagster_home"
 NOTEBOOK_ANSWERS = DAGMAR / "notebooks"
+IGNORE = DAGMAR / ".gitignore"
+SHARED_ASSETS = EXPORTS / "_marimo"
+LOGIN_PAGE = SCRATCH / "marimo.html"
+SESSION_NOTE = SCRATCH / "session"
+SCAFFOLD_ANSWERS = SCRATCH / "scaffold.yml"
+UPDATE_ANSWERS = SCRATCH / "update.yml"
+SCAFFOLD_PREFIX = "scaffold-"
+"""How the name of a folder in SCRATCH begins in which notebooks are rendered."""
 
 
 def find_root(start: Path) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Conflict, Invalid, SetupError
-from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS
+from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, SCAFFOLD_ANSWERS
 
 ANSWERS = ".copier-answers.yml"
 # Set inside a git hook; they would lead git to that repository.
@@ -207,7 +207,7 @@ def copy(source: Path, to: Path, data: Mapping[str, Any], version: str) -> None:
             str(source),
             to,
             data={**data, "kind": "notebook"},
-            answers_file=".dagmar/tmp/scaffold.yml",
+            answers_file=SCAFFOLD_ANSWERS,
             vcs_ref=version or None,
             defaults=True,
             overwrite=True,

@@ -21,7 +21,7 @@ from dagmar.errors import (
 from dagmar.files import write_all
 from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.project import templates
-from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
+from dagmar.project.layout import NOTEBOOK_ANSWERS, SCAFFOLD_PREFIX, SCRATCH, relative
 from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
 from dagmar.scaffold import own_template
@@ -311,7 +311,7 @@ def _render(
     """Render in a folder of its own, look at the result, then put every file in its place."""
     scratch = root / SCRATCH
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="scaffold-") as name:
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=SCAFFOLD_PREFIX) as name:
         source, version = template.path, template.commit
         if own:
             source, version = own_template.beside_ours(template, own, Path(name) / "template"), ""

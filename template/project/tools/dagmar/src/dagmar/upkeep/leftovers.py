@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.errors import DagmarError
-from dagmar.export import index, manifests, retention
+from dagmar.export import folders, index, manifests, retention
 from dagmar.export.manifests import Manifest
 from dagmar.files import temporary_of
 from dagmar.project import devfile, layout, templates
@@ -27,16 +27,19 @@ NOTEBOOK = "notebook, unchanged"
 EXPORT = "export, by its manifest"
 NEWEST = "the newest good export of its notebook"
 EXPORTS, CACHE, LOGS, NOTEBOOKS = "exports", "cache", "logs", "notebooks"
-SHARED = "_marimo"
-LOGIN, NOTE = "marimo.html", "session"
-# Beside exports: pages that list them, and exports at work.
-BESIDE = re.compile(r"index\.html|\.lock|\..+\.partial")
+SHARED = layout.SHARED_ASSETS.name
+# Next to exports: pages that list them, and exports in progress.
+BESIDE = re.compile(
+    rf"{re.escape(index.NAME)}|{re.escape(folders.LOCK)}|\..+{re.escape(folders.UNFINISHED)}"
+)
 CACHED = re.compile(r"assets-[0-9a-f]{16}\.json|template-[0-9a-f]{12}\.git")
 # Half-made things: somebody may be at work on a young one. The ends are those of `tempfile`.
 HALF_CACHED = re.compile(r"\.template-[a-z0-9_]{8}|\.assets-[0-9a-f]{16}\.json\.[a-z0-9_]{8}")
+LOGIN, NOTE, UPDATE = layout.LOGIN_PAGE.name, layout.SESSION_NOTE.name, layout.UPDATE_ANSWERS.name
 SCRATCH = (
-    re.compile(r"scaffold-[a-z0-9_]{8}|scaffold\.yml|update\.yml"),
-    *map(temporary_of, (LOGIN, NOTE, "update.yml")),
+    re.compile(rf"{layout.SCAFFOLD_PREFIX}[a-z0-9_]{{8}}"),
+    *(re.compile(re.escape(name)) for name in (LOGIN, UPDATE, layout.SCAFFOLD_ANSWERS.name)),
+    *map(temporary_of, (LOGIN, NOTE, UPDATE)),
 )
 SCRATCH_SECONDS = 3600
 LOGGED = re.compile(r"(dagster|marimo)\.log(\.\d+)?")
@@ -182,7 +185,7 @@ def _scratch(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
             plan.keep(path, f"`invoke dev` is running (process {running.pid}), and opens it")
         elif path.name == NOTE:
             plan.keep(path, "`invoke dev` ends by it, at its next start, what it left")
-        elif path.name == LOGIN or any(one.fullmatch(path.name) for one in SCRATCH):
+        elif any(pattern.fullmatch(path.name) for pattern in SCRATCH):
             yield from _abandoned(path)
         else:
             plan.keep(path, "dagmar did not make it")
@@ -254,7 +257,7 @@ def _render(root: Path, commit: str, notebooks: Sequence[object]) -> dict[Path, 
         template = templates.open_template(root)
         scratch = root / layout.SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch, prefix="scaffold-") as name:
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=layout.SCAFFOLD_PREFIX) as name:
             out = Path(name) / "out"
             data = {"notebooks": list(notebooks), "origin": template.origin}
             templates.copy(template.path, out, data, commit)

@@ -15,9 +15,7 @@ from dagmar import console
 from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, typed
 from dagmar.files import write_atomically
 from dagmar.project import templates
-from dagmar.project.layout import NOTEBOOK_ANSWERS
-
-JOINED = ".dagmar/tmp/update.yml"
+from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
 
 
 @dataclass
@@ -239,7 +237,7 @@ def _merge(
         "_src_path": str(template.path),
         "origin": template.origin,
     }
-    file = root / JOINED
+    file = root / UPDATE_ANSWERS
     write_atomically(file, yaml.safe_dump(joined, allow_unicode=False))
     try:
         with templates.copier_errors():
@@ -247,7 +245,7 @@ def _merge(
 
             run_update(
                 root,
-                answers_file=JOINED,
+                answers_file=UPDATE_ANSWERS,
                 vcs_ref=target,
                 defaults=True,
                 overwrite=True,

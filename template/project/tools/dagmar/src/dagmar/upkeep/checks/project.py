@@ -10,19 +10,25 @@ from pathlib import Path
 
 from dagmar.errors import DagmarError
 from dagmar.files import write_atomically
-from dagmar.project.layout import NOTEBOOK_ANSWERS
+from dagmar.project.layout import (
+    CACHE,
+    DEV_FILE,
+    EXPORTS,
+    IGNORE,
+    LOCAL_INSTANCE,
+    LOGS,
+    NOTEBOOK_ANSWERS,
+    SCRATCH,
+)
 from dagmar.project.templates import ANSWERS, last_line, masked, read_answers
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
 START = 'Type: git init && git add . && git commit -m "chore: start"'
-# What tools leave in a project, and who has to keep it out of git.
-LEFT_BEHIND = (".dagmar/cache/x", ".dagmar/exports/x", ".dagmar/logs/x", ".dagmar/tmp/x",
-               ".dagmar/dev.json", ".dagmar/dagster_home/history/x")  # fmt: skip
-IGNORE = Path(".dagmar/.gitignore")
-IGNORED = (
-    "/cache/\n/exports/\n/logs/\n/tmp/\n/dev.json\n/dagster_home/*\n!/dagster_home/dagster.yaml\n"
-)
+# What dagmar writes while it works, which stays out of git.
+WORKING = [f"/{path.name}/" for path in (CACHE, EXPORTS, LOGS, SCRATCH)] + [f"/{DEV_FILE.name}"]
+IGNORED = [*WORKING, f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"]
+LEFT_BEHIND = [f"{folder}/x" for folder in (CACHE, EXPORTS, LOGS, SCRATCH, LOCAL_INSTANCE)]
 SOURCE_LINE = re.compile(r"^_src_path:.*$", re.MULTILINE)
 
 
@@ -195,7 +201,7 @@ def _write_ignore(project: Project) -> str:
     """Add to `.dagmar/.gitignore`, which is dagmar's own, what it lacks."""
     file = project.root / IGNORE
     before = file.read_text("utf-8") if file.is_file() else ""
-    lines = [line for line in IGNORED.splitlines() if line not in before.splitlines()]
+    lines = [line for line in IGNORED if line not in before.splitlines()]
     if not lines:
         return ""
     if before and not before.endswith("\n"):
@@ -213,7 +219,7 @@ def ignored(project: Project) -> Finding:
             WARN, f"git ignores {NOTEBOOK_ANSWERS}, and notebooks cannot be updated without it",
             f"Type: git check-ignore -v {NOTEBOOK_ANSWERS}/x.yml",
         )  # fmt: skip
-    if not all(_is_ignored(project, path) for path in LEFT_BEHIND):
+    if not all(_is_ignored(project, path) for path in (*LEFT_BEHIND, str(DEV_FILE))):
         return Finding(
             WARN, f"{IGNORE} does not keep what dagmar makes while working out of git",
             "Type: invoke doctor --fix",
