@@ -268,7 +268,7 @@ def test_a_full_disk_for_logs_is_one_line_and_stops_nothing(tmp_path: Path) -> N
 def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     (root / ".env").write_text("FROM_DOTENV=1\nFROM_BOTH=dotenv\nFROM_OUTSIDE=dotenv\n", "utf-8")
-    (tmp_path / "more.env").write_text("FROM_BOTH=more\n", "utf-8")
+    (tmp_path / "more.env").write_text("FROM_BOTH=more\nFROM_MORE=secret\n", "utf-8")
     with running_dev(
         root,
         *("--no-dagster", "--notebook", "notebooks/orders.py"),
@@ -279,7 +279,12 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
         assert "dagster_url" not in ready
         pid = dev.pid_of("marimo")
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        assert {b"FROM_DOTENV=1", b"FROM_BOTH=more", b"FROM_OUTSIDE=outside"} <= set(variables)
+        # As for Dagster, .env comes last.
+        assert {b"FROM_DOTENV=1", b"FROM_BOTH=dotenv", b"FROM_OUTSIDE=dotenv"} <= set(variables)
+        assert b"FROM_MORE=secret" in variables
+        known = (root / ".dagmar/dev.json").read_text("utf-8")
+        assert str(tmp_path / "more.env") in known
+        assert "secret" not in known
         assert f"DAGSTER_HOME={root}/.dagmar/dagster_home".encode() in variables
         command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
         assert command[command.index("--log-level") + 1] == "warn"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import SetupError
 from dagmar.orchestration.quiet import in_words
-from dagmar.project.environ import named_home
+from dagmar.project.environ import named_home, own_environ
 from dagmar.project.layout import LOCAL_INSTANCE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _OPENING = threading.RLock()
 
 def home(root: Path) -> Path | None:
     """Return the folder of the project's instance: DAGSTER_HOME, or `.dagmar/dagster_home`."""
-    if named := named_home(root, os.environ):
+    if named := named_home(root, own_environ()):
         return Path(named).expanduser()
     own = root / LOCAL_INSTANCE
     return own if own.is_dir() else None

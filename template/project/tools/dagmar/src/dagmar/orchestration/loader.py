@@ -26,7 +26,13 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, did_you_mean
 from dagmar.orchestration.internals import UnknownDagster, internal
 from dagmar.orchestration.quiet import in_words, no_warnings
-from dagmar.project.environ import current_environ, read_environ
+from dagmar.project import devfile
+from dagmar.project.environ import (
+    apply_environ,
+    current_environ,
+    own_environ,
+    read_environ,
+)
 from dagmar.project.locations import (
     AUTOLOAD,
     DECLARING_FILES,
@@ -49,8 +55,6 @@ SOURCES = (".py", ".yaml", ".yml")
 ELSEWHERE = {"__marimo__", "__pycache__", "node_modules", "notebooks", "site-packages", "tests"}
 _LOCK = threading.RLock()
 _PROJECTS: dict[Path, Definitions] = {}
-# What was put into the environment, with the value that was there before.
-_APPLIED: dict[str, tuple[str, str | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Definitions:
     _files: dict[Path, Stamp] = field(default_factory=dict)
     _folders: dict[Path, tuple[Stamp, frozenset[str]]] = field(default_factory=dict)
     _modules: set[str] = field(default_factory=set)
+    _dev: tuple[Stamp, str | None] = (None, None)
+    """The state of `.dagmar/dev.json`, and the file of variables that it names."""
 
     def with_asset(self, key: str) -> tuple[RepositoryDefinition, dg.AssetKey]:
         """Return the repository that defines an asset, and the key as Dagster has it.
@@ -147,16 +153,25 @@ class Definitions:
             self._drop()
         self._workspace = None
         self._loaded, self._files, self._folders = {}, {}, {}
-        _apply_environ(current_environ(self.root, _without_applied()))
+        running = devfile.read(self.root)
+        self._dev = _stamp(devfile.path(self.root)), running.env_file if running else None
+        apply_environ(current_environ(self.root, own_environ()))
         self._workspace = read_workspace(self.root)
         for name in (*DECLARING_FILES, ".env"):
             self._files[self.root / name] = _stamp(self.root / name)
+        if self._dev[1]:
+            self._files[Path(self._dev[1])] = _stamp(Path(self._dev[1]))
 
     def _changed(self) -> bool:
         if new := [name for name in list(sys.modules) if name not in self._modules]:
             self._watch(new, 0)
         if any(_stamp(file) != stamp for file, stamp in self._files.items()):
             return True
+        if (now := _stamp(devfile.path(self.root))) != self._dev[0]:
+            running = devfile.read(self.root)
+            if (running.env_file if running else None) != self._dev[1]:
+                return True
+            self._dev = now, self._dev[1]
         for folder, (stamp, names) in self._folders.items():
             if (now := _stamp(folder)) != stamp:
                 if _names(folder) != names:
@@ -175,8 +190,8 @@ class Definitions:
         if (
             location.folder and location.folder != self.root
         ):  # one project of several has its own .env
-            environ = current_environ(self.root, _without_applied())
-            _apply_environ(read_environ(location.folder, "", environ))
+            environ = current_environ(self.root, own_environ())
+            apply_environ(read_environ(location.folder, "", environ))
             self._files[location.folder / ".env"] = _stamp(location.folder / ".env")
         self._make_room(location)
         internals = [
@@ -225,7 +240,7 @@ class Definitions:
         # At first: the notebook may have imported one before it was edited.
         began = None if self._modules else _process_start_ns()
         for project in _PROJECTS.values():
-            for name, file in project._own_modules(list(sys.modules)):
+            for name, file in list(project._own_modules(list(sys.modules))):
                 if name.partition(".")[0] in tops:
                     foreign = not any(file.is_relative_to(place) for place in location.places)
                     if foreign or (began and (_stamp(file) or (0, 0))[0] > began):
@@ -263,7 +278,7 @@ class Definitions:
         for file, stamp in self._files.items():
             if file.suffix == ".py" and _stamp(file) != stamp:
                 _remove_bytecode(file)
-        for name, _ in self._own_modules(list(sys.modules)):
+        for name, _ in list(self._own_modules(list(sys.modules))):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
 
@@ -292,9 +307,10 @@ def _unknown(
     message = f"the project's definitions have no {what} '{name}'{did_you_mean(name, known)}"
     if not failures:
         return Invalid(message, f"Type: invoke discover --kind {what}s")
+    end = "" if message.endswith("?") else "."
     reasons = "\n  ".join(failure.message for failure in failures.values())
     return Invalid(
-        f"{message}. Not every code location loads:\n  {reasons}",
+        f"{message}{end} Not every code location loads:\n  {reasons}",
         next(iter(failures.values())).hint,
     )
 
@@ -363,32 +379,6 @@ def _place(error: BaseException, root: Path) -> str:
     return ""
 
 
-def _without_applied() -> dict[str, str]:
-    """Return this process's environment as it was before `_apply_environ`."""
-    environ = dict(os.environ)
-    for name, (value, before) in _APPLIED.items():
-        if environ.get(name) == value:
-            if before is None:
-                del environ[name]
-            else:
-                environ[name] = before
-    return environ
-
-
-def _apply_environ(environ: dict[str, str]) -> None:
-    """Give this process the environment that the project's Dagster has."""
-    before = _without_applied()
-    for name in _APPLIED.keys() - environ.keys():
-        if name not in before:
-            os.environ.pop(name, None)
-    _APPLIED.clear()
-    for name, value in environ.items():
-        if before.get(name) != value:
-            _APPLIED[name] = value, before.get(name)
-        if os.environ.get(name) != value:
-            os.environ[name] = value
-
-
 def _stamp(path: Path) -> Stamp:
     try:
         state = os.stat(path)
@@ -437,7 +427,10 @@ def _file_of(module: object) -> str | None:
     known = getattr(module, "__dict__", {})
     file = known.get("__file__")
     if not isinstance(file, str) and "__path__" in known:
-        file = next(iter(known["__path__"]), None)
+        try:
+            file = next(iter(known["__path__"]), None)
+        except KeyError:  # its parent is not loaded any more
+            return None
     return file if isinstance(file, str) and os.path.isabs(file) else None
 
 

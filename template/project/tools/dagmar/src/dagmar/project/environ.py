@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from dotenv.parser import Binding
 
 HOME = "DAGSTER_HOME"
+# What was put into the environment, with the value that was there before.
+_APPLIED: dict[str, tuple[str, str | None]] = {}
 
 
 def read_environ(
@@ -54,6 +57,32 @@ def named_home(root: Path, environ: Mapping[str, str]) -> str:
         return current_environ(root, environ).get(HOME, "")
     except UsageError:
         return environ.get(HOME, "")
+
+
+def own_environ() -> dict[str, str]:
+    """Return this process's environment as it was before `apply_environ`."""
+    environ = dict(os.environ)
+    for name, (value, before) in _APPLIED.items():
+        if environ.get(name) == value:
+            if before is None:
+                del environ[name]
+            else:
+                environ[name] = before
+    return environ
+
+
+def apply_environ(environ: dict[str, str]) -> None:
+    """Give this process the environment that the project's Dagster has."""
+    before = own_environ()
+    for name in _APPLIED.keys() - environ.keys():
+        if name not in before:
+            os.environ.pop(name, None)
+    _APPLIED.clear()
+    for name, value in environ.items():
+        if before.get(name) != value:
+            _APPLIED[name] = value, before.get(name)
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def _values(file: Path, warn: Callable[[str], None] | None) -> dict[str, str]:

@@ -1,0 +1,390 @@
+"""The project's definitions are found as Dagster finds them, and are never older than the files."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dagmar.errors import Invalid, SetupError
+from dagmar.notebook.check import check
+from dagmar.orchestration import here, internals
+from dagmar.orchestration.definitions import read_definitions
+from dagmar.orchestration.instance import instance
+from dagmar.orchestration.internals import UnknownDagster, internal
+from dagmar.orchestration.loader import definitions_of
+from dagmar.orchestration.values import load_value
+from dagmar.project import devfile
+from dagmar.project.locations import GRPC, read_workspace
+from dagmar.project.settings import load as load_settings
+from dagmar.upkeep.checking import FAIL, PASS, WARN, Project
+from dagmar.upkeep.checks.notebooks import definitions as definitions_check
+from dagster._core.workspace.load_target import PyProjectFileTarget, WorkspaceFileTarget
+
+ASSET = """\
+import dagster as dg
+
+
+@dg.asset
+def {name}() -> int:
+    return {value}
+"""
+DEFS = ASSET + "\n\ndefs = dg.Definitions(assets=[{name}])\n"
+NOTEBOOK = """\
+import marimo
+
+app = marimo.App()
+
+with app.setup:
+    import dagmar
+
+    pair = dagmar.Pair(asset="orders")
+
+
+@app.cell
+def inputs():
+    orders = pair.load("orders")
+    return (orders,)
+"""
+
+
+def defs(name: str = "orders", value: str = "3") -> str:
+    return DEFS.format(name=name, value=value)
+
+
+LAYOUTS: dict[str, dict[str, str]] = {
+    "dg project": {
+        "pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\n',
+        "src/shop/definitions.py": defs(),
+    },
+    "dg project with another module": {
+        "pyproject.toml": "[tool.dg.project]\n"
+        'root_module = "shop"\ncode_location_target_module = "shop.repo"\n',
+        "shop/repo.py": defs(),
+    },
+    "dg.toml": {
+        "dg.toml": 'directory_type = "project"\n[project]\nroot_module = "shop"\n',
+        "pyproject.toml": '[tool.dagster]\nmodule_name = "hidden"\n',
+        "src/shop/definitions.py": defs(),
+    },
+    "dg workspace": {
+        "dg.toml": 'directory_type = "workspace"\n'
+        '[[workspace.projects]]\npath = "back"\n[[workspace.projects]]\npath = "front"\n',
+        "back/pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\n',
+        "back/src/shop/definitions.py": defs("returns", "4"),
+        "front/pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\n',
+        "front/src/shop/definitions.py": defs(),
+    },
+    "autoload_defs": {
+        "pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\nautoload_defs = true\n',
+        "shop/__init__.py": "",
+        "shop/defs/__init__.py": "",
+        "shop/defs/assets.py": ASSET.format(name="orders", value="3"),
+    },
+    "[tool.dagster] module_name": {
+        "pyproject.toml": '[tool.dagster]\nmodule_name = "shop"\n',
+        "setup.py": "from setuptools import setup\n\nsetup()\n",
+        "shop/__init__.py": "from shop.assets import defs\n",
+        "shop/assets.py": defs(),
+    },
+    "[tool.dagster] modules": {
+        "pyproject.toml": "[tool.dagster]\n"
+        'modules = [{ type = "module", name = "back" }, { type = "module", name = "front" }]\n',
+        "back.py": defs("returns", "4"),
+        "front.py": defs(),
+    },
+    "workspace.yaml python_file": {
+        "workspace.yaml": "load_from:\n- python_file: back.py\n"
+        "- python_file:\n    relative_path: front/repo.py\n    working_directory: front\n"
+        "    attribute: shop\n",
+        "back.py": defs("returns", "4"),
+        "front/helper.py": "VALUE = 3\n",
+        "front/repo.py": "from helper import VALUE\n"
+        + defs(value="VALUE").replace("defs =", "shop ="),
+    },
+    "workspace.yaml python_module": {
+        "workspace.yaml": "load_from:\n- python_module: back\n"
+        "- python_module: {module_name: shop, working_directory: front, location_name: the shop}\n",
+        "back.py": defs("returns", "4"),
+        "front/shop.py": defs(),
+    },
+    "workspace.yaml python_package": {
+        "workspace.yaml": "load_from:\n- python_package: shop\n",
+        "shop/__init__.py": defs(),
+    },
+    "setup.cfg": {
+        "setup.cfg": "[metadata]\nname = shop\n",
+        "shop/__init__.py": "",
+        "shop/repository.py": "from dagster import Definitions, repository\n"
+        + defs().replace("defs = dg.Definitions(assets=[orders])", "")
+        + "\n\n@repository\ndef shop():\n    return [orders]\n",
+    },
+}
+TWO = {name for name, files in LAYOUTS.items() if "returns" in "".join(files.values())}
+
+
+def no_remarks(files: list[Path]) -> dict[Path, list[object]]:
+    """Stand in for marimo's own checks, which start a process and are not about definitions."""
+    return {file: [] for file in files}
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Yield a function that writes files into a project whose instance is its own."""
+    root = tmp_path / "project"
+    (root / ".dagmar/dagster_home").mkdir(parents=True)
+    (root / ".dagmar/dagster_home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def written(files: dict[str, str]) -> Path:
+        for name, text in {"dagmar.yaml": "", **files}.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text, "utf-8")
+        return root
+
+    yield written
+    instance(root).dispose()
+
+
+def run(root: Path, name: str = "orders") -> object:
+    """Materialize an asset in this process and return its value."""
+    made = here.materialize(root, name)
+    assert made.success, made.error
+    return load_value(root, name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_loads_in_notebooks_and_is_sound_for_check_and_doctor(
+    layout: str, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.notebook.check.run_marimo_check", no_remarks)
+    root = write({**LAYOUTS[layout], "notebooks/orders.py": NOTEBOOK})
+    assert run(root) == 3
+    if layout in TWO:
+        assert run(root, "returns") == 4
+    _, exported = runpy.run_path(str(root / "notebooks/orders.py"))["app"].run()
+    assert exported["orders"] == 3
+    catalog = read_definitions(root)
+    assert [str(asset["key"]) for asset in catalog.assets] == [
+        "orders", *(["returns"] if layout in TWO else []),
+    ]  # fmt: skip
+    settings = load_settings(root)
+    (checked,) = check(settings, [(root / "notebooks/orders.py").resolve()], catalog)
+    assert [finding for finding in checked.findings if finding.rule in ("pair", "inputs")] == []
+    finding = definitions_check(Project(root, {}))
+    assert finding.status == (WARN if layout == "setup.cfg" else PASS), finding.message
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name.startswith(("[", "work"))])
+def test_code_locations_are_those_of_dagster(
+    layout: str, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(LAYOUTS[layout])
+    monkeypatch.chdir(root)
+    if "workspace.yaml" in LAYOUTS[layout]:
+        origins = WorkspaceFileTarget(["workspace.yaml"]).create_origins()
+    else:
+        origins = PyProjectFileTarget("pyproject.toml").create_origins()
+    theirs = [origin.loadable_target_origin for origin in origins]  # type: ignore[attr-defined]
+    ours = read_workspace(root).locations
+    assert [place.name for place in ours] == [origin.location_name for origin in origins]
+    assert [(place.target, place.attribute or None) for place in ours] == [
+        (one.python_file or one.module_name or one.package_name, one.attribute) for one in theirs
+    ]
+    for place, one in zip(ours, theirs, strict=True):
+        assert place.working_directory == root / (one.working_directory or "")
+
+
+def test_nothing_is_loaded_from_a_project_that_says_nothing(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.notebook.check.run_marimo_check", no_remarks)
+    root = write({"README.md": "", "notebooks/orders.py": NOTEBOOK})
+    sentence = "pyproject.toml does not say where the definitions are"
+    for load in (lambda: load_value(root, "orders"), lambda: read_definitions(root)):
+        with pytest.raises(SetupError, match=sentence):
+            load()
+    assert sentence in definitions_check(Project(root, {})).message
+    file = (root / "notebooks/orders.py").resolve()
+    (checked,) = check(load_settings(root), [file], None)
+    assert sentence in "".join(finding.message for finding in checked.findings)
+
+
+def test_a_grpc_server_is_named_with_its_address(write: Callable[..., Path]) -> None:
+    root = write(
+        {
+            "workspace.yaml": "load_from:\n- grpc_server: {host: shop, port: 4266}\n"
+            "- python_file: a.py\n",
+            "a.py": defs(),
+        }
+    )
+    assert read_workspace(root).locations[0].kind == GRPC
+    assert run(root) == 3
+    with pytest.raises(Invalid, match=r"(?s)Not every .*gRPC server at shop:4266"):
+        load_value(root, "returns")
+    write({"workspace.yaml": "load_from:\n- grpc_server: {host: shop, port: 4266}\n"})
+    with pytest.raises(SetupError, match="gRPC server at shop:4266, and cannot be loaded here"):
+        load_value(root, "orders")
+    assert "workspace.yaml names only gRPC" in definitions_check(Project(root, {})).message
+
+
+def test_a_hint_names_the_file_that_the_project_has(write: Callable[..., Path]) -> None:
+    root = write({"workspace.yaml": "load_from:\n- python_module: gone\n"})
+    finding = definitions_check(Project(root, {}))
+    assert finding.status == FAIL
+    assert "workspace.yaml names gone" in finding.message
+    assert "root_module" not in finding.hint
+    with pytest.raises(SetupError, match="'gone' does not load") as caught:
+        load_value(root, "orders")
+    assert "dagster definitions validate" in caught.value.hint
+
+
+PACKAGE = {
+    "pyproject.toml": '[tool.dagster]\nmodule_name = "shop.definitions"\n',
+    "shop/__init__.py": "",
+    "shop/helper.py": "VALUE = 1\n",
+    "shop/definitions.py": "from shop.helper import VALUE\n" + defs(value="VALUE"),
+}
+
+
+def test_an_edited_asset_and_an_edited_helper_run_as_saved(write: Callable[..., Path]) -> None:
+    root = write(PACKAGE)
+    assert run(root) == 1
+    before = sys.modules["shop.definitions"]
+    assert run(root) == 1
+    assert sys.modules["shop.definitions"] is before
+    write({"shop/helper.py": "VALUE = 20\n"})
+    assert run(root) == 20
+    write({"shop/definitions.py": "from shop.helper import VALUE\n" + defs(value="VALUE + 1")})
+    assert run(root) == 21
+    late = defs(value="__import__('shop.more').more.VALUE")
+    write({"shop/more.py": "VALUE = 7\n", "shop/definitions.py": late})
+    assert run(root) == 7
+    (root / "shop/more.py").unlink()
+    run_again = here.materialize(root, "orders")
+    assert run_again.error is not None
+    assert run_again.error.kind == "ModuleNotFoundError"
+
+
+def test_two_edits_within_a_second_of_the_same_size_both_count(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    root = write(PACKAGE)
+    second = time.time_ns() // 10**9 * 10**9
+    for number in range(1, 5):
+        write({"shop/helper.py": f"VALUE = {number}\n"})
+        os.utime(root / "shop/helper.py", ns=(second + number, second + number))
+        assert run(root) == number
+    # What another process compiled before the last edit is not taken either.
+    compiled = Path(internal_cache(root / "shop/helper.py"))
+    assert compiled.exists()
+    write({"shop/helper.py": "VALUE = 9\n"})
+    os.utime(root / "shop/helper.py", ns=(second + 9, second + 9))
+    os.utime(compiled, ns=(second + 8, second + 8))
+    other = Path(shutil.copytree(root, root.parent / "other"))
+    assert run(other) == 9
+    instance(other).dispose()
+
+
+def internal_cache(file: Path) -> str:
+    import importlib.util
+
+    return importlib.util.cache_from_source(str(file))
+
+
+def test_code_that_does_not_load_is_an_error_and_the_old_code_never_runs(
+    write: Callable[..., Path],
+) -> None:
+    root = write(PACKAGE)
+    assert run(root) == 1
+    write({"shop/helper.py": "VALUE = \n"})
+    for _ in range(2):
+        with pytest.raises(SetupError, match=r"SyntaxError: .*\(shop/helper.py, line 1") as caught:
+            here.materialize(root, "orders")
+        assert isinstance(caught.value.__cause__, SyntaxError)
+    write({"shop/helper.py": "\n\nVALUE = 1 / 0\n"})
+    with pytest.raises(SetupError, match=r"ZeroDivisionError: .*\(shop/helper.py, line 3\)"):
+        load_value(root, "orders")
+    write({"shop/helper.py": "VALUE = 5\n"})
+    assert run(root) == 5
+
+
+def test_what_a_notebook_imported_stays_the_same_until_it_is_edited(
+    write: Callable[..., Path],
+) -> None:
+    root = write(PACKAGE)
+    for file in root.rglob("*.py"):
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    sys.path.insert(0, str(root))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        del sys.modules[name]
+    helper = __import__("shop.helper").helper
+    write({"notebooks/mine.py": "", "tests/test_it.py": "", "shop/data.csv": "a"})
+    assert run(root) == 1
+    assert sys.modules["shop.helper"] is helper
+    write({"notebooks/mine.py": "x = 1", "tests/test_it.py": "x = 1", "shop/data.csv": "a,b"})
+    assert run(root) == 1
+    assert sys.modules["shop.helper"] is helper
+    write({"shop/helper.py": "VALUE = 2\n"})
+    assert run(root) == 2
+    assert helper.VALUE == 1
+
+
+def test_a_code_location_that_does_not_load_hides_no_other(write: Callable[..., Path]) -> None:
+    files = {**LAYOUTS["[tool.dagster] modules"], "back.py": "raise RuntimeError('no warehouse')\n"}
+    root = write(files)
+    assert run(root) == 3
+    with pytest.raises(Invalid, match="'back' does not load: RuntimeError: no warehouse"):
+        load_value(root, "returns")
+    (broken,) = [one for one in read_definitions(root).locations if one["error"]]
+    assert broken["name"] == "back"
+    write({"back.py": defs("returns", "4")})
+    assert run(root, "returns") == 4
+
+
+def test_an_asset_is_loaded_from_where_it_is_defined(write: Callable[..., Path]) -> None:
+    files = dict(LAYOUTS["[tool.dagster] modules"])
+    files["back.py"] = defs("returns", "4").replace("@dg.asset", '@dg.asset(deps=["orders"])')
+    root = write(files)
+    assert run(root) == 3
+    assert run(root, "returns") == 4
+
+
+def test_definitions_see_the_environment_of_the_server(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WHO", "shell")
+    monkeypatch.delenv("WHERE", raising=False)
+    value = "__import__('os').environ['WHO'] + __import__('os').environ.get('WHERE', '')"
+    files = {"pyproject.toml": '[tool.dagster]\nmodule_name = "seen"\n', ".env": "WHO=dotenv\n"}
+    root = write(
+        {**files, "seen.py": f"VALUE = {value}\n" + defs(value="VALUE").replace("int", "str")}
+    )
+    assert run(root) == "dotenv"
+    (tmp_path / "more.env").write_text(f"WHO=file\nWHERE=!\nDAGSTER_HOME={tmp_path}\n")
+    running = devfile.Running(os.getpid(), devfile.now(), env_file=str(tmp_path / "more.env"))
+    devfile.write(root, running)
+    (root / ".env").unlink()
+    definitions = definitions_of(root)
+    assert definitions.with_asset("orders")
+    assert (os.environ["WHO"], os.environ["WHERE"]) == ("shell", "!")
+    assert instance(root).root_directory == str(tmp_path)
+    devfile.remove(root, os.getpid())
+    assert instance(root).root_directory != str(tmp_path)
+
+
+def test_a_dagster_that_lacks_a_private_name_is_reported_as_that(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(internals._PLACES, "CheckError", "_moved")
+    internal.cache_clear()
+    with pytest.raises(UnknownDagster, match=r"this Dagster \(1\.\d+\.\d+\) has no .*_moved"):
+        internal("CheckError")
+    internal.cache_clear()
