@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dagmar.errors import Invalid, UsageError
-from dagmar.notebook import check as checking
+from dagmar.notebook import checking
 from dagmar.project.settings import load
 from dagmar.server.catalog import Catalog
 from support.git import git

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.project.settings import load
-from dagmar.scaffold.scaffold import Request, scaffold
+from dagmar.scaffold.notebooks import ScaffoldRequest, scaffold
 from support.shop_project import TEMPLATES, invoke
 from support.template_releases import Project, Template, write
 
@@ -80,7 +80,7 @@ def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
     catalog = read_definitions(project.path)
     for name in SHIPPED:
         before, text = answers(project, name), project.read(f"notebooks/{name}.py")
-        request = Request(
+        request = ScaffoldRequest(
             assets=[before["asset"]], template=before["template"], name=name, force=True
         )
         (made,) = scaffold(settings, catalog, request)
@@ -94,7 +94,7 @@ def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
         kept = [cell for cell in cells(text) if cell in fresh]
         assert kept == [cell for cell in fresh if cell not in gone]
         # Its name is the one that is made of the key, so a second call finds it.
-        again = Request(assets=[before["asset"]], template=before["template"])
+        again = ScaffoldRequest(assets=[before["asset"]], template=before["template"])
         assert [one.status for one in scaffold(settings, catalog, again)] == ["kept"]
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Conflict
-from dagmar.notebook import check as checking
+from dagmar.notebook import checking
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.project.settings import load
-from dagmar.scaffold import scaffold as making
+from dagmar.scaffold import notebooks
 from dagmar.server.catalog import Catalog, read_catalog
 from dagmar.server.client import DagsterClient
 from support.catalog_answers import ANSWERS as ANSWERED
@@ -89,7 +89,7 @@ def test_an_asset_gets_a_notebook_from_the_definitions_and_a_second_call_changes
         "job": None,
         "template": "default",
         "answers_file": ".dagmar/notebooks/daily.yml",
-        "status": "made",
+        "status": "created",
     }
     text = shop.read("notebooks/daily.py")
     assert 'pair = dagmar.Pair(asset="daily")' in text
@@ -153,7 +153,7 @@ def test_dry_run_shows_a_tree_and_makes_nothing(online: Project) -> None:
         "└── daily.yml\n"
     )
     done = invoke(online, "scaffold", "--asset", "daily", "--dry-run", "--json")
-    assert [one["status"] for one in json.loads(done.stdout)["notebooks"]] == ["made"]
+    assert [one["status"] for one in json.loads(done.stdout)["notebooks"]] == ["created"]
     assert online.status() == []
 
 
@@ -191,8 +191,8 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_notebooks_of_their_own(
         catalog.assets.append(item)
 
     def make(*assets: str, name: str = "") -> str:
-        request = making.Request(assets=assets, name=name)
-        (notebook,) = making.scaffold(settings, catalog, request)
+        request = notebooks.ScaffoldRequest(assets=assets, name=name)
+        (notebook,) = notebooks.scaffold(settings, catalog, request)
         return notebook.file.read_text("utf-8")
 
     with pytest.raises(Conflict, match=r"would both be wh_a_b\.py") as caught:
@@ -381,7 +381,7 @@ def test_a_code_location_that_does_not_load_is_named_where_it_may_hold_what_is_m
 def test_a_disk_that_is_full_leaves_no_notebook_half_made(
     online: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = making.Request(assets=["daily", "grid"])
+    request = notebooks.ScaffoldRequest(assets=["daily", "grid"])
     settings = load(online.path, environ={})
     real, kept = tempfile.mkstemp, online.path.joinpath
 
@@ -394,10 +394,12 @@ def test_a_disk_that_is_full_leaves_no_notebook_half_made(
         catalog = read_catalog(client, ("assets", "jobs"))
         patch.setattr(tempfile, "mkstemp", full)
         with pytest.raises(OSError, match="No space left"):
-            making.scaffold(settings, catalog, request)
+            notebooks.scaffold(settings, catalog, request)
         assert online.status() == []
         patch.setattr(tempfile, "mkstemp", real)
-        assert [one.status for one in making.scaffold(settings, catalog, request)] == ["made"] * 2
+        assert [one.status for one in notebooks.scaffold(settings, catalog, request)] == [
+            "created"
+        ] * 2
 
 
 def test_notebooks_of_ones_own_template_are_checked_together(
@@ -412,9 +414,9 @@ def test_notebooks_of_ones_own_template_are_checked_together(
 
     monkeypatch.setattr(checking, "run_marimo_check", check)
     settings = load(online.path, environ={})
-    request = making.Request(assets=["daily", "grid"], template=str(tmp_path / "ours"))
+    request = notebooks.ScaffoldRequest(assets=["daily", "grid"], template=str(tmp_path / "ours"))
     with DagsterClient(settings.target()) as client:
-        making.scaffold(settings, read_catalog(client, ("assets", "jobs")), request)
+        notebooks.scaffold(settings, read_catalog(client, ("assets", "jobs")), request)
     assert checked == [["daily", "grid"]]
 
 

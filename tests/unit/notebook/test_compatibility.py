@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dagmar.errors import SetupError
 from dagmar.notebook import compatibility, internals
-from dagmar.notebook.check import check
+from dagmar.notebook.checking import check
 from dagmar.project.settings import load
 from support.export_project import GOOD, export_project
 from support.other_marimo import with_version

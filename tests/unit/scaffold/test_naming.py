@@ -26,5 +26,5 @@ def test_a_notebook_does_not_hide_the_projects_own_package(tmp_path: Path, modul
     names = Names(folders=[tmp_path])
     assert names.of_notebook("shop") == "shop_notebook"
     assert names.of_notebook("data") == "data"
-    with pytest.raises(UsageError, match="would hide"):
+    with pytest.raises(UsageError, match="would shadow"):
         names.check("shop")

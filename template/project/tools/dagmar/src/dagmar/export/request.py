@@ -101,7 +101,7 @@ def parameters_of(request: Request, notebook: Path) -> dict[str, str]:
 
 def find_notebooks(settings: Settings, request: Request) -> list[Path]:
     """Return the notebooks to export. Raises Invalid for a path that is none."""
-    from dagmar.notebook.check import find_notebooks as find
+    from dagmar.notebook.checking import find_notebooks as find
 
     if request.all:
         found = find(settings, ())

@@ -44,7 +44,7 @@ def as_saved(texts: Mapping[Path, str], own: Path) -> dict[Path, str]:
     `marimo check --strict` would not pass.
     """
     from dagmar.notebook.cells import Source
-    from dagmar.notebook.check import run_marimo_check
+    from dagmar.notebook.checking import run_marimo_check
 
     where = f"Look at {SHAPE} in {own}."
     saved = {}

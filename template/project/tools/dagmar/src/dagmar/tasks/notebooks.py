@@ -48,9 +48,9 @@ def scaffold(
       invoke scaffold --job nightly --name nightly_report --title 'Nightly report'
     """
     from dagmar.flags import parse_pairs
-    from dagmar.scaffold import scaffold as making
+    from dagmar.scaffold import notebooks
 
-    request = making.Request(
+    request = notebooks.ScaffoldRequest(
         assets=asset,
         jobs=job,
         select=select,
@@ -62,13 +62,13 @@ def scaffold(
         dry_run=dry_run,
         git_commit=git_commit,
     )
-    making.check_request(request)
+    notebooks.check_request(request)
     with open_catalog(context, target, url) as (settings, catalog):
-        made = making.scaffold(settings, catalog, request)
+        made = notebooks.scaffold(settings, catalog, request)
     if json:
         console.document({"notebooks": [one.as_document(settings.root) for one in made]})
     else:
-        console.out(making.as_tree(settings.root, made))
+        console.out(notebooks.as_tree(settings.root, made))
         if dry_run:
             console.say("Nothing was made: --dry-run.")
 
@@ -89,7 +89,7 @@ def check(
       invoke check
       invoke check --path notebooks/raw_orders.py --json
     """
-    from dagmar.notebook import check as checking
+    from dagmar.notebook import checking
     from dagmar.project.settings import load
 
     settings = load(project_root(context))

@@ -34,7 +34,7 @@ OPTIONS = {"width": ("columns", "compact", "full", "medium")}
 
 
 @dataclass(frozen=True)
-class Request:
+class ScaffoldRequest:
     """What `invoke scaffold` is asked for; empty means not given."""
 
     assets: Sequence[str] = ()
@@ -57,7 +57,7 @@ class Notebook:
     file: Path
     answers_file: Path | None
     template: str
-    status: str = "made"
+    status: str = "created"
     asked_another: bool = False
 
     def as_document(self, root: Path) -> Item:
@@ -72,7 +72,7 @@ class Notebook:
         }
 
 
-def check_request(request: Request) -> None:
+def check_request(request: ScaffoldRequest) -> None:
     """Refuse, before Dagster is asked, what is wrong anyway. Raises UsageError and Invalid."""
     named = len(request.assets) + len(request.jobs)
     if not (named or request.select) or (named and request.select):
@@ -94,7 +94,7 @@ def check_request(request: Request) -> None:
         raise UsageError("--dry-run makes nothing to commit", "Leave --git-commit out.")
 
 
-def scaffold(settings: Settings, catalog: Catalog, request: Request) -> list[Notebook]:
+def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> list[Notebook]:
     """Make the notebooks, all or none, and return what became of each.
 
     One that exists is left as it is where it is paired with the same thing already.
@@ -170,7 +170,7 @@ def _check_options(options: Mapping[str, str], own: Path | None) -> None:
             )
 
 
-def _facts(catalog: Catalog, request: Request) -> list[Item]:
+def _facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
     """Return the answers that come from Dagster, one for each asset and job."""
     assets = {str(asset["key"]): asset for asset in catalog.assets}
     keys = list(dict.fromkeys(map(AssetKey, request.assets)))
@@ -213,7 +213,7 @@ def _check_known(what: str, name: str, known: Iterable[str], catalog: Catalog) -
 
 
 def _notebook(
-    root: Path, folder: Path, names: Names, request: Request, own: Path | None, fact: Item
+    root: Path, folder: Path, names: Names, request: ScaffoldRequest, own: Path | None, fact: Item
 ) -> Notebook:
     from importlib.metadata import version
 
@@ -334,7 +334,7 @@ def _render(
 def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:
     """Put every file in its place. Raises Conflict for a notebook that came up meanwhile."""
     for notebook in new:
-        if notebook.status == "made" and notebook.file.exists():
+        if notebook.status == "created" and notebook.file.exists():
             raise Conflict(
                 f"{relative(notebook.file, root)} was made meanwhile by somebody else",
                 "Look at it, then type the same again.",
