@@ -23,7 +23,7 @@ from dagmar.project.schema import schema
 from dagmar.project.settings import DEFAULT_URL, Settings, load
 from dagmar.project.sources import UNREADABLE
 from dagmar.server.client import DagsterClient
-from dagmar.server.reach import knock
+from dagmar.server.reach import require_listening
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -769,7 +769,7 @@ def test_a_server_that_invoke_dev_is_still_starting_is_to_be_waited_for(place: P
     with holder:
         place.write(dev=json.dumps({"pid": os.getpid(), "dagster_url": url}))
         with pytest.raises(Unreachable, match="did not answer") as raised:
-            knock(place.load().target())
+            require_listening(place.load().target())
     assert f"`invoke dev` (process {os.getpid()}) is starting it: wait" in raised.value.hint
 
 
@@ -864,9 +864,8 @@ def _shown(place: Place, environ: Mapping[str, str]) -> str:
         try:
             target = settings.target(name)
             shown.append(repr(target))
-            client = DagsterClient(target)
-            shown += [repr(client), str(client)]
-            client.close()
+            with DagsterClient(target) as client:
+                shown += [repr(client), str(client)]
         except DagmarError as error:
             note(error)
     return "\n".join(shown)

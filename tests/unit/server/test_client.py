@@ -1,4 +1,4 @@
-"""How the client stands what networks, proxies and servers do, against real servers."""
+"""How the client handles what networks, proxies and servers do, with real servers."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SECRET = {"Authorization": "Bearer top-secret"}
 
 
 IMPATIENT = (30.0, 1.0)
-"""Seconds to connect and to read, where the server keeps silent."""
+"""Seconds to connect and to read if the server stays silent."""
 
 
 def target(server: Server | str, **fields: Any) -> Target:
-    """Return a target with the patience that a loaded machine needs."""
+    """Return a target with timeouts that suit a busy machine."""
     url = server if isinstance(server, str) else server.url
     return Target("prod", url, **{"timeouts": (30.0, 30.0), **fields})
 
@@ -239,7 +239,8 @@ def test_credentials_do_not_cross_a_network_in_the_clear(
         assert "targets.prod.allow_http" in caught.value.hint
         assert "top-secret" not in str(caught.value)
     else:
-        DagsterClient(target(url, **fields)).close()
+        with DagsterClient(target(url, **fields)) as client:
+            assert client.target.url == url
 
 
 def test_a_read_only_target_sends_no_mutation() -> None:
@@ -251,7 +252,7 @@ def test_a_read_only_target_sends_no_mutation() -> None:
     assert len(server.seen) == 1
 
 
-# Somebody else answers
+# Another program answers
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -278,7 +279,7 @@ def test_no_request_and_no_token_follow_a_redirect_to_another_host(send: Any, st
         ("http://x:99999999/", "redirects"),
     ],
 )
-def test_a_redirect_to_a_login_page_is_said_so(place: str, shown: str) -> None:
+def test_a_redirect_to_a_login_page_is_reported_as_one(place: str, shown: str) -> None:
     with serve(redirect(place)) as server, pytest.raises(NotAllowed, match="login page") as caught:
         query(server)
     assert shown in caught.value.message
@@ -304,7 +305,7 @@ def test_a_redirect_to_https_on_another_port_names_that_port() -> None:
     assert "Use https://127.0.0.1:8443/dagster as the address" in caught.value.hint
 
 
-def test_nobody_is_told_to_go_from_https_to_http(authority: Authority) -> None:
+def test_a_redirect_from_https_to_http_is_not_recommended(authority: Authority) -> None:
     with serve(tls=authority.server_context()) as server:
         server.answers[:] = [redirect(f"http://127.0.0.1:{server.port}/graphql")]
         with pytest.raises(DagmarError) as caught:
@@ -312,7 +313,7 @@ def test_nobody_is_told_to_go_from_https_to_http(authority: Authority) -> None:
     assert "Use http://" not in caught.value.hint
 
 
-STRANGERS: dict[str, tuple[Answer, type[DagmarError], str]] = {
+OTHER_PROGRAMS: dict[str, tuple[Answer, type[DagmarError], str]] = {
     "login page": (page(), NotAllowed, "login page"),
     "login page of no declared type": (page(Content_Type="text/plain"), NotAllowed, "login page"),
     "401": (page(401), NotAllowed, "(401)"),
@@ -323,10 +324,10 @@ STRANGERS: dict[str, tuple[Answer, type[DagmarError], str]] = {
     "404, JSON": (document({"detail": "Not Found"}, 404), UnexpectedAnswer, "(404)"),
     "429": (page(429, Retry_After="0"), UnexpectedAnswer, "(429)"),
     "500, HTML": (page(500), UnexpectedAnswer, "(500)"),
-    "JSON that is no GraphQL": (document({"status": "ok"}), UnexpectedAnswer, "not as Dagster"),
+    "JSON but not GraphQL": (document({"status": "ok"}), UnexpectedAnswer, "not as Dagster"),
     "a JSON list": (document([1]), UnexpectedAnswer, "not as Dagster"),
     "null": (document(None), UnexpectedAnswer, "not as Dagster"),
-    "data is no mapping": (document({"data": [1]}), UnexpectedAnswer, "not as Dagster"),
+    "data is not a mapping": (document({"data": [1]}), UnexpectedAnswer, "not as Dagster"),
     "nothing": (page(200, b"", Content_Type="text/plain"), UnexpectedAnswer, "not as Dagster"),
     "no UTF-8": (page(200, b"\xff\xfe{", Content_Type="x/y"), UnexpectedAnswer, "not as Dagster"),
     "errors": (
@@ -334,7 +335,7 @@ STRANGERS: dict[str, tuple[Answer, type[DagmarError], str]] = {
         UnexpectedAnswer,
         "did not understand: Cannot query field 'x'",
     ),
-    "errors beside data": (
+    "errors and data": (
         document({"data": {"version": "1"}, "errors": [{"message": "half"}]}),
         UnexpectedAnswer,
         "half",
@@ -343,33 +344,33 @@ STRANGERS: dict[str, tuple[Answer, type[DagmarError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "kind", "said"), STRANGERS.values(), ids=STRANGERS)
-def test_a_stranger_is_recognized_and_asked_once(
-    answer: Answer, kind: type[DagmarError], said: str
+@pytest.mark.parametrize(("answer", "kind", "message"), OTHER_PROGRAMS.values(), ids=OTHER_PROGRAMS)
+def test_another_program_is_recognized_and_queried_once(
+    answer: Answer, kind: type[DagmarError], message: str
 ) -> None:
     with serve(answer) as server, pytest.raises(DagmarError) as caught:
         query(server)
     assert type(caught.value) is kind
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize(("answer", "kind", "said"), STRANGERS.values(), ids=STRANGERS)
-def test_a_mutation_that_a_stranger_answers_may_have_arrived(
-    answer: Answer, kind: type[DagmarError], said: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize(("answer", "kind", "message"), OTHER_PROGRAMS.values(), ids=OTHER_PROGRAMS)
+def test_a_mutation_that_another_program_answers_may_have_arrived(
+    answer: Answer, kind: type[DagmarError], message: str, request: pytest.FixtureRequest
 ) -> None:
     with serve(answer) as server, pytest.raises(DagmarError) as caught:
         mutate(server)
-    # Who says 400, 401, 403 or redirects did not pass the request on; everybody else may have.
+    # An answer of 400, 401, 403 or a redirect means that nothing was forwarded.
     name = request.node.callspec.id
     kept = name == "errors" or (kind is NotAllowed and not name.startswith("login page"))
     assert type(caught.value) is (kind if kept else AnswerLost)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert len(server.seen) == 1
 
 
-def test_a_status_500_that_holds_an_answer_is_an_answer() -> None:
+def test_a_status_500_with_an_answer_is_an_answer() -> None:
     error = {"__typename": "PythonError", "message": "boom\n", "stack": []}
     with serve(data(500, runOrError=error)) as server:
         answer = query(server)
@@ -396,7 +397,7 @@ def test_a_query_gives_up_on_a_gateway_after_three_times(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "asked"),
+    ("answer", "requests"),
     [
         (http_server.silence, 1),
         (http_server.reset, 3),
@@ -404,12 +405,12 @@ def test_a_query_gives_up_on_a_gateway_after_three_times(status: int) -> None:
         (http_server.cut_short, 1),
     ],
 )
-def test_a_query_without_an_answer_is_repeated_a_few_times(answer: Answer, asked: int) -> None:
+def test_a_query_without_an_answer_is_repeated_a_few_times(answer: Answer, requests: int) -> None:
     with serve(answer) as server, pytest.raises(Unreachable) as caught:
         query(server, **patience(answer))
     assert type(caught.value) is Unreachable
     assert server.url in caught.value.message
-    assert len(server.seen) == asked
+    assert len(server.seen) == requests
 
 
 def test_a_query_that_breaks_once_succeeds() -> None:
@@ -444,17 +445,17 @@ def test_a_mutation_is_sent_exactly_once_whatever_happens(answer: Answer) -> Non
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
-    """The address of a port that nobody listens on."""
+def closed() -> Iterator[str]:
+    """Return the address of a port on which nothing listens."""
     holder, url = http_server.closed_port()
     with holder:
         yield url
 
 
 @pytest.mark.parametrize("send", [query, mutate])
-def test_a_refused_connection_did_not_carry_anything(send: Any, nobody: str) -> None:
+def test_a_refused_connection_carried_nothing(send: Any, closed: str) -> None:
     with pytest.raises(Unreachable, match="did not answer") as caught:
-        send(nobody)
+        send(closed)
     assert type(caught.value) is Unreachable
     assert "start it with" in caught.value.hint
 
@@ -517,7 +518,7 @@ def test_ca_file_wins_over_the_environment(
 
 
 @pytest.mark.usefixtures("named")
-def test_a_missing_bundle_in_the_environment_is_no_traceback(
+def test_a_missing_bundle_in_the_environment_is_reported(
     monkeypatch: pytest.MonkeyPatch, authority: Authority
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
@@ -530,9 +531,7 @@ def test_a_missing_bundle_in_the_environment_is_no_traceback(
 
 
 @pytest.mark.parametrize("one_file", [True, False])
-def test_a_client_certificate_is_shown(
-    one_file: bool, authority: Authority, tmp_path: Path
-) -> None:
+def test_a_client_certificate_is_sent(one_file: bool, authority: Authority, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(authority.client.read_bytes() + authority.client_key.read_bytes())
     certificate = str(both) if one_file else (str(authority.client), str(authority.client_key))
@@ -568,7 +567,7 @@ def test_tls_that_breaks_after_the_request_may_have_launched(authority: Authorit
 # Unions
 
 
-def test_a_member_that_is_not_known_is_never_a_success() -> None:
+def test_an_unknown_member_is_never_a_success() -> None:
     with pytest.raises(UnexpectedAnswer, match="LaunchedLater"):
         member({"__typename": "LaunchedLater"}, "LaunchRunSuccess")
     with pytest.raises(UnexpectedAnswer, match="None"):

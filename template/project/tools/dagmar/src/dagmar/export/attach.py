@@ -62,14 +62,14 @@ def check(target: Target, name: str, partition: str) -> None:
     `attach` does.
     """
     from dagmar.server.client import DagsterClient
-    from dagmar.server.reach import knock
+    from dagmar.server.reach import require_listening
 
     connect, read = target.timeouts
     hurried = replace(target, timeouts=(connect, min(read, ASK_SECONDS)))
     try:
         with DagsterClient(hurried) as client:
             client.require_writable()  # which a server that is away does not change
-            knock(target)
+            require_listening(target)
             _find(client, name, partition)
     except Unreachable:
         return

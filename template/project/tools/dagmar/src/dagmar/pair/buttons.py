@@ -17,7 +17,7 @@ from dagmar.errors import DagmarError, NotAllowed, RunFailed, Unreachable, Usage
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
 from dagmar.pair.controls import Chosen
-from dagmar.server.reach import knock
+from dagmar.server.reach import require_listening
 
 if TYPE_CHECKING:
     import marimo as mo
@@ -218,7 +218,7 @@ def _require_local(context: Context) -> None:
             instead,
         )
     try:
-        knock(target)
+        require_listening(target)
     except Unreachable:
         return  # Without a server there is no other instance than the project's own.
     try:

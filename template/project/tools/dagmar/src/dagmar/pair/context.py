@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.project.layout import find_root
-from dagmar.server.reach import knock
+from dagmar.server.reach import require_listening
 
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings, Target
@@ -58,7 +58,7 @@ class Context:
     def client(self) -> Iterator[DagsterClient]:
         """Open a session with the target's server. Raises Unreachable where nothing listens."""
         target = self.target
-        knock(target)
+        require_listening(target)
         from dagmar.server.client import DagsterClient
 
         with DagsterClient(target) as client:

@@ -1,11 +1,10 @@
-"""Backfills on a Dagster server: how they stand, and how to stop one."""
+"""Backfills on a Dagster server: their status, and how to cancel one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from dagmar.errors import Invalid
 from dagmar.failure import Failure
 from dagmar.server.client import DagsterClient, member
 
@@ -16,7 +15,7 @@ FINAL = (SUCCESS, "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED")
 
 @dataclass
 class Backfill:
-    """One backfill, as it stood when it was last looked at."""
+    """One backfill, as it was when it was last read."""
 
     backfill_id: str
     url: str
@@ -34,9 +33,9 @@ class Backfill:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ended, and every partition of it was made; a retried run may have failed."""
-        made = all(status == "SUCCESS" for status in self.runs.values())
-        ended = self.status == SUCCESS or (self.status == "COMPLETED" and made)
+        """Whether it materialized all its partitions; a run that was retried may have failed."""
+        complete = all(status == "SUCCESS" for status in self.runs.values())
+        ended = self.status == SUCCESS or (self.status == "COMPLETED" and complete)
         return ended and self.error is None
 
     def as_document(self) -> dict[str, Any]:
@@ -50,13 +49,12 @@ def backfill_url(client: DagsterClient, backfill_id: str) -> str:
 
 
 def read_backfill(client: DagsterClient, backfill_id: str) -> Backfill:
-    """Look at a backfill. Raises Invalid where there is no such backfill."""
+    """Return a backfill. Raises Invalid if it does not exist."""
     answer = client.query("BackfillState", id=backfill_id)
-    unknown = {"BackfillNotFoundError": lambda error: Invalid(error["message"])}
-    found = member(answer["partitionBackfillOrError"], "PartitionBackfill", unknown)
+    backfill = member(answer["partitionBackfillOrError"], "PartitionBackfill")
     results = member(answer["runsOrError"], "Runs")["results"]
     runs = {run["runId"]: run["status"] for run in reversed(results)}  # oldest first
-    states = (found["assetBackfillData"] or {}).get("assetBackfillStatuses") or []
+    states = (backfill["assetBackfillData"] or {}).get("assetBackfillStatuses") or []
     if states:
         total = sum(state.get("numPartitionsTargeted", 1) for state in states)
         failed = sum(
@@ -67,22 +65,22 @@ def read_backfill(client: DagsterClient, backfill_id: str) -> Backfill:
             for state in states
         )
     else:
-        total = found["numPartitions"] or len(runs)
+        total = backfill["numPartitions"] or len(runs)
         failed = sum(status in ("FAILURE", "CANCELED") for status in runs.values())
         done = failed + sum(status == "SUCCESS" for status in runs.values())
     return Backfill(
-        backfill_id=found["id"],
-        url=backfill_url(client, found["id"]),
-        status=found["status"],
+        backfill_id=backfill["id"],
+        url=backfill_url(client, backfill["id"]),
+        status=backfill["status"],
         total=total,
         done=done,
         failed=failed,
         runs=runs,
-        error=Failure.from_graphql(found["error"]) if found["error"] else None,
+        error=Failure.from_graphql(backfill["error"]) if backfill["error"] else None,
     )
 
 
 def cancel_backfill(client: DagsterClient, backfill_id: str) -> None:
-    """Ask Dagster to stop a backfill and its runs. Raises NotAllowed, AnswerLost."""
+    """Cancel a backfill and its runs. Raises NotAllowed, AnswerLost."""
     answer = client.mutate("CancelBackfill", id=backfill_id)["cancelPartitionBackfill"]
     member(answer, "CancelBackfillSuccess")

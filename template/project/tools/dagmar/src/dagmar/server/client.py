@@ -1,21 +1,21 @@
-"""One Dagster server, asked over GraphQL.
+"""The GraphQL client of one Dagster server.
 
-A query may be sent again; a mutation never is once a byte of it may have arrived.
-Dagster answers 500 with a valid body when that body holds a `PythonError`, so bodies
-are parsed before status codes are looked at. Redirects are never followed: credentials
-must not reach another host.
+A query may be sent again; a mutation is not, once any of it may have arrived.
+Dagster answers 500 with a valid body if the body has a `PythonError`, so bodies are
+parsed before the status is checked. Redirects are never followed: credentials must
+not reach another host.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -47,11 +47,16 @@ if TYPE_CHECKING:
 
 DOCUMENTS = Path(__file__).with_name("documents")
 GATEWAY = (502, 503, 504)
-STRANGE = "Is this address really a Dagster? Something may stand before it."
+NOT_DAGSTER = "Is this really a Dagster server? A proxy or login page may be answering instead."
+NO_PERMISSION = "The server may be read-only, or your user may lack the permission."
+REFUSALS = (
+    "BackfillNotFoundError", "InvalidPipelineRunsFilterError", "InvalidSubsetError",
+    "ModeNotFoundError", "PartitionSetNotFoundError", "PipelineNotFoundError", "RunNotFoundError",
+)  # fmt: skip
 
 
 class _Retry(Retry):
-    """Sends again after a broken connection, but not after a wait that was long enough."""
+    """Retries after a broken connection, but not after a read timeout."""
 
     def increment(self, *args: Any, **rest: Any) -> Self:
         if isinstance(error := rest.get("error"), ReadTimeoutError):
@@ -70,13 +75,13 @@ READ_ONLY = _Retry(
 
 
 class _Auth(requests.auth.AuthBase):
-    """Adds the target's credentials. Its presence keeps `~/.netrc` out of it."""
+    """Adds the target's credentials; requests would read `~/.netrc` without it."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # http.client would write text as Latin-1, and fail on what is not.
+        # http.client would encode text as Latin-1, and fail on other characters.
         request.headers.update(
             {name: value.encode() for name, value in self._target.headers.items()}  # type: ignore[misc]
         )
@@ -87,14 +92,14 @@ class _Auth(requests.auth.AuthBase):
 
 
 class _Answer(dict[str, Any]):
-    """A part of an answer; what is missing in it is the server's fault, not a bug here."""
+    """A part of an answer; a missing field is the server's fault, not a bug here."""
 
     def __missing__(self, key: str) -> Any:
-        raise UnexpectedAnswer(f"Dagster's answer lacks '{key}'", STRANGE)
+        raise UnexpectedAnswer(f"Dagster's answer lacks '{key}'", NOT_DAGSTER)
 
 
 class _Session(requests.Session):
-    """A session that follows no redirect, and does not trip over a malformed one."""
+    """A session that ignores redirects, even malformed ones."""
 
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
         return iter(())
@@ -106,7 +111,7 @@ class DagsterClient:
     def __init__(self, target: Target) -> None:
         """Open a session. Nothing is sent yet.
 
-        Raises NotAllowed where credentials would cross a network in the clear.
+        Raises NotAllowed if credentials would be sent in clear text, Invalid for a bad address.
         """
         plain = urlsplit(target.url).scheme == "http"
         if plain and target.secret and not target.loopback and not target.allow_http:
@@ -116,34 +121,25 @@ class DagsterClient:
                 f"Use https://, or set targets.{target.name}.allow_http to true in dagmar.yaml.",
             )
         self.target = target
-        # As requests writes it: adapters are found by the text of the address.
+        # Normalized by requests, which selects an adapter by the text of the address.
         try:
             endpoint = requests.Request("POST", f"{target.url}/graphql").prepare().url
         except (requests.RequestException, HTTPError):
-            raise Invalid(f"{target.url} is no address that can be asked") from None
+            raise Invalid(f"{target.url} is not a valid http(s) address") from None
         self._endpoint = endpoint or f"{target.url}/graphql"
         self._session = _Session()
         self._session.auth = _Auth(target)
-        # A proxy from the environment must not take what stays on this machine.
+        # A proxy from the environment must not get what stays on this machine.
         self._session.trust_env = not target.loopback
-        # requests drops a fragment before it sends, and picks the adapter by the longest
-        # prefix: the one mark that tells a mutation from a query, whose method is POST too.
+        # A query is a POST, too. The fragment marks a mutation: requests picks the adapter
+        # with the longest matching prefix, and drops the fragment before it sends.
         self._session.mount(self._endpoint, HTTPAdapter(max_retries=READ_ONLY))
         self._session.mount(f"{self._endpoint}#mutation", HTTPAdapter(max_retries=CONNECT_ONLY))
 
     def __enter__(self) -> DagsterClient:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
+    def __exit__(self, *_: object) -> None:
         self._session.close()
 
     def query(self, document: str, **variables: Any) -> dict[str, Any]:
@@ -160,15 +156,15 @@ class DagsterClient:
     def mutate(self, document: str, **variables: Any) -> dict[str, Any]:
         """Send the mutation in `documents/<document>.graphql` once, and return its `data`.
 
-        Raises NotAllowed for a read-only target, Unreachable when it surely did not arrive,
-        and AnswerLost when it may have.
+        Raises NotAllowed for a read-only target, Unreachable if it certainly did not arrive,
+        and AnswerLost if it may have.
         """
         response = self._send_once(f"{self._endpoint}#mutation", _operation(document, variables))
         try:
             return self._data(response)
         except (NotAllowed, Unreachable) as error:
-            # These are said instead of passing a request on, or of executing it; whatever else
-            # stands between us and Dagster may have done so.
+            # With these statuses nothing was forwarded or executed; with any other, a proxy
+            # may have forwarded the request.
             if response.status_code in (400, 401, 403) or 300 <= response.status_code < 400:
                 raise
             raise AnswerLost(error.message, error.hint) from None
@@ -180,8 +176,7 @@ class DagsterClient:
         """
         response = self._send_once(f"{self.target.url}/{path}", body)
         if response.status_code == 400:
-            told = response.text.strip()[:300]
-            raise Invalid(f"Dagster refuses the report: {told}")
+            raise Invalid(f"Dagster refuses the report: {response.text.strip()[:300]}")
         if response.status_code != 200 or _is_page(response):
             raise self._no_answer(response)
 
@@ -197,7 +192,7 @@ class DagsterClient:
             ) from None
 
     def require_writable(self) -> None:
-        """Raise NotAllowed where the settings make the target read-only."""
+        """Raise NotAllowed if the target is read-only in the settings."""
         if self.target.read_only:
             raise NotAllowed(
                 f"The target '{self.target.name}' is read_only in the settings",
@@ -218,7 +213,7 @@ class DagsterClient:
             )
         except requests.RequestException:
             raise
-        except OSError as error:  # before anything is sent: a certificate file that is not there
+        except OSError as error:  # before anything is sent: a certificate file is missing
             raise SetupError(
                 f"The certificates for {self.target.url} cannot be read: {error}",
                 "Check REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, and ca_file in dagmar.yaml.",
@@ -232,49 +227,55 @@ class DagsterClient:
         if isinstance(body, dict) and isinstance(body.get("data"), dict) and "errors" not in body:
             data: dict[str, Any] = body["data"]
             if None in data.values():
-                raise UnexpectedAnswer(f"{self.target.url} answers with nothing in it", STRANGE)
+                raise UnexpectedAnswer(f"{self.target.url} returned an empty answer", NOT_DAGSTER)
             return data
         refused = response.status_code in (401, 403)
         if isinstance(body, dict) and isinstance(body.get("errors"), list) and not refused:
-            raise self._refused(body["errors"])
+            messages = [
+                str(error.get("message")) for error in body["errors"] if isinstance(error, dict)
+            ]
+            raise UnexpectedAnswer(
+                f"Dagster at {self.target.url} did not understand: {'; '.join(messages[:3])}",
+                "dagmar needs Dagster 1.10 or newer on the server.",
+            )
         raise self._no_answer(response)
 
-    def _refused(self, errors: list[Any]) -> UnexpectedAnswer:
-        messages = [str(error.get("message")) for error in errors if isinstance(error, dict)]
-        return UnexpectedAnswer(
-            f"Dagster at {self.target.url} did not understand: {'; '.join(messages[:3])}",
-            "dagmar needs Dagster 1.10 or newer on the server.",
-        )
-
     def _no_answer(self, response: requests.Response) -> DagmarError:
-        """Say what stands at the address instead of a Dagster that answers."""
+        """Return the error for an answer that does not come from Dagster."""
         url, status = self.target.url, response.status_code
         auth = f"Check targets.{self.target.name}.auth in dagmar.yaml."
         if response.is_redirect or 300 <= status < 400:
-            there, here = _place(f"{url}/graphql", response), urlsplit(f"{url}/graphql")
-            shown = f"{there.scheme}://{there.netloc.rpartition('@')[2]}{there.path}"
-            same = (there.hostname, there.path) == (here.hostname, here.path)
-            if same and (here.scheme, there.scheme) == ("http", "https"):
-                hint = f"Use {shown.removesuffix('/graphql')} as the address."
-                return UnexpectedAnswer(f"{url} redirects to {shown}", hint)
-            return NotAllowed(
-                f"{url} redirects to {shown}: this looks like a login page",
-                f"dagmar follows no redirect with credentials. {auth}",
-            )
+            return self._redirected(response, auth)
         if status == 401:
-            return NotAllowed(f"{url} asks for a login, or refuses the one it got (401)", auth)
+            return NotAllowed(f"{url} needs a login, or refuses the one it got (401)", auth)
         if status == 403:
             return NotAllowed(f"{url} refuses access (403)", auth)
         if status in GATEWAY:
             return Unreachable(
                 f"The proxy at {url} cannot reach Dagster ({status})",
-                "Wait for Dagster to start, or look at the proxy's log.",
+                "Wait for Dagster to start, or read the proxy's log.",
             )
         if _is_page(response) and status == 200:
             return NotAllowed(f"{url} answers with a web page: this looks like a login page", auth)
         return UnexpectedAnswer(
             f"{url} answers ({status}), but not as Dagster does",
-            "Check the address and its path prefix; another program may be on this port.",
+            "Check the address and its path prefix; another program may be using this port.",
+        )
+
+    def _redirected(self, response: requests.Response, auth: str) -> DagmarError:
+        """Return the error for a redirect: to https, or to what looks like a login page."""
+        url = self.target.url
+        old = new = urlsplit(f"{url}/graphql")
+        with contextlib.suppress(ValueError):  # a malformed address
+            new = urlsplit(urljoin(f"{url}/graphql", response.headers.get("Location", "")))
+        shown = f"{new.scheme}://{new.netloc.rpartition('@')[2]}{new.path}"
+        same = (new.hostname, new.path) == (old.hostname, old.path)
+        if same and (old.scheme, new.scheme) == ("http", "https"):
+            hint = f"Use {shown.removesuffix('/graphql')} as the address."
+            return UnexpectedAnswer(f"{url} redirects to {shown}", hint)
+        return NotAllowed(
+            f"{url} redirects to {shown}: this looks like a login page",
+            f"dagmar does not follow redirects, which would get its credentials. {auth}",
         )
 
     def _unreachable(self, error: Exception) -> Unreachable:
@@ -282,7 +283,7 @@ class DagsterClient:
         if isinstance(error, requests.exceptions.SSLError) and not _never_sent(error):
             return Unreachable(
                 f"There is no TLS connection with {url}",
-                "It may speak plain http, or ask for a client certificate: set "
+                "It may speak plain http, or need a client certificate: set "
                 f"targets.{self.target.name}.client_cert in dagmar.yaml.",
             )
         if isinstance(error, requests.exceptions.SSLError):
@@ -309,7 +310,7 @@ def _text(document: str) -> str:
 
 
 def _never_sent(error: Exception) -> bool:
-    """Whether a request surely did not leave: no connection was made."""
+    """Whether a request was certainly not sent: there was no connection."""
     reason = error if isinstance(error, HTTPError) else _reason(error)
     if isinstance(reason, SSLError):
         # Other TLS failures may come after the request was sent.
@@ -318,17 +319,9 @@ def _never_sent(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> object:
-    """Return what urllib3 met, out of what requests wraps around it."""
+    """Return the error of urllib3 that requests wraps."""
     cause = error.args[0] if error.args else None
     return cause.reason if isinstance(cause, MaxRetryError) else cause
-
-
-def _place(url: str, response: requests.Response) -> SplitResult:
-    """Return where a redirect leads; to `url` itself where it is malformed."""
-    try:
-        return urlsplit(urljoin(url, response.headers.get("Location", "")))
-    except ValueError:
-        return urlsplit(url)
 
 
 def _is_page(response: requests.Response) -> bool:
@@ -343,42 +336,27 @@ def member(
     wanted: str,
     errors: Mapping[str, Callable[[Mapping[str, Any]], DagmarError]] | None = None,
 ) -> dict[str, Any]:
-    """Return a union's answer when it is the `wanted` member; raise for every other one.
+    """Return a union's answer if it is the `wanted` member; raise for any other.
 
-    `errors` makes an error of each member that the caller knows. A member that nobody
-    knows is an UnexpectedAnswer: it must never pass for success.
+    `errors` returns the error for a member that the caller knows. An unknown member is an
+    UnexpectedAnswer: it must never pass for success.
     """
-    name = answer.get("__typename") if isinstance(answer, dict) else None
+    fields = answer if isinstance(answer, dict) else {}
+    name, message = str(fields.get("__typename")), str(fields.get("message", "")).strip()
     if name == wanted:
         return answer
-    known = {
-        "PythonError": _python_error,
-        "UnauthorizedError": _unauthorized,
-        "RunNotFoundError": _invalid,
-        "InvalidPipelineRunsFilterError": _invalid,
-        **(errors or {}),
-    }
-    if name in known:
-        raise known[name](answer)
+    if errors and name in errors:
+        raise errors[name](answer)
+    if name in REFUSALS:
+        raise Invalid(f"Dagster refuses: {message}")
+    if name == "UnauthorizedError":
+        raise NotAllowed(f"Dagster refuses: {message}", NO_PERMISSION)
+    if name == "PythonError":
+        raise UnexpectedAnswer(
+            f"Dagster failed: {message}",
+            "See its log; reloading the code location in the Dagster UI may help.",
+        )
     raise UnexpectedAnswer(
         f"Dagster answered with {name}, which this version of dagmar does not know",
         "Update dagmar: commit, then type: invoke update",
     )
-
-
-def _python_error(answer: Mapping[str, Any]) -> DagmarError:
-    return UnexpectedAnswer(
-        f"Dagster failed: {str(answer.get('message', '')).strip()}",
-        "Its log tells more; a reload of the code location in the Dagster UI may help.",
-    )
-
-
-def _unauthorized(answer: Mapping[str, Any]) -> DagmarError:
-    return NotAllowed(
-        f"Dagster refuses: {str(answer.get('message', '')).strip()}",
-        "The server may be read-only, or your user may lack the permission.",
-    )
-
-
-def _invalid(answer: Mapping[str, Any]) -> DagmarError:
-    return Invalid(f"Dagster refuses: {str(answer.get('message', '')).strip()}")

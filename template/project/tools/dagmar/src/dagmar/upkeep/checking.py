@@ -215,9 +215,9 @@ class Project:
     def workspace(self) -> Item:
         """The server's version and code locations; raises what the client raises."""
         from dagmar.server.client import member
-        from dagmar.server.reach import knock
+        from dagmar.server.reach import require_listening
 
-        knock(self.target)
+        require_listening(self.target)
         with self.connect() as client:
             answer = client.query("Workspace")
         member(answer["workspaceOrError"], "Workspace")

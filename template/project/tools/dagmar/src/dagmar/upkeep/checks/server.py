@@ -18,11 +18,11 @@ LAUNCH = "launch_pipeline_execution"
 @check("server", online=True)
 def server(project: Project) -> Finding:
     """Dagster answers: the address, TLS and the login are right, and it is new enough."""
-    from dagmar.server.reach import knock
+    from dagmar.server.reach import require_listening
 
     target = project.target
     try:
-        knock(target)
+        require_listening(target)
     except Unreachable as error:
         # Nobody has to have Dagster running here; elsewhere somebody should.
         return Finding(WARN, error.message, error.hint)
