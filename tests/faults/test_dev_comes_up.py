@@ -344,7 +344,7 @@ def test_the_browser_is_opened_on_a_terminal_unless_it_shall_not(tmp_path: Path)
         assert re.search(r"^marimo is ready \(\d+ s\)\r$", before, re.MULTILINE)
         assert ("edit notebooks in your browser" in before) is bool(flags)
         assert "edit notebooks in your browser" in (root / ".dagmar/logs/marimo.log").read_text()
-        assert "Stopped; nothing of it runs any more." in talk
+        assert "Stopped; no process is left." in talk
         assert "\x1b[32mmarimo" in talk
     assert opened.read_text("utf-8").split() == [(root / ".dagmar/tmp/marimo.html").as_uri()]
 

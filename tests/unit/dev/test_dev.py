@@ -348,19 +348,20 @@ def test_a_listener_is_known_by_its_mark(mark: str) -> None:
 
 def look(mark: str, port: int) -> str:
     """Return what a probe finds at the port."""
-    found: list[str] = []
-    told = threading.Event()
+    reports: list[str] = []
+    reported = threading.Event()
 
-    def tell(what: str) -> None:
-        found.append(what)
-        told.set()
+    def report(what: str) -> None:
+        reports.append(what)
+        reported.set()
 
-    probe = ReadinessProbe(mark, port, "/server_info", is_dagster, tell)
+    server = Server(DAGSTER, port, "/server_info", is_dagster, lambda port: [], port=port)
+    probe = ReadinessProbe(mark, server, report)
     probe.start()
-    assert told.wait(SECONDS)
+    assert reported.wait(SECONDS)
     probe.join(SECONDS)
-    assert len(found) == 1
-    return found[0]
+    assert len(reports) == 1
+    return reports[0]
 
 
 def test_another_dagster_is_never_mistaken_for_ours(mark: str) -> None:
@@ -588,7 +589,7 @@ def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.Mon
     both[1].ready = True
     for now[0] in (45.0, 46.0, 299.0):
         stage.waiting(both)
-    where = "what was printed is in .dagmar/logs/."
+    where = "the logs are in .dagmar/logs/."
     assert reporter.heard == [
         f"Still waiting for Dagster and marimo (20 s); {where}",
         f"Still waiting for Dagster (45 s); {where}",
@@ -708,12 +709,12 @@ def test_a_second_reports_server_takes_the_next_port(
 
 TALKER = """
 import sys, threading
-from dagmar.dev.reporter import UNSAID_LINES, Reporter
+from dagmar.dev.reporter import WAITING_LINES, Reporter
 from dagmar.tasks.command import _guarded
 
 with _guarded(), Reporter(json=False) as reporter:
     reporter.event("starting", "Starting")
-    many = range(2 * UNSAID_LINES)
+    many = range(2 * WAITING_LINES)
     talk = lambda: [reporter.line("marimo", str(i)) for i in many]
     threading.Thread(target=talk, daemon=True).start()
     reporter.event("stopping", "Stopping")
@@ -812,7 +813,7 @@ def test_a_notebook_elsewhere_is_opened_alone(tmp_path: Path) -> None:
     editor = Editor(tmp_path / "notebooks", str(tmp_path / "x.py"), tmp_path, tmp_path / "page")
     assert editor.target == tmp_path / "x.py"
     (tmp_path / "x.ipynb").touch()
-    with pytest.raises(Invalid, match="no marimo notebook"):
+    with pytest.raises(Invalid, match="is not a marimo notebook"):
         Editor(tmp_path, str(tmp_path / "x.ipynb"), tmp_path, tmp_path / "page")
 
 
@@ -872,7 +873,7 @@ def test_the_instance_is_the_projects_own_unless_one_is_named(tmp_path: Path) ->
         with pytest.raises(SetupError, match="DAGSTER_HOME must be") as refusal:
             environment.dagster_home(tmp_path, {"DAGSTER_HOME": wrong})
         assert "unset" not in refusal.value.hint  # the shell has not set it
-    subprocess.run(refusal.value.hint.removeprefix("Make it: "), shell=True, check=True)
+    subprocess.run(refusal.value.hint.removeprefix("Create it: "), shell=True, check=True)
     assert environment.dagster_home(tmp_path, {"DAGSTER_HOME": str(none)}) == none
 
 

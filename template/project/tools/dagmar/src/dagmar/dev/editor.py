@@ -1,4 +1,4 @@
-"""What marimo is to open, its token, and the private page that brings a browser there."""
+"""The marimo editor: what it opens, its token, and the private page that logs a browser in."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PAGE = """\
 class Editor:
     """The marimo editor of a project: the folder of the notebooks, or one notebook.
 
-    The token stands in two private files and nowhere else: not in argv, not in the environment.
+    The token is in two private files only: not in argv, not in the environment.
     """
 
     def __init__(self, folder: Path, notebook: str, scratch: Path, page: Path) -> None:
-        """Decide what to open. Raises UsageError for a notebook that is not there, Invalid."""
+        """Decide what to open. Raises UsageError for a notebook that does not exist, Invalid."""
         self.token_file = scratch / "token"
         self.page = page
         self.token = secrets.token_urlsafe(32)
@@ -40,7 +40,7 @@ class Editor:
             if not file.is_file():
                 raise UsageError(f"there is no {notebook}", "Give --notebook a notebook's file.")
             if file.suffix not in (".py", ".md"):
-                raise Invalid(f"{notebook} is no marimo notebook", "Convert it: marimo convert")
+                raise Invalid(f"{notebook} is not a marimo notebook", "Convert it: marimo convert")
             file, folder = file.resolve(), folder.resolve()
             if folder in file.parents:
                 self._file = file.relative_to(folder).as_posix()
@@ -60,5 +60,5 @@ class Editor:
         write_atomically(self.page, text, 0o600)
 
     def without_token(self, line: str) -> str:
-        """Return what marimo printed, with the token cut out."""
+        """Return what marimo printed, without the token."""
         return line.replace(self.token, "…")

@@ -1,4 +1,4 @@
-"""What the servers of a project are started with: Dagster's home and programs."""
+"""How the servers of a project are started: Dagster's home, and the two commands."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
 def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
-    """Return the folder of the instance: DAGSTER_HOME, or the project's own, made if need be.
+    """Return the folder of the instance: DAGSTER_HOME, or the project's own, created if missing.
 
-    Raises SetupError for a DAGSTER_HOME that is no folder; OSError.
+    Raises SetupError for a DAGSTER_HOME that is not a folder; OSError.
     """
     if named := environ.get("DAGSTER_HOME"):
         home = Path(os.path.expanduser(named))
         if not home.is_absolute() or not home.is_dir():
             if home.is_absolute():
-                hint = f"Make it: mkdir -p {shlex.quote(str(home))}"
+                hint = f"Create it: mkdir -p {shlex.quote(str(home))}"
             elif os.environ.get("DAGSTER_HOME") == named:
                 hint = "Or type: unset DAGSTER_HOME"
             else:
-                hint = "Take it out of .env (or the --env-file), or write an absolute path there."
-            raise SetupError(
-                "DAGSTER_HOME must be the absolute path of a folder that is there", hint
-            )
+                hint = "Remove it from .env (or the --env-file), or write an absolute path there."
+            raise SetupError("DAGSTER_HOME must be the absolute path of an existing folder", hint)
         return home
     home = root / LOCAL_INSTANCE
     if not (home / "dagster.yaml").exists():
@@ -43,9 +41,9 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
 
 
 def dagster_command(root: Path, port: int, log_level: str) -> list[str]:
-    """Return the command that starts Dagster: `dg dev` in a dg project, `dagster dev` elsewhere.
+    """Return the command that starts Dagster: `dg dev` in a dg project, else `dagster dev`.
 
-    Raises SetupError where it is not installed.
+    Raises SetupError if it is not installed.
     """
     _require("dagster_webserver", "dagster-webserver", "dagster")
     if uses_dg(root):
@@ -59,24 +57,24 @@ def dagster_command(root: Path, port: int, log_level: str) -> list[str]:
 
 
 def _targets(root: Path) -> list[str]:
-    """Return flags for definitions that no file declares; `dagster dev` does not look for them."""
+    """Return the flags for definitions that no file declares: `dagster dev` does not search."""
     try:
         workspace = read_workspace(root)
     except SetupError:
-        return []  # Dagster itself says why
+        return []  # Dagster itself reports why
     if not workspace.guessed:
         return []
-    flags = {FILE: "-f"}
     (first, *_) = workspace.locations
-    chosen = [one for one in workspace.locations if one.kind == first.kind]
-    folder = ["-d", str(first.working_directory)]
-    return [*(part for one in chosen for part in (flags.get(one.kind, "-m"), one.target)), *folder]
+    flag = "-f" if first.kind == FILE else "-m"
+    same_kind = [place.target for place in workspace.locations if place.kind == first.kind]
+    targets = [part for target in same_kind for part in (flag, target)]
+    return [*targets, "-d", str(first.working_directory)]
 
 
 def marimo_command(target: Path, port: int, token_file: Path, log_level: str) -> list[str]:
     """Return the command that serves a notebook, or a folder of them, for editing.
 
-    Raises SetupError where marimo is not installed.
+    Raises SetupError if marimo is not installed.
     """
     _require("marimo", "marimo", "marimo")
     level = {"warning": "warn"}.get(log_level, log_level)
@@ -93,5 +91,5 @@ def _require(module: str, package: str, flag: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise SetupError(
             f"{package} is not installed",
-            f"Type: uv sync (or go without it: invoke dev --no-{flag})",
+            f"Type: uv sync (or start without it: invoke dev --no-{flag})",
         )

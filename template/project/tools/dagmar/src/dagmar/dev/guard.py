@@ -1,6 +1,6 @@
 """The guard of an `invoke dev`: a process that ends all others when the supervisor is gone.
 
-It reads a pipe whose other end only the supervisor holds. Whatever way the supervisor ends,
+It reads a pipe whose other end only the supervisor holds. However the supervisor ends,
 SIGKILL included, the pipe closes; then every process of this `invoke dev` is killed, and its
 files are removed. It is called with the mark, the project, the supervisor's process id, and
 the files and folders to remove; lines `+SID` and `-SID` on the pipe name sessions.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 
 def watch(arguments: list[str]) -> int:
-    """Wait for the end of the supervisor, then clean up. Returns 1 where a process stays."""
-    # Before it waits: by then a `git switch`, or an update, may have taken the files away.
+    """Wait for the end of the supervisor, then clean up. Returns 1 if a process stays."""
+    # Imported before it waits: by then a `git switch`, or an update, may have removed the files.
     import shutil  # noqa: F401
 
     import psutil  # noqa: F401
@@ -28,7 +28,7 @@ def watch(arguments: list[str]) -> int:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     sessions: set[int] = set()
-    # Line by line, unbuffered: the last line may be cut where the supervisor was.
+    # Only whole lines: the last one is cut if the supervisor was killed while writing it.
     for line in _lines(0):
         number = int(line[1:])
         (sessions.add if line[:1] == b"+" else sessions.discard)(number)
@@ -36,7 +36,7 @@ def watch(arguments: list[str]) -> int:
 
 
 def clean_up(mark: str, root: Path, supervisor: int, files: list[Path], sessions: set[int]) -> int:
-    """Kill what has the mark, remove the files and folders. Returns 1 where a process stays."""
+    """Kill what has the mark, remove the files and folders. Returns 1 if a process stays."""
     import shutil
 
     from dagmar.dev.processes import end_all

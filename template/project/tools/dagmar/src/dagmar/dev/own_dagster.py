@@ -1,4 +1,4 @@
-"""What `invoke dev` asks of its own Dagster, after it starts and before it ends."""
+"""The requests of `invoke dev` to the Dagster it started: once it is ready, and before it stops."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from dagmar.dev.reporter import Reporter
     from dagmar.server.client import DagsterClient
 
-Begun = Callable[[subprocess.Popen[str]], None]
-
 STOP_TIMEOUTS = (0.5, 2.0)
 LEFTOVER_SECONDS = 60.0
 
@@ -37,20 +35,21 @@ def look(
     before: float,
     environ: Mapping[str, str],
     reporter: Reporter,
-    begun: Begun,
+    begun: Callable[[subprocess.Popen[str]], None],
 ) -> dict[str, str]:
-    """Tell of code locations that do not load, and of runs that a killed Dagster left behind.
+    """Report code locations that do not load, and runs that a killed Dagster left behind.
 
-    `begun` gets the process that this may take. Returns and raises what `broken_locations` does.
+    `begun` is called with the process that this may start. Returns and raises what
+    `broken_locations` does.
     """
     broken = broken_locations(url)
     for name, reason in broken.items():
         reporter.warn(f"the code location '{name}' does not load: {reason}")
-    # Runs that cannot be looked at wait for the next start.
+    # Runs that cannot be checked now are checked at the next start.
     with contextlib.suppress(
         DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
     ):
-        failed = leftovers(url, home, before, environ, begun)
+        failed = fail_leftovers(url, home, before, environ, begun)
         if failed:
             left = f"{len(failed)} run{'s' * (len(failed) > 1)} left from before"
             text = f"Marked {left} as failed: nothing executes {'them' if failed[1:] else 'it'}."
@@ -61,7 +60,7 @@ def look(
 def broken_locations(url: str) -> dict[str, str]:
     """Return the code locations that do not load, each with its exception in one line.
 
-    Raises Unreachable where Dagster does not answer, or not with what is known of it.
+    Raises Unreachable if Dagster does not answer, or with something that dagmar cannot read.
     """
     from dagmar.server.catalog import read_catalog
 
@@ -71,13 +70,13 @@ def broken_locations(url: str) -> dict[str, str]:
         return {name: failure.line for name, failure in catalog.broken.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnexpectedAnswer(
-            f"Dagster did not tell whether its code locations load ({type(error).__name__})",
+            f"Dagster did not report whether its code locations load ({type(error).__name__})",
             "To see whether they do, type: dg check defs",
         ) from error
 
 
 def require_loaded(looked: Mapping[str, str] | Exception) -> None:
-    """Raise what kept `look` from looking; SetupError for code locations that do not load."""
+    """Raise the error that stopped `look`; SetupError for code locations that do not load."""
     if isinstance(looked, Exception):
         raise looked
     if looked:
@@ -87,10 +86,14 @@ def require_loaded(looked: Mapping[str, str] | Exception) -> None:
         )
 
 
-def leftovers(
-    url: str, home: Path, before: float, environ: Mapping[str, str], begun: Begun
+def fail_leftovers(
+    url: str,
+    home: Path,
+    before: float,
+    environ: Mapping[str, str],
+    begun: Callable[[subprocess.Popen[str]], None],
 ) -> list[str]:
-    """Mark runs made before this time, that no process executes, as failed; return their ids."""
+    """Mark the runs from before this time that no process executes as failed; return their ids."""
     from dagmar.orchestration import abandoned
     from dagmar.server.runs import unfinished_runs
 
@@ -108,18 +111,18 @@ def leftovers(
     ) as process:
         begun(process)
         try:
-            said, _ = process.communicate(timeout=LEFTOVER_SECONDS)
+            output, _ = process.communicate(timeout=LEFTOVER_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    return list(json.loads(said.splitlines()[-1])) if process.returncode == 0 else []
+    return list(json.loads(output.splitlines()[-1])) if process.returncode == 0 else []
 
 
 def cancel_runs(url: str, scratch: Path) -> int:
-    """Cancel the runs in progress that our code servers launched; return how many.
+    """Cancel the runs in progress that this Dagster's code servers launched; return how many.
 
-    Their sockets are in `scratch`: runs that others launched on the same instance are not ours.
-    Whatever is wrong with Dagster, its processes are to be ended next: nothing is raised.
+    Their sockets are in `scratch`; others may launch runs on the same instance.
+    Nothing is raised: whatever is wrong with Dagster, its processes are ended next.
     """
     from dagmar.server.runs import cancel_runs_of_code_server
 
@@ -132,11 +135,11 @@ def cancel_runs(url: str, scratch: Path) -> int:
 
 
 def _sockets(folder: Path) -> list[str]:
-    """Return the sockets in a folder where temporary files come and go."""
-    found = []
+    """Return the sockets in a folder, in which files may vanish in the meantime."""
+    sockets = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             with contextlib.suppress(OSError):
                 if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
-                    found.append(entry.path)
-    return found
+                    sockets.append(entry.path)
+    return sockets

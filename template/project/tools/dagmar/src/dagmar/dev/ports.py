@@ -13,40 +13,40 @@ NEIGHBOURS = 50
 
 
 def free_port(wanted: int | None = None, avoid: Container[int] = ()) -> int:
-    """Return `wanted` or the next port above it where nobody listens, else one the system gives.
+    """Return `wanted`, or the next free port above it, or else one that the system chooses.
 
-    Raises SetupError where there is none at all.
+    Raises SetupError if there is none at all.
     """
     candidates = range(wanted, min(wanted + NEIGHBOURS, 65536)) if wanted else ()
     for port in (*candidates, 0, 0, 0, 0):
         if port in avoid:
             continue
-        found = _bindable(port)
-        if found is not None and found not in avoid:
-            return found
+        free = _bindable(port)
+        if free is not None and free not in avoid:
+            return free
     raise SetupError(f"no free port on {HOST}")
 
 
 def held(port: int) -> bool:
-    """Whether somebody has the port, listening there or not."""
+    """Whether another program holds the port, listening there or not."""
     return _bindable(port) is None
 
 
 def _bindable(port: int) -> int | None:
-    """Return the number of a port that can be had, one that the system gives for 0."""
+    """Return the port if it can be bound (for 0, one that the system chooses), or None."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
             probe.bind((HOST, port))
-            found = int(probe.getsockname()[1])
-            # Elsewhere than on Linux one may bind beside a program that listens everywhere.
-            if not taken(found):
-                return found
+            bound = int(probe.getsockname()[1])
+            # Only Linux refuses to bind a port on which a program listens on all addresses.
+            if not taken(bound):
+                return bound
     return None
 
 
 def taken(port: int) -> bool:
-    """Whether somebody answers on the port."""
+    """Whether a program answers on the port."""
     try:
         socket.create_connection((HOST, port), 1).close()
     except OSError:
@@ -55,7 +55,7 @@ def taken(port: int) -> bool:
 
 
 def refused(port: int) -> bool:
-    """Whether nobody listens on the port; one that is too busy to answer does."""
+    """Whether no program listens on the port; one that is too busy to answer does listen."""
     try:
         socket.create_connection((HOST, port), 1).close()
     except ConnectionRefusedError:

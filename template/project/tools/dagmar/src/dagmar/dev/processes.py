@@ -1,7 +1,7 @@
 """The processes of one `invoke dev`, known by a mark in their environment.
 
 Each process that a server starts inherits the environment, whatever session or parent it moves
-to, so they are read from the system and not from memory.
+to, so the processes are read from the system and not from memory.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagmar.errors import SetupError
+
+if TYPE_CHECKING:
+    import psutil
 
 MARK = "_DAGMAR_DEV"
 QUIET_SECONDS = 0.05
 LAST_LINES = 15
+END_SECONDS = 10.0
 _LINE_BYTES = 65536
 
 
 def add_mark(environ: Mapping[str, str], mark: str) -> dict[str, str]:
-    """Return the environment with the mark, beside those of an `invoke dev` that this one is in."""
+    """Return the environment with the mark, after the mark of an outer `invoke dev`."""
     return {**environ, MARK: ":".join(filter(None, [environ.get(MARK), mark]))}
 
 
@@ -33,7 +38,7 @@ def marked(mark: str, sessions: Iterable[int] = ()) -> list[int]:
     """Return the ids of the processes with the mark, and of all in these sessions."""
     import psutil
 
-    found = []
+    marked_pids = []
     known = set(sessions)
     for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, OSError):
@@ -42,44 +47,43 @@ def marked(mark: str, sessions: Iterable[int] = ()) -> list[int]:
                 continue
             in_session = bool(known) and os.getsid(pid) in known
             if in_session or mark in process.environ().get(MARK, "").split(":"):
-                found.append(pid)
-    return found
+                marked_pids.append(pid)
+    return marked_pids
 
 
-def end_all(mark: str, sessions: Iterable[int] = (), seconds: float = 10.0) -> list[int]:
-    """Kill every process with the mark, in these sessions, or below such a one.
+def end_all(mark: str, sessions: Iterable[int] = ()) -> list[int]:
+    """Kill every process with the mark or in these sessions, and their descendants.
 
-    Returns the ids of those that are still there after `seconds`.
+    Returns the ids of those that still run after END_SECONDS.
     """
     import psutil
 
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + END_SECONDS
     below: set[psutil.Process] = set()
     quiet = 0
     while True:
-        found = marked(mark, sessions)
-        for pid in found:
+        pids = marked(mark, sessions)
+        for pid in pids:
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
                 below.update([process, *process.children(recursive=True)])
         for process in below:
-            # psutil compares start times: a number that was given to another process is safe.
+            # psutil compares start times, so a reused id does not kill another process.
             with contextlib.suppress(psutil.Error):
                 process.kill()
         below = {process for process in below if _runs(process)}
-        # A process that was just being replaced by exec shows no environment: look twice.
-        quiet = 0 if found or below else quiet + 1
+        # In the middle of exec a process shows no environment: look twice.
+        quiet = 0 if pids or below else quiet + 1
         if quiet == 2:
             return []
         if time.monotonic() > deadline:
-            return sorted({*found, *(process.pid for process in below)})
+            return sorted({*pids, *(process.pid for process in below)})
         time.sleep(QUIET_SECONDS)
 
 
-def _runs(process: object) -> bool:
+def _runs(process: psutil.Process) -> bool:
     import psutil
 
-    assert isinstance(process, psutil.Process)
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -101,25 +105,25 @@ def listens(mark: str, port: int) -> bool:
 class Child:
     """A program that runs until it is stopped.
 
-    `printed` gets each line as text, from a thread of its own; `ended` is called with the
-    child and its status once the program has ended and everything it printed was passed on.
+    `printed` gets each line as text, in another thread; `ended` is called with the child and
+    its status once the program has ended and everything it printed was passed on.
     The caller must have handlers for SIGINT, SIGTERM and SIGHUP: only then does the program
-    start with their defaults, and not with what a shell's `&` made of them.
+    start with the defaults, and not with the signals ignored that a shell's `&` ignores.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
         """Prepare to start `arguments` in `folder`; nothing runs yet."""
-        self.arguments = arguments
+        self._arguments = arguments
         self.last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self._folder = folder
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, printed: Callable[[str], None], ended: Callable[[Child, int], None]) -> None:
-        """Start the program. Raises SetupError where it cannot be started."""
+        """Start the program. Raises SetupError if it cannot be started."""
         try:
             process = subprocess.Popen(
-                self.arguments,
+                self._arguments,
                 cwd=self._folder,
                 env=dict(self._environ),
                 stdin=subprocess.DEVNULL,
@@ -128,7 +132,7 @@ class Child:
                 start_new_session=True,
             )
         except OSError as error:
-            reason = f"{self.arguments[0]} cannot be started: {error.strerror}"
+            reason = f"{self._arguments[0]} cannot be started: {error.strerror}"
             raise SetupError(reason, "Type: uv sync") from None
         self._process = process
         pump = threading.Thread(target=self._pump, args=(process, printed), daemon=True)
@@ -147,7 +151,7 @@ class Child:
         return self._process is not None and self._process.returncode is None
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the program, which tells its own children."""
+        """Send a signal to the program only, which passes it on to its own children."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.session, number)

@@ -20,28 +20,27 @@ from dagmar.errors import Interrupted, TimedOut
 
 COLORS = {"dagster": 36, "marimo": 32, "dagmar": 35}
 WIDTH = max(map(len, COLORS))
-UNSAID_LINES = 1000
+WAITING_LINES = 1000
 LAST_SECONDS = 2.0
 START_SECONDS = 300.0
 PATIENCE_SECONDS = 20.0
 
 
 class Reporter:
-    """Says events and passes on what servers print; callable from every thread.
+    """Reports events and passes on what servers print; callable from every thread.
 
-    A terminal that is gone must not keep servers alive: nothing here raises. Nor must one that
-    is held (Ctrl-S, a pager that nobody scrolls): a thread of its own writes, and only `line`
-    waits for it.
+    A closed terminal must not keep servers alive: nothing here raises. Nor must a paused one
+    (Ctrl-S, a pager that nobody scrolls): another thread writes, and only `line` waits for it.
     """
 
     def __init__(self, json: bool, log_level: str = "") -> None:
-        """A terminal is kept calm, the most so until `ready`; with the level `debug` it is not."""
+        """Filter what a terminal shows, most of all until `ready`; the level `debug` shows all."""
         self.json = json
         self._terminal = sys.stderr.isatty()
         calm = self._terminal and log_level != "debug"
         self._calm = Calm(ready=log_level == "info") if calm else None
-        self._unsaid: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(UNSAID_LINES)
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(WAITING_LINES)
         self._writer = threading.Thread(target=self._write, daemon=True)
 
     def __enter__(self) -> Reporter:
@@ -49,8 +48,8 @@ class Reporter:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Say what is left. Where nobody takes it, end the process: it would wait for ever."""
-        self._unsaid.put(None)
+        """Write what is left. If the terminal is paused, end the process: it would wait forever."""
+        self._waiting.put(None)
         self._writer.join(LAST_SECONDS)
         if self._writer.is_alive():
             interrupted = isinstance(error, KeyboardInterrupt)
@@ -58,27 +57,27 @@ class Reporter:
             os._exit(status if error else 0)
 
     def event(self, name: str, text: str = "", **fields: Any) -> None:
-        """Say what happened: `text` for people, name and fields as JSON."""
+        """Report an event: `text` for people, or name and fields as JSON."""
         if self.json:
-            self._unsaid.put(lambda: console.event({"event": name, **fields}))
+            self._waiting.put(lambda: console.event({"event": name, **fields}))
         elif text:
-            self._unsaid.put(lambda: console.say(text))
+            self._waiting.put(lambda: console.say(text))
 
     def warn(self, text: str) -> None:
-        """Say what is not as it should be, and does not stop anything."""
+        """Report a problem that does not stop anything."""
         if self.json:
-            self._unsaid.put(lambda: console.event({"event": "warning", "message": text}))
-        self._unsaid.put(lambda: console.warn(text))
+            self._waiting.put(lambda: console.event({"event": "warning", "message": text}))
+        self._waiting.put(lambda: console.warn(text))
 
     def line(self, server: str, text: str) -> None:
         """Pass on a line that a server printed."""
         if (calm := self._calm) and not calm.shows(server, text):
             return
         self._room.acquire()
-        self._unsaid.put(lambda: self._line(server, text))
+        self._waiting.put(lambda: self._line(server, text))
 
     def ready(self) -> None:
-        """Pass on more than trouble from now on."""
+        """Show more than warnings and errors from now on."""
         if self._calm:
             self._calm.ready = True
 
@@ -94,26 +93,26 @@ class Reporter:
         sys.stderr.flush()
 
     def _write(self) -> None:
-        while say := self._unsaid.get():
+        while write := self._waiting.get():
             with contextlib.suppress(OSError, ValueError):
-                say()
+                write()
 
 
 class Stages:
-    """Says what each server does until all are ready, and for how long already."""
+    """Reports the progress of the servers until all are ready, with the seconds since the start."""
 
     def __init__(self, reporter: Reporter) -> None:
-        """The time is counted from here."""
+        """Count the time from here."""
         self._reporter = reporter
         self._began = time.monotonic()
         self._patient = PATIENCE_SECONDS
 
     def seconds(self) -> float:
-        """How long it takes already."""
+        """The seconds since the start."""
         return round(time.monotonic() - self._began, 3)
 
     def taken(self, server: Server, port: int) -> None:
-        """Say that another program has a port that the server was to get."""
+        """Report that another program has the port that a server was to get."""
         self._reporter.event(
             "port_taken",
             f"Port {port} is taken by another program: {server.title} gets {server.port}.",
@@ -123,7 +122,7 @@ class Stages:
         )
 
     def starting(self, server: Server, pid: int) -> None:
-        """Say that a server was started."""
+        """Report that a server was started."""
         self._reporter.event(
             "starting",
             f"Starting {server.title} on port {server.port}",
@@ -133,20 +132,20 @@ class Stages:
         )
 
     def loading(self, server: Server) -> None:
-        """Say that a server runs, and loads what the project defines."""
-        self._tell("loading", server, "is up, loading code locations")
+        """Report that a server is up and loads the project's definitions."""
+        self._report("loading", server, "is up, loading code locations")
 
     def ready(self, server: Server) -> None:
-        """Say that a server is ready."""
-        self._tell("server_ready", server, "is ready", url=server.url)
+        """Report that a server is ready."""
+        self._report("server_ready", server, "is ready", url=server.url)
 
-    def _tell(self, name: str, server: Server, how: str, **fields: Any) -> None:
+    def _report(self, name: str, server: Server, state: str, **fields: Any) -> None:
         seconds = self.seconds()
-        text = f"{server.title} {how} ({seconds:.0f} s)"
+        text = f"{server.title} {state} ({seconds:.0f} s)"
         self._reporter.event(name, text, server=server.name, **fields, seconds=seconds)
 
     def waiting(self, servers: Sequence[Server]) -> None:
-        """Say from time to time which servers are waited for. Raises TimedOut."""
+        """Report every PATIENCE_SECONDS which servers are not ready yet. Raises TimedOut."""
         late = [server for server in servers if not server.ready]
         seconds = self.seconds()
         if not late or seconds < self._patient:
@@ -155,12 +154,12 @@ class Stages:
         if seconds > START_SECONDS:
             raise TimedOut(
                 f"{names} did not get ready within {START_SECONDS:g} s",
-                "What was printed is in .dagmar/logs/.",
+                "The logs are in .dagmar/logs/.",
             )
         self._patient = seconds + PATIENCE_SECONDS
         self._reporter.event(
             "waiting",
-            f"Still waiting for {names} ({seconds:.0f} s); what was printed is in .dagmar/logs/.",
+            f"Still waiting for {names} ({seconds:.0f} s); the logs are in .dagmar/logs/.",
             servers=[server.name for server in late],
             seconds=seconds,
         )
@@ -168,9 +167,9 @@ class Stages:
     def all_ready(
         self, servers: Sequence[Server], editor: Editor | None, reports: str, once: bool
     ) -> list[str]:
-        """Say that all are ready, and where; more of servers' lines is shown from now on.
+        """Report that all are ready, with their addresses; more of their lines is shown from now on.
 
-        Returns the addresses for a browser.
+        Returns the addresses to open in a browser.
         """
         self._reporter.ready()
         places = {server.title: server.url for server in servers}
@@ -190,7 +189,7 @@ class Stages:
 def open_pages(pages: Iterable[str]) -> None:
     """Open each page in a browser window; do nothing without a terminal or a display.
 
-    Returns at once. The browser does not share our terminal, and stays when we end.
+    Returns at once. The browser does not share this terminal, and stays open when this ends.
     """
     if not may_open():
         return
@@ -205,7 +204,7 @@ def open_pages(pages: Iterable[str]) -> None:
 
 
 def may_open() -> bool:
-    """Whether somebody sits here and a browser would not take over the terminal."""
+    """Whether a person uses the terminal and a browser would not take it over."""
     if not sys.stderr.isatty() or os.environ.get("CI"):
         return False
     if sys.platform == "darwin" or os.environ.get("BROWSER"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 from collections.abc import Container
 from http import HTTPStatus
@@ -13,7 +15,7 @@ from dagmar.dev.ports import HOST
 
 PORT = 2790
 NEIGHBOURS = 20
-# So long `stop` may take, of the ten seconds in which everything has to be over.
+# How long `stop` may take, of the ten seconds within which all has to end.
 POLL_SECONDS = 0.1
 
 
@@ -22,8 +24,7 @@ class ReportsServer:
 
     def __init__(self, folder: Path, avoid: Container[int] = ()) -> None:
         """Bind a port that is not in `avoid`; `start` answers. Raises OSError."""
-        ports = [port for port in range(PORT, PORT + NEIGHBOURS) if port not in avoid]
-        self._http = _bind(folder.resolve(), [*ports, 0])
+        self._http = _bind(folder.resolve(), avoid)
         self.port = int(self._http.server_address[1])
         self.url = f"http://{HOST}:{self.port}"
 
@@ -33,30 +34,23 @@ class ReportsServer:
         threading.Thread(target=serve, args=(POLL_SECONDS,), daemon=True).start()
 
     def stop(self) -> None:
-        """Answer no more, and free the port."""
+        """Stop answering, and free the port."""
         self._http.shutdown()
         self._http.server_close()
 
 
 class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    folder: Path
-
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a browser that went away is no news."""
+        """Print nothing: browsers close connections all the time."""
 
 
-def _bind(folder: Path, ports: list[int]) -> _Http:
-    for port in ports:
-        try:
-            server = _Http((HOST, port), _Handler)
-        except OSError:
-            if port == 0:
-                raise
-            continue
-        server.folder = folder
-        return server
-    raise AssertionError("the loop ends with port 0")
+def _bind(folder: Path, avoid: Container[int]) -> _Http:
+    handler = functools.partial(_Handler, directory=str(folder))
+    for port in range(PORT, PORT + NEIGHBOURS):
+        if port not in avoid:
+            with contextlib.suppress(OSError):
+                return _Http((HOST, port), handler)
+    return _Http((HOST, 0), handler)
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -72,11 +66,6 @@ class _Handler(SimpleHTTPRequestHandler):
         if self._may_see():
             super().do_HEAD()
 
-    def translate_path(self, path: str) -> str:
-        # The handler is made by the server, which knows the folder.
-        self.directory = str(self.server.folder)
-        return super().translate_path(path)
-
     def end_headers(self) -> None:
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cache-Control", "no-cache")
@@ -84,16 +73,16 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def _may_see(self) -> bool:
-        """Answer 403 to a page of elsewhere that calls itself by our address, 404 outside."""
+        """Answer 403 to a page of another host that resolves to this one, 404 outside the folder."""
         port = self.server.server_address[1]
         if self.headers.get("Host", "") not in (f"{HOST}:{port}", f"localhost:{port}"):
             self.send_error(HTTPStatus.FORBIDDEN, "This server answers on this machine only")
             return False
         file = Path(self.translate_path(self.path)).resolve()
-        if file != self.server.folder and self.server.folder not in file.parents:
+        if not file.is_relative_to(self.directory):
             self.send_error(HTTPStatus.NOT_FOUND)
             return False
         return True

@@ -1,4 +1,4 @@
-"""The servers of `invoke dev`, how far each is, and whether it is ours that answers on a port."""
+"""The servers of `invoke dev`: the state of each, and whether it has its port and is ready."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BUSY = re.compile(r"errno (48|98)\b|address already in use", re.IGNORECASE)
 
 @dataclass
 class Server:
-    """One of the two, and how far it is."""
+    """Dagster or marimo, and its state."""
 
     name: str
     wanted: int
@@ -41,16 +41,16 @@ class Server:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Its name in messages."""
         return "Dagster" if self.name == DAGSTER else self.name
 
     def loads(self, line: str) -> bool:
-        """Whether the server says in this line that it begins to load code locations."""
+        """Whether the server prints this line when it begins to load code locations."""
         return self.name == DAGSTER and "Launching Dagster services" in line
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Its address."""
         return f"http://{HOST}:{self.port}"
 
 
@@ -66,7 +66,7 @@ def dagster(root: Path, port: int, log_level: str) -> Server:
 
 
 def marimo(editor: Editor, port: int, log_level: str) -> Server:
-    """Return the marimo that serves what `editor` opens, not started yet."""
+    """Return the marimo server for `editor`, not started yet."""
     return Server(
         MARIMO,
         port,
@@ -77,16 +77,16 @@ def marimo(editor: Editor, port: int, log_level: str) -> Server:
 
 
 def is_dagster(answer: Any) -> bool:
-    """Whether this is what Dagster says at `/server_info`."""
+    """Whether this is Dagster's answer at `/server_info`."""
     return isinstance(answer, dict) and "dagster_version" in answer
 
 
 def is_marimo(answer: Any) -> bool:
-    """Whether this is what marimo says at `/health`."""
+    """Whether this is the answer of a healthy marimo at `/health`."""
     return isinstance(answer, dict) and answer.get("status") == "healthy"
 
 
-def ask(port: int, path: str, good: Callable[[Any], bool]) -> bool:
+def _answers(port: int, path: str, good: Callable[[Any], bool]) -> bool:
     """Whether the answer to `GET path` is JSON that `good` accepts."""
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
@@ -100,15 +100,15 @@ def ask(port: int, path: str, good: Callable[[Any], bool]) -> bool:
 
 
 def says_busy(line: str) -> bool:
-    """Whether the line tells of a port that is taken; whose it is and which one, it may not say."""
+    """Whether the line says that an address is in use; it may not say which one."""
     return bool(_BUSY.search(line))
 
 
 def lost_port(mark: str, port: int, line: str) -> bool:
-    """Whether a server of ours that printed such a line cannot have its port any more.
+    """Whether the server that printed such a line has lost its port to another program.
 
-    Users' own code prints such lines too: somebody else must have the port, or the line be about
-    this very port, which its holder may have given back since.
+    Users' own code prints such lines too: another program must hold the port, or the line must
+    name it, as that program may have released it since.
     """
     if listens(mark, port):
         return False
@@ -116,41 +116,33 @@ def lost_port(mark: str, port: int, line: str) -> bool:
 
 
 class ReadinessProbe(threading.Thread):
-    """Looks at a port until our server is ready there, or somebody else's is found.
+    """Watches a port until our server is ready there, or another program answers.
 
-    `found` is called once, with READY or FOREIGN. Only processes with `mark` are ours: another
+    `report` is called once, with READY or FOREIGN. Only processes with `mark` are ours: another
     Dagster gives the same answers.
     """
 
-    def __init__(
-        self,
-        mark: str,
-        port: int,
-        path: str,
-        good: Callable[[Any], bool],
-        found: Callable[[str], None],
-    ) -> None:
+    def __init__(self, mark: str, server: Server, report: Callable[[str], None]) -> None:
         super().__init__(daemon=True)
         self._mark = mark
-        self._port = port
-        self._path = path
-        self._good = good
-        self._found = found
+        self._server = server
+        self._port = server.port  # the server may move to another one
+        self._report = report
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End the looking; `found` may still be called once."""
+        """Stop watching; `report` may still be called once."""
         self._stopped.set()
 
     def run(self) -> None:
-        """Look until there is an answer."""
+        """Watch until there is an answer."""
         ours = False
         while not self._stopped.wait(POLL_SECONDS):
             if not ours and taken(self._port):
                 ours = listens(self._mark, self._port)
                 if not ours and taken(self._port) and not listens(self._mark, self._port):
-                    self._found(FOREIGN)
+                    self._report(FOREIGN)
                     return
-            if ours and ask(self._port, self._path, self._good):
-                self._found(READY)
+            if ours and _answers(self._port, self._server.path, self._server.good):
+                self._report(READY)
                 return

@@ -1,4 +1,4 @@
-"""What one `invoke dev` holds from its first to its last moment: lock, mark, scratch, guard."""
+"""What one `invoke dev` holds from start to end: its lock, mark, scratch folder and guard."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ GUARD_TRIES = 5
 
 
 class Session:
-    """One `invoke dev` at a time in a project, whose processes and files are gone at its end.
+    """One `invoke dev` at a time in a project, which leaves no process and no file behind.
 
-    The guard is started before anything else, and holds the lock as long as it cleans up.
+    The guard is started before anything else, and holds the lock while it cleans up.
     """
 
     def __init__(self, root: Path) -> None:
         """Take the lock.
 
-        Raises Conflict where another one runs, SetupError where nothing can be written.
+        Raises Conflict if another one runs, SetupError if nothing can be written.
         """
         self.root = root
         self.mark = secrets.token_hex(8)
@@ -59,35 +59,35 @@ class Session:
             raise
 
     def open(self) -> None:
-        """Start the guard, then make the scratch folder. Raises SetupError."""
-        self._end_former()
+        """Start the guard, then create the scratch folder. Raises SetupError."""
+        self._clean_up_killed()
         self._start_guard()
         with self._writing():
             self.scratch.mkdir(mode=0o700)
             write_atomically(self._note, str(self.scratch), 0o600)
 
     def add(self, session: int) -> None:
-        """Let the guard end this process session too, whatever becomes of its environment."""
+        """Let the guard end this process session too, even if its environment lacks the mark."""
         self._sessions.add(session)
-        self._tell(f"+{session}\n")
+        self._tell_guard(f"+{session}\n")
 
     def discard(self, session: int) -> None:
         """Forget a process session that has ended."""
         self._sessions.discard(session)
-        self._tell(f"-{session}\n")
+        self._tell_guard(f"-{session}\n")
 
     def keep_guard(self, warn: Callable[[str], None]) -> None:
-        """Start another guard where one has ended; warn once where that has been tried enough."""
+        """Start another guard if it has ended; after GUARD_TRIES warn once instead."""
         if not self._guard or self._guard.poll() is None or self._tries > GUARD_TRIES:
             return
         self._tries += 1
         if self._tries > GUARD_TRIES:
             warn(
-                f"what ends the servers should invoke be killed does not stay "
-                f"(status {self._guard.returncode}): end it with Ctrl-C, not with kill -9"
+                "the clean-up process keeps exiting "
+                f"(status {self._guard.returncode}): stop with Ctrl-C, not with kill -9"
             )
             return
-        with contextlib.suppress(OSError):  # no more processes: the next time, perhaps
+        with contextlib.suppress(OSError):  # too many processes: perhaps at the next tick
             self._start_guard()
 
     def write_devfile(self, running: devfile.Running) -> None:
@@ -96,7 +96,7 @@ class Session:
             devfile.write(self.root, running)
 
     def close(self) -> bool:
-        """Let the guard kill what is left and remove the files. Returns whether all is gone."""
+        """Let the guard kill what still runs and remove the files. Returns whether all is gone."""
         gone = True
         if self._guard:
             self._close_pipe()
@@ -110,8 +110,8 @@ class Session:
         os.close(self._lock)
         return gone
 
-    def _end_former(self) -> None:
-        """End what a session left whose guard was killed too; as we have the lock, it is over."""
+    def _clean_up_killed(self) -> None:
+        """Remove what an earlier session left if its guard was killed too: the lock is free now."""
         try:
             scratch = Path(self._note.read_text("utf-8"))
         except (OSError, ValueError):
@@ -143,9 +143,9 @@ class Session:
         finally:
             os.close(reading)
         for session in self._sessions:
-            self._tell(f"+{session}\n")
+            self._tell_guard(f"+{session}\n")
 
-    def _tell(self, line: str) -> None:
+    def _tell_guard(self, line: str) -> None:
         if self._pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._pipe, line.encode())
@@ -168,8 +168,8 @@ class Session:
                 if running is None:
                     return
             if running is not None:
-                raise _runs_already(running)
-            # It is just starting, or its guard is cleaning up.
+                raise _already_running(running)
+            # The other one is just starting, or its guard is cleaning up.
             if time.monotonic() > deadline:
                 raise Conflict(
                     "another `invoke dev` of this project is starting or ending",
@@ -190,17 +190,17 @@ class Session:
 
 
 def _temporary() -> Path:
-    """Return the system's folder for temporary files. Raises SetupError where there is none."""
+    """Return the system's folder for temporary files. Raises SetupError if there is none."""
     try:
         return Path(tempfile.gettempdir())
-    except OSError as error:  # it tries to write into each
+    except OSError as error:  # it tries to write into each candidate
         raise SetupError(
             f"no temporary file can be written: {error.strerror}",
-            "Make room there (see: df -h), or give another folder: export TMPDIR=DIR",
+            "Free some space there (see: df -h), or use another folder: export TMPDIR=DIR",
         ) from None
 
 
-def _runs_already(running: devfile.Running) -> Conflict:
+def _already_running(running: devfile.Running) -> Conflict:
     places = {
         "Dagster": running.dagster_url,
         "marimo": running.marimo_url,
@@ -208,6 +208,6 @@ def _runs_already(running: devfile.Running) -> Conflict:
     }
     where = ", ".join(f"{name} at {url}" for name, url in places.items() if url)
     return Conflict(
-        f"invoke dev runs already in this project (process {running.pid}): {where}",
-        f"Use that one, or end it: kill {running.pid}",
+        f"invoke dev already runs in this project (process {running.pid}): {where}",
+        f"Use that one, or stop it: kill {running.pid}",
     )

@@ -1,4 +1,4 @@
-"""`invoke dev`: Dagster and marimo side by side, from their start to the end of every process."""
+"""`invoke dev`: runs Dagster and marimo side by side, and ends every process of both."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from dagmar.dev.ports import free_port, refused
 from dagmar.dev.processes import Child, add_mark, marked
 from dagmar.dev.reporter import Reporter, Stages, open_pages
 from dagmar.dev.reports_server import ReportsServer
-from dagmar.dev.request import Request
 from dagmar.dev.servers import (
     DAGSTER,
     FOREIGN,
@@ -32,7 +32,14 @@ from dagmar.dev.servers import (
     says_busy,
 )
 from dagmar.dev.session import Session
-from dagmar.errors import Conflict, DagmarError, ServerEnded, SetupError
+from dagmar.errors import (
+    Conflict,
+    DagmarError,
+    ServerEnded,
+    SetupError,
+    UsageError,
+    did_you_mean,
+)
 from dagmar.project import devfile
 from dagmar.project.environ import read_environ
 from dagmar.project.layout import EXPORTS, LOGS
@@ -44,26 +51,53 @@ PORT_TRIES = 5
 TICK_SECONDS = 1.0
 SAME_SECONDS = 0.5
 SILENT_TICKS = 3
-# Together with the guard's work less than ten seconds.
+# Together with the guard's clean-up less than ten seconds.
 CANCEL_SECONDS = 3.0
 ORDERLY_SECONDS = 4.5
 TERMINATE_SECONDS = 1.0
 
-# What the main thread is told by others: a name, the server, and the child that it is about.
+# From other threads to the main one: a name, the server, and the child that it is about.
 Message = tuple[str, Any, Any]
 
 
-class Supervisor:
-    """Starts the servers, watches them, and ends every process of theirs."""
+@dataclass(frozen=True)
+class DevRequest:
+    """The flags of `invoke dev`. Raises UsageError if they contradict each other."""
 
-    def __init__(self, settings: Settings, request: Request, reporter: Reporter) -> None:
-        """Prepare; `run` does everything."""
+    notebook: str = ""
+    dagster_port: int | None = None
+    marimo_port: int | None = None
+    open: bool = True
+    env_file: str = ""
+    dagster: bool = True
+    marimo: bool = True
+    once: bool = False
+    log_level: str = ""
+
+    def __post_init__(self) -> None:
+        levels = environment.LOG_LEVELS
+        if not (self.dagster or self.marimo):
+            raise UsageError("--no-dagster and --no-marimo leave nothing to start")
+        if self.notebook and not self.marimo:
+            raise UsageError("--notebook needs marimo", "Leave --no-marimo out.")
+        if self.dagster_port and self.dagster_port == self.marimo_port:
+            raise UsageError("--dagster-port and --marimo-port are the same")
+        if self.log_level and self.log_level not in levels:
+            meant = did_you_mean(self.log_level, levels)
+            raise UsageError(f"--log-level must be one of {', '.join(levels)}{meant}")
+
+
+class Supervisor:
+    """Starts the servers, watches them, and ends every process that they started."""
+
+    def __init__(self, settings: Settings, request: DevRequest, reporter: Reporter) -> None:
+        """Keep what `run` needs; nothing is started yet."""
         self._settings = settings
         self._request = request
         self._reporter = reporter
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._signals: list[int] = []
-        self._taken = 0.0
+        self._signalled_at = 0.0
         self._servers: list[Server] = []
         self._logs: dict[str, LogFile] = {}
         self._editor: Editor | None = None
@@ -76,7 +110,7 @@ class Supervisor:
         self._began_at = time.time()
 
     def run(self) -> None:
-        """Run until a signal, the end of a server, or, with `once`, until all are ready.
+        """Run until a signal, until a server ends, or, with `once`, until all are ready.
 
         Raises KeyboardInterrupt for a signal; SetupError, ServerEnded, TimedOut, Conflict.
         """
@@ -84,7 +118,7 @@ class Supervisor:
             self._settings.root, self._request.env_file, os.environ, console.warn
         )
         self._session = Session(self._settings.root)
-        with self._signals_taken():
+        with self._signals_handled():
             try:
                 self._session.open()
                 self._prepare()
@@ -98,12 +132,12 @@ class Supervisor:
                 self._stop()
 
     @contextlib.contextmanager
-    def _signals_taken(self) -> Iterator[None]:
+    def _signals_handled(self) -> Iterator[None]:
         """Turn signals into messages. Children then start with the default handlers."""
         numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, self._take) for number in numbers}
+        before = {number: signal.signal(number, self._handle) for number in numbers}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
         try:
             yield
@@ -111,16 +145,16 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _take(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: object) -> None:
         # One Ctrl-C may arrive twice: from the terminal, and passed on by `uv run`.
-        if self._signals and time.monotonic() - self._taken < SAME_SECONDS:
+        if self._signals and time.monotonic() - self._signalled_at < SAME_SECONDS:
             return
-        self._taken = time.monotonic()
+        self._signalled_at = time.monotonic()
         self._signals.append(number)
         self._messages.put(("signal", None, None))
 
     def _prepare(self) -> None:
-        """Decide what is started, with which environment and ports."""
+        """Decide which servers to start, with which environment and ports."""
         root, request = self._settings.root, self._request
         self._home = environment.dagster_home(root, self._environ)
         scratch = self._session.scratch
@@ -145,7 +179,7 @@ class Supervisor:
             self._editor.write_token()
             port = request.marimo_port or servers.MARIMO_PORT
             self._servers.append(servers.marimo(self._editor, port, request.log_level))
-        for server in self._servers:  # all that may be missing is told before anything starts
+        for server in self._servers:  # raises for a missing package before anything starts
             server.command(server.wanted)
             file = root / LOGS / f"{server.name}.log"
             self._logs[server.name] = LogFile(file, self._reporter.warn)
@@ -172,45 +206,36 @@ class Supervisor:
         self._session.add(child.session)
         self._write_devfile()
         server.probe = ReadinessProbe(
-            self._session.mark, server.port, server.path, server.good,
-            lambda what: self._messages.put((what, server, child)),
-        )  # fmt: skip
+            self._session.mark, server, lambda what: self._messages.put((what, server, child))
+        )
         server.probe.start()
         self._stages.starting(server, child.session)
 
     def _printed(self, server: Server, child: Child, line: str) -> None:
         """Pass a line on; called from the child's thread."""
-        if self._editor:
-            line = self._editor.without_token(line)
+        line = self._without_token(line)
         if line.strip():
             self._reporter.line(server.name, line)
         self._logs[server.name].write(plain(line))
         if not server.ready and server.child is child:
-            if says_busy(line):  # Dagster prints this and never ends
+            if says_busy(line):  # Dagster prints this and does not exit
                 self._messages.put(("busy", server, (child, line)))
             elif server.loads(line):
                 self._messages.put(("loading", server, child))
 
-    def _clean(self, line: str) -> str:
-        return plain(self._editor.without_token(line) if self._editor else line)
+    def _without_token(self, line: str) -> str:
+        return self._editor.without_token(line) if self._editor else line
 
     def _write_devfile(self) -> None:
         urls = {f"{server.name}_url": server.url for server in self._servers}
-        reports = self._reports.url if self._reports else None
-        self._session.write_devfile(
-            devfile.Running(
-                os.getpid(),
-                self._started_at,
-                reports_url=reports,
-                env_file=str(Path(self._request.env_file).resolve())
-                if self._request.env_file
-                else None,
-                **urls,
-            )
-        )
+        if self._reports:
+            urls["reports_url"] = self._reports.url
+        if self._request.env_file:
+            urls["env_file"] = str(Path(self._request.env_file).resolve())
+        self._session.write_devfile(devfile.Running(os.getpid(), self._started_at, **urls))
 
     def _watch(self) -> None:
-        """Wait for what happens. Returns where all was ready and that was all that was asked."""
+        """Handle messages until a signal or a failure; with `once`, return when all are ready."""
         while True:
             try:
                 what, server, about = self._messages.get(timeout=TICK_SECONDS)
@@ -253,37 +278,37 @@ class Supervisor:
         self._stages.waiting(self._servers)
 
         for server in self._servers:
-            # `dg dev` may live on without its webserver.
+            # `dg dev` may go on without its webserver.
             server.silent = server.silent + 1 if server.ready and refused(server.port) else 0
             if server.child and server.silent == SILENT_TICKS:
-                self._lost(server, server.child, "does not listen any more")
+                self._fail(server, server.child, "does not listen any more")
 
     def _lost_port(self, server: Server, line: str) -> bool:
         return lost_port(self._session.mark, server.port, line)
 
     def _ended(self, server: Server, child: Child, status: int) -> None:
-        """Start a server again whose port was taken at the last moment; raise for all others."""
+        """Start a server again if its port was taken at the last moment; else raise."""
         busy = [line for line in child.last if says_busy(line)]
         if not server.ready and any(self._lost_port(server, line) for line in busy):
             self._move(server)
             return
-        how = f"status {status}" if status >= 0 else f"signal {-status}"
+        reason = f"status {status}" if status >= 0 else f"signal {-status}"
         when = "" if server.ready else " before it was ready"
-        self._lost(server, child, f"ended{when} ({how})", status)
+        self._fail(server, child, f"ended{when} ({reason})", status)
 
-    def _lost(self, server: Server, child: Child, how: str, status: int | None = None) -> None:
-        """Raise what stops everything: a server is gone."""
-        lines = [self._clean(line) for line in child.last if line.strip()]
+    def _fail(self, server: Server, child: Child, how: str, status: int | None = None) -> None:
+        """Raise the error that stops everything: a server is gone."""
+        lines = [plain(self._without_token(line)) for line in child.last if line.strip()]
         self._reporter.event("ended", server=server.name, status=status, last_lines=lines)
         tail = "".join(f"\n  {line}" for line in lines)
         error = ServerEnded if server.ready else SetupError
         raise error(
             f"{server.title} {how}. The last lines it printed:{tail}",
-            f"All it printed is in .dagmar/logs/{server.name}.log.",
+            f"Its whole output is in .dagmar/logs/{server.name}.log.",
         )
 
     def _move(self, server: Server) -> None:
-        """Start a server again on the next free port: somebody else's program has its own."""
+        """Start a server again on the next free port: another program has this one."""
         if server.probe:
             server.probe.stop()
         child, server.child = server.child, None
@@ -293,7 +318,7 @@ class Supervisor:
         if server.tries >= PORT_TRIES:
             raise Conflict(
                 f"port after port was taken while {server.title} was starting",
-                f"Give it another one: invoke dev --{server.name}-port N",
+                f"Choose another one: invoke dev --{server.name}-port N",
             )
         taken = server.port
         server.port = free_port(taken + 1, self._ports())
@@ -301,7 +326,7 @@ class Supervisor:
         self._start(server)
 
     def _announce(self) -> None:
-        """Say that all is ready and where, and open it."""
+        """Report that all is ready, with the addresses, and open them in a browser."""
         assert self._reports
         if self._editor:
             (marimo,) = (server for server in self._servers if server.name == MARIMO)
@@ -312,21 +337,16 @@ class Supervisor:
             open_pages(pages)
 
     def _look(self) -> None:
-        """Look, in a thread, at what Dagster made of the project and of runs from before."""
+        """Check, in a thread, the code locations and the runs that an earlier Dagster left."""
         url = next((server.url for server in self._servers if server.name == DAGSTER), None)
 
         def look() -> None:
             looked: dict[str, str] | Exception = {}
             try:
                 if url:
-                    environ = self._environ
+                    before, helpers = self._began_at, self._helpers
                     looked = own_dagster.look(
-                        url,
-                        self._home,
-                        self._began_at,
-                        environ,
-                        self._reporter,
-                        self._helpers.append,
+                        url, self._home, before, self._environ, self._reporter, helpers.append
                     )
             except Exception as error:  # --once waits for it
                 looked = error
@@ -335,7 +355,7 @@ class Supervisor:
         threading.Thread(target=look, daemon=True).start()
 
     def _stop(self) -> None:
-        """End everything: runs, then servers in order, then whatever is left by force."""
+        """End everything: runs, then the servers in order, then by force all that still runs."""
         began = any(server.child for server in self._servers)
         if began:
             reason = signal.Signals(self._signals[0]).name if self._signals else None
@@ -349,18 +369,18 @@ class Supervisor:
             for log in self._logs.values():
                 log.close()
         if not gone:
-            self._reporter.warn("some processes could not be ended; look at: ps -ef")
+            self._reporter.warn("some processes could not be ended; to see them, type: ps -ef")
         elif began:
-            self._reporter.event("stopped", "Stopped; nothing of it runs any more.")
+            self._reporter.event("stopped", "Stopped; no process is left.")
 
     def _stop_in_order(self, asked: int) -> None:
-        """Ask runs and servers to end; return early where a signal says that it takes too long."""
+        """Cancel runs and stop the servers; return early if the user signals again."""
         for server in self._servers:
             if server.probe:
                 server.probe.stop()
         for helper in self._helpers:
             helper.terminate()
-        # Dagster's webserver answers, and runs go on, where `dg dev` itself is gone.
+        # The webserver may still answer, and runs go on, when `dg dev` itself is gone.
         answering = [server for server in self._servers if server.name == DAGSTER and server.ready]
         if answering:
             cancelling = threading.Thread(target=self._cancel_runs, args=answering, daemon=True)
@@ -368,7 +388,7 @@ class Supervisor:
             self._until(lambda: not cancelling.is_alive(), CANCEL_SECONDS, asked)
         for server in self._servers:
             if server.child and server.child.running:
-                # Dagster's own children are ended by it; marimo's die with it.
+                # Dagster ends its own children; those of marimo die with it.
                 server.child.send(signal.SIGINT if server.name == DAGSTER else signal.SIGTERM)
             elif server.child:
                 server.child.send_all(signal.SIGTERM)
@@ -388,7 +408,7 @@ class Supervisor:
         return not marked(self._session.mark)
 
     def _until(self, done: Callable[[], bool], seconds: float, asked: int) -> bool:
-        """Wait for something; no longer once the user asks a second time to stop."""
+        """Wait until `done`; no longer than `seconds` or until the user signals again."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and len(self._signals) <= asked:
             if done():
@@ -397,7 +417,7 @@ class Supervisor:
         return False
 
 
-def dev(settings: Settings, request: Request, json: bool) -> None:
+def dev(settings: Settings, request: DevRequest, json: bool) -> None:
     """Run `invoke dev`. Raises KeyboardInterrupt for a signal, and what `Supervisor.run` does."""
     with Reporter(json, request.log_level) as reporter:
         try:

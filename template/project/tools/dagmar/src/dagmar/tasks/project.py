@@ -47,11 +47,10 @@ def dev(
       invoke dev --once --json
     """
     from dagmar.dev import supervisor
-    from dagmar.dev.request import Request, check_request
     from dagmar.flags import parse_port
     from dagmar.project.settings import load
 
-    request = Request(
+    request = supervisor.DevRequest(
         notebook=notebook,
         dagster_port=parse_port("--dagster-port", dagster_port),
         marimo_port=parse_port("--marimo-port", marimo_port),
@@ -62,7 +61,6 @@ def dev(
         once=once,
         log_level=log_level,
     )
-    check_request(request)
     supervisor.dev(load(project_root(context)), request, json)
 
 
