@@ -167,7 +167,7 @@ class Stages:
     def all_ready(
         self, servers: Sequence[Server], editor: Editor | None, reports: str, once: bool
     ) -> list[str]:
-        """Report that all are ready, with their addresses; more of their lines is shown from now on.
+        """Report that all are ready, and where; more of their lines is shown from now on.
 
         Returns the addresses to open in a browser.
         """

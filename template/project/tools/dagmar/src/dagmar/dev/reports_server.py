@@ -76,7 +76,7 @@ class _Handler(SimpleHTTPRequestHandler):
         """Print nothing."""
 
     def _may_see(self) -> bool:
-        """Answer 403 to a page of another host that resolves to this one, 404 outside the folder."""
+        """Answer 403 to any other host name (DNS rebinding), and 404 outside the folder."""
         port = self.server.server_address[1]
         if self.headers.get("Host", "") not in (f"{HOST}:{port}", f"localhost:{port}"):
             self.send_error(HTTPStatus.FORBIDDEN, "This server answers on this machine only")
