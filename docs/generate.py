@@ -62,10 +62,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 @functools.cache  # Invoke takes the help texts out of a task when it is asked for the flags
 def project_tasks() -> dict[str, tuple[Task[Any], dict[str, Argument]]]:
-    """Return the tasks that every project has, each with its flags as a user types them.
-
-    A flag that is on by default is the one that turns it off: `--no-wait`.
-    """
+    """Return the tasks that every project has, each with its flags as a user types them."""
     return _with_flags(namespace(str(ROOT / "tasks.py")))
 
 
@@ -96,8 +93,7 @@ def _with_flags(collection: Collection) -> dict[str, tuple[Task[Any], dict[str, 
 
 
 def _flag(argument: Argument) -> str:
-    name = str(argument.name).replace("_", "-")
-    return f"--no-{name}" if argument.default is True else f"--{name}"
+    return f"--{str(argument.name).replace('_', '-')}"
 
 
 def _tasks() -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from dagmar.export.exporting import export as run_exports
-from dagmar.export.request import Request, find_notebooks
+from dagmar.export.request import ExportRequest, find_notebooks
 from dagmar.project.settings import load
 from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
@@ -74,7 +74,7 @@ def test_an_offline_page_looks_as_it_does_with_marimos_own_files(
     settings = load(project.root)
     shots = []
     for offline in (True, False):
-        request = Request(all=True, offline=offline)
+        request = ExportRequest(all=True, offline=offline)
         (one,) = run_exports(settings, request, find_notebooks(settings, request))
         assert one.page is not None
         context = browser.new_context(

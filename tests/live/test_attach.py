@@ -12,7 +12,7 @@ from dagmar.export import manifests
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
-from dagmar.export.request import Request
+from dagmar.export.request import ExportRequest
 from dagmar.project.settings import load
 from dagmar.server.client import DagsterClient
 from support.dagster_server import DagsterServer, dagster_server
@@ -108,7 +108,7 @@ def test_another_instance_is_told_over_rest_and_partitions_are_validated(
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     exported = made(live)
     settings = load(live.root)
-    request = Request(existing="x", attach="colored", partition="red")
+    request = ExportRequest(existing="x", attach="colored", partition="red")
     Publisher(settings, request).publish(exported)
     assert exported.problems == []
     newest = observations(client, "colored")[0]
@@ -119,7 +119,7 @@ def test_another_instance_is_told_over_rest_and_partitions_are_validated(
     Publisher(settings, request).publish(exported)  # a second try adds nothing
     assert len(observations(client, "colored")) == count
 
-    wrong = Request(existing="x", attach="colored", partition="rde")
+    wrong = ExportRequest(existing="x", attach="colored", partition="rde")
     exported = made(live)
     Publisher(settings, wrong).publish(exported)
     (problem,) = exported.problems
@@ -129,7 +129,7 @@ def test_another_instance_is_told_over_rest_and_partitions_are_validated(
 
 def test_a_job_stands_for_the_assets_that_it_makes(live: Project, client: DagsterClient) -> None:
     exported = made(live, "sales")
-    Publisher(load(live.root), Request(existing="x", attach="sales_job")).publish(exported)
+    Publisher(load(live.root), ExportRequest(existing="x", attach="sales_job")).publish(exported)
     assert exported.manifest is not None
     keys = [one["asset"] for one in exported.manifest.attached]
     assert keys == ["orders", "raw/orders"]
@@ -156,7 +156,7 @@ def test_a_missing_asset_makes_no_ghost_and_the_attach_can_be_repeated(
 ) -> None:
     exported = made(live)
     assert exported.manifest is not None
-    Publisher(load(live.root), Request(existing="x", attach="raw/ordres")).publish(exported)
+    Publisher(load(live.root), ExportRequest(existing="x", attach="raw/ordres")).publish(exported)
     (problem,) = exported.problems
     assert "did you mean 'raw/orders'" in problem.error.message
     assert observations(client, "raw/ordres") == []
@@ -177,7 +177,9 @@ def test_a_server_that_is_away_or_read_only_keeps_the_page(
     ):
         (live.root / "dagmar.yaml").write_text(settings, "utf-8")
         exported = made(live)
-        Publisher(load(live.root), Request(existing="x", attach="raw/orders")).publish(exported)
+        Publisher(load(live.root), ExportRequest(existing="x", attach="raw/orders")).publish(
+            exported
+        )
         (problem,) = exported.problems
         assert problem.error.exit_code == code
         assert exported.page is not None

@@ -60,7 +60,8 @@ def findings(root: Path, text: str, catalog: Catalog | None = CATALOG) -> list[t
     """Check one notebook and return (severity, rule: message) of each finding."""
     write(root, {"notebooks/orders.py": text})
     settings = load(root, environ={}, home=root)
-    (checked,) = checking.check(settings, checking.find_notebooks(settings, ()), catalog)
+    notebooks = checking.find_notebooks(settings, ())
+    (checked,) = checking.check(settings, notebooks, catalog).notebooks
     return [(one.severity, f"{one.rule}: {one.message}") for one in checked.findings]
 
 
@@ -202,7 +203,7 @@ def test_a_notebook_outside_of_the_folder_is_checked_like_one_in_it(tmp_path: Pa
     write(tmp_path, {"other/orders.py": SOUND.replace("raw/orders", "raw/ordres")})
     settings = load(tmp_path, environ={}, home=tmp_path)
     files = checking.find_notebooks(settings, [str(tmp_path / "other")])
-    (checked,) = checking.check(settings, files, CATALOG)
+    (checked,) = checking.check(settings, files, CATALOG).notebooks
     assert checked.asset == "raw/ordres"
     assert [(one.line, one.rule) for one in checked.findings] == [(10, "pair")]
 

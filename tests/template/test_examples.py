@@ -83,7 +83,7 @@ def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
         request = ScaffoldRequest(
             assets=[before["asset"]], template=before["template"], name=name, force=True
         )
-        (made,) = scaffold(settings, catalog, request)
+        (made,) = scaffold(settings, catalog, request).notebooks
         assert (made.file.stem, made.status) == (name, "overwritten")
         after, fresh = answers(project, name), cells(project.read(f"notebooks/{name}.py"))
         (replaced,) = before.pop("instead")
@@ -95,7 +95,7 @@ def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
         assert kept == [cell for cell in fresh if cell not in gone]
         # Its name is the one that is made of the key, so a second call finds it.
         again = ScaffoldRequest(assets=[before["asset"]], template=before["template"])
-        assert [one.status for one in scaffold(settings, catalog, again)] == ["kept"]
+        assert [one.status for one in scaffold(settings, catalog, again).notebooks] == ["kept"]
 
 
 def test_marimo_and_check_find_nothing_to_say(shipped: Project) -> None:

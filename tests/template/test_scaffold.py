@@ -192,7 +192,7 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_notebooks_of_their_own(
 
     def make(*assets: str, name: str = "") -> str:
         request = notebooks.ScaffoldRequest(assets=assets, name=name)
-        (notebook,) = notebooks.scaffold(settings, catalog, request)
+        (notebook,) = notebooks.scaffold(settings, catalog, request).notebooks
         return notebook.file.read_text("utf-8")
 
     with pytest.raises(Conflict, match=r"would both be wh_a_b\.py") as caught:
@@ -203,7 +203,7 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_notebooks_of_their_own(
         make("wh/a/b", name="inside")
     assert loads(make("below")) == {"a_b": inside, "b": between, "back_slash": backslash}
     files = [shop.path / f"notebooks/{name}.py" for name in ("inside", "below")]
-    assert [one.findings for one in checking.check(settings, files, catalog)] == [[], []]
+    assert [one.findings for one in checking.check(settings, files, catalog).notebooks] == [[], []]
 
 
 def test_a_folder_of_ones_own_is_a_template(online: Project, tmp_path: Path) -> None:
@@ -397,9 +397,8 @@ def test_a_disk_that_is_full_leaves_no_notebook_half_made(
             notebooks.scaffold(settings, catalog, request)
         assert online.status() == []
         patch.setattr(tempfile, "mkstemp", real)
-        assert [one.status for one in notebooks.scaffold(settings, catalog, request)] == [
-            "created"
-        ] * 2
+        scaffolded = notebooks.scaffold(settings, catalog, request)
+        assert [one.status for one in scaffolded.notebooks] == ["created"] * 2
 
 
 def test_notebooks_of_ones_own_template_are_checked_together(

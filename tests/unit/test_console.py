@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from dagmar import console
-from dagmar.errors import DagmarError, UsageError
+from dagmar.errors import DagmarError
 
 HOSTILE = {
     "a colour": "\x1b[31mred",
@@ -21,11 +21,6 @@ HOSTILE = {
     "null": "a\x00b",
     "a vertical tab": "a\x0bb",
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_document_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_documents", 0)
 
 
 def dangerous(text: str) -> list[str]:
@@ -74,10 +69,8 @@ def test_talk_goes_to_stderr_and_data_to_stdout(capsys: pytest.CaptureFixture[st
     assert printed.err == "talk\nwarning: careful\nerror: broken\n  mend it\n"
 
 
-def test_there_is_one_json_document_and_no_second(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_document_is_one_line_for_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     console.document({"key": "raw/örders\x1b"})
-    with pytest.raises(UsageError, match="one document"):
-        console.document([])
     printed = capsys.readouterr().out
     assert json.loads(printed) == {"key": "raw/örders\x1b"}
     assert printed.count("\n") == 1

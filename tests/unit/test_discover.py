@@ -9,18 +9,17 @@ import pty
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagmar.discover import (
     CHOICES,
+    Discovery,
     Filters,
-    as_document,
-    as_tables,
     discover,
-    summary,
-    tell_locations,
+    warn_of_locations,
 )
 from dagmar.errors import Invalid, UsageError
 from dagmar.project.settings import load
@@ -34,7 +33,7 @@ from support.project import Project
 def found(root: Path, server: Server, refresh: bool = False, **filters: Any) -> Catalog:
     settings = load(root, {}, root)
     with DagsterClient(settings.target(url=server.url)) as client:
-        return discover(settings, client, Filters(**filters), refresh)
+        return discover(settings, client, Filters(**filters), refresh).catalog
 
 
 def asked(server: Server) -> list[str]:
@@ -111,7 +110,7 @@ def test_only_what_was_asked_for_is_in_the_document(tmp_path: Path) -> None:
     with serve(dagster(ANSWERS)) as server:
         filters = Filters(kind="jobs")
         catalog = found(tmp_path, server, kind="jobs")
-    assert set(as_document(catalog, filters)) == {"locations", "jobs"}
+    assert set(Discovery(catalog, filters).as_document()) == {"locations", "jobs"}
     assert asked(server) == ["Workspace", "Repositories"]
 
 
@@ -135,15 +134,15 @@ def test_locations_are_filtered_by_name_where_they_are_asked_for(
     wanted = Filters(kind="locations", **filters)  # type: ignore[arg-type]
     with serve(dagster(ANSWERS)) as server:
         catalog = found(tmp_path, server, kind="locations", **filters)
-        with DagsterClient(load(tmp_path, {}, tmp_path).target(url=server.url)) as client:
-            ((_, _, rows),) = as_tables(catalog, wanted, client)
-    assert [item["name"] for item in as_document(catalog, wanted)["locations"]] == expected
+    discovery = Discovery(catalog, wanted)
+    ((_, _, rows),) = discovery.tables()
+    assert [item["name"] for item in discovery.as_document()["locations"]] == expected
     assert [row[0] for row in rows] == expected
-    assert summary(catalog, wanted).endswith(told)
-    tell_locations(catalog)  # what is broken is no matter of filters
+    assert discovery.summary().endswith(told)
+    warn_of_locations(catalog)  # what is broken is no matter of filters
     assert "'broken' does not load" in capsys.readouterr().err
     named = Filters(kind="jobs", match="sh*")
-    assert len(as_document(catalog, named)["locations"]) == 4
+    assert len(Discovery(catalog, named).as_document()["locations"]) == 4
 
 
 @pytest.mark.parametrize("slow", [True, False])
@@ -195,7 +194,7 @@ def test_locations_that_do_not_load_are_told_with_the_users_exception(
         ("broken", "error"),
         ("slow", "loading"),
     ]
-    tell_locations(catalog)
+    warn_of_locations(catalog)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "'broken' does not load: ImportError: no module" in printed.err
@@ -220,10 +219,11 @@ def test_paired_notebooks_are_shown(tmp_path: Path) -> None:
 
 def test_tables_show_what_is_there(tmp_path: Path) -> None:
     with serve(dagster(ANSWERS)) as server:
-        catalog = found(tmp_path, server)
-        with DagsterClient(load(tmp_path, {}, tmp_path).target(url=server.url)) as client:
-            tables = as_tables(catalog, Filters(), client)
-            places = as_tables(catalog, Filters(kind="locations"), client)
+        settings = load(tmp_path, {}, tmp_path)
+        with DagsterClient(settings.target(url=server.url)) as client:
+            discovery = discover(settings, client, Filters(), times=True)
+    tables = discovery.tables()
+    places = replace(discovery, filters=Filters(kind="locations")).tables()
     assert [title for title, _, _ in tables] == [
         "Assets", "Jobs", "Schedules", "Sensors", "Resources",
     ]  # fmt: skip

@@ -14,10 +14,10 @@ from dagmar.errors import DagmarError, Invalid, NotAllowed, StorageFailed
 from dagmar.export import manifests
 from dagmar.export.attach import attach, check
 from dagmar.export.exporting import Exported, Problem
+from dagmar.export.exports import Exports
 from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
-from dagmar.export.request import Request
-from dagmar.export.telling import finish
+from dagmar.export.request import ExportRequest
 from dagmar.project.settings import Settings, load
 from support import http_server
 from support.project import make_project
@@ -141,7 +141,7 @@ def test_a_server_is_asked_before_there_is_an_export_and_one_that_is_away_is_not
 def test_the_command_to_try_again_is_one_that_can_succeed(
     settings: Settings, exported: Exported, meant: dict[str, str], attach: str, again: str
 ) -> None:
-    request = Request(notebooks=["orders.py"], attach=attach, partition="red")
+    request = ExportRequest(notebooks=["orders.py"], attach=attach, partition="red")
     found = Publisher(settings, request).repeat(exported, "attach", Invalid("unknown", meant=meant))
     assert found == (again and f"invoke export --existing 20260101T000000Z-00000000{again}")
 
@@ -173,7 +173,9 @@ def test_the_command_to_try_again_can_be_pasted_for_one_notebook_and_for_several
     monkeypatch.setenv("UV", "/usr/bin/uv")
     problem = Problem("upload", StorageFailed("no answer"), "invoke export --existing 1")
     with pytest.raises(DagmarError) as failed:
-        finish([Exported(f"{number}.py", problems=[problem]) for number in range(count)])
+        Exports(
+            [Exported(f"{number}.py", problems=[problem]) for number in range(count)]
+        ).raise_for_status()
     console.complain(failed.value)
     printed = capsys.readouterr().err
     assert printed.count("invoke export") == printed.count("To try again: uv run invoke export") > 0

@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError, UsageError
 from dagmar.export import folders, manifests, retention, worker
-from dagmar.export import request as asking
 from dagmar.export.exporting import export as run_exports
 from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher, existing
+from dagmar.export.request import ExportRequest, find_notebooks
 from dagmar.failure import Failure
 from dagmar.notebook import execute as executing
 from dagmar.project.settings import load
@@ -341,12 +341,12 @@ def test_ctrl_c_ends_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
 )
 def test_flags_that_do_not_fit_together_are_refused(asked: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        asking.check(asking.Request(**asked))
+        ExportRequest(**asked)
 
 
 def test_malformed_flags_are_refused() -> None:
     with pytest.raises(UsageError, match="no format 'pdf'"):
-        asking.parse_formats(["pdf"])
+        ExportRequest(all=True, formats=("pdf",))
 
 
 def test_a_name_that_is_not_there_is_told_with_what_may_be_meant(
@@ -355,12 +355,12 @@ def test_a_name_that_is_not_there_is_told_with_what_may_be_meant(
     settings = load(export_project(tmp_path, good=GOOD).root)
     monkeypatch.chdir(settings.root)
     with pytest.raises(Invalid, match=r"did you mean 'notebooks/good\.py'"):
-        asking.find_notebooks(settings, asking.Request(notebooks=["notebooks/goood.py"]))
+        find_notebooks(settings, ExportRequest(notebooks=["notebooks/goood.py"]))
     with pytest.raises(Invalid, match="is a folder"):
-        asking.find_notebooks(settings, asking.Request(notebooks=[str(tmp_path)]))
+        find_notebooks(settings, ExportRequest(notebooks=[str(tmp_path)]))
     for id in ("20260101T000000Z-01234567", "../x"):
         with pytest.raises(Invalid, match="there is no export"):
-            existing(settings, asking.Request(existing=id))
+            existing(settings, ExportRequest(existing=id))
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
         (sent / "orders" / manifest.id / "manifest.json").write_text(text, "utf-8")
 
     def would_go(**asked: Any) -> set[str]:
-        request = asking.Request(upload=str(sent), **asked)
+        request = ExportRequest(all=True, upload=str(sent), **asked)
         gone = Publisher(settings, request).expire(
             exports / "orders", "notebooks/orders.py", folders.new_id(), dry_run=True
         )
@@ -441,7 +441,7 @@ def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
     going = {f"{place}/{one.id}" for place in ("exports", "sent") for one in (new, older)}
     assert would_go() == going
     assert would_go(attach="raw/orders") == {*going, f"exports/{linked.id}", f"sent/{linked.id}"}
-    Publisher(settings, asking.Request(upload=str(sent))).expire(
+    Publisher(settings, ExportRequest(all=True, upload=str(sent))).expire(
         exports / "orders", "notebooks/orders.py", new.id
     )
     assert ids(exports, "orders") == ids(sent, "orders") == [new.id, linked.id]
@@ -490,7 +490,7 @@ def test_two_exports_at_the_same_time_that_keep_one_both_succeed(tmp_path: Path)
 def test_a_notebook_that_is_gone_keeps_no_other_from_being_exported(tmp_path: Path) -> None:
     settings = load(export_project(tmp_path, good=GOOD).root)
     notebooks = [tmp_path / "notebooks" / name for name in ("gone.py", "good.py")]
-    gone, good = run_exports(settings, asking.Request(all=True, formats=("md",)), notebooks)
+    gone, good = run_exports(settings, ExportRequest(all=True, formats=("md",)), notebooks)
     assert isinstance(gone.refused, Invalid)
     assert "gone.py cannot be read" in gone.refused.message
     assert good.ok
@@ -514,7 +514,7 @@ def test_the_asset_of_an_export_is_the_one_that_its_notebook_is_paired_with(
 ) -> None:
     settings = load(export_project(tmp_path).root)
     file = write(tmp_path / "notebooks", "a():\n1", name="orders", head=paired("raw/orders"))
-    request = asking.Request(notebooks=["orders.py"], formats=("md",), attach="raw/ordres")
+    request = ExportRequest(notebooks=["orders.py"], formats=("md",), attach="raw/ordres")
     (one,) = run_exports(settings, request, [file])
     assert one.manifest is not None
     assert (one.manifest.asset, one.manifest.attached) == ("raw/orders", [])
@@ -544,7 +544,7 @@ def test_an_existing_export_is_found_in_a_folder_below_the_home(
     settings = load(export_project(tmp_path).root)
     monkeypatch.setenv("HOME", str(tmp_path))
     manifest = made(tmp_path / "reports", 1)
-    found = existing(settings, asking.Request(existing=manifest.id, output="~/reports"))
+    found = existing(settings, ExportRequest(existing=manifest.id, output="~/reports"))
     assert found.folder == tmp_path / "reports/orders" / manifest.id
 
 
@@ -557,8 +557,8 @@ def test_a_worker_that_dies_is_replaced_and_takes_its_notebook_along(tmp_path: P
         b=GOOD,
     )
     settings = load(project.root)
-    request = asking.Request(all=True, formats=("md",))
-    first, second = run_exports(settings, request, asking.find_notebooks(settings, request))
+    request = ExportRequest(all=True, formats=("md",))
+    first, second = run_exports(settings, request, find_notebooks(settings, request))
     assert isinstance(first.refused, SetupError)
     assert second.ok
     notebook = int((tmp_path / "pid").read_text("utf-8"))
@@ -672,8 +672,8 @@ def test_one_worker_runs_several_notebooks_each_as_if_alone_and_as_marimo_is_set
         '[tool.marimo.runtime]\npythonpath = ["lib"]\ndotenv = [".env"]\n', "utf-8"
     )
     settings = load(project.root)
-    request = asking.Request(all=True, formats=("md",))
-    notebooks = asking.find_notebooks(settings, request)
+    request = ExportRequest(all=True, formats=("md",))
+    notebooks = find_notebooks(settings, request)
     _, second = run_exports(settings, request, notebooks)
     assert second.page is not None
     text = second.page.read_text("utf-8")

@@ -21,7 +21,7 @@ from dagmar.export import upload as uploading
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
-from dagmar.export.request import Request
+from dagmar.export.request import ExportRequest
 from dagmar.export.retention import Policy
 from dagmar.export.upload import Storage
 from dagmar.project.settings import load
@@ -385,7 +385,7 @@ def test_a_failed_upload_keeps_the_page_and_says_how_to_try_again(tmp_path: Path
     assert exported.manifest is not None
     blocked = tmp_path / "blocked"
     blocked.write_text("a file", "utf-8")
-    request = Request(notebooks=["orders.py"], upload=str(blocked))
+    request = ExportRequest(notebooks=["orders.py"], upload=str(blocked))
     Publisher(settings, request).publish(exported)
     (problem,) = exported.problems
     assert problem.step == "upload"
@@ -394,7 +394,7 @@ def test_a_failed_upload_keeps_the_page_and_says_how_to_try_again(tmp_path: Path
     assert assert_whole(tmp_path / ".dagmar/exports") == 1
     blocked.unlink()
     exported.problems.clear()
-    second = Request(existing=exported.manifest.id, upload=str(blocked))
+    second = ExportRequest(existing=exported.manifest.id, upload=str(blocked))
     Publisher(settings, second).publish(exported)
     assert exported.problems == []
     assert exported.url.startswith("https://r.example.com/orders/")
@@ -404,7 +404,9 @@ def test_a_failed_upload_keeps_the_page_and_says_how_to_try_again(tmp_path: Path
 def test_a_failed_notebook_goes_nowhere_by_itself(tmp_path: Path) -> None:
     settings = load(make_project(tmp_path).root)
     exported = made(tmp_path / ".dagmar/exports", status=manifests.FAILED)
-    Publisher(settings, Request(notebooks=["x"], upload=str(tmp_path / "to"))).publish(exported)
+    Publisher(settings, ExportRequest(notebooks=["x"], upload=str(tmp_path / "to"))).publish(
+        exported
+    )
     assert not (tmp_path / "to").exists()
 
 

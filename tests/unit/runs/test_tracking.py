@@ -99,7 +99,7 @@ def test_a_failure_stays_one_where_its_reason_cannot_be_read(
 ) -> None:
     outcome, _ = see(play(RunState=[state("FAILURE")], RunEvents=[BROKEN]), follow("r-1"))
     with pytest.raises(RunFailed, match="run r-1 failed"):
-        outcome.finish()
+        outcome.raise_for_status()
     assert outcome.runs[0].as_document()["error"]["message"]
     assert "why run r-1 failed cannot be read" in capsys.readouterr().err
 
@@ -114,7 +114,7 @@ def test_a_success_stays_one_where_its_prints_cannot_be_read(
     looks = data(runOrError=run_of("SUCCESS"), logsForRun=page)
     answer = play(RunState=[state("STARTED")], RunStateAndLogs=[looks], CapturedLogs=[BROKEN])
     outcome, names = see(answer, follow("r-1"), FollowOptions(logs=True))
-    outcome.finish()
+    outcome.raise_for_status()
     assert [run.status for run in outcome.runs] == ["SUCCESS"]
     assert "CapturedLogs" in names
     assert "the rest of the log of run r-1 cannot be read" in capsys.readouterr().err
@@ -153,7 +153,7 @@ def test_following_goes_on_where_daemons_cannot_be_asked_for(
     monkeypatch.setattr("dagmar.server.runs.WARN_AFTER_SECONDS", 0.0)
     looks = [state("QUEUED"), state("QUEUED"), state("QUEUED"), state("SUCCESS")]
     outcome, names = see(play(RunState=looks, Daemons=[BROKEN]), follow("r-1"))
-    outcome.finish()
+    outcome.raise_for_status()
     assert names.count("Daemons") == 1
     assert [run.status for run in outcome.runs] == ["SUCCESS"]
 
@@ -170,7 +170,7 @@ def test_a_backfill_keeps_its_status_where_its_runs_cannot_be_read() -> None:
     assert outcome.as_document()["backfill"]["status"] == "COMPLETED_FAILED"
     assert {run.run_id: run.status for run in outcome.runs} == {"r-1": "SUCCESS", "r-2": "FAILURE"}
     with pytest.raises(RunFailed, match="run r-2 failed"):
-        outcome.finish()
+        outcome.raise_for_status()
 
 
 def test_a_backfill_that_cannot_be_looked_at_is_in_the_document_all_the_same() -> None:
@@ -182,7 +182,7 @@ def test_a_backfill_that_cannot_be_looked_at_is_in_the_document_all_the_same() -
     outcome, _ = see(
         answer, lambda tracked: RunTracker(tracked).launch([plan]), FollowOptions(wait=False)
     )
-    outcome.finish()
+    outcome.raise_for_status()
     backfill = outcome.as_document()["backfill"]
     assert (backfill["id"], backfill["status"]) == ("b-1", "UNKNOWN")
     assert backfill["url"].endswith("/runs/b/b-1")
@@ -194,7 +194,7 @@ AT_ONCE = FollowOptions(timeout=0)
 def test_a_run_that_ends_just_when_the_time_is_over_counts_as_it_ended() -> None:
     looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
     outcome, _ = see(play(RunState=looks), follow("r-1"), AT_ONCE)
-    outcome.finish()
+    outcome.raise_for_status()
     assert outcome.runs[0].status == "SUCCESS"
 
 
@@ -213,7 +213,7 @@ def test_a_run_that_ends_before_it_can_be_cancelled_counts_as_it_ended() -> None
     looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
     options = FollowOptions(timeout=0, cancel_on_timeout=True)
     outcome, names = see(play(RunState=looks), follow("r-1"), options)
-    outcome.finish()
+    outcome.raise_for_status()
     assert "CancelRun" in names
 
 
@@ -245,7 +245,7 @@ def test_a_run_that_finished_before_it_could_be_cancelled_is_not_to_be_retried()
     looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
     outcome, _ = see(play(RunState=looks), lambda tracked: Cancellation(tracked).cancel("r-1"))
     with pytest.raises(RunFailed, match="r-1 finished before it could be cancelled") as raised:
-        outcome.finish()
+        outcome.raise_for_status()
     assert "/runs/r-1" in raised.value.hint
     assert "--retry" not in raised.value.hint
 

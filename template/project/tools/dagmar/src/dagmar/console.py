@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dagmar.errors import DagmarError, UsageError, typed
+from dagmar.errors import DagmarError, typed
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 GAP = 3  # between two columns of a table
-_documents = 0
 
 
 def tame(text: str) -> str:
@@ -81,14 +80,7 @@ def _write(text: str, stream: TextIO) -> None:
 
 
 def document(value: Any) -> None:
-    """Print the one JSON document of this invocation.
-
-    Raises UsageError for a second one: two documents on stdout are none.
-    """
-    global _documents
-    if _documents:
-        raise UsageError("--json prints one document", "Give --json to one task only.")
-    _documents += 1
+    """Print a JSON document."""
     indent = 2 if sys.stdout.isatty() else None
     _write(json.dumps(value, indent=indent), sys.stdout)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -33,44 +33,157 @@ class Filters:
     tags: tuple[tuple[str, str], ...] = ()
     location: str = ""
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds to show, apart from locations.
-
-        Raises UsageError for an unknown kind, and for filters that it does not have.
-        """
+    def __post_init__(self) -> None:
+        """Raise UsageError for an unknown kind, and for filters that it does not have."""
         if self.kind not in CHOICES:
             raise UsageError(
                 f"there is no kind '{self.kind}'{did_you_mean(self.kind, CHOICES)}",
                 f"The kinds: {', '.join(CHOICES)}.",
             )
-        able: tuple[str, ...] = KINDS
-        for flag, given, has in (
-            ("--select", self.select, ("assets",)),
-            ("--group", self.group, ("assets",)),
-            ("--tag", self.tags, ("assets", "jobs")),
-        ):
-            able = tuple(kind for kind in able if kind in has) if given else able
-            if given and self.kind != "all" and self.kind not in has:
+        for flag, has in self._limits():
+            if self.kind != "all" and self.kind not in has:
                 raise UsageError(
                     f"{flag} filters {' and '.join(has)}, not {self.kind}",
                     f"Leave {flag} out, or type: --kind {has[0]}",
                 )
-        wanted: tuple[str, ...] = KINDS if self.kind == "all" else (self.kind,)
-        return tuple(kind for kind in wanted if kind in able)
+
+    def _limits(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return each filter that not every kind has, with the kinds that have it."""
+        limits = (
+            ("--select", self.select, ("assets",)),
+            ("--group", self.group, ("assets",)),
+            ("--tag", self.tags, ("assets", "jobs")),
+        )
+        return [(flag, has) for flag, value, has in limits if value]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds to show, apart from locations."""
+        limits = [has for _, has in self._limits()]
+        wanted = [kind for kind in KINDS if self.kind in ("all", kind)]
+        return tuple(kind for kind in wanted if all(kind in has for has in limits))
+
+
+Row = tuple[str, ...]
+Table = tuple[str, Row, list[Row]]
+
+
+@dataclass
+class Discovery:
+    """What `invoke discover` shows; `times` are seconds since 1970, by asset."""
+
+    catalog: Catalog
+    filters: Filters
+    times: Mapping[str, float] = field(default_factory=dict)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the JSON document: the code locations, and each kind that was asked for."""
+        kinds = {kind: getattr(self.catalog, kind) for kind in self.filters.kinds}
+        return {"locations": self._locations(), **kinds}
+
+    def show(self) -> None:
+        """Print the tables, and one line about the server."""
+        for title, columns, rows in self.tables():
+            console.table(title, columns, rows, SPARE)
+        console.say(self.summary())
+
+    def raise_for_status(self) -> None:
+        """Return: whatever was found, or not, is not a failure."""
+
+    def summary(self) -> str:
+        """Return one line that says which Dagster this is, and how much was found there."""
+        catalog, filters = self.catalog, self.filters
+        locations = self._locations()
+        found = sum(len(getattr(catalog, kind)) for kind in KINDS)
+        names = ", ".join(location["name"] for location in locations) or "none"
+        if found or (filters.kind == "locations" and (locations or not catalog.locations)):
+            what = f"code locations: {names}"
+        elif filters == Filters(kind=filters.kind):
+            shown = (
+                "assets, jobs, schedules, sensors or resources"
+                if filters.kind == "all"
+                else filters.kind
+            )
+            what = f"no {shown} in the code locations {names}"
+        else:
+            what = "nothing matches"
+        return f"Dagster {catalog.version} at {catalog.url}: {what}"
+
+    def tables(self) -> list[Table]:
+        """Return (title, columns, rows) for each kind that has something to show."""
+        catalog = self.catalog
+        several = len(catalog.locations) > 1
+        tables: list[Table] = []
+        if self.filters.kind == "locations":
+            places: list[Row] = [
+                (item["name"], item["status"], ", ".join(item["repositories"]))
+                for item in self._locations()
+            ]
+            return [("Code locations", ("name", "status", "repositories"), places)]
+        if catalog.assets:
+            tables.append(self._assets_table(several))
+        for kind, columns, row in (
+            ("jobs", ("name", "schedules", "sensors", "notebooks"), _job_row),
+            ("schedules", ("name", "cron", "timezone", "job", "status"), _schedule_row),
+            ("sensors", ("name", "type", "every", "jobs", "status"), _sensor_row),
+            ("resources", ("name", "type"), _resource_row),
+        ):
+            rows: list[Row] = [
+                (*row(item), item["location"] if several else "") for item in getattr(catalog, kind)
+            ]
+            if rows:
+                tables.append((kind.capitalize(), (*columns, "location"), rows))
+        return tables
+
+    def _assets_table(self, several: bool) -> Table:
+        columns = (
+            "asset",
+            "group",
+            "kinds",
+            "partitions",
+            "last materialized",
+            "notebooks",
+            "location",
+        )
+        rows: list[Row] = [
+            (
+                asset["key"],
+                asset["group"],
+                ", ".join(asset["kinds"]),
+                _partitions(asset["partitions"]),
+                _when(self.times.get(asset["key"])) if asset["materializable"] else "external",
+                ", ".join(asset["notebooks"]),
+                asset["location"] if several else "",
+            )
+            for asset in self.catalog.assets
+        ]
+        return "Assets", columns, rows
+
+    def _locations(self) -> list[Item]:
+        """Return the code locations to show: all of them, unless they are what is asked for."""
+        if self.filters.kind != "locations":
+            return self.catalog.locations
+        return [
+            item
+            for item in self.catalog.locations
+            if fnmatchcase(item["name"], self.filters.match or "*")
+            and self.filters.location in ("", item["name"])
+        ]
 
 
 def discover(
-    settings: Settings, client: DagsterClient, filters: Filters, refresh: bool = False
-) -> Catalog:
-    """Return what is on the server and passes the filters.
+    settings: Settings,
+    client: DagsterClient,
+    filters: Filters,
+    refresh: bool = False,
+    times: bool = False,
+) -> Discovery:
+    """Return what is on the server and passes the filters, with `times` as tables show them.
 
-    Raises UsageError, Invalid (an unknown location, a malformed selection) and whatever
-    the client raises.
+    Raises Invalid (an unknown location, a malformed selection) and whatever the client raises.
     """
-    kinds = filters.kinds
-    with _patience(client):
-        catalog = read_catalog(client, kinds, settings.root / CACHE, refresh)
+    with LiveLine(f"asking Dagster at {client.target.url}", after=1):
+        catalog = read_catalog(client, filters.kinds, settings.root / CACHE, refresh)
     names = [location["name"] for location in catalog.locations]
     if filters.location and filters.location not in names:
         raise Invalid(
@@ -86,11 +199,13 @@ def discover(
         catalog.assets = [asset for asset in catalog.assets if asset["key"] in chosen]
     for kind in KINDS:
         setattr(catalog, kind, [item for item in getattr(catalog, kind) if _passes(item, filters)])
-    return catalog
-
-
-def _patience(client: DagsterClient) -> LiveLine:
-    return LiveLine(f"asking Dagster at {client.target.url}", after=1)
+    discovery = Discovery(catalog, filters)
+    if times and catalog.assets:
+        with LiveLine(f"asking Dagster at {client.target.url}", after=1):
+            keys = [asset["key"] for asset in catalog.assets]
+            discovery.times = last_materializations(client, keys)
+    warn_of_locations(catalog)
+    return discovery
 
 
 def _passes(item: Item, filters: Filters) -> bool:
@@ -112,25 +227,7 @@ def _add_notebooks(catalog: Catalog, settings: Settings) -> None:
         job["notebooks"] = sorted({file for name in names for file in pairings.jobs.get(name, [])})
 
 
-def as_document(catalog: Catalog, filters: Filters) -> dict[str, Any]:
-    """Return the JSON document: the code locations, and each kind that was asked for."""
-    kinds = {kind: getattr(catalog, kind) for kind in filters.kinds}
-    return {"locations": _locations(catalog, filters), **kinds}
-
-
-def _locations(catalog: Catalog, filters: Filters) -> list[Item]:
-    """Return the code locations to show: all of them, unless they are what is asked for."""
-    if filters.kind != "locations":
-        return catalog.locations
-    return [
-        item
-        for item in catalog.locations
-        if fnmatchcase(item["name"], filters.match or "*")
-        and filters.location in ("", item["name"])
-    ]
-
-
-def tell_locations(catalog: Catalog) -> None:
+def warn_of_locations(catalog: Catalog) -> None:
     """Say on stderr which code locations are broken or still loading, and why."""
     for name, failure in catalog.broken.items():
         console.warn(f"the code location '{name}' does not load: {failure.text}")
@@ -138,82 +235,6 @@ def tell_locations(catalog: Catalog) -> None:
     for location in catalog.locations:
         if location["status"] == "loading":
             console.warn(f"the code location '{location['name']}' is still loading")
-
-
-def summary(catalog: Catalog, filters: Filters) -> str:
-    """Return one line that says which Dagster this is, and how much was found there."""
-    locations = _locations(catalog, filters)
-    found = sum(len(getattr(catalog, kind)) for kind in KINDS)
-    names = ", ".join(location["name"] for location in locations) or "none"
-    if found or (filters.kind == "locations" and (locations or not catalog.locations)):
-        what = f"code locations: {names}"
-    elif filters == Filters(kind=filters.kind):
-        shown = (
-            "assets, jobs, schedules, sensors or resources"
-            if filters.kind == "all"
-            else filters.kind
-        )
-        what = f"no {shown} in the code locations {names}"
-    else:
-        what = "nothing matches"
-    return f"Dagster {catalog.version} at {catalog.url}: {what}"
-
-
-Row = tuple[str, ...]
-Table = tuple[str, Row, list[Row]]
-
-
-def as_tables(catalog: Catalog, filters: Filters, client: DagsterClient) -> list[Table]:
-    """Return (title, columns, rows) for each kind that has something to show."""
-    several = len(catalog.locations) > 1
-    tables: list[Table] = []
-    if filters.kind == "locations":
-        places: list[Row] = [
-            (item["name"], item["status"], ", ".join(item["repositories"]))
-            for item in _locations(catalog, filters)
-        ]
-        return [("Code locations", ("name", "status", "repositories"), places)]
-    if catalog.assets:
-        tables.append(_assets_table(catalog.assets, client, several))
-    for kind, columns, row in (
-        ("jobs", ("name", "schedules", "sensors", "notebooks"), _job_row),
-        ("schedules", ("name", "cron", "timezone", "job", "status"), _schedule_row),
-        ("sensors", ("name", "type", "every", "jobs", "status"), _sensor_row),
-        ("resources", ("name", "type"), _resource_row),
-    ):
-        rows: list[Row] = [
-            (*row(item), item["location"] if several else "") for item in getattr(catalog, kind)
-        ]
-        if rows:
-            tables.append((kind.capitalize(), (*columns, "location"), rows))
-    return tables
-
-
-def _assets_table(assets: list[Item], client: DagsterClient, several: bool) -> Table:
-    with _patience(client):
-        times = last_materializations(client, [asset["key"] for asset in assets])
-    columns = (
-        "asset",
-        "group",
-        "kinds",
-        "partitions",
-        "last materialized",
-        "notebooks",
-        "location",
-    )
-    rows: list[Row] = [
-        (
-            asset["key"],
-            asset["group"],
-            ", ".join(asset["kinds"]),
-            _partitions(asset["partitions"]),
-            _when(times.get(asset["key"])) if asset["materializable"] else "external",
-            ", ".join(asset["notebooks"]),
-            asset["location"] if several else "",
-        )
-        for asset in assets
-    ]
-    return "Assets", columns, rows
 
 
 def _partitions(partitions: Item | None) -> str:

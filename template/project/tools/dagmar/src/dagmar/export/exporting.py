@@ -15,7 +15,7 @@ from dagmar.errors import DagmarError, Invalid, SetupError
 from dagmar.export import folders, manifests
 from dagmar.export.manifests import Manifest
 from dagmar.export.pool import Job, Outcome, Pool
-from dagmar.export.request import Request, parameters_of
+from dagmar.export.request import ExportRequest, parameters_of
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION
@@ -111,7 +111,7 @@ Tell = Callable[[str, str], None]
 
 def export(
     settings: Settings,
-    request: Request,
+    request: ExportRequest,
     notebooks: Sequence[Path],
     tell: Tell = lambda notebook, what: None,
     after: Callable[[Exported], None] = lambda exported: None,
@@ -147,7 +147,7 @@ def export(
 
 def preview(
     settings: Settings,
-    request: Request,
+    request: ExportRequest,
     notebooks: Sequence[Path],
     expire: Callable[[Path, str, str, bool], list[str]],
 ) -> list[Exported]:
@@ -162,7 +162,7 @@ def preview(
 
 def _export(
     settings: Settings,
-    request: Request,
+    request: ExportRequest,
     notebook: Path,
     path: str,
     pool: Pool,
@@ -224,7 +224,7 @@ def _export(
 
 
 def _manifest(
-    request: Request,
+    request: ExportRequest,
     path: str,
     name: str,
     id: str,
@@ -250,7 +250,7 @@ def _manifest(
     )
 
 
-def is_offline(settings: Settings, request: Request) -> bool:
+def is_offline(settings: Settings, request: ExportRequest) -> bool:
     """Whether pages do without a network: when asked for, and when `invoke dev` serves them."""
     return request.offline or bool(settings.export.get("offline")) or bool(settings.reports_url)
 

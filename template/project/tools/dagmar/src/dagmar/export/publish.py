@@ -17,7 +17,7 @@ from dagmar.errors import DagmarError, Invalid
 from dagmar.export import folders, manifests
 from dagmar.export.exporting import Exported, Problem, Tell, save, url_of, write_index
 from dagmar.export.manifests import Manifest
-from dagmar.export.request import Request
+from dagmar.export.request import ExportRequest
 from dagmar.project.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Publisher:
     """Sends, links and cleans up as a request and the settings ask for."""
 
     settings: Settings
-    request: Request
+    request: ExportRequest
     target: str = ""
     url: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -164,7 +164,7 @@ class Publisher:
         return removed
 
 
-def existing(settings: Settings, request: Request) -> Exported:
+def existing(settings: Settings, request: ExportRequest) -> Exported:
     """Return the export called `request.existing`. Raises Invalid where there is none."""
     exports = folders.exports_of(settings, request.output)
     if manifests.FOLDER.fullmatch(request.existing):

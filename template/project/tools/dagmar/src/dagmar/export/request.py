@@ -16,7 +16,7 @@ WORKERS = 16
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """The flags of `invoke export`. `timeout` is in seconds, for each notebook."""
 
     notebooks: Sequence[str] = ()
@@ -37,52 +37,44 @@ class Request:
     keep: int | None = None
     dry_run: bool = False
 
-
-def parse_formats(given: Sequence[str]) -> tuple[str, ...]:
-    """Return the formats to write, each once. Raises UsageError."""
-    for format in given:
-        if format not in FORMATS:
+    def __post_init__(self) -> None:
+        """Raise UsageError for an unknown format, and for flags that do not fit together."""
+        for format in self.formats:
+            if format not in FORMATS:
+                raise UsageError(
+                    f"there is no format '{format}'{did_you_mean(format, FORMATS)}",
+                    f"Choose of: {', '.join(FORMATS)}",
+                )
+        chosen = bool(self.notebooks) + self.all + bool(self.existing)
+        if chosen != 1:
             raise UsageError(
-                f"there is no format '{format}'{did_you_mean(format, FORMATS)}",
-                f"Choose of: {', '.join(FORMATS)}",
+                "say which notebooks: --notebook PATH, or --all"
+                if not chosen
+                else "give one of --notebook, --all and --existing",
+                "For example: invoke export --notebook notebooks/orders.py",
             )
-    return tuple(dict.fromkeys(given)) or ("html",)
+        if self.attach and (self.all or len(self.notebooks) > 1):
+            raise UsageError(
+                "--attach links one notebook with one asset",
+                "Export the notebooks one by one, each with its own --attach.",
+            )
+        if self.partition and self.existing and not self.attach:
+            raise UsageError("--partition goes with --attach", "Give the asset: --attach KEY")
+        if self.partition and self.parameters.get(PARTITION, self.partition) != (self.partition):
+            raise UsageError(
+                f"--partition and --param {PARTITION} say different things", "Give one of them."
+            )
+        if self.existing and self.dry_run:
+            raise UsageError(
+                "--dry-run goes with --notebook or --all", "Leave --existing or --dry-run out."
+            )
+        if self.existing and (self.parameters or self.timeout):
+            raise UsageError(
+                "--existing runs no notebook, so --param and --timeout have no meaning there"
+            )
 
 
-def check(request: Request) -> None:
-    """Raise UsageError where the flags do not fit together."""
-    chosen = bool(request.notebooks) + request.all + bool(request.existing)
-    if chosen != 1:
-        raise UsageError(
-            "say which notebooks: --notebook PATH, or --all"
-            if not chosen
-            else "give one of --notebook, --all and --existing",
-            "For example: invoke export --notebook notebooks/orders.py",
-        )
-    if request.attach and (request.all or len(request.notebooks) > 1):
-        raise UsageError(
-            "--attach links one notebook with one asset",
-            "Export the notebooks one by one, each with its own --attach.",
-        )
-    if request.partition and request.existing and not request.attach:
-        raise UsageError("--partition goes with --attach", "Give the asset: --attach KEY")
-    if request.partition and request.parameters.get(PARTITION, request.partition) != (
-        request.partition
-    ):
-        raise UsageError(
-            f"--partition and --param {PARTITION} say different things", "Give one of them."
-        )
-    if request.existing and request.dry_run:
-        raise UsageError(
-            "--dry-run goes with --notebook or --all", "Leave --existing or --dry-run out."
-        )
-    if request.existing and (request.parameters or request.timeout):
-        raise UsageError(
-            "--existing runs no notebook, so --param and --timeout have no meaning there"
-        )
-
-
-def parameters_of(request: Request, notebook: Path) -> dict[str, str]:
+def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:
     """Return what one notebook is run with; `--partition` goes to the one that takes it.
 
     Raises Invalid for a notebook that was named and cannot be about a partition.
@@ -99,7 +91,7 @@ def parameters_of(request: Request, notebook: Path) -> dict[str, str]:
     return parameters
 
 
-def find_notebooks(settings: Settings, request: Request) -> list[Path]:
+def find_notebooks(settings: Settings, request: ExportRequest) -> list[Path]:
     """Return the notebooks to export. Raises Invalid for a path that is none."""
     from dagmar.notebook.checking import find_notebooks as find
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from dagmar import console
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, typed
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
@@ -44,6 +45,48 @@ class Checked:
     asset: str | None = None
     job: str | None = None
     findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CheckedNotebooks:
+    """The notebooks of one `invoke check`."""
+
+    notebooks: list[Checked] = field(default_factory=list)
+
+    def as_document(self) -> Item:
+        """Return what `--json` prints."""
+        notebooks = [asdict(notebook) for notebook in self.notebooks]
+        return {"ok": not self._with_errors(), "notebooks": notebooks}
+
+    def show(self) -> None:
+        """Print one line for each finding, and its hint below it."""
+        for notebook in self.notebooks:
+            for finding in notebook.findings:
+                place = f"{notebook.path}:{finding.line}" if finding.line else notebook.path
+                about = f"{finding.severity}: {finding.message} [{finding.rule}]"
+                console.out(f"{place}: {about}")
+                if finding.hint:
+                    console.out(f"  {typed(finding.hint)}")
+        number = len(self.notebooks)
+        console.say(f"Checked {number} notebook{'s' * (number != 1)}.")
+
+    def raise_for_status(self) -> None:
+        """Raise Invalid if there are errors."""
+        if errors := self._with_errors():
+            bad = len(set(errors))
+            raise Invalid(
+                f"{len(errors)} error{'s' * (len(errors) > 1)} in {bad} notebook{'s' * (bad > 1)}",
+                "Correct them, then type: invoke check",
+            )
+
+    def _with_errors(self) -> list[str]:
+        """Return the notebook of each error."""
+        return [
+            notebook.path
+            for notebook in self.notebooks
+            for finding in notebook.findings
+            if finding.severity == ERROR
+        ]
 
 
 def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
@@ -90,7 +133,9 @@ def _is_notebook(file: Path) -> bool:
             return False
 
 
-def check(settings: Settings, notebooks: Sequence[Path], catalog: Catalog | None) -> list[Checked]:
+def check(
+    settings: Settings, notebooks: Sequence[Path], catalog: Catalog | None
+) -> CheckedNotebooks:
     """Check the notebooks; without a catalog, what they are paired with is not looked up.
 
     Raises SetupError where marimo cannot be started.
@@ -121,7 +166,7 @@ def check(settings: Settings, notebooks: Sequence[Path], catalog: Catalog | None
             checked.findings += _version(root, file)
         checked.findings.sort(key=lambda finding: (finding.line, finding.rule))
         result.append(checked)
-    return result
+    return CheckedNotebooks(result)
 
 
 def _read(file: Path) -> Source | Invalid:
@@ -268,35 +313,3 @@ def _version(root: Path, file: Path) -> Iterator[Finding]:
     if ours != project:
         message = f"it is on {ours} of the template, the project on {project}"
         yield Finding(0, WARNING, "template", message, "Type: invoke update")
-
-
-def as_document(checked: Sequence[Checked]) -> Item:
-    """Return what `--json` prints."""
-    return {"ok": not count(checked, ERROR), "notebooks": [asdict(one) for one in checked]}
-
-
-def as_lines(checked: Sequence[Checked]) -> list[str]:
-    """Return one line for each finding, and its hint below it."""
-    lines = []
-    for one in checked:
-        for finding in one.findings:
-            place = f"{one.path}:{finding.line}" if finding.line else one.path
-            lines.append(f"{place}: {finding.severity}: {finding.message} [{finding.rule}]")
-            if finding.hint:
-                lines.append(f"  {typed(finding.hint)}")
-    return lines
-
-
-def count(checked: Sequence[Checked], severity: str) -> int:
-    """Count the findings of one severity."""
-    return sum(finding.severity == severity for one in checked for finding in one.findings)
-
-
-def finish(checked: Sequence[Checked]) -> None:
-    """End well, or raise Invalid where there are errors."""
-    if errors := count(checked, ERROR):
-        bad = sum(any(one.severity == ERROR for one in each.findings) for each in checked)
-        raise Invalid(
-            f"{errors} error{'s' * (errors > 1)} in {bad} notebook{'s' * (bad > 1)}",
-            "Correct them, then type: invoke check",
-        )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import DagmarError
 from dagmar.export import exporting, folders, manifests
-from dagmar.export import request as asking
+from dagmar.export.request import ExportRequest
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
 
@@ -45,7 +45,7 @@ class Exporter:
         """Export the notebook as it is saved, as `invoke export` does."""
         try:
             settings = self._context.settings
-            request = asking.Request(notebooks=(str(self._notebook),))
+            request = ExportRequest(notebooks=(str(self._notebook),))
             (made,) = exporting.export(settings, request, [self._notebook])
             error = made.error
             self._told = ""

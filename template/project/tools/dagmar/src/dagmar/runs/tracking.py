@@ -87,7 +87,7 @@ class RunResult:
             document["backfill"] = self.backfill.as_document()
         return document
 
-    def tell(self) -> None:
+    def show(self) -> None:
         """Print how each run stands."""
         if self.backfill:
             backfill = self.backfill
@@ -97,7 +97,7 @@ class RunResult:
             partition = f"  {run.partition}" if run.partition else ""
             console.out(f"{run.status}  {run.run_id}{took}{partition}  {run.url}")
 
-    def finish(self) -> None:
+    def raise_for_status(self) -> None:
         """Raise what ended it early, or RunFailed for runs that did not end with the goal."""
         if self.error:
             raise self.error

@@ -48,6 +48,27 @@ class ScaffoldRequest:
     dry_run: bool = False
     git_commit: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse, before Dagster is asked, what is wrong anyway. Raises UsageError and Invalid."""
+        named = len(self.assets) + len(self.jobs)
+        if not (named or self.select) or (named and self.select):
+            raise UsageError(
+                "scaffold needs one or more --asset or --job, or a --select",
+                "For example: --asset raw/orders",
+            )
+        if not all((*self.assets, *self.jobs)):
+            raise UsageError("a name is empty", "For example: --asset raw/orders")
+        for flag, value in (("--name", self.name), ("--title", self.title)):
+            if value and named != 1:
+                raise UsageError(
+                    f"{flag} is for one notebook", "Give one --asset or one --job with it."
+                )
+        if self.name:
+            Names().check(self.name)
+        _check_options(self.options, _own_template(self.template))
+        if self.git_commit and self.dry_run:
+            raise UsageError("--dry-run makes nothing to commit", "Leave --git-commit out.")
+
 
 @dataclass
 class Notebook:
@@ -72,29 +93,52 @@ class Notebook:
         }
 
 
-def check_request(request: ScaffoldRequest) -> None:
-    """Refuse, before Dagster is asked, what is wrong anyway. Raises UsageError and Invalid."""
-    named = len(request.assets) + len(request.jobs)
-    if not (named or request.select) or (named and request.select):
-        raise UsageError(
-            "scaffold needs one or more --asset or --job, or a --select",
-            "For example: --asset raw/orders",
-        )
-    if not all((*request.assets, *request.jobs)):
-        raise UsageError("a name is empty", "For example: --asset raw/orders")
-    for flag, value in (("--name", request.name), ("--title", request.title)):
-        if value and named != 1:
-            raise UsageError(
-                f"{flag} is for one notebook", "Give one --asset or one --job with it."
-            )
-    if request.name:
-        Names().check(request.name)
-    _check_options(request.options, _own_template(request.template))
-    if request.git_commit and request.dry_run:
-        raise UsageError("--dry-run makes nothing to commit", "Leave --git-commit out.")
+@dataclass(frozen=True)
+class Scaffolded:
+    """The notebooks of one `invoke scaffold`, written unless it was a dry run."""
+
+    root: Path
+    notebooks: list[Notebook]
+    dry_run: bool = False
+
+    def as_document(self) -> Item:
+        """Return what `--json` prints."""
+        return {"notebooks": [notebook.as_document(self.root) for notebook in self.notebooks]}
+
+    def show(self) -> None:
+        """Print the files as a tree."""
+        console.out(self.tree())
+        if self.dry_run:
+            console.say("Nothing was made: --dry-run.")
+
+    def raise_for_status(self) -> None:
+        """Return: a notebook that could not be made has raised already."""
+
+    def tree(self) -> str:
+        """Return the files as a tree, with what each notebook is paired with."""
+        rows: dict[str, list[str]] = {}
+        for notebook in self.notebooks:
+            folder, _, name = relative(notebook.file, self.root).rpartition("/")
+            note = ", ".join(filter(None, (_what(notebook.answers), notebook.template)))
+            note += ", exists and is kept" if notebook.status == "kept" else ""
+            hint = ": --name makes a second one, --force overwrites it"
+            note += hint if notebook.asked_another else ""
+            note += ", overwritten" if notebook.status == "overwritten" else ""
+            rows.setdefault(folder, []).append(f"{name}  ({note})")
+            if notebook.answers_file and notebook.status != "kept":
+                folder, _, name = relative(notebook.answers_file, self.root).rpartition("/")
+                rows.setdefault(folder, []).append(name)
+        lines = []
+        for folder in rows:
+            lines.append(f"{folder}/")
+            last = len(rows[folder]) - 1
+            lines += [
+                f"{'└──' if i == last else '├──'} {row}" for i, row in enumerate(rows[folder])
+            ]
+        return "\n".join(lines)
 
 
-def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> list[Notebook]:
+def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> Scaffolded:
     """Make the notebooks, all or none, and return what became of each.
 
     One that exists is left as it is where it is paired with the same thing already.
@@ -116,7 +160,7 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
         _render(root, template, own, new, write=not request.dry_run)
     if request.git_commit and new:
         _commit(root, new)
-    return made
+    return Scaffolded(root, made, request.dry_run)
 
 
 def _warn_of_values(root: Path) -> None:
@@ -374,25 +418,3 @@ def _commit(root: Path, new: Sequence[Notebook]) -> None:
                 f"the notebooks are made, but git refused: {templates.last_line(done)}",
                 "Commit them by hand.",
             )
-
-
-def as_tree(root: Path, made: Sequence[Notebook]) -> str:
-    """Return the files as a tree, with what each notebook is paired with."""
-    rows: dict[str, list[str]] = {}
-    for notebook in made:
-        folder, _, name = relative(notebook.file, root).rpartition("/")
-        note = ", ".join(filter(None, (_what(notebook.answers), notebook.template)))
-        note += ", exists and is kept" if notebook.status == "kept" else ""
-        hint = ": --name makes a second one, --force overwrites it"
-        note += hint if notebook.asked_another else ""
-        note += ", overwritten" if notebook.status == "overwritten" else ""
-        rows.setdefault(folder, []).append(f"{name}  ({note})")
-        if notebook.answers_file and notebook.status != "kept":
-            folder, _, name = relative(notebook.answers_file, root).rpartition("/")
-            rows.setdefault(folder, []).append(name)
-    lines = []
-    for folder in rows:
-        lines.append(f"{folder}/")
-        last = len(rows[folder]) - 1
-        lines += [f"{'└──' if i == last else '├──'} {row}" for i, row in enumerate(rows[folder])]
-    return "\n".join(lines)

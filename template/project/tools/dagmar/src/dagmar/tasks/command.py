@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from invoke import Context, Exit, Task, task
 
@@ -31,14 +31,27 @@ COMMON = {
 }
 
 
+class Result(Protocol):
+    """What a task returns: it knows its JSON document, what a person reads, and its status."""
+
+    def as_document(self) -> Any:
+        """Return what `--json` prints."""
+
+    def show(self) -> None:
+        """Print it for a person."""
+
+    def raise_for_status(self) -> None:
+        """Raise the DagmarError that is the exit status, or return."""
+
+
 def command(help: dict[str, str]) -> Callable[..., Task[Any]]:
-    """Make an Invoke task of a function: common flags explained, errors turned into exit codes.
+    """Make an Invoke task of a function, print its result, turn errors into exit codes.
 
     A flag whose default is `()` may be repeated. The others are switches or text, even numbers.
     One that is given and empty (`--target "$UNSET"`) is refused, not taken for left out.
     """
 
-    def decorate(function: Callable[..., None]) -> Task[Any]:
+    def decorate(function: Callable[..., Result | None]) -> Task[Any]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
@@ -46,7 +59,10 @@ def command(help: dict[str, str]) -> Callable[..., Task[Any]]:
             with _guarded():
                 _one_document()
                 _no_value_left_out(function.__name__, signature)
-                function(context, **_given(flags))
+                result = function(context, **_given(flags))
+                if result is not None:
+                    _print(result, flags.get("json", False))
+                    result.raise_for_status()
 
         # Without a default of its own, a flag that was left out can be told from an empty one.
         body.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -61,6 +77,13 @@ def command(help: dict[str, str]) -> Callable[..., Task[Any]]:
         return cast("Task[Any]", task(body, auto_shortflags=False, iterable=repeated, help=texts))
 
     return decorate
+
+
+def _print(result: Result, json: bool) -> None:
+    if json:
+        console.document(result.as_document())
+    else:
+        result.show()
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +123,7 @@ def _guarded() -> Iterator[None]:
 
 
 def _one_document() -> None:
+    """Raise UsageError for a second `--json`: two documents on stdout cannot be parsed."""
     flags = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     if flags.count("--json") > 1:
         raise UsageError("--json prints one document", "Give --json to one task only.")
@@ -107,12 +131,10 @@ def _one_document() -> None:
 
 def _no_value_left_out(task: str, signature: inspect.Signature) -> None:
     """Raise UsageError for `--asset a --asset`: Invoke forgets a flag that was given before."""
-    takes_value = {}
-    for name, parameter in signature.parameters.items():
-        flag = name.replace("_", "-")
-        takes_value[f"--{flag}"] = not isinstance(parameter.default, bool)
-        if parameter.default is True:
-            takes_value[f"--no-{flag}"] = False
+    takes_value = {
+        f"--{name.replace('_', '-')}": not isinstance(parameter.default, bool)
+        for name, parameter in signature.parameters.items()
+    }
     words = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv[:]
     words = words[words.index(task) + 1 :] if task in words else []
     while words and words[0].startswith("-"):  # up to the next task

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from invoke import Context
 
-from dagmar import console
-from dagmar.tasks.command import catalog_if_any, command, open_catalog, project_root
+from dagmar.tasks.command import Result, catalog_if_any, command, open_catalog, project_root
 
 
 @command(
@@ -39,7 +38,7 @@ def scaffold(
     target: str = "",
     url: str = "",
     json: bool = False,
-) -> None:
+) -> Result:
     """Make notebooks that are paired with assets or jobs.
 
     Examples:
@@ -48,9 +47,9 @@ def scaffold(
       invoke scaffold --job nightly --name nightly_report --title 'Nightly report'
     """
     from dagmar.flags import parse_pairs
-    from dagmar.scaffold import notebooks
+    from dagmar.scaffold.notebooks import ScaffoldRequest, scaffold
 
-    request = notebooks.ScaffoldRequest(
+    request = ScaffoldRequest(
         assets=asset,
         jobs=job,
         select=select,
@@ -62,15 +61,8 @@ def scaffold(
         dry_run=dry_run,
         git_commit=git_commit,
     )
-    notebooks.check_request(request)
     with open_catalog(context, target, url) as (settings, catalog):
-        made = notebooks.scaffold(settings, catalog, request)
-    if json:
-        console.document({"notebooks": [one.as_document(settings.root) for one in made]})
-    else:
-        console.out(notebooks.as_tree(settings.root, made))
-        if dry_run:
-            console.say("Nothing was made: --dry-run.")
+        return scaffold(settings, catalog, request)
 
 
 @command(
@@ -82,26 +74,19 @@ def check(
     target: str = "",
     url: str = "",
     json: bool = False,
-) -> None:
+) -> Result:
     """Check notebooks: marimo's rules, undefined names, and whether they fit their assets.
 
     Examples:
       invoke check
       invoke check --path notebooks/raw_orders.py --json
     """
-    from dagmar.notebook import checking
+    from dagmar.notebook.checking import CheckedNotebooks, check, find_notebooks
     from dagmar.project.settings import load
 
     settings = load(project_root(context))
-    notebooks = checking.find_notebooks(settings, path)
-    checked = []
-    if notebooks:
-        with catalog_if_any(context, target, url) as catalog:
-            checked = checking.check(settings, notebooks, catalog)
-    if json:
-        console.document(checking.as_document(checked))
-    else:
-        for line in checking.as_lines(checked):
-            console.out(line)
-        console.say(f"Checked {len(checked)} notebook{'s' * (len(checked) != 1)}.")
-    checking.finish(checked)
+    notebooks = find_notebooks(settings, path)
+    if not notebooks:
+        return CheckedNotebooks()
+    with catalog_if_any(context, target, url) as catalog:
+        return check(settings, notebooks, catalog)

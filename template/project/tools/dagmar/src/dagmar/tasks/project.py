@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from invoke import Context
 
-from dagmar import console
-from dagmar.errors import UsageError
-from dagmar.tasks.command import command, project_root
+from dagmar.tasks.command import Result, command, project_root
 
 
 @command(
@@ -17,10 +14,10 @@ from dagmar.tasks.command import command, project_root
         "notebook": "Notebook to open, instead of the list of all.",
         "dagster_port": "Port for Dagster; the next free one is taken where it is busy.",
         "marimo_port": "Port for marimo; the next free one is taken where it is busy.",
-        "open": "Open the browser; --no-open leaves that to you.",
+        "no_open": "Do not open the browser.",
         "env_file": "File with variables for the servers, besides .env.",
-        "dagster": "Start Dagster; --no-dagster leaves it out.",
-        "marimo": "Start marimo; --no-marimo leaves it out.",
+        "no_dagster": "Do not start Dagster.",
+        "no_marimo": "Do not start marimo.",
         "once": "Stop everything once it was ready; status 0 says that it was.",
         "log_level": "critical, error, warning, info or debug.",
         "json": "Print one line of JSON on stdout for each event.",
@@ -31,10 +28,10 @@ def dev(
     notebook: str = "",
     dagster_port: str = "",
     marimo_port: str = "",
-    open: bool = True,
+    no_open: bool = False,
     env_file: str = "",
-    dagster: bool = True,
-    marimo: bool = True,
+    no_dagster: bool = False,
+    no_marimo: bool = False,
     once: bool = False,
     log_level: str = "",
     json: bool = False,
@@ -54,10 +51,10 @@ def dev(
         notebook=notebook,
         dagster_port=parse_port("--dagster-port", dagster_port),
         marimo_port=parse_port("--marimo-port", marimo_port),
-        open=open,
+        open=not no_open,
         env_file=env_file,
-        dagster=dagster,
-        marimo=marimo,
+        dagster=not no_dagster,
+        marimo=not no_marimo,
         once=once,
         log_level=log_level,
     )
@@ -70,7 +67,7 @@ def dev(
         "to": "Version of the template, instead of the newest.",
     },
 )
-def update(context: Context, check: bool = False, to: str = "", json: bool = False) -> None:
+def update(context: Context, check: bool = False, to: str = "", json: bool = False) -> Result:
     """Merge a newer template into the project and all its notebooks.
 
     Examples:
@@ -78,15 +75,10 @@ def update(context: Context, check: bool = False, to: str = "", json: bool = Fal
       invoke update
       invoke update --to v1.2.0
     """
-    from dagmar.upkeep import update as updating
+    from dagmar.upkeep.update import look, update
 
     root = project_root(context)
-    outcome = updating.look(root, to) if check else updating.update(root, to)
-    if json:
-        console.document(outcome.as_document())
-    else:
-        outcome.tell(check)
-    outcome.finish()
+    return look(root, to) if check else update(root, to)
 
 
 @command(
@@ -102,7 +94,7 @@ def doctor(
     list: bool = False,
     fix: bool = False,
     json: bool = False,
-) -> None:
+) -> Result:
     """Say what is wrong with this project, and what to type.
 
     Examples:
@@ -110,26 +102,9 @@ def doctor(
       invoke doctor --fix
       invoke doctor --only server --only daemon --json
     """
-    from dagmar.upkeep import doctor as examining
+    from dagmar.upkeep.doctor import DoctorRequest, doctor
 
-    if not only and "--only" in sys.argv:
-        raise UsageError("--only is empty", "To see the names, type: invoke doctor --list")
-    if list and (only or fix):
-        raise UsageError("--list goes with no other choice", "Leave --only and --fix out.")
-    if list:
-        checks = examining.as_list()
-        if json:
-            console.document({"checks": checks})
-            return
-        for one in checks:
-            console.out(f"{one['name']:22} {one['about']}")
-        return
-    told = examining.doctor(project_root(context), only, fix)
-    if json:
-        console.document(examining.as_document(told))
-    else:
-        examining.tell(told)
-    examining.finish(told)
+    return doctor(project_root(context), DoctorRequest(only, list, fix))
 
 
 @command(
@@ -163,17 +138,8 @@ def clean(
       invoke clean --notebooks
     """
     from dagmar.flags import parse_number
-    from dagmar.upkeep import clean as cleaning
+    from dagmar.upkeep.clean import CleanRequest, choose, clean
 
-    chosen = cleaning.choose(exports=exports, cache=cache, logs=logs, notebooks=notebooks)
+    kinds = choose(exports=exports, cache=cache, logs=logs, notebooks=notebooks)
     days = parse_number("--older-than", older_than, 30, unit="days") or 0
-    plan = cleaning.look(project_root(context), chosen, days)
-    cleaning.tell(plan)
-    if not plan.items:
-        return
-    if dry_run:
-        console.say("Nothing was removed: --dry-run.")
-    elif cleaning.confirm(yes):
-        cleaning.remove(plan if yes else cleaning.look_again(plan, chosen, days))
-    else:
-        console.say("Nothing was removed.")
+    clean(project_root(context), CleanRequest(kinds, days, dry_run, yes))

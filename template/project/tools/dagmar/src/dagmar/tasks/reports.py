@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from invoke import Context
 
-from dagmar import console
-from dagmar.tasks.command import command, project_root
+from dagmar.tasks.command import Result, command, project_root
 
 
 @command(
@@ -53,7 +52,7 @@ def export(
     target: str = "",
     url: str = "",
     json: bool = False,
-) -> None:
+) -> Result:
     """Run notebooks and keep what they show as pages, each with a manifest.
 
     Examples:
@@ -62,18 +61,16 @@ def export(
       invoke export --notebook notebooks/orders.py --attach raw/orders --upload s3://team/reports
       invoke export --all --workers 2 --offline --retention-days 30
     """
-    from dagmar.export import exporting, telling
-    from dagmar.export import request as asking
-    from dagmar.export.publish import Publisher
-    from dagmar.export.publish import existing as find_existing
+    from dagmar.export.exports import export
+    from dagmar.export.request import ExportRequest
     from dagmar.flags import parse_number, parse_pairs, parse_whole
     from dagmar.project.settings import load
 
-    request = asking.Request(
+    request = ExportRequest(
         notebooks=notebook,
         all=all,
         existing=existing,
-        formats=asking.parse_formats(format),
+        formats=tuple(dict.fromkeys(format)) or ("html",),
         output=output,
         parameters=dict(parse_pairs("--param", param, "rows=10", "NAME=VALUE")),
         attach=attach,
@@ -88,27 +85,4 @@ def export(
         keep=parse_whole("--keep", keep, 10),
         dry_run=dry_run,
     )
-    asking.check(request)
-    settings = load(project_root(context))
-    settings.target(target, url)
-    publisher = Publisher(settings, request, target, url)
-    if request.existing:
-        exported = [find_existing(settings, request)]
-        publisher.publish(exported[0])
-    else:
-        notebooks = asking.find_notebooks(settings, request)
-        if dry_run:
-            exported = exporting.preview(settings, request, notebooks, publisher.expire)
-        else:
-            publisher.check()
-            with telling.Progress(len(notebooks)) as progress:
-                tell = progress.tell
-                exported = exporting.export(
-                    settings, request, notebooks, tell, lambda one: publisher.publish(one, tell)
-                )
-    if json:
-        console.document({"exports": [one.as_document() for one in exported]})
-    else:
-        for line in telling.as_lines(exported):
-            console.out(line)
-    telling.finish(exported, dry_run)
+    return export(load(project_root(context)), request, target, url)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from invoke import Context
 
-from dagmar import console
-from dagmar.tasks.command import command, open_server
+from dagmar.tasks.command import Result, command, open_server
 
 
 @command(
@@ -33,7 +32,7 @@ def discover(
     target: str = "",
     url: str = "",
     json: bool = False,
-) -> None:
+) -> Result:
     """Show what is in Dagster: assets, jobs, schedules, sensors, resources.
 
     Examples:
@@ -41,20 +40,12 @@ def discover(
       invoke discover --kind assets --select 'group:sales and kind:polars'
       invoke discover --json
     """
-    from dagmar import discover as finding
+    from dagmar.discover import Filters, discover
     from dagmar.flags import parse_tags
 
-    filters = finding.Filters(kind, match, select, group, parse_tags(tag), location)
+    filters = Filters(kind, match, select, group, parse_tags(tag), location)
     with open_server(context, target, url) as (settings, client):
-        catalog = finding.discover(settings, client, filters, refresh)
-        finding.tell_locations(catalog)
-        if json:
-            console.document(finding.as_document(catalog, filters))
-            return
-        tables = finding.as_tables(catalog, filters, client)
-        for title, columns, rows in tables:
-            console.table(title, columns, rows, finding.SPARE)
-        console.say(finding.summary(catalog, filters))
+        return discover(settings, client, filters, refresh, times=not json)
 
 
 @command(
@@ -75,7 +66,7 @@ def discover(
         "set": "One value of the run config, PATH=VALUE; may be repeated.",
         "tag": "Tag for the run, KEY=VALUE; may be repeated.",
         "validate_only": "Check everything, and launch nothing.",
-        "wait": "Follow the run to its end; --no-wait only launches it.",
+        "no_wait": "Launch the run, and do not follow it.",
         "timeout": "Seconds to follow the run at most.",
         "cancel_on_timeout": "With --timeout: cancel the run when the time is over.",
         "logs": "Print the log of the run as it comes.",
@@ -100,7 +91,7 @@ def run(
     set: Sequence[str] = (),
     tag: Sequence[str] = (),
     validate_only: bool = False,
-    wait: bool = True,
+    no_wait: bool = False,
     timeout: str = "",
     cancel_on_timeout: bool = False,
     logs: bool = False,
@@ -108,7 +99,7 @@ def run(
     target: str = "",
     url: str = "",
     json: bool = False,
-) -> None:
+) -> Result:
     """Launch a run, follow it to its end, explain a failure.
 
     Examples:
@@ -118,12 +109,12 @@ def run(
       invoke run --retry RUN_ID
     """
     from dagmar.flags import parse_number, parse_tags
-    from dagmar.runs import run as running
+    from dagmar.runs.run import RunRequest, run
     from dagmar.runs.tracking import FollowOptions
     from dagmar.server.partitions import Choice
     from dagmar.server.runconfig import read_config
 
-    request = running.RunRequest(
+    request = RunRequest(
         assets=asset,
         select=select,
         job=job,
@@ -135,13 +126,11 @@ def run(
         tags=parse_tags(tag),
         validate_only=validate_only,
         options=FollowOptions(
-            wait, parse_number("--timeout", timeout, 600, unit="seconds"), cancel_on_timeout, logs
+            not no_wait,
+            parse_number("--timeout", timeout, 600, unit="seconds"),
+            cancel_on_timeout,
+            logs,
         ),
     )
     with open_server(context, target, url) as (settings, client):
-        result = running.run(settings, client, request)
-    if json:
-        console.document(result.as_document())
-    else:
-        result.tell()
-    result.finish()
+        return run(settings, client, request)

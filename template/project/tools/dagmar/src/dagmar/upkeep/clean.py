@@ -11,6 +11,7 @@ import math
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -24,13 +25,40 @@ from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan
 DAY = 86400  # seconds
 
 
+@dataclass(frozen=True)
+class CleanRequest:
+    """What `invoke clean` is asked for; `days` is the least age of what goes."""
+
+    kinds: frozenset[str]
+    days: float = 0.0
+    dry_run: bool = False
+    yes: bool = False
+
+
+def clean(root: Path, request: CleanRequest) -> None:
+    """Show what may be removed, ask, and remove it.
+
+    Raises what `look`, `confirm` and `remove` raise.
+    """
+    plan = look(root, request.kinds, request.days)
+    show(plan)
+    if not plan.items:
+        return
+    if request.dry_run:
+        console.say("Nothing was removed: --dry-run.")
+    elif confirm(request.yes):
+        remove(plan if request.yes else look_again(plan, request.kinds, request.days))
+    else:
+        console.say("Nothing was removed.")
+
+
 def choose(**kinds: bool) -> frozenset[str]:
     """Return the kinds that were named; exports, cache and logs where none was."""
     named = frozenset(kind for kind, wanted in kinds.items() if wanted)
     return named or frozenset((EXPORTS, CACHE, LOGS))
 
 
-def tell(plan: Plan) -> None:
+def show(plan: Plan) -> None:
     """Print what would be removed, and what stays."""
     for item in plan.items:
         for number, path in enumerate(item.paths):

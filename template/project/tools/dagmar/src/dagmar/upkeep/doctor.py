@@ -34,6 +34,91 @@ class CheckResult:
     finding: Finding
 
 
+@dataclass(frozen=True)
+class DoctorRequest:
+    """What `invoke doctor` is asked for: checks by name, or all; or the list of the checks."""
+
+    only: Sequence[str] = ()
+    list: bool = False
+    fix: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for flags that do not fit together and for an unknown check."""
+        if self.list and (self.only or self.fix):
+            raise UsageError("--list goes with no other choice", "Leave --only and --fix out.")
+        choose(self.only)
+
+
+@dataclass(frozen=True)
+class CheckList:
+    """The checks that there are."""
+
+    checks: Sequence[Check]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {"checks": [{"name": check.name, "about": check.about} for check in self.checks]}
+
+    def show(self) -> None:
+        """Print one line for each check."""
+        for check in self.checks:
+            console.out(f"{check.name:22} {check.about}")
+
+    def raise_for_status(self) -> None:
+        """Return: nothing was checked."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What all checks found."""
+
+    results: Sequence[CheckResult]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "ok": not self._failed(),
+            "checks": [
+                {
+                    "name": result.check.name,
+                    "status": result.finding.status,
+                    "message": result.finding.message,
+                    "hint": result.finding.hint,
+                }
+                for result in self.results
+            ],
+        }
+
+    def show(self) -> None:
+        """Print one line for each check, and what to type below it."""
+        width = max(len(result.check.name) for result in self.results)
+        for result in self.results:
+            finding = result.finding
+            label, color = MARKS[finding.status]
+            lines = finding.message.splitlines() or [""]
+            if finding.hint and finding.status in (WARN, FAIL):
+                lines.append(f"→ {typed(finding.hint)}")
+            console.mark(label, color, f"{result.check.name:{width}}  {lines[0]}", 4)
+            for line in lines[1:]:
+                console.out(f"{'':{width + 8}}{line.strip()}")
+        counts = Counter(result.finding.status for result in self.results)
+        words = {PASS: "well", WARN: "to look at", FAIL: "wrong", SKIP: "skipped"}
+        console.say(
+            ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
+        )
+
+    def raise_for_status(self) -> None:
+        """Raise SetupError if a check failed."""
+        if failed := self._failed():
+            raise SetupError(
+                f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
+                "Type what stands below each, then: invoke doctor",
+            )
+
+    def _failed(self) -> list[str]:
+        return [result.check.name for result in self.results if result.finding.status == FAIL]
+
+
 def choose(only: Sequence[str]) -> tuple[Check, ...]:
     """Return the checks of these names, or all. Raises UsageError for an unknown one."""
     known = [check.name for check in CHECKS]
@@ -87,23 +172,22 @@ def mend(project: Project, results: Sequence[CheckResult]) -> list[str]:
     return done
 
 
-def doctor(root: Path, only: Sequence[str] = (), fix: bool = False) -> list[CheckResult]:
-    """Make the checks; with `fix`, mend what is safe to mend, say so, and look again.
-
-    Raises UsageError for an unknown name.
-    """
-    checks = choose(only)
+def doctor(root: Path, request: DoctorRequest) -> Diagnosis | CheckList:
+    """List the checks, or make them; with `fix`, make the safe repairs, say so, and look again."""
+    checks = choose(request.only)
+    if request.list:
+        return CheckList(checks)
     with _quiet():
         results = examine(Project(root), checks)
-        done = mend(Project(root), results) if fix else []
+        done = mend(Project(root), results) if request.fix else []
         if done:
             # Another project: its facts were found before the repair.
             results = examine(Project(root), checks)
     for did in done:
         console.say(f"Mended: {did}.")
-    if fix and not done:
+    if request.fix and not done:
         console.say("There was nothing that is safe to mend.")
-    return results
+    return Diagnosis(results)
 
 
 @contextlib.contextmanager
@@ -111,49 +195,3 @@ def _quiet() -> Iterator[None]:
     """Keep what libraries print away from stdout, where data stands."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def as_list() -> list[dict[str, str]]:
-    """Return the names of the checks and what each is about."""
-    return [{"name": check.name, "about": check.about} for check in CHECKS]
-
-
-def as_document(results: Sequence[CheckResult]) -> dict[str, Any]:
-    """Return what `--json` prints."""
-    return {
-        "ok": not any(result.finding.status == FAIL for result in results),
-        "checks": [
-            {
-                "name": result.check.name,
-                "status": result.finding.status,
-                "message": result.finding.message,
-                "hint": result.finding.hint,
-            }
-            for result in results
-        ],
-    }
-
-
-def tell(results: Sequence[CheckResult]) -> None:
-    """Print one line for each check, and what to type below it."""
-    width = max(len(result.check.name) for result in results)
-    for result in results:
-        label, color = MARKS[result.finding.status]
-        lines = result.finding.message.splitlines() or [""]
-        if result.finding.hint and result.finding.status in (WARN, FAIL):
-            lines.append(f"→ {typed(result.finding.hint)}")
-        console.mark(label, color, f"{result.check.name:{width}}  {lines[0]}", 4)
-        for line in lines[1:]:
-            console.out(f"{'':{width + 8}}{line.strip()}")
-    counts = Counter(result.finding.status for result in results)
-    words = {PASS: "well", WARN: "to look at", FAIL: "wrong", SKIP: "skipped"}
-    console.say(", ".join(f"{counts[one]} {word}" for one, word in words.items() if counts[one]))
-
-
-def finish(results: Sequence[CheckResult]) -> None:
-    """End well, or raise SetupError where a check failed."""
-    if failed := [result.check.name for result in results if result.finding.status == FAIL]:
-        raise SetupError(
-            f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
-            "Type what stands below each, then: invoke doctor",
-        )

@@ -29,6 +29,7 @@ class Update:
     later: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    merged: bool = False
 
     @property
     def available(self) -> bool:
@@ -47,11 +48,11 @@ class Update:
             "conflicts": self.conflicts,
         }
 
-    def tell(self, check: bool) -> None:
+    def show(self) -> None:
         """Print what there is to do, or what was done."""
         if not self.available:
             console.say(f"Everything is on {self.current}, the newest version.")
-        elif check:
+        elif not self.merged:
             if self.current != self.latest:
                 console.out(f"{self.current} → {self.latest}")
             if self.behind:
@@ -72,8 +73,8 @@ class Update:
                     f"{', '.join(self.later)}. {again}"
                 )
 
-    def finish(self) -> None:
-        """End well, or raise Conflict with the files to edit."""
+    def raise_for_status(self) -> None:
+        """Raise Conflict with the files to edit."""
         if self.conflicts:
             files = "".join(f"\n  {name}" for name in self.conflicts)
             raise Conflict(
@@ -115,6 +116,7 @@ def update(root: Path, to: str = "") -> Update:
     target = plan.current if plan.behind else plan.latest
     everything = not plan.behind
     _merge(root, template, chosen, target, everything)
+    plan.merged = True
     plan.changed = _paths(root, "status", "--porcelain", "-z", "-uall", "--", ".")
     plan.conflicts = _paths(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
     done = {notebook.name for notebook in chosen}

@@ -1,0 +1,150 @@
+"""`invoke export`: runs notebooks, sends and links what they show, and reports the result."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dagmar import console
+from dagmar.console import LiveLine
+from dagmar.errors import DagmarError, RunFailed
+from dagmar.export import exporting
+from dagmar.export.exporting import Exported
+from dagmar.export.manifests import cell_of
+from dagmar.export.publish import Publisher, existing
+from dagmar.export.request import ExportRequest, find_notebooks
+from dagmar.project.settings import Settings
+
+
+class Progress(LiveLine):
+    """A context with a live line: how many notebooks are done, and what runs now."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__("starting", total, counted=True)
+        self._done = 0
+        self._running: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def tell(self, notebook: str, what: str) -> None:
+        """Show what is being done with a notebook; with nothing, that it is done."""
+        with self._lock:
+            if what:
+                self._running[notebook] = what
+            else:
+                self._running.pop(notebook, None)
+                self._done += 1
+            now = " · ".join(f"{path}: {cell}" for path, cell in self._running.items())
+            self.put(now, self._done, self._total)
+
+
+@dataclass(frozen=True)
+class Exports:
+    """The exports of one `invoke export`; of a dry run, those that it would make."""
+
+    exports: Sequence[Exported]
+    dry_run: bool = False
+
+    def as_document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {"exports": [export.as_document() for export in self.exports]}
+
+    def show(self) -> None:
+        """Print the address of each file that was written, the page to open first."""
+        for export in self.exports:
+            for url in export.urls:
+                console.out(url)
+
+    def raise_for_status(self) -> None:
+        """Say what was done and what failed, notebook by notebook; raise if something failed."""
+        exports = self.exports
+        for export in exports:
+            self._say(export)
+            _explain(export, len(exports) > 1)
+        for warning in dict.fromkeys(filter(None, (export.warning for export in exports))):
+            console.warn(warning)
+        bad = [export for export in exports if not export.ok]
+        if len(exports) > 1:
+            console.say(f"Exported {len(exports) - len(bad)} of {len(exports)} notebooks.")
+        if not bad:
+            return
+        if len(exports) == 1:
+            raise _error(bad[0])
+        codes = {_error(export).exit_code for export in bad}
+        error = RunFailed(f"{len(bad)} of {len(exports)} notebooks failed")
+        if len(codes) == 1:
+            error.exit_code = codes.pop()
+        raise error
+
+    def _say(self, export: Exported) -> None:
+        if self.dry_run:
+            console.say(f"Would be exported: {export.notebook}")
+        for removed in export.removed:
+            console.say(f"{'Would be removed' if self.dry_run else 'Removed'}: {removed}")
+        for attached in export.manifest.attached if export.manifest else ():
+            page = attached.get("page", "Events on its page in Dagster")
+            console.say(f"Attached to {attached['asset']}: {page}")
+
+
+def export(settings: Settings, request: ExportRequest, target: str = "", url: str = "") -> Exports:
+    """Run notebooks, or take an export that exists, and send and link what the request asks for.
+
+    What fails in one notebook is in its export. Raises Invalid or NotAllowed before that.
+    """
+    settings.target(target, url)
+    publisher = Publisher(settings, request, target, url)
+    if request.existing:
+        exported = existing(settings, request)
+        publisher.publish(exported)
+        return Exports([exported])
+    notebooks = find_notebooks(settings, request)
+    if request.dry_run:
+        return Exports(exporting.preview(settings, request, notebooks, publisher.expire), True)
+    publisher.check()
+    with Progress(len(notebooks)) as progress:
+        tell = progress.tell
+        return Exports(
+            exporting.export(
+                settings,
+                request,
+                notebooks,
+                tell,
+                lambda exported: publisher.publish(exported, tell),
+            )
+        )
+
+
+def _explain(one: Exported, several: bool) -> None:
+    """Print what is known of a failure besides its message."""
+    manifest = one.manifest
+    if manifest and manifest.error and (trace := manifest.error.traceback):
+        console.say(trace)
+    for problem in one.problems if several or (manifest and manifest.error) else one.problems[:-1]:
+        again = f"To try again: {problem.repeat}" if problem.repeat else ""
+        hint = "\n  ".join(filter(None, [problem.error.hint, again]))
+        console.complain(type(problem.error)(problem.error.message, hint))
+    if several and not one.ok:
+        error = _error(one)
+        console.complain(type(error)(f"{one.notebook}: {error.message}", error.hint))
+
+
+def _error(one: Exported) -> DagmarError:
+    """Return why an export did not go well."""
+    if one.refused:
+        return one.refused
+    manifest = one.manifest
+    if manifest and manifest.error:
+        page = f"The page was kept: {one.url}" if one.url else ""
+        where = cell_of(manifest.error) or "the notebook"
+        failed = RunFailed(f"{where} failed: {manifest.error.text}", page)
+        failed.exit_code = one.exit_code
+        return failed
+    problem = one.problems[-1]
+    error = problem.error
+    again = f"The page is kept. To try again: {problem.repeat}" if problem.repeat else ""
+    if problem.step == "attach" and manifest and not again:
+        again = f"The page is kept. Correct that, and try again with: --existing {manifest.id}"
+    told_error = type(error)(f"{problem.step}: {error.message}", error.hint)
+    told_error.hint = "\n  ".join(part for part in (error.hint, again) if part)
+    return told_error
