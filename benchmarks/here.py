@@ -30,13 +30,13 @@ import sys
 import time
 
 import dagmar
-from dagmar.pair.controls import Chosen
+from dagmar.pair.controls import LaunchOptions
 from dagmar.pair.buttons import materialize_here
 
 pair = dagmar.Pair(asset={ASSET!r})
 for _ in sys.stdin:
     started = time.perf_counter()
-    attempt = materialize_here(pair._context, Chosen())
+    attempt = materialize_here(pair._context, LaunchOptions())
     took = time.perf_counter() - started
     if attempt.error or not attempt.run_id:
         raise SystemExit(f"{{attempt}}")

@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 
 def environ(dagster_home: Path) -> dict[str, str]:
-    """Return the environment of somebody who starts marimo."""
+    """Return the environment of a user who starts marimo."""
     mine = {name: text for name, text in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     return {**mine, "DAGSTER_HOME": str(dagster_home), "SLOW_UNTIL": str(dagster_home / "go-on")}
 
@@ -77,7 +77,7 @@ def edit(editor: tuple[Path, str], page: Page) -> Open:
 def open_alone(
     page: Page, dagster: DagsterServer, dagster_home: Path, tmp_path: Path
 ) -> Iterator[Open]:
-    """Open the default notebook of an asset or job in a marimo, and a project, of its own."""
+    """Open the default notebook of an asset or job in a new marimo and a new project."""
     with ExitStack() as stack:
 
         def open_it(

@@ -1,4 +1,4 @@
-"""A paired notebook in a real browser: one click is one run, and nothing else is."""
+"""A paired notebook in a real browser: one click launches one run, and nothing else does."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PATIENCE = 60.0
 
 def runs(client: DagsterClient) -> set[str]:
     """Return every run on the server, of assets and of jobs."""
-    found = client.query("RunsByTag", tags=[])["runsOrError"]["results"]
-    return {run["runId"] for run in found}
+    answer = client.query("RunsByTag", tags=[])["runsOrError"]["results"]
+    return {run["runId"] for run in answer}
 
 
 def button(page: Page, name: str) -> Locator:
@@ -41,13 +41,13 @@ def run_shows(page: Page, text: str) -> str:
 
 
 def saw(page: Page, *chosen: str) -> None:
-    """Wait until every cell has run with this choice; the last cell tells."""
+    """Wait until every cell has run with this choice; the last cell shows it."""
     texts = ".*".join(map(re.escape, chosen))
     expect(page.get_by_text(re.compile(f"saw.*{texts}", re.DOTALL)).first).to_be_visible()
 
 
 def ready(page: Page) -> None:
-    """Wait until every cell has run, and the buttons stand there."""
+    """Wait until every cell has run, and the buttons are there."""
     saw(page)
     button(page, "Launch").wait_for()
 
@@ -62,8 +62,8 @@ def choose(page: Page, partition: str) -> None:
     page.locator("marimo-dropdown select").select_option(partition)
 
 
-def made_just_now(page: Page, run_id: str) -> None:
-    """Wait until the card says that this run made the asset."""
+def materialized_just_now(page: Page, run_id: str) -> None:
+    """Wait until the card says that this run materialized the asset."""
     row = page.locator("span", has_text=re.compile("(just now|minutes? ago).*" + run_id[:8]))
     expect(row.get_by_role("link").first).to_be_visible()
 
@@ -96,9 +96,9 @@ def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
     tags = tags_of(client, first)
     assert (tags["dagster/partition"], tags["test"]) == ("2026-01-05", "first")
     sees(page, 'Finished execution of step "daily_sales"')  # its log
-    made_just_now(page, first)  # its card, drawn anew
+    materialized_just_now(page, first)  # its card is updated
     past = [run.status for run in read_asset_history(client, "daily_sales", 30)]
-    sees(page, f"{past.count('SUCCESS')} of {len(past)} runs succeeded")  # its history, drawn anew
+    sees(page, f"{past.count('SUCCESS')} of {len(past)} runs succeeded")  # and its history
 
     page.reload()
     assert run_shows(page, "SUCCESS").endswith(first)
@@ -153,16 +153,16 @@ def test_a_second_tab_is_a_reader_and_takes_over_without_a_launch(
 
 
 @pytest.mark.nightly
-def test_a_warm_kernel_makes_what_is_clicked(edit: Open, client: DagsterClient) -> None:
+def test_a_warm_kernel_materializes_once_for_each_click(edit: Open, client: DagsterClient) -> None:
     before = runs(client)
     page = edit("raw/dash-ed.key")
     ready(page)
     for number in (1, 2):  # the second time, the kernel is warm
         known = runs(client)
         button(page, "Materialize here").click()
-        (made,) = wait_for_more(client, known)
-        assert tags_of(client, made)["dagmar/here"] == "true"
-        made_just_now(page, made)
+        (run_id,) = wait_for_more(client, known)
+        assert tags_of(client, run_id)["dagmar/here"] == "true"
+        materialized_just_now(page, run_id)
         expect(page.get_by_text("Materializing asset")).to_have_count(0)
         assert len(runs(client) - before) == number
     page.reload()
@@ -180,15 +180,15 @@ def test_what_runs_here_shows_that_it_does(
     button(page, "Materialize here").click()
     sees(page, "Materializing asset slow here")
     expect(page.get_by_text(re.compile(r"^[23]\.\d s$")).first).to_be_visible()
-    (made,) = wait_for_more(client, before)
+    (run_id,) = wait_for_more(client, before)
     go_on = dagster_home / "go-on"
     go_on.touch()
     try:
-        made_just_now(page, made)
+        materialized_just_now(page, run_id)
         expect(page.get_by_text("Materializing asset slow here")).to_have_count(0)
     finally:
         go_on.unlink()
-    assert runs(client) - before == {made}
+    assert runs(client) - before == {run_id}
 
 
 @pytest.mark.nightly
@@ -220,10 +220,10 @@ def test_a_save_in_the_editor_changes_no_byte(editor: tuple[Path, str], page: Pa
     assert file.read_bytes() == before
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
     deadline = time.monotonic() + PATIENCE
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -342,9 +342,9 @@ def test_a_server_that_goes_away_is_waited_for(
         run_shows(page, "STARTED")
         expect(page.get_by_text("Launching…")).to_have_count(0)
         proxy.go_away()
-        sees(page, "the run may go on meanwhile")
+        sees(page, "Still trying; the run may go on.")
         proxy.come_back()
-        expect(page.get_by_text("the run may go on meanwhile")).to_have_count(0)
+        expect(page.get_by_text("Still trying; the run may go on.")).to_have_count(0)
         run_shows(page, "STARTED")
         button(page, "Cancel").click()
         run_shows(page, "CANCELED")

@@ -1,4 +1,4 @@
-"""What a click on `pair.materialize(here=True)` runs in the kernel, and where it refuses to."""
+"""What a click on `pair.materialize(here=True)` runs in the kernel, and when it refuses to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dagmar.errors import NotAllowed
 from dagmar.orchestration.instance import instance
 from dagmar.pair import buttons
 from dagmar.pair.context import Context
-from dagmar.pair.controls import Chosen
+from dagmar.pair.controls import LaunchOptions
 from support.http_server import Answer, closed_port, data, document, page, serve
 
 DEFINITIONS = """
@@ -48,20 +48,20 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def materialize(root: Path, asset: str, url: str) -> buttons.Attempt:
     (root / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{url}'}}}}\n", "utf-8")
-    return buttons.materialize_here(Context(asset, "", "", root), Chosen())
+    return buttons.materialize_here(Context(asset, "", "", root), LaunchOptions())
 
 
-def made(root: Path) -> set[str]:
-    """Return the assets that the instance knows to be materialized."""
+def materialized(root: Path) -> set[str]:
+    """Return the assets that are materialized in the instance."""
     records = instance(root).all_asset_keys()
     return {key.to_user_string() for key in records}
 
 
-def test_where_nothing_listens_it_is_run_in_the_projects_instance(root: Path) -> None:
+def test_without_a_server_it_runs_in_the_projects_instance(root: Path) -> None:
     holder, url = closed_port()
     with holder:
         assert materialize(root, "alone", url).run_id
-    assert made(root) == {"alone"}
+    assert materialized(root) == {"alone"}
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_where_nothing_listens_it_is_run_in_the_projects_instance(root: Path) ->
     ],
     ids=["502", "503", "errors", "another instance", "no info"],
 )
-def test_nothing_is_run_where_the_servers_instance_is_not_known(root: Path, answer: Answer) -> None:
+def test_nothing_runs_if_the_servers_instance_is_not_known(root: Path, answer: Answer) -> None:
     with serve(answer) as server, pytest.raises(NotAllowed, match="instance"):
         materialize(root, "alone", server.url)
-    assert made(root) == set()
+    assert materialized(root) == set()
 
 
-def test_what_one_function_makes_is_made_together(root: Path) -> None:
+def test_what_one_function_materializes_is_materialized_together(root: Path) -> None:
     holder, url = closed_port()
     with holder:
         assert materialize(root, "left", url).error is None
-    assert made(root) == {"left", "right"}
+    assert materialized(root) == {"left", "right"}

@@ -1,4 +1,4 @@
-"""The buttons of a notebook: each click counts once, and launches or runs what is paired.
+"""The buttons of a notebook: each click counts once, and launches or materializes.
 
 Launches are prepared by `runs/prepare.py`, as those of `invoke run` are.
 """
@@ -6,6 +6,7 @@ Launches are prepared by `runs/prepare.py`, as those of `invoke run` are.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from dagmar.errors import DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
+from dagmar.errors import AnswerLost, DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
-from dagmar.pair.controls import Chosen
+from dagmar.pair.controls import LaunchOptions
 from dagmar.server.reach import require_listening
 
 if TYPE_CHECKING:
@@ -31,27 +32,28 @@ HERE_TAG = "dagmar/here"
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of a click: a run, or the reason why there is none."""
+    """The result of a click: a run, or the reason why there is none."""
 
     run_id: str = ""
     url: str = ""
-    told: str = ""
+    message: str = ""
     error: DagmarError | None = None
 
     def _repr_html_(self) -> str:
         if self.error:
-            text = drawing.refusal(self.error)
-            return text + (f"<p>{drawing.link(self.url, self.run_id)}</p>" if self.run_id else "")
+            return drawing.refusal(self.error) + (
+                f"<p>{drawing.link(self.url, self.run_id)}</p>" if self.run_id else ""
+            )
         if not self.run_id:
-            return drawing.note(self.told)
-        return f"<p>{escape(self.told)} {drawing.link(self.url, self.run_id[:8])}</p>"
+            return drawing.note(self.message)
+        return f"<p>{escape(self.message)} {drawing.link(self.url, self.run_id[:8])}</p>"
 
 
 @dataclass
 class Clicks:
-    """The clicks on the buttons of one notebook that nothing was launched for yet.
+    """The clicks on the buttons of one notebook that have not launched anything yet.
 
-    A button's value alone would not do: where cells run lazily marimo leaves it true, and
+    A button's value alone would not do: if cells run lazily, marimo leaves it true, and
     every later run of the cell would launch again.
     """
 
@@ -74,38 +76,28 @@ class Clicks:
         return button
 
     def take(self, button: mo.ui.run_button | None = None) -> bool:
-        """Whether `button`, or any of them, was clicked for this very run; only once.
+        """Return once whether `button`, or any of them, was clicked for this run of the cell.
 
-        Raises UsageError for a button that is not from here.
+        Raises UsageError for a button that `button` did not return.
         """
-        known = [(found, waiting) for ref, waiting in self._waiting if (found := ref()) is not None]
+        buttons = [(ref(), waiting) for ref, waiting in self._waiting]
         if button is not None:
-            known = [entry for entry in known if entry[0] is button]
-            if not known:
+            buttons = [entry for entry in buttons if entry[0] is button]
+            if not buttons:
                 raise UsageError(
                     "this button's clicks cannot be counted",
-                    "Make it with pair.launch_button(), alone in a cell.",
+                    "Create it with pair.launch_button(), alone in a cell.",
                 )
-        for found, waiting in known:
-            if found.value and waiting[0]:
+        for known, waiting in buttons:
+            if known is not None and known.value and waiting[0]:
                 waiting[0] = False
                 return may_act()
         return False
 
 
-def attempt(act: Callable[[], Attempt]) -> Attempt:
-    """Return what `act` comes to; a refusal is an answer too."""
-    try:
-        return act()
-    except DagmarError as error:
-        return Attempt(error=error)
-
-
 @contextlib.contextmanager
 def busy(what: str) -> Iterator[None]:
-    """Show that something goes on, and for how long, until it has ended."""
-    import threading
-
+    """Show what is going on, and for how long, until it has ended."""
     import marimo as mo
 
     over = threading.Event()
@@ -114,19 +106,19 @@ def busy(what: str) -> Iterator[None]:
 
         def count() -> None:
             while not over.wait(1.0):
-                spinner.update(subtitle=drawing.took(time.monotonic() - started))
+                spinner.update(subtitle=drawing.format_duration(time.monotonic() - started))
 
         thread = mo.Thread(target=count, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            # Before the spinner goes: an update would bring it back.
+            # Before the spinner is removed: an update would bring it back.
             over.set()
             thread.join()
 
 
-def launch(context: Context, chosen: Chosen) -> Attempt:
+def launch(context: Context, options: LaunchOptions) -> Attempt:
     """Launch one run on the target's server.
 
     Raises Invalid that names the field, NotAllowed, Unreachable, AnswerLost.
@@ -139,9 +131,9 @@ def launch(context: Context, chosen: Chosen) -> Attempt:
     spec = LaunchSpec(
         assets=(context.asset,) if context.asset else (),
         job=context.job,
-        partitions=Choice(keys=() if chosen.partition is None else (chosen.partition,)),
-        config=chosen.config,
-        tags=chosen.tags,
+        partitions=Choice(keys=() if options.partition is None else (options.partition,)),
+        config=options.config,
+        tags=options.tags,
     )
     with context.client() as client:
         client.require_writable()
@@ -150,8 +142,50 @@ def launch(context: Context, chosen: Chosen) -> Attempt:
         return Attempt(run_id, run_url(client, run_id), f"Launched {prepared.description}.")
 
 
+class Retries:
+    """The retries of one notebook's runs; it outlives the cells that show them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._launched: dict[str, str] = {}
+        # Sent, and not known to be launched: with the reason, if it is known.
+        self._sent: dict[str, AnswerLost | None] = {}
+
+    def newest(self, run_id: str) -> str:
+        """Return the last retry of a run, or the run itself if there is none."""
+        while run_id in self._launched:
+            run_id = self._launched[run_id]
+        return run_id
+
+    def sent(self, run_id: str) -> bool:
+        """Return whether a retry of the run was sent, and may have been launched."""
+        return run_id in self._sent
+
+    def lost(self, run_id: str) -> AnswerLost | None:
+        """Return why it is not known whether the run's retry was launched."""
+        return self._sent.get(run_id)
+
+    def send(self, run_id: str, launch: Callable[[], str]) -> None:
+        """Launch the retry of a run, unless an earlier attempt may have launched it.
+
+        Raises what `launch` raises.
+        """
+        with self._lock:
+            if run_id in self._sent:
+                return
+            self._sent[run_id] = None
+        try:
+            self._launched[run_id] = launch()
+        except AnswerLost as error:
+            self._sent[run_id] = error
+            raise
+        except DagmarError:
+            del self._sent[run_id]
+            raise
+
+
 def launch_retry(context: Context, client: DagsterClient, run_id: str) -> str:
-    """Launch what failed in a run, and what comes after it; return the new run's id.
+    """Launch the failed steps of a run and those after them; return the new run's id.
 
     Raises what `launch` raises.
     """
@@ -163,24 +197,24 @@ def launch_retry(context: Context, client: DagsterClient, run_id: str) -> str:
 
 
 def prepare_one(context: Context, client: DagsterClient, spec: LaunchSpec) -> Launch:
-    """Return the one launch that is wanted, checked by the server."""
+    """Return the one launch, validated by the server."""
     from dagmar.runs.prepare import prepare
     from dagmar.server.launchable import Hints
 
     hints = Hints(
         config="Correct it in the run config of the controls.",
-        choose_partition="Pick one in the controls.",
+        choose_partition="Choose one in the controls.",
         no_partitions="Run the cell of the controls again.",
     )
     (prepared,) = prepare(client, context.root, spec, hints)
     return prepared
 
 
-def materialize_here(context: Context, chosen: Chosen) -> Attempt:
-    """Run the asset, or the job, in this process, recorded in the project's instance.
+def materialize_here(context: Context, options: LaunchOptions) -> Attempt:
+    """Materialize the asset, or run the job, in this process and in the project's instance.
 
-    Raises NotAllowed where the target is not this project's local instance or is read-only,
-    RunFailed with the user's traceback, and whatever makes the run impossible.
+    Raises NotAllowed if the target is not this project's local instance or is read-only,
+    RunFailed with the user's traceback, and what `here.materialize` raises.
     """
     from dagmar.orchestration import here
     from dagmar.project.provenance import own_tags
@@ -192,19 +226,20 @@ def materialize_here(context: Context, chosen: Chosen) -> Attempt:
         context.root,
         context.asset,
         context.job,
-        chosen.partition,
-        chosen.config,
-        {**own_tags(context.root), **chosen.tags, HERE_TAG: "true"},
+        options.partition,
+        options.config,
+        {**own_tags(context.root), **options.tags, HERE_TAG: "true"},
     )
     url = f"{target.url}/runs/{run.run_id}"
     if run.success:
-        return Attempt(run.run_id, url, f"Made {context.what} here, in this kernel.")
+        done = "Materialized" if context.asset else "Ran"
+        return Attempt(run.run_id, url, f"{done} {context.what} here, in this kernel.")
     error = run.error or NO_REASON
     return Attempt(run.run_id, url, error=RunFailed(error.text, error.trace))
 
 
 def _require_local(context: Context) -> None:
-    """Raise NotAllowed unless what is run here belongs where the target records its runs."""
+    """Raise NotAllowed unless the target's server uses the instance of this kernel."""
     from dagmar.orchestration.instance import home, is_own_instance
     from dagmar.server import paired
 
@@ -214,24 +249,24 @@ def _require_local(context: Context) -> None:
         raise NotAllowed(f"the target '{target.name}' is read_only in the settings", instead)
     if not target.loopback:
         raise NotAllowed(
-            f"the target '{target.name}' is not on this machine: nothing is run here for it",
+            f"the target '{target.name}' is not on this machine, so nothing runs here for it",
             instead,
         )
     try:
         require_listening(target)
     except Unreachable:
-        return  # Without a server there is no other instance than the project's own.
+        return  # without a server there is only the project's own instance
     try:
         with context.client() as client:
             info = paired.read_instance_info(client)
     except Unreachable as error:
         raise NotAllowed(
-            f"cannot tell which instance the Dagster at {target.url} keeps: {error.message}",
+            f"cannot tell which instance the Dagster at {target.url} uses: {error.message}",
             "Wait until it answers, or stop it, and click again.",
         ) from None
     if not is_own_instance(context.root, info):
         raise NotAllowed(
-            f"the Dagster at {target.url} keeps its runs in another instance than this kernel "
+            f"the Dagster at {target.url} does not use the instance of this kernel "
             f"({home(context.root) or 'none'})",
             "Start both with the same DAGSTER_HOME. " + instead,
         )

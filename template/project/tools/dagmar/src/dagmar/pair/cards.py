@@ -1,4 +1,4 @@
-"""What the paired asset or job is: its card and its neighbours."""
+"""What the paired asset or job is: its card and its neighbors."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dagmar.errors import DagmarError, Unreachable
+from dagmar.errors import DagmarError
 from dagmar.pair import drawing
 from dagmar.pair.context import Context
 
 MOST_COLUMNS = 40
 MOST_LETTERS = 120
-CELL = "padding:1px 14px 1px 0;vertical-align:top;text-align:left"
 
 if TYPE_CHECKING:
     from dagmar.server.catalog import Item
@@ -21,25 +20,23 @@ if TYPE_CHECKING:
 
 
 def card(context: Context) -> str:
-    """Return the card: what it is, how it was made last, and which Dagster this is about."""
+    """Return the card: what it is, its last materialization or run, its target and instance."""
     title = f'<div style="font-size:1.2em;font-weight:600">{escape(context.asset or context.job)}'
     title += f' <span style="{drawing.SMALL}">{"asset" if context.asset else "job"}</span></div>'
     try:
-        place = where(context)
-        try:
-            with context.client() as client:
-                body = _asset(context, client) if context.asset else _job(context, client)
-        except Unreachable as error:
-            body = drawing.no_server(error, "what Dagster knows about it")
-        except DagmarError as error:
-            body = drawing.refusal(error)
+        place = _place(context)
     except DagmarError as error:
         return drawing.box(title, drawing.refusal(error))
+    try:
+        with context.client() as client:
+            body = _asset(context, client) if context.asset else _job(context, client)
+    except DagmarError as error:
+        body = drawing.refusal(error, "what Dagster knows about it")
     return drawing.box(title, body, place)
 
 
-def where(context: Context) -> str:
-    """Return one line: the target that launches go to, the instance that values come from."""
+def _place(context: Context) -> str:
+    """Return one line: the target of launches, and the instance that values come from."""
     from dagmar.orchestration.instance import home
 
     target = context.target
@@ -67,7 +64,7 @@ def _asset(context: Context, client: DagsterClient) -> str:
         ("owners", escape(", ".join(asset["owners"]))),
         ("partitions", escape(asset["partitions"] or "")),
         ("code location", escape(asset["location"])),
-        ("last made", _latest(base, asset)),
+        ("materialized", latest_materialization(base, asset)),
         ("in Dagster", drawing.link(page, "asset page")),
     ]
     latest = asset["latest"] or {"metadata": {}}
@@ -75,43 +72,43 @@ def _asset(context: Context, client: DagsterClient) -> str:
         (name, drawing.link(value, value.removeprefix(f"{context.root}/")))
         for name, value in list(latest["metadata"].items())[:8]
     ]
-    return _description(asset) + drawing.short_facts(rows) + columns(asset["columns"])
+    return _description(asset) + drawing.facts(rows) + _columns(asset["columns"])
 
 
-def columns(found: Sequence[Item]) -> str:
-    """Return the columns of a table: a line that opens."""
-    if not found:
+def _columns(columns: Sequence[Item]) -> str:
+    """Return the columns of a table, as a line that opens."""
+    if not columns:
         return ""
-    rows = "".join(
-        "<tr>"
-        f'<td style="{CELL}"><code>{escape(short(str(one["name"])))}</code></td>'
-        f'<td style="{CELL};opacity:0.75">{escape(short(str(one["type"])))}</td>'
-        f'<td style="{CELL}">{escape(short(str(one["description"] or "")))}</td>'
-        "</tr>"
-        for one in found[:MOST_COLUMNS]
+    table = drawing.table(
+        (
+            f"<code>{escape(_shorten(str(column['name'])))}</code>",
+            escape(_shorten(str(column["type"]))),
+            escape(_shorten(str(column["description"] or ""))),
+        )
+        for column in columns[:MOST_COLUMNS]
     )
-    left = len(found) - MOST_COLUMNS
+    left = len(columns) - MOST_COLUMNS
     more = f'<div style="{drawing.SMALL}">and {left} more</div>' if left > 0 else ""
-    count = f"{len(found)} column{'s' if len(found) > 1 else ''}"
+    count = f"{len(columns)} column{'s' if len(columns) > 1 else ''}"
     return (
         f'<details style="margin-top:8px"><summary style="cursor:pointer">{count}</summary>'
-        f'<table style="border-collapse:collapse;font-size:0.9em">{rows}</table>{more}</details>'
+        f"{table}{more}</details>"
     )
 
 
-def short(text: str) -> str:
-    """Return a text on one line, of a length that a table can bear."""
+def _shorten(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"
 
 
-def _latest(base: str, asset: Item) -> str:
-    if not asset["latest"]:
-        return "never" if asset["materializable"] else "Dagster only observes it"
+def latest_materialization(base: str, asset: Item) -> str:
+    """Return when, by which run, and for which partition the asset was last materialized."""
     latest = asset["latest"]
+    if not latest:
+        return "never" if asset["materializable"] else "Dagster only observes it"
     part = f", partition {escape(latest['partition'])}" if latest["partition"] else ""
     url = f"{base}/runs/{latest['run_id']}" if latest["run_id"] else ""
-    return f"{drawing.when(latest['at'])}{part}, {drawing.link(url, latest['run_id'][:8])}"
+    return f"{drawing.format_time(latest['at'])}{part}, {drawing.link(url, latest['run_id'][:8])}"
 
 
 def _job(context: Context, client: DagsterClient) -> str:
@@ -122,23 +119,19 @@ def _job(context: Context, client: DagsterClient) -> str:
     job = read_job(client, launch)
     base = client.target.url
     page = f"{base}/locations/{quote(launch.location)}/jobs/{quote(launch.job)}"
-    latest = job["latest"]
+    last = "never"
+    if latest := job["latest"]:
+        url = f"{base}/runs/{latest['runId']}"
+        last = f"{drawing.badge(latest['status'])} {drawing.link(url, latest['runId'][:8])}"
     rows = [
         ("steps", str(len(job["steps"]))),
         ("schedules", escape(", ".join(job["schedules"]))),
         ("sensors", escape(", ".join(job["sensors"]))),
         ("code location", escape(launch.location)),
-        (
-            "last run",
-            drawing.badge(latest["status"])
-            + " "
-            + drawing.link(f"{base}/runs/{latest['runId']}", latest["runId"][:8])
-            if latest
-            else "never",
-        ),
+        ("last run", last),
         ("in Dagster", drawing.link(page, "job page")),
     ]
-    return _description(job) + drawing.short_facts(rows)
+    return _description(job) + drawing.facts(rows)
 
 
 def _description(item: Item) -> str:
@@ -147,9 +140,9 @@ def _description(item: Item) -> str:
 
 
 def lineage(context: Context, depth: int) -> str:
-    """Return the neighbourhood of the asset, or the steps of the job, as a mermaid diagram.
+    """Return the asset and its neighbors, or the steps of the job, as a mermaid diagram.
 
-    Raises DagmarError where the server does not say.
+    Raises DagmarError if the server does not answer.
     """
     with context.client() as client:
         from dagmar.server.launchable import locate_job
@@ -177,7 +170,7 @@ def mermaid(
         for above in sorted(graph[name])
         if above in ids
     ]
-    # No colours of a theme: the diagram stands on light pages and on dark ones.
+    # No colors of a theme: pages may be light or dark.
     lines.append("  classDef default fill:none,stroke:#888")
     if here in ids:
         lines.append(f"  style {ids[here]} stroke:{drawing.BUSY},stroke-width:3px")

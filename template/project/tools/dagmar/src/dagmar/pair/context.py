@@ -1,4 +1,4 @@
-"""Where a notebook stands: its project, its target, and whether a click may do anything."""
+"""The context of a notebook: its project, its target, and whether a click may launch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """What is paired, and where: everything is found out when it is first needed."""
+    """What is paired, and where; read when it is first needed."""
 
     asset: AssetKey
     job: str
@@ -31,15 +31,12 @@ class Context:
 
     @property
     def what(self) -> str:
-        """The asset or job, in words."""
+        """The asset or job, as in a sentence."""
         return f"asset {self.asset}" if self.asset else f"job {self.job}"
 
     @functools.cached_property
     def root(self) -> Path:
-        """The project: the nearest folder upwards that holds dagmar.yaml.
-
-        Raises SetupError where there is none.
-        """
+        """The nearest folder upwards that has a dagmar.yaml. Raises SetupError if none has."""
         return find_root(self.start)
 
     @functools.cached_property
@@ -51,12 +48,12 @@ class Context:
 
     @property
     def target(self) -> Target:
-        """The target, looked up anew: a server may have been started meanwhile."""
+        """The target, read on each use: a server may have been started since."""
         return self.settings.target(self.target_name)
 
     @contextlib.contextmanager
     def client(self) -> Iterator[DagsterClient]:
-        """Open a session with the target's server. Raises Unreachable where nothing listens."""
+        """Open a session with the target's server. Raises Unreachable if nothing listens."""
         target = self.target
         require_listening(target)
         from dagmar.server.client import DagsterClient
@@ -66,7 +63,7 @@ class Context:
 
 
 def live() -> bool:
-    """Whether somebody sits before the notebook and can see a page change."""
+    """Return whether somebody views the notebook and can see a page change."""
     if os.environ.get("_DAGMAR_EXPORT") or "marimo" not in sys.modules:
         return False
     import marimo as mo
@@ -75,27 +72,27 @@ def live() -> bool:
 
 
 def may_act() -> bool:
-    """Whether a click can launch anything: never in a script, an export, a test or an asset."""
+    """Return whether a click can launch: never in a script, an export, a test or an asset."""
     return live() and "PYTEST_CURRENT_TEST" not in os.environ
 
 
-def asked_for(name: str) -> str | None:
-    """Return what the page's address or the command line says of a parameter, as text."""
+def read_parameter(name: str) -> str | None:
+    """Return a parameter from the page's address or the command line, as text."""
     import marimo as mo
 
-    given: list[Any] = []
+    values: list[Any] = []
     flags = [f"--{name}", f"--{name.replace('_', '-')}"]
     in_marimo = mo.app_meta().mode in ("edit", "run", "script")
     if in_marimo:
-        given += [mo.query_params().get(name)]
-    # marimo makes numbers of what looks like one; here it is the text that counts.
-    for place, part in enumerate(sys.argv):
-        flag, equals, value = part.partition("=")
+        values.append(mo.query_params().get(name))
+    # marimo turns what looks like a number into one; keys of partitions are text.
+    for position, argument in enumerate(sys.argv):
+        flag, equals, value = argument.partition("=")
         if flag in flags:
-            given.append(value if equals else next(iter(sys.argv[place + 1 :]), None))
+            values.append(value if equals else next(iter(sys.argv[position + 1 :]), None))
     if in_marimo:
-        given += [mo.cli_args().get(name)]
-    for value in given:
+        values.append(mo.cli_args().get(name))
+    for value in values:
         last = value[-1] if isinstance(value, list) and value else value
         if last not in (None, "", []):
             return str(last)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import DagmarError, Invalid, Unreachable
+from dagmar.errors import DagmarError, Invalid
 from dagmar.pair import drawing
 from dagmar.pair.context import Context
 
@@ -22,8 +22,8 @@ MANY_KEYS = 20
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What the controls say."""
+class LaunchOptions:
+    """What is chosen in the controls."""
 
     partition: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -31,14 +31,14 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Offer:
+class Choices:
     """What can be chosen: partition keys by dimension, and the config's defaults."""
 
     dimensions: Mapping[str, list[str]]
     config: Mapping[str, Any]
 
 
-def read_offer(context: Context, client: DagsterClient) -> Offer:
+def read_choices(context: Context, client: DagsterClient) -> Choices:
     """Ask the server what can be chosen. Raises Invalid for an unknown asset or job."""
     from dagmar.server import paired
     from dagmar.server.launch import Launch
@@ -57,47 +57,46 @@ def read_offer(context: Context, client: DagsterClient) -> Offer:
         launch = locate_job(client, context.job)
         dimensions = of_job(client, launch).dimensions if launch.partition_set else {}
         if dimensions:
-            # Each partition brings its own config; what is typed is merged over it.
-            return Offer(dimensions, {})
-    return Offer(dimensions, paired.read_default_config(client, launch))
+            # Each partition has its own config; what is typed is merged over it.
+            return Choices(dimensions, {})
+    return Choices(dimensions, paired.read_default_config(client, launch))
 
 
-def draw_controls(context: Context, shown: Callable[[], str | None] = lambda: None) -> mo.ui.batch:
-    """Return the controls as one UI element, whose value `read_chosen` understands.
+def draw_controls(
+    context: Context, read_shown: Callable[[], str | None] = lambda: None
+) -> mo.ui.batch:
+    """Return the controls as one UI element, whose value `read_options` understands.
 
-    `shown` tells which partition the notebook shows, if any: the one that is chosen first.
+    `read_shown` returns the partition that the notebook shows, if any: it is the default.
     Without a server they are a remark, and their value is empty.
     """
     import marimo as mo
 
+    def remark(html: str) -> mo.ui.batch:
+        return mo.ui.batch(mo.Html(_literal(html)), {})
+
     try:
         with context.client() as client:
-            offer = read_offer(context, client)
-    except Unreachable as error:
-        return _element(drawing.no_server(error, "what can be chosen for a run"), {})
+            choices = read_choices(context, client)
     except DagmarError as error:
-        return _element(drawing.refusal(error), {})
-    first = _first_choice(offer.dimensions, shown)
+        return remark(drawing.refusal(error, "what can be chosen for a run"))
+    defaults = _default_keys(choices.dimensions, read_shown)
     elements: dict[str, Any] = {}
     rows = []
-    for number, (name, keys) in enumerate(sorted(offer.dimensions.items())):
+    for number, (name, keys) in enumerate(sorted(choices.dimensions.items())):
         if not keys:
-            return _element(
-                drawing.note(
-                    f"{context.what} has no partitions yet", "Add one in the Dagster UI first."
-                ),
-                {},
-            )
+            hint = "Add one in the Dagster UI first."
+            return remark(drawing.note(f"{context.what} has no partitions yet", hint))
         elements[f"{DIMENSION}{number}"] = mo.ui.dropdown(
             options=keys,
-            value=first.get(name, keys[-1]),
+            value=defaults.get(name, keys[-1]),
             allow_select_none=False,
             searchable=len(keys) > MANY_KEYS,
         )
-        label = "partition" if len(offer.dimensions) == 1 else name
-        rows.append((f"{label} ({len(keys)})", f"\0{DIMENSION}{number}\0"))
+        label = "partition" if len(choices.dimensions) == 1 else name
+        rows.append((_literal(f"{label} ({len(keys)})"), f"{{{DIMENSION}{number}}}"))
     elements[CONFIG] = mo.ui.code_editor(
-        value=_as_yaml(offer.config),
+        value=_as_yaml(choices.config),
         language="yaml",
         placeholder="ops: {...}",
         min_height=40,
@@ -105,38 +104,33 @@ def draw_controls(context: Context, shown: Callable[[], str | None] = lambda: No
         debounce=True,
     )
     elements[TAGS] = mo.ui.text(placeholder="key=value, key=value", full_width=True)
-    rows += [("run config (YAML)", f"\0{CONFIG}\0"), ("tags", f"\0{TAGS}\0")]
-    return _element(drawing.box(drawing.facts(rows)), elements)
+    rows += [("run config (YAML)", f"{{{CONFIG}}}"), ("tags", f"{{{TAGS}}}")]
+    return mo.ui.batch(mo.Html(drawing.box(drawing.facts(rows, "100%"))), elements)
 
 
-def _first_choice(
-    dimensions: Mapping[str, list[str]], shown: Callable[[], str | None]
+def _default_keys(
+    dimensions: Mapping[str, list[str]], read_shown: Callable[[], str | None]
 ) -> dict[str, str]:
-    """Return the key of each dimension of the partition shown; empty where it is not offered."""
+    """Return the key of each dimension of the partition shown; empty if it cannot be chosen."""
     if not dimensions:
         return {}
     try:
-        key = shown() or ""
+        key = read_shown() or ""
     except DagmarError:
         return {}  # the inputs cell says why
     names = sorted(dimensions)
     parts = key.split("|") if len(names) > 1 else [key]
-    if len(parts) != len(names):
+    # The server may not be the one that the values come from.
+    if len(parts) != len(names) or any(
+        part not in dimensions[name] for name, part in zip(names, parts, strict=True)
+    ):
         return {}
-    # The server may be another than the one that the values come from.
-    first = dict(zip(names, parts, strict=True))
-    return first if all(part in dimensions[name] for name, part in first.items()) else {}
+    return dict(zip(names, parts, strict=True))
 
 
-def _element(html: str, elements: dict[str, Any]) -> mo.ui.batch:
-    """Return one element of all; `html` marks the place of each by its name between NULs."""
-    import marimo as mo
-
-    # marimo formats the text: braces that come from Dagster must stay what they are.
-    template = html.replace("{", "{{").replace("}", "}}")
-    for name in elements:
-        template = template.replace(f"\0{name}\0", f"{{{name}}}")
-    return mo.ui.batch(mo.Html(template), elements)
+def _literal(text: str) -> str:
+    """Return a text whose braces marimo does not fill in."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:
@@ -145,19 +139,25 @@ def _as_yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False) if config else ""
 
 
-def read_chosen(value: Mapping[str, Any] | None) -> Chosen:
-    """Return what the controls' value says.
+def read_options(controls: object) -> LaunchOptions:
+    """Return what is chosen in the controls, or in their value.
 
     Raises Invalid or UsageError, which name the field.
     """
     from dagmar.flags import parse_pairs
     from dagmar.server.runconfig import parse_yaml
 
-    value = value or {}
+    value = getattr(controls, "value", controls)
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise Invalid("these are not controls", "Create them with pair.controls().")
     parts = [value[name] for name in sorted(value) if name.startswith(DIMENSION)]
     config = parse_yaml(value.get(CONFIG) or "", "run config")
     if config is not None and not isinstance(config, dict):
-        raise Invalid("run config: this is no mapping", "Run config starts with `ops:`.")
+        raise Invalid("run config: this is not a mapping", "Run config starts with `ops:`.")
     texts = filter(None, map(str.strip, (value.get(TAGS) or "").split(",")))
-    tags = parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
-    return Chosen("|".join(parts) or None, config or {}, {key: tag.strip() for key, tag in tags})
+    tags = {
+        key: tag.strip()
+        for key, tag in parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
+    }
+    return LaunchOptions("|".join(parts) or None, config or {}, tags)

@@ -1,4 +1,8 @@
-"""Pieces of HTML. Text from Dagster is data: every piece escapes what it is given."""
+"""Pieces of HTML. Text from Dagster is data: every piece escapes the text that it gets.
+
+Remarks are callouts of marimo, which follow its theme. The rest is HTML: marimo has no element for
+a badge, a frame, or a link that opens in another tab.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from html import escape
+from typing import Literal
 
-from dagmar.errors import DagmarError
+from dagmar.errors import DagmarError, Unreachable
 from dagmar.failure import Failure
 from dagmar.pair.context import live
 
@@ -18,45 +23,38 @@ COLORS = {
     "CANCELING": "#ef6c00",
 }
 BUSY = "#1565c0"
-# Where marimo shows it, text has the colours of its theme, light or dark; elsewhere its own.
+# In marimo, text has the colors of its theme, light or dark; elsewhere these.
 LINK, RED, ORANGE = "var(--link, #1565c0)", "var(--red-11, #c62828)", "var(--amber-11, #ef6c00)"
-GREY = "#757575"
 SMALL = "font-size:0.85em;opacity:0.75"
 BOX = "border:1px solid #8884;border-radius:8px;padding:12px 16px;line-height:1.5"
 PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0"
+CELL = "padding:2px 16px 2px 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"
 
 
 def box(*parts: str, label: str = "") -> str:
-    """Return the parts in a frame, called `label` for those who do not see it."""
+    """Return the parts in a frame; `label` is its name for screen readers."""
     name = f' role="group" aria-label="{escape(label)}"' if label else ""
     return f'<div{name} style="{BOX}">{"".join(parts)}</div>'
 
 
-def note(text: str, hint: str = "", color: str = GREY) -> str:
+def note(text: str, hint: str = "", kind: Literal["neutral", "warn", "danger"] = "neutral") -> str:
     """Return a remark, and what to type."""
+    import marimo as mo
+
     more = f'<div style="{PRE};{SMALL}">{escape(hint)}</div>' if hint else ""
-    return (
-        f'<div style="border-left:4px solid {color};padding:8px 14px;margin:4px 0">'
-        f'<div style="{PRE}">{escape(text)}</div>{more}</div>'
-    )
+    return mo.callout(mo.Html(f'<div style="{PRE}">{escape(text)}</div>{more}'), kind).text
 
 
-def refusal(error: DagmarError) -> str:
-    """Return an error, and what to type next."""
-    return note(error.message, error.hint, COLORS["FAILURE"])
-
-
-def no_server(error: DagmarError, what: str) -> str:
-    """Return what is shown instead of something that only a server knows."""
-    return note(
-        f"{error.message}: {what} cannot be shown.",
-        f"{error.hint} Then run this cell again.",
-        COLORS["CANCELED"],
-    )
+def refusal(error: DagmarError, missing: str = "") -> str:
+    """Return an error and what to type next; `missing` is what only a server knows."""
+    if missing and isinstance(error, Unreachable):
+        hint = f"{error.hint} Then run this cell again."
+        return note(f"{error.message}: {missing} cannot be shown.", hint, "warn")
+    return note(error.message, error.hint, "danger")
 
 
 def link(url: str, text: str) -> str:
-    """Return a link that opens beside the notebook; plain text where it is no web address."""
+    """Return a link that opens in another tab; plain text if it is not a web address."""
     if not url.startswith(("http://", "https://")):
         return escape(text)
     return (
@@ -66,7 +64,7 @@ def link(url: str, text: str) -> str:
 
 
 def badge(status: str) -> str:
-    """Return a run's status, in its colour."""
+    """Return a run's status, in its color."""
     color = COLORS.get(status, BUSY)
     return (
         f'<span style="background:{color};color:white;border-radius:4px;padding:1px 8px;'
@@ -74,54 +72,51 @@ def badge(status: str) -> str:
     )
 
 
-def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Return name and value pairs; the values are HTML, and empty ones are left out."""
-    cells = "".join(
-        f'<div style="opacity:0.65">{escape(name)}</div><div>{value}</div>'
-        for name, value in rows
-        if value
-    )
-    return (
-        '<div style="display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;'
-        f'margin-top:8px">{cells}</div>'
-    )
+def facts(rows: Iterable[tuple[str, str]], width: str = "22em") -> str:
+    """Return name and value pairs, in as many columns of this width as there is room for.
 
-
-def short_facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Return the same in as many columns as there is room for: for values of few words."""
+    The values are HTML; empty ones are left out.
+    """
     cells = "".join(
         '<div style="display:flex;gap:12px;min-width:0">'
         f'<span style="opacity:0.65;flex:0 0 8.5em;overflow-wrap:anywhere">{escape(name)}</span>'
-        f'<span style="overflow-wrap:anywhere">{value}</span></div>'
+        f'<div style="overflow-wrap:anywhere;flex:1;min-width:0">{value}</div></div>'
         for name, value in rows
         if value
     )
     return (
-        '<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax(22em,1fr));'
+        f'<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax({width},1fr));'
         f'gap:2px 24px;margin-top:8px">{cells}</div>'
     )
+
+
+def table(rows: Iterable[Iterable[str]]) -> str:
+    """Return rows of cells, which are HTML, as a table."""
+    lines = ("".join(f'<td style="{CELL}">{cell}</td>' for cell in row) for row in rows)
+    inner = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<table style="border-collapse:collapse">{inner}</table>'
 
 
 def failure(error: Failure) -> str:
     """Return why a run failed, with the user's traceback."""
     where = f"Step {error.place}: " if error.place else ""
     style = f"{PRE};font-size:0.8em;max-height:30em;overflow:auto"
-    shown = f'<pre style="{style}">{escape(error.trace)}</pre>' if error.trace else ""
-    return note(f"{where}{error.text}", color=COLORS["FAILURE"]) + shown
+    trace = f'<pre style="{style}">{escape(error.trace)}</pre>' if error.trace else ""
+    return note(f"{where}{error.text}", kind="danger") + trace
 
 
-def when(moment: float, url: str = "") -> str:
-    """Return when that was: as long ago where somebody looks on, as a date on a page that stays.
+def format_time(moment: float, url: str = "") -> str:
+    """Return a time as an age for a viewer, and as a date on a page that is kept.
 
-    With `url` it is a link. What is said in words tells the date to a mouse that stands on it.
+    With `url` it is a link. The tooltip is the date.
     """
     date = f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M} UTC"
-    return f'<span title="{date}">{link(url, ago(moment) if live() else date)}</span>'
+    return f'<span title="{date}">{link(url, format_age(moment) if live() else date)}</span>'
 
 
-def ago(moment: float, now: float | None = None) -> str:
-    """Return how long ago that was, roughly."""
-    seconds = max((time.time() if now is None else now) - moment, 0)
+def format_age(moment: float) -> str:
+    """Return roughly how long ago a time was."""
+    seconds = max(time.time() - moment, 0)
     for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
             count = int(seconds // size)
@@ -129,8 +124,8 @@ def ago(moment: float, now: float | None = None) -> str:
     return "just now"
 
 
-def took(seconds: float | None) -> str:
-    """Return a duration in words."""
+def format_duration(seconds: float | None) -> str:
+    """Return a duration, such as `1.5 s` or `2 min 3 s`; empty if it is unknown."""
     if seconds is None:
         return ""
     if seconds < 60:
