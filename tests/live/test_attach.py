@@ -197,7 +197,7 @@ def test_a_server_that_was_started_read_only_gets_nothing_also_in_a_shared_insta
         flags = ("--existing", exported.manifest.id, "--attach", "raw/orders", "--url", server.url)
         status, (one,), talk = export(live, *flags, environ={"DAGSTER_HOME": str(dagster_home)})
     assert (status, one["attached_to"]) == (6, []), talk
-    assert "does not allow you to put anything on raw/orders" in talk
+    assert "does not allow you to report on raw/orders" in talk
     assert len(observations(client, "raw/orders")) == before
     assert exported.page is not None
     assert exported.page.exists()

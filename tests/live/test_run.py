@@ -146,12 +146,12 @@ def test_a_run_that_fails_at_import_is_explained(
         (("--asset", "limited", "--set", "rows"), 2, "PATH=VALUE"),
         (("--asset", "limited", "--set", "ops.limited.config.rows="), 2, "has no value"),
         (("--asset", "limited", "--set", "ops.limitd.config.rows=1"), 7, "did you mean 'limited'"),
-        (("--asset", "raw/orders", "--set", "ops.x.config.rows=1"), 7, "ops.x is no op of"),
+        (("--asset", "raw/orders", "--set", "ops.x.config.rows=1"), 7, "ops.x is not an op of"),
         (("--asset", "limited", "--set", "ops.limited.config.rows=.nan"), 7, "config.rows: nan"),
         (
             ("--asset", "limited", "--asset", "mailing", "--set", "ops.limitd.config.rows=1"),
             7,
-            "ops.limitd is no op of limited, mailing — did you mean 'limited'",
+            "ops.limitd is not an op of limited, mailing — did you mean 'limited'",
         ),
         (
             (

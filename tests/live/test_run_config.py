@@ -103,11 +103,11 @@ def test_logs_are_printed_as_they_come_and_what_steps_print(live: Project, tag: 
 def test_an_error_in_the_config_names_the_field_and_not_the_schema(live: Project, tag: str) -> None:
     status, _, talk = run(live, tag, "--job", "greeting", "--set", "ops.greet.config.nam=x")
     assert status == 7
-    assert "ops.greet.config.nam is no field here — did you mean 'name'?" in talk
+    assert "ops.greet.config.nam is not a field here — did you mean 'name'?" in talk
     assert "ops.greet.config.name is missing" in talk
     assert "Expected" not in talk
     _, _, talk = run(live, tag, "--job", "greeting", "--set", "name=x")
-    assert "name is no field here — did you mean 'ops.greet.config.name'?" in talk
+    assert "name is not a field here — did you mean 'ops.greet.config.name'?" in talk
 
 
 @pytest.mark.parametrize(("flag", "status"), [("--asset", 2), ("--job", 1)])

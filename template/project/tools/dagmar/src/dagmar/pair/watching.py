@@ -56,7 +56,7 @@ class RunLog:
         """
         for _ in range(PAGES_AT_ONCE):
             run, page = runs.read_run_and_logs(client, self.run_id, self._cursor)
-            lines = [draw_line(event) for event in page["events"] if runs.is_told(event)]
+            lines = [draw_line(event) for event in page["events"] if runs.is_shown(event)]
             self._lines += lines
             self._count += len(lines)
             self._cursor, self.more = page["cursor"], page["hasMore"]
@@ -208,7 +208,7 @@ class Watcher:
         if run.status != "QUEUED":
             self._warning = ""
         elif not self._warning and time.monotonic() - self._since > runs.WARN_AFTER_SECONDS:
-            waits = runs.waits_for_nobody(client, run.status)
+            waits = runs.lacks_daemon(client, run.status)
             self._warning = f"It {runs.NO_DAEMON}." if waits else ""
 
     def page(self) -> str:

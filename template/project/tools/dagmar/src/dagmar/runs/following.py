@@ -19,7 +19,7 @@ from dagmar.runs.progress import RunProgress
 from dagmar.server import runs
 from dagmar.server.backfills import Backfill, read_backfill
 from dagmar.server.client import DagsterClient
-from dagmar.server.runs import Run, explain, is_told, read_run, read_run_and_logs, waits_for_nobody
+from dagmar.server.runs import Run, explain, is_shown, lacks_daemon, read_run, read_run_and_logs
 
 UNREAD = Failure("its page tells why")
 LOST_SECONDS = 120.0
@@ -104,7 +104,7 @@ class Follower:
         self._warned.add(state.status)
         waits = False
         with aside("whether a Dagster daemon is running"):
-            waits = waits_for_nobody(self.client, state.status)
+            waits = lacks_daemon(self.client, state.status)
         if waits:
             console.warn(f"it {runs.NO_DAEMON}")
 
@@ -166,7 +166,7 @@ class _Log:
         for event in page["events"]:
             if event.get("fileKey"):
                 self._files.append(event["fileKey"])
-            if not is_told(event):
+            if not is_shown(event):
                 continue
             moment = datetime.fromtimestamp(int(event["timestamp"]) / 1000)
             step = f"{event['stepKey']}  " if event["stepKey"] else ""

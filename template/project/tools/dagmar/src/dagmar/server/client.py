@@ -331,6 +331,12 @@ def _is_page(response: requests.Response) -> bool:
     )
 
 
+def not_permitted(action: str, reason: str | None = None) -> NotAllowed:
+    """Return the error for what the server does not allow this user to do."""
+    because = f": {reason}" if reason else ""
+    return NotAllowed(f"the server does not allow you to {action}{because}", NO_PERMISSION)
+
+
 def member(
     answer: dict[str, Any],
     wanted: str,

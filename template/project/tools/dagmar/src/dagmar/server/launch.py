@@ -1,6 +1,6 @@
-"""The launch of a run or a backfill: checked by the server, sent once, never a second time.
+"""The launch of a run or a backfill: checked by the server, and sent exactly once.
 
-A launch carries its own id as a tag of the run, or of the backfill. When its answer is lost,
+A launch carries its own id as a tag of the run, or of the backfill. If its answer is lost,
 dagmar does not send it again: it looks for that tag until it shows up or the wait is over.
 
 A `Launchable` (launchable.py) is what can be launched; `runs/prepare.py` turns it into a
@@ -9,6 +9,7 @@ A `Launchable` (launchable.py) is what can be launched; `runs/prepare.py` turns 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
@@ -27,8 +28,14 @@ from dagmar.errors import (
 )
 from dagmar.project.provenance import REVISION_TAG, USER_TAG
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.configerrors import CORRECT_IT, config_error, no_such_ops, not_valid
-from dagmar.server.runconfig import named_ops, unsendable
+from dagmar.server.runconfig import (
+    CORRECT_IT,
+    config_error,
+    named_ops,
+    no_such_ops,
+    not_valid,
+    unsendable,
+)
 
 LAUNCH_TAG = "dagmar/launch-id"
 OWN_TAGS = (LAUNCH_TAG, USER_TAG, REVISION_TAG)
@@ -37,16 +44,16 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 PARENT_TAG = "dagster/parent_run_id"
 TITLE_LENGTH = 100  # of a backfill, in Dagster
-LOOK_FOR_SECONDS = 30.0
-LOOK_EVERY_SECONDS = 1.0
+SEARCH_SECONDS = 30.0
+SEARCH_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One run to be launched, or one backfill if it has `partitions`.
+    """One run to launch, or one backfill if it has `partitions`.
 
-    `ops` are those that are known to belong to its assets; `parent` is the root run and the
-    run of which this is a retry.
+    `ops` are those known to belong to its assets; `parent` is the root run and the run that
+    this one retries.
     """
 
     location: str
@@ -65,12 +72,12 @@ class Launch:
 
     @property
     def what(self) -> str:
-        """What is launched, in words."""
+        """What is launched, for messages."""
         return ", ".join(self.assets) if self.assets else f"job {self.job}"
 
     @property
     def description(self) -> str:
-        """What is launched and for which partitions, in words."""
+        """What is launched and for which partitions, for messages."""
         tags, key = self.tags, self.tags.get(PARTITION_TAG)
         if self.partitions:
             return f"{self.what} for {len(self.partitions)} partitions"
@@ -92,19 +99,23 @@ class Launch:
 
     @property
     def _checks(self) -> dict[str, Any]:
-        """The selected asset checks; without assets, those alone are meant."""
+        """The selected asset checks; if there are no assets, nothing else is selected."""
         if self.checks is None:
             return {}
-        chosen: dict[str, Any] = {"assetCheckSelection": self.checks}
-        return chosen if self.assets else {**chosen, "assetSelection": []}
+        selection: dict[str, Any] = {"assetCheckSelection": self.checks}
+        return selection if self.assets else {**selection, "assetSelection": []}
+
+    @property
+    def repository_selector(self) -> dict[str, str]:
+        """The repository as GraphQL takes it."""
+        return {"repositoryLocationName": self.location, "repositoryName": self.repository}
 
     def selector(self, name: str = "jobName") -> dict[str, Any]:
-        """Return the GraphQL selector; `name` is what its job is called there."""
+        """Return the GraphQL selector; `name` is its field for the job."""
         return {
-            "repositoryLocationName": self.location,
-            "repositoryName": self.repository,
+            **self.repository_selector,
             name: self.job,
-            # An empty list would mean the whole job: leave the key out instead.
+            # An empty list would select the whole job.
             **({"assetSelection": self.paths} if self.assets else {}),
             **({"solidSelection": self.steps} if self.steps else {}),
             **self._checks,
@@ -114,7 +125,7 @@ class Launch:
 def validate(client: DagsterClient, launch: Launch, config_hint: str = CORRECT_IT) -> None:
     """Let Dagster check the run config. Raises Invalid that names the fields.
 
-    `config_hint` says where the caller's user corrects it.
+    `config_hint` says how the user corrects it.
     """
     if lines := unsendable(launch.config):
         raise not_valid(launch.what, lines, config_hint)
@@ -132,9 +143,9 @@ def validate(client: DagsterClient, launch: Launch, config_hint: str = CORRECT_I
 
 
 def ops_to_run(client: DagsterClient, launch: Launch, config: Mapping[str, Any]) -> frozenset[str]:
-    """Return the ops that a launch of assets runs, as far as a run config names them.
+    """Return the ops of a launch of assets, at least those that the run config names.
 
-    The server is asked only about those that are not the assets' own: asset checks run along.
+    The server is queried only if they are not all the assets' own: asset checks have ops, too.
     """
     if launch.ops.issuperset(named_ops(config)):
         return launch.ops
@@ -148,7 +159,7 @@ def _require_config_of_backfills(client: DagsterClient) -> None:
     fields = client.query("BackfillParams")["__type"]["inputFields"]
     if "runConfigData" not in [field["name"] for field in fields]:
         raise Invalid(
-            f"the Dagster at {client.target.url} takes no run config for several partitions",
+            f"Dagster at {client.target.url} takes no run config for several partitions",
             "Launch one partition at a time, or use Dagster 1.11 or newer on the server.",
         )
 
@@ -156,8 +167,8 @@ def _require_config_of_backfills(client: DagsterClient) -> None:
 def launch_run(client: DagsterClient, launch: Launch) -> str:
     """Send the launch of one run and return the run's id.
 
-    Raises AnswerLost when the answer is lost and no run shows up, Invalid or NotAllowed
-    when Dagster refuses.
+    Raises AnswerLost if the answer is lost and no run shows up, Invalid or NotAllowed if
+    Dagster refuses.
     """
     metadata: dict[str, Any] = {"tags": launch.all_tags}
     if launch.parent:
@@ -168,13 +179,11 @@ def launch_run(client: DagsterClient, launch: Launch) -> str:
         "mode": "default",
         "executionMetadata": metadata,
     }
-    refused = refusals(launch)
     try:
         answer = client.mutate("LaunchRun", params=params)
-        name = "launchRun"
-        return _id(lambda: member(answer[name], "LaunchRunSuccess", refused)["run"]["runId"])
+        return _id(answer, "launchRun", "LaunchRunSuccess", launch)
     except AnswerLost as error:
-        return _look_for(lambda: runs_of(client, launch.launch_id), launch, error)
+        return _search(lambda: runs_of(client, launch.launch_id), launch, error)
 
 
 def launch_backfill(client: DagsterClient, launch: Launch) -> str:
@@ -192,53 +201,47 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
     else:
         params["selector"] = {
             "partitionSetName": launch.partition_set,
-            "repositorySelector": {
-                "repositoryLocationName": launch.location,
-                "repositoryName": launch.repository,
-            },
+            "repositorySelector": launch.repository_selector,
         }
     if launch.config:
-        params["runConfigData"] = launch.config  # only here: older servers refuse the name
-    refused = refusals(launch)
+        params["runConfigData"] = launch.config  # only here: older servers refuse the field
     try:
         answer = client.mutate("LaunchBackfill", params=params)
-        name = "launchPartitionBackfill"
-        return _id(lambda: member(answer[name], "LaunchBackfillSuccess", refused)["backfillId"])
+        return _id(answer, "launchPartitionBackfill", "LaunchBackfillSuccess", launch)
     except AnswerLost as error:
-        return _look_for(lambda: backfills_of(client, launch.launch_id), launch, error)
+        return _search(lambda: backfills_of(client, launch.launch_id), launch, error)
 
 
 def _title(launch: Launch) -> str:
-    """Return what a backfill is of, as Dagster takes it."""
+    """Return a title for a backfill that Dagster accepts."""
     count = f" ({len(launch.partitions)} partitions)"
     what, room = re.sub('[%*"]', "", launch.what), TITLE_LENGTH - len(count)
     return (what if len(what) <= room else f"{what[: room - 1]}…") + count
 
 
-def _id(read: Callable[[], Any]) -> str:
-    """Return the id that `read` finds; an answer that cannot be understood counts as lost."""
+def _id(answer: dict[str, Any], field_name: str, success: str, launch: Launch) -> str:
+    """Return the id of what was launched; an answer that cannot be understood counts as lost."""
     try:
-        return str(read())
+        launched = member(answer[field_name], success, refusals(launch))
+        return str(launched["run"]["runId"] if "run" in launched else launched["backfillId"])
     except UnexpectedAnswer as error:
         raise AnswerLost(error.message) from None
 
 
-def _look_for(look: Callable[[], Sequence[str]], launch: Launch, lost: AnswerLost) -> str:
-    """Wait for what a launch whose answer is lost has started, and return its id."""
-    deadline = time.monotonic() + LOOK_FOR_SECONDS
+def _search(find: Callable[[], Sequence[str]], launch: Launch, lost: AnswerLost) -> str:
+    """Wait until what was launched shows up, and return its id."""
+    deadline = time.monotonic() + SEARCH_SECONDS
     while True:
-        try:
-            if ids := look():
+        with contextlib.suppress(DagmarError):  # what fails now may work again before the end
+            if ids := find():
                 return ids[0]
-        except DagmarError:
-            pass  # whatever is in the way may go: what was launched is what counts
-        if time.monotonic() + LOOK_EVERY_SECONDS > deadline:
+        if time.monotonic() + SEARCH_EVERY_SECONDS > deadline:
             raise AnswerLost(
                 f"{lost.message}. Nothing with the tag {LAUNCH_TAG}={launch.launch_id} showed up "
-                f"within {LOOK_FOR_SECONDS:g} s, and dagmar does not launch twice",
+                f"within {SEARCH_SECONDS:g} s, and dagmar does not launch twice",
                 f"To look once more, type: invoke run --follow {launch.launch_id}",
             ) from None
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(SEARCH_EVERY_SECONDS)
 
 
 def runs_of(client: DagsterClient, launch_id: str) -> list[str]:
@@ -265,7 +268,7 @@ def refusals(
 
     def refuse(answer: Mapping[str, Any]) -> DagmarError:
         message = answer["message"].strip()
-        # Dagster says so in whichever member it has at hand.
+        # Any member may have this as its message.
         if "DagsterUserCodeUnreachableError" in message:
             return Unreachable(
                 f"the code location '{launch.location}' does not answer: its process is gone",

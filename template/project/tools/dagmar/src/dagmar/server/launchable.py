@@ -1,6 +1,6 @@
-"""What can be launched: assets, a job or the failed part of a run, as the server knows them.
+"""What can be launched: assets, a job or the failed part of a run.
 
-`runs/prepare.py` chooses partitions, config and tags, and turns it into a `Launch` to be sent.
+`runs/prepare.py` adds partitions, config and tags, and returns the `Launch` to send.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, NotAllowed, did_you_mean, nearest
+from dagmar.errors import Invalid, did_you_mean, nearest
 from dagmar.failure import Failure
 from dagmar.server.catalog import IMPLICIT_JOB, Item
-from dagmar.server.client import DagsterClient, member
+from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import OWN_TAGS, Launch
 from dagmar.server.partitions import Partitions, of_asset, of_job
 from dagmar.server.runconfig import merge, read_yaml
@@ -29,7 +29,7 @@ STALE = "Added since Dagster started? Reload its code location in the Dagster UI
 
 @dataclass(frozen=True)
 class Hints:
-    """What to do about a refusal, in the terms of the place where the launch is asked for."""
+    """What to do about a refusal, in the terms of the caller: flags, or widgets."""
 
     config: str
     choose_partition: str
@@ -38,73 +38,60 @@ class Hints:
 
 @dataclass(frozen=True)
 class Launchable:
-    """A launch with nothing chosen yet, and what it can be launched for."""
+    """A launch with nothing chosen yet, its partitions, and what the user may do."""
 
     launch: Launch
     partitions: Partitions | None = None
     permissions: Mapping[str, Item] = field(default_factory=dict)
 
     def require(self, permission: str) -> None:
-        """Raise NotAllowed if the server says that this user may not."""
+        """Raise NotAllowed if the server denies this user the permission."""
         answer = self.permissions.get(permission, {"value": True})
         if not answer["value"]:
-            raise NotAllowed(
-                f"the server does not allow you to launch {self.launch.what}: "
-                f"{answer['disabledReason'] or 'it is read-only'}",
-                "Use another target, or ask for the permission.",
-            )
+            raise not_permitted(f"launch {self.launch.what}", answer["disabledReason"])
 
 
 def find_assets(
     client: DagsterClient, keys: Sequence[AssetKey], partitioned: bool, hints: Hints
 ) -> list[Launchable]:
-    """Return the assets as what can be launched, together for each code location.
+    """Return the assets as what can be launched, one for each code location.
 
-    `partitioned` says whether partitions will be chosen; without it an asset that has
-    partitions is refused. Raises Invalid for an asset that does not exist, cannot be
-    materialized or has partitions unlike the others', NotAllowed if the server forbids it.
+    `partitioned` is whether partitions will be chosen; if not, a partitioned asset is refused.
+    Raises Invalid for an asset that does not exist, cannot be materialized or is partitioned
+    unlike the others, NotAllowed if the server forbids it.
     """
     paths = [key.as_input for key in keys]
     answer = client.query("AssetsToLaunch", keys=paths, partitioned=partitioned)
     nodes = {AssetKey.from_parts(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
     if missing := [key for key in keys if key not in nodes]:
         raise no_such_asset(client, missing)
-    together: dict[tuple[str, str, str], list[AssetKey]] = {}
+    jobs: dict[tuple[str, str, str], dict[AssetKey, Item]] = {}
     for key in keys:
         _check_asset(key, nodes[key], partitioned, hints)
-        together.setdefault(_place(nodes[key]), []).append(key)
-    return [
-        _assets_of(answer, place, {key: nodes[key] for key in keys}, partitioned, hints)
-        for place, keys in together.items()
-    ]
+        jobs.setdefault(job_of(nodes[key]), {})[key] = nodes[key]
+    launchables = []
+    for job, assets in jobs.items():
+        ops = {name.split(".")[0] for node in assets.values() for name in node["opNames"]}
+        ops |= {node["graphName"] for node in assets.values()} - {None}
+        launch = Launch(*job, assets=tuple(assets), ops=frozenset(ops))
+        parts = [of_asset(key, node) for key, node in assets.items() if node["isPartitioned"]]
+        if partitioned and not parts:
+            raise Invalid(f"{launch.what} has no partitions", hints.no_partitions)
+        partitions = functools.reduce(Partitions.joined, parts) if parts else None
+        permissions = permissions_of(answer, launch.location)
+        launchables.append(Launchable(launch, partitions, permissions))
+    return launchables
 
 
-def _place(node: Item) -> tuple[str, str, str]:
+def job_of(node: Item) -> tuple[str, str, str]:
     """Return the code location, the repository and the job that materialize an asset."""
     repository = node["repository"]
-    jobs = [name for name in node["jobNames"] if name.startswith(IMPLICIT_JOB)]
-    return repository["location"]["name"], repository["name"], (jobs or [IMPLICIT_JOB])[0]
-
-
-def _assets_of(
-    answer: Item,
-    place: tuple[str, str, str],
-    nodes: Mapping[AssetKey, Item],
-    partitioned: bool,
-    hints: Hints,
-) -> Launchable:
-    ops = {name.split(".")[0] for node in nodes.values() for name in node["opNames"]}
-    ops |= {node["graphName"] for node in nodes.values()} - {None}
-    launch = Launch(*place, assets=tuple(nodes), ops=frozenset(ops))
-    parts = [of_asset(key, node) for key, node in nodes.items() if node["isPartitioned"]]
-    if partitioned and not parts:
-        raise Invalid(f"{launch.what} has no partitions", hints.no_partitions)
-    partitions = functools.reduce(Partitions.joined, parts) if parts else None
-    return Launchable(launch, partitions, _permissions(answer, launch.location))
+    job = next((name for name in node["jobNames"] if name.startswith(IMPLICIT_JOB)), IMPLICIT_JOB)
+    return repository["location"]["name"], repository["name"], job
 
 
 def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
-    """Return the error for assets that the server does not know, with what may be meant."""
+    """Return the error for assets that do not exist, with the nearest that do."""
     answer = client.query("AssetKeys")
     known = [AssetKey.from_parts(node["assetKey"]["path"]) for node in answer["assetNodes"]]
     names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
@@ -138,39 +125,36 @@ def _check_asset(key: str, node: Item, partitioned: bool, hints: Hints) -> None:
     if not node["isMaterializable"]:
         raise Invalid(
             f"the asset '{key}' cannot be materialized: Dagster only observes it",
-            "Choose an asset that Dagster makes; `invoke discover --kind assets` lists them.",
+            "Choose one that it materializes; `invoke discover --kind assets` lists them.",
         )
     if node["isPartitioned"] and not partitioned:
         raise Invalid(
-            f"the asset '{key}' is partitioned: say which partitions", hints.choose_partition
+            f"the asset '{key}' is partitioned: choose partitions", hints.choose_partition
         )
     if not node["hasMaterializePermission"]:
-        raise NotAllowed(
-            f"the server does not allow you to materialize '{key}'",
-            "It may be read-only, or your user may lack the permission.",
-        )
+        raise not_permitted(f"materialize '{key}'")
 
 
 def find_job(client: DagsterClient, name: str, partitioned: bool, hints: Hints) -> Launchable:
     """Return the job `name`, or `name@location`, as what can be launched.
 
-    Raises Invalid for an unknown or ambiguous job, and for a partitioned one without a
-    choice of partitions.
+    Raises Invalid for an unknown or ambiguous job, and for a partitioned one if no partitions
+    will be chosen.
     """
     answer = client.query("JobsToLaunch")
     job = _job_named(answer, name)
     if job.partition_set and not partitioned:
         raise Invalid(
-            f"the job '{job.job}' is partitioned: say which partitions", hints.choose_partition
+            f"the job '{job.job}' is partitioned: choose partitions", hints.choose_partition
         )
     if partitioned and not job.partition_set:
         raise Invalid(f"the job '{job.job}' has no partitions", hints.no_partitions)
     partitions = of_job(client, job) if partitioned else None
-    return Launchable(job, partitions, _permissions(answer, job.location))
+    return Launchable(job, partitions, permissions_of(answer, job.location))
 
 
 def locate_job(client: DagsterClient, name: str) -> Launch:
-    """Return where the job `name`, or `name@location`, is; with its partition set, if any.
+    """Return the launch of the job `name`, or `name@location`, with its partition set, if any.
 
     Raises Invalid for an unknown or ambiguous job.
     """
@@ -205,7 +189,8 @@ def _job_named(answer: Item, name: str) -> Launch:
     return named[0]
 
 
-def _permissions(answer: Item, location: str) -> dict[str, Item]:
+def permissions_of(answer: Item, location: str) -> dict[str, Item]:
+    """Return what the server lets this user do in a code location, by permission."""
     entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
     return {
         permission["permission"]: permission
@@ -217,7 +202,7 @@ def _permissions(answer: Item, location: str) -> dict[str, Item]:
 
 @dataclass(frozen=True)
 class JobDefaults:
-    """The config that a job brings itself; config and tags that it has for one partition."""
+    """The config that a job has by default, and its config and tags for one partition."""
 
     config: Mapping[str, Any]
     partition_config: Mapping[str, Any]
@@ -225,10 +210,10 @@ class JobDefaults:
 
 
 def with_defaults(client: DagsterClient, launch: Launch, partition: str | None) -> Launch:
-    """Return the launch with what the job itself brings merged under what was given.
+    """Return the launch with the job's defaults merged under its config and tags.
 
-    A partitioned job has config and tags for its partition, which a launch over the API does
-    not apply by itself; a job with fixed config loses all of it as soon as some is given.
+    Over the API, Dagster does not apply a partitioned job's config and tags, nor the default
+    config of a job if the launch has any.
     """
     if launch.assets or launch.parent or not (partition or launch.config):
         return launch
@@ -243,19 +228,21 @@ def with_defaults(client: DagsterClient, launch: Launch, partition: str | None) 
 
 
 def read_defaults(client: DagsterClient, launch: Launch, partition: str | None) -> JobDefaults:
-    """Return what a job brings itself. Raises Invalid if its code fails for the partition."""
+    """Return the defaults of a job. Raises Invalid if its code fails for the partition."""
     answer = client.query(
         "JobDefaults",
         selector=launch.selector("pipelineName"),
         partition=partition or "",
         partitioned=partition is not None,
     )["pipelineOrError"]
-    refused = dict.fromkeys(
-        ("PipelineNotFoundError", "InvalidSubsetError"), lambda error: Invalid(error["message"])
-    )
-    job = member(answer, "Pipeline", refused)
+    job = member(answer, "Pipeline")
     presets = [preset for preset in job["presets"] if preset["name"] == "default"]
-    broken = {"PythonError": lambda error: _partition_error(launch, error)}
+    broken = {
+        "PythonError": lambda error: Invalid(
+            f"{launch.what} cannot create the config of this partition: "
+            f"{Failure.from_graphql(error).text}"
+        )
+    }
     state = job.get("partition") or {}
     config, tags = state.get("runConfigOrError"), state.get("tagsOrError")
     config = config and member(config, "PartitionRunConfig", broken)
@@ -267,17 +254,10 @@ def read_defaults(client: DagsterClient, launch: Launch, partition: str | None) 
     )
 
 
-def _partition_error(launch: Launch, error: Any) -> Invalid:
-    return Invalid(
-        f"{launch.what} cannot make the config of this partition: "
-        f"{Failure.from_graphql(error).text}"
-    )
-
-
 def find_failed(client: DagsterClient, run_id: str) -> Launchable:
-    """Return what failed in a run, and what comes after it, as what can be launched.
+    """Return the failed steps of a run, and those after them, as what can be launched.
 
-    Raises Invalid for an unknown run, and for one that has not failed.
+    Raises Invalid for an unknown run and for one that has not failed, NotAllowed.
     """
     run = member(
         client.query("RunToRetry", id=run_id)["runOrError"],
@@ -290,10 +270,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
             f"To look at it, type: invoke run --follow {run_id}",
         )
     if not run["hasReExecutePermission"]:
-        raise NotAllowed(
-            f"the server does not allow you to retry run {run_id}",
-            "It may be read-only, or your user may lack the permission.",
-        )
+        raise not_permitted(f"retry run {run_id}")
     origin = run["repositoryOrigin"]
     if origin is None:
         raise Invalid(f"run {run_id} was not launched from a code location: it cannot be retried")
@@ -315,7 +292,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
 
 
 def _is_kept(tag: str) -> bool:
-    """Whether a retry carries its parent's tag; Dagster sets its own again."""
+    """Whether a retry keeps this tag of its parent; Dagster sets its own again."""
     if tag.startswith("dagster/"):
         return tag.startswith(
             ("dagster/partition", "dagster/asset_partition_range", "dagster/priority")

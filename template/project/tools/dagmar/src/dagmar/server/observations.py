@@ -1,4 +1,4 @@
-"""Observations on assets over Dagster's REST interface, and which assets they may go to."""
+"""Observations on assets over Dagster's REST interface, and the assets that may get them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, NotAllowed
-from dagmar.server.client import DagsterClient, member
+from dagmar.errors import Invalid
+from dagmar.server.client import DagsterClient, not_permitted
+from dagmar.server.launchable import permissions_of
 from dagmar.server.paired import read_dimensions
 from dagmar.server.partitions import Choice, Partitions
 
@@ -15,9 +16,9 @@ PERMISSION = "report_runless_asset_events"
 
 
 def find_assets(client: DagsterClient, name: str) -> list[str]:
-    """Return the asset called `name`, or the assets that the job of that name makes.
+    """Return the asset `name`, or the assets that the job of that name materializes.
 
-    Raises Invalid where there is neither: Dagster itself would make a ghost of a misspelt key.
+    Raises Invalid if neither exists: Dagster would create an asset for a misspelt key.
     """
     try:
         key = AssetKey(name)
@@ -25,39 +26,32 @@ def find_assets(client: DagsterClient, name: str) -> list[str]:
         return [key]
     except Invalid:
         nodes = client.query("AssetsOfJobs")["assetNodes"]
-        made = [
+        keys = [
             AssetKey.from_parts(node["assetKey"]["path"])
             for node in nodes
             if name in node["jobNames"] and node["isMaterializable"]
         ]
-        if not made:
+        if not keys:
             raise
-        return sorted(made)
+        return sorted(keys)
 
 
 def find_partition(client: DagsterClient, key: str, partition: str) -> str:
-    """Return the partition key of the asset that is meant. Raises Invalid."""
+    """Return the key that `partition` means for the asset. Raises Invalid."""
     partitions = Partitions(f"the asset '{key}'", read_dimensions(client, key))
     if not partitions.dimensions:
         raise Invalid(f"the asset '{key}' has no partitions", "Leave --partition out.")
-    (found,) = partitions.choose(Choice(keys=(partition,)))
-    return found
+    return partitions.choose(Choice(keys=(partition,)))[0]
 
 
 def require_permission(client: DagsterClient, keys: Sequence[str]) -> None:
-    """Raise NotAllowed where the server says that this user may not report on these assets."""
+    """Raise NotAllowed if the server does not let this user report on these assets."""
     paths = [AssetKey(key).as_input for key in keys]
     answer = client.query("AssetsToLaunch", keys=paths, partitioned=False)
-    entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
-    places = {node["repository"]["location"]["name"] for node in answer["assetNodes"]}
-    said = [one for entry in entries if entry["name"] in places for one in entry["permissions"]]
-    for one in said:
-        if one["permission"] == PERMISSION and not one["value"]:
-            raise NotAllowed(
-                f"the server does not allow you to put anything on {', '.join(keys)}: "
-                f"{one['disabledReason'] or 'it is read-only'}",
-                "Use another --target, or ask for the permission.",
-            )
+    for location in {node["repository"]["location"]["name"] for node in answer["assetNodes"]}:
+        permission = permissions_of(answer, location).get(PERMISSION)
+        if permission and not permission["value"]:
+            raise not_permitted(f"report on {', '.join(keys)}", permission["disabledReason"])
 
 
 def observe(
@@ -67,15 +61,15 @@ def observe(
     description: str,
     partition: str | None,
 ) -> None:
-    """Report an observation on the asset; metadata are texts, numbers and truth values.
+    """Report an observation on the asset; metadata are texts, numbers and booleans.
 
     Raises NotAllowed, Unreachable, AnswerLost or Invalid.
     """
     body: dict[str, Any] = {"metadata": dict(metadata), "description": description}
     if partition:
         body["partition"] = partition
-    place = AssetKey(key).as_url_path
+    path = AssetKey(key).as_url_path
     if any("/" in part for part in AssetKey(key).parts):
-        # Dagster reads the path decoded, and would split this component, too.
-        body["asset_key"], place = AssetKey(key).parts, ""
-    client.report(f"report_asset_observation/{place}", body)
+        # Dagster decodes the path before it splits it into components.
+        body["asset_key"], path = AssetKey(key).parts, ""
+    client.report(f"report_asset_observation/{path}", body)

@@ -1,4 +1,4 @@
-"""What a notebook asks the server about the asset or job that it is paired with."""
+"""What a notebook shows of the asset or job that it is paired with."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError, Invalid
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
-from dagmar.server.launchable import locate_job, no_such_asset
+from dagmar.server.launchable import job_of, locate_job, no_such_asset
 from dagmar.server.runconfig import read_yaml
 
 COLUMN_SCHEMA = "dagster/column_schema"
 MOST_JOBS = 5
-RUNS_LOOKED_AT = 100
+RUNS_SEARCHED = 100
 MOST_NEIGHBOURS = 60
 MASK = "********"
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run that has been: when, how long and how it ended. Times are seconds since 1970."""
+    """One run of the history: when it was, how long, and its status. Times are since 1970."""
 
     run_id: str
     status: str
@@ -35,7 +34,7 @@ class PastRun:
 
 @dataclass(frozen=True)
 class PastNumbers:
-    """The numbers that were recorded of an asset at one time, in seconds since 1970."""
+    """The numbers in an asset's metadata at one time, in seconds since 1970."""
 
     run_id: str
     at: float
@@ -44,25 +43,24 @@ class PastNumbers:
 
 
 def read_asset(client: DagsterClient, key: str) -> Item:
-    """Return what the asset is and how it was materialized last.
+    """Return the asset and its last materialization.
 
-    Raises Invalid, with what may have been meant, where there is no such asset.
+    Raises Invalid, with the nearest that do, if the asset does not exist.
     """
-    node = _asset_node(client, "PairedAsset", key)
+    node = _asset(client, key, client.query("PairedAsset", key=AssetKey(key).as_input))
     (latest, *_) = node["assetMaterializations"] or [None]
+    location, repository, job = job_of(node)
     return {
         "description": node["description"],
         "group": node["groupName"],
         "kinds": sorted(kind.removeprefix(KIND_TAG) for kind in node["kinds"]),
         "owners": [owner.get("email") or f"team:{owner['team']}" for owner in node["owners"]],
         "materializable": node["isMaterializable"],
-        "location": node["repository"]["location"]["name"],
-        "repository": node["repository"]["name"],
-        "job": next(
-            (job for job in node["jobNames"] if job.startswith(IMPLICIT_JOB)), IMPLICIT_JOB
-        ),
+        "location": location,
+        "repository": repository,
+        "job": job,
         "partitions": (node["partitionDefinition"] or {}).get("description"),
-        # What the last materialization says comes before what the definition does.
+        # The last materialization's schema wins over the definition's.
         "columns": _columns((latest or {}).get("metadataEntries") or ())
         or _columns(node["metadataEntries"]),
         "latest": latest
@@ -76,7 +74,7 @@ def read_asset(client: DagsterClient, key: str) -> Item:
 
 
 def _columns(entries: Iterable[Item]) -> list[Item]:
-    """Return name, type and description of each column, where the entries tell them."""
+    """Return name, type and description of each column, if the metadata have a schema."""
     for entry in entries:
         if entry["label"] == COLUMN_SCHEMA and entry.get("schema"):
             return list(entry["schema"]["columns"])
@@ -84,7 +82,7 @@ def _columns(entries: Iterable[Item]) -> list[Item]:
 
 
 def _metadata(entries: Iterable[Item]) -> Iterable[tuple[str, str]]:
-    """Yield what fits into one line; tables, schemas and pages are the Dagster UI's."""
+    """Yield what fits into one line; tables and schemas are left to the Dagster UI."""
     for entry in entries:
         for name in ("intRepr", "floatValue", "boolValue", "text", "path", "url"):
             if entry.get(name) is not None:
@@ -92,9 +90,9 @@ def _metadata(entries: Iterable[Item]) -> Iterable[tuple[str, str]]:
 
 
 def read_job(client: DagsterClient, job: Launch) -> Item:
-    """Return what the job is, its steps, and its last run. Raises Invalid for an unknown job."""
+    """Return the job, its steps, and its last run. Raises Invalid for an unknown job."""
     answer = client.query("PairedJob", selector=job.selector("pipelineName"))["pipelineOrError"]
-    node = member(answer, "Pipeline", _refusals("PipelineNotFoundError", "InvalidSubsetError"))
+    node = member(answer, "Pipeline")
     (latest, *_) = node["runs"] or [None]
     return {
         "description": node["description"],
@@ -119,47 +117,42 @@ def read_neighbours(client: DagsterClient, key: str, depth: int) -> dict[str, It
     """Return the assets up to `depth` steps above and below the asset, by key.
 
     Each has `materializable` and `dependencies`; there are `MOST_NEIGHBOURS` at most.
-    Raises Invalid where there is no such asset.
+    Raises Invalid if the asset does not exist.
     """
-    found: dict[str, Item] = {}
+    neighbours: dict[str, Item] = {}
     wanted = {"dependencyKeys": [key], "dependedByKeys": [key]}
     for _ in range(depth + 1):
-        asked = sorted({name for names in wanted.values() for name in names} - set(found))
+        unread = sorted({name for names in wanted.values() for name in names} - set(neighbours))
         nodes: dict[str, Item] = {}
-        if asked and len(found) < MOST_NEIGHBOURS:
-            paths = [AssetKey(name).as_input for name in asked[:MOST_NEIGHBOURS]]
+        if unread and len(neighbours) < MOST_NEIGHBOURS:
+            paths = [AssetKey(name).as_input for name in unread[:MOST_NEIGHBOURS]]
             answer = client.query("Neighbours", keys=paths)["assetNodes"]
             nodes = {AssetKey.from_parts(node["assetKey"]["path"]): node for node in answer}
-        if key not in found and key not in nodes:
+        if key not in neighbours and key not in nodes:
             raise no_such_asset(client, [key])
-        found.update(
-            (
-                name,
-                {
-                    "materializable": node["isMaterializable"],
-                    "dependencies": _keys(node, "dependencyKeys"),
-                },
-            )
-            for name, node in nodes.items()
-        )
-        # Up from what is above, down from what is below: siblings stay out.
+        for name, node in nodes.items():
+            neighbours[name] = {
+                "materializable": node["isMaterializable"],
+                "dependencies": _keys(node, "dependencyKeys"),
+            }
+        # Further up from upstream assets, further down from downstream ones: no siblings.
         wanted = {
-            way: [near for name in names if name in nodes for near in _keys(nodes[name], way)]
-            for way, names in wanted.items()
+            field: [near for name in names if name in nodes for near in _keys(nodes[name], field)]
+            for field, names in wanted.items()
         }
-    return found
+    return neighbours
 
 
-def _keys(node: Item, way: str) -> list[str]:
-    return [AssetKey.from_parts(near["path"]) for near in node[way]]
+def _keys(node: Item, field: str) -> list[str]:
+    return [AssetKey.from_parts(key["path"]) for key in node[field]]
 
 
 def read_dimensions(client: DagsterClient, key: str) -> dict[str, list[str]]:
     """Return the partition keys of the asset by dimension, in Dagster's order.
 
-    It is empty for an asset without partitions. Raises Invalid where there is no such asset.
+    It is empty for an asset without partitions. Raises Invalid if the asset does not exist.
     """
-    node = _asset_node(client, "AssetPartitionKeys", key)
+    node = _asset(client, key, client.query("AssetPartitionKeys", key=AssetKey(key).as_input))
     return {
         dimension["name"]: dimension["partitionKeys"]
         for dimension in (node["partitionKeysByDimension"] if node["isPartitioned"] else [])
@@ -167,54 +160,52 @@ def read_dimensions(client: DagsterClient, key: str) -> dict[str, list[str]]:
 
 
 def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]:
-    """Return the `ops` part of the run config as the schema's defaults fill it.
+    """Return the `ops` part of the run config with the schema's defaults.
 
-    The rest of it (executor, loggers, resources) can be set and rarely is: it is left out.
+    The rest (executor, loggers, resources) is rarely set, and left out.
     """
     answer = client.query("DefaultConfig", selector=launch.selector("pipelineName"))
-    refusals = _refusals("PipelineNotFoundError", "InvalidSubsetError", "ModeNotFoundError")
-    schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals)
+    schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema")
     ops = _configs((read_yaml(schema["rootDefaultYaml"]) or {}).get("ops"))
     return {"ops": ops} if ops else {}
 
 
 def _configs(ops: Any) -> dict[str, Any]:
-    """Return the config of each op, and of the ops inside of graphs, where there is any."""
-    found = {}
+    """Return the config of each op, and of the ops inside graphs, if it has any."""
+    configs = {}
     for name, op in ops.items() if isinstance(ops, Mapping) else ():
-        config = _without_secrets(op.get("config"))
-        inner = _configs(op.get("ops"))
-        if kept := {**({"config": config} if config else {}), **({"ops": inner} if inner else {})}:
-            found[name] = kept
-    return found
+        parts = {"config": _without_secrets(op.get("config")), "ops": _configs(op.get("ops"))}
+        if parts := {key: part for key, part in parts.items() if part}:
+            configs[name] = parts
+    return configs
 
 
-def _without_secrets(value: Any) -> Any:
-    """Leave out what Dagster masks: sent back, the mask would take the secret's place."""
-    if not isinstance(value, Mapping):
-        return value
-    kept = {name: _without_secrets(one) for name, one in value.items() if one != MASK}
-    return {name: one for name, one in kept.items() if one != {}}
+def _without_secrets(config: Any) -> Any:
+    """Leave out what Dagster masks: sent back, the mask would replace the secret."""
+    if not isinstance(config, Mapping):
+        return config
+    kept = {name: _without_secrets(value) for name, value in config.items() if value != MASK}
+    return {name: value for name, value in kept.items() if value != {}}
 
 
 def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[PastRun]:
-    """Return the last runs that made the asset or failed to, oldest first.
+    """Return the last runs that materialized the asset or failed to, oldest first.
 
-    Raises Invalid where there is no such asset.
+    Raises Invalid if the asset does not exist.
     """
-    node = client.query("AssetHistory", key=AssetKey(key).as_input, limit=limit)
-    asset = _known(client, node["assetNodeOrError"], key)
+    answer = client.query("AssetHistory", key=AssetKey(key).as_input, limit=limit)
+    asset = _asset(client, key, answer)
     runs = [
         event["runOrError"]
         for event in asset["assetMaterializations"]
         if event["runOrError"]["__typename"] == "Run"  # a run may have been deleted
     ]
-    # Dagster finds the failed ones by their job only.
+    # Dagster finds failed runs by their job only.
     for job in asset["jobNames"][:MOST_JOBS]:
         whole = not job.startswith(IMPLICIT_JOB)
         runs += [
             run
-            for run in _runs_of(client, job, RUNS_LOOKED_AT)
+            for run in _runs_of(client, job, RUNS_SEARCHED)
             if (whole and run["assetSelection"] is None)
             or any(AssetKey.from_parts(path["path"]) == key for path in run["assetSelection"] or [])
         ]
@@ -224,16 +215,16 @@ def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[Past
 def read_numbers(client: DagsterClient, key: str, limit: int) -> list[PastNumbers]:
     """Return the numbers of the last materializations and observations, newest first.
 
-    Raises Invalid where there is no such asset.
+    Raises Invalid if the asset does not exist.
     """
     answer = client.query("AssetMetrics", key=AssetKey(key).as_input, limit=limit)
-    asset = _known(client, answer["assetNodeOrError"], key)
-    found = [
+    asset = _asset(client, key, answer)
+    numbers_of_events = [
         PastNumbers(event["runId"], int(event["timestamp"]) / 1000, event["partition"], numbers)
         for event in (*asset["assetMaterializations"], *asset["assetObservations"])
         if (numbers := dict(_numbers(event["metadataEntries"])))
     ]
-    return sorted(found, key=lambda one: -one.at)[:limit]
+    return sorted(numbers_of_events, key=lambda past: -past.at)[:limit]
 
 
 def _numbers(entries: Iterable[Item]) -> Iterable[tuple[str, float]]:
@@ -247,19 +238,20 @@ def _numbers(entries: Iterable[Item]) -> Iterable[tuple[str, float]]:
 def read_job_history(client: DagsterClient, job: str, limit: int) -> list[PastRun]:
     """Return the last runs of the job `name`, or `name@location`, oldest first.
 
-    Raises Invalid where there is no such job and never was one.
+    Raises Invalid if there is neither such a job nor a run of one.
     """
     name, _, location = job.partition("@")
-    runs = _runs_of(client, name, RUNS_LOOKED_AT if location else limit)
-    if location:  # a run that was made in a notebook's kernel tells none
-        runs = [run for run in runs if _location(run) in ("", location)]
+    runs = _runs_of(client, name, RUNS_SEARCHED if location else limit)
+    if location:
+        # A run in a notebook's kernel has no origin.
+        runs = [
+            run
+            for run in runs
+            if (run["repositoryOrigin"] or {}).get("repositoryLocationName", "") in ("", location)
+        ]
     if not runs:
         locate_job(client, job)
     return _past(runs, limit)
-
-
-def _location(run: Item) -> str:
-    return str((run["repositoryOrigin"] or {}).get("repositoryLocationName", ""))
 
 
 def _runs_of(client: DagsterClient, job: str, limit: int) -> list[Item]:
@@ -284,7 +276,7 @@ def _past(runs: Iterable[Item], limit: int) -> list[PastRun]:
 
 
 def read_instance_info(client: DagsterClient) -> dict[str, Any]:
-    """Return how the server's instance is set up; empty where the server does not tell."""
+    """Return the configuration of the server's instance; empty if the server hides it."""
     import yaml
 
     info = client.query("InstanceInfo")["instance"]["info"]
@@ -292,18 +284,7 @@ def read_instance_info(client: DagsterClient) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _asset_node(client: DagsterClient, document: str, key: str) -> Item:
-    answer = client.query(document, key=AssetKey(key).as_input)
-    return _known(client, answer["assetNodeOrError"], key)
-
-
-def _known(client: DagsterClient, answer: Item, key: str) -> Item:
+def _asset(client: DagsterClient, key: str, answer: Item) -> Item:
+    """Return the asset of an answer. Raises Invalid if it does not exist."""
     unknown = {"AssetNotFoundError": lambda _: no_such_asset(client, [key])}
-    return member(answer, "AssetNode", unknown)
-
-
-def _refusals(*names: str) -> Mapping[str, Any]:
-    def refuse(answer: Mapping[str, Any]) -> DagmarError:
-        return Invalid(str(answer["message"]).strip())
-
-    return dict.fromkeys(names, refuse)
+    return member(answer["assetNodeOrError"], "AssetNode", unknown)

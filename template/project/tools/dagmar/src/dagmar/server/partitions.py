@@ -1,4 +1,4 @@
-"""Partitions of an asset or a job: which there are, which are missing, which are meant."""
+"""Partitions of an asset or a job: their keys, those that are missing or failed, and a choice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SINGLE_RUN = "SINGLE_RUN"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which partitions the flags of `invoke run` ask for."""
+    """The partitions that the flags of `invoke run` choose."""
 
     keys: Sequence[str] = ()
     range: str = ""
@@ -27,9 +27,9 @@ class Choice:
     latest: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError where the flags contradict each other."""
-        given = [bool(self.keys), bool(self.range), self.all, self.latest]
-        if sum([*given, self.missing or self.failed]) > 1:
+        """Raise UsageError if the flags contradict each other."""
+        flags = [bool(self.keys), bool(self.range), self.all, self.latest]
+        if sum([*flags, self.missing or self.failed]) > 1:
             raise UsageError(
                 "--partition, --partition-range, --all-partitions, --latest and "
                 "--missing/--failed exclude each other"
@@ -41,7 +41,7 @@ class Choice:
             )
 
     def __bool__(self) -> bool:
-        """Whether partitions are asked for at all."""
+        """Whether partitions are chosen."""
         return bool(
             self.keys or self.range or self.all or self.missing or self.failed or self.latest
         )
@@ -51,8 +51,8 @@ class Choice:
 class Partitions:
     """The partitions of what is launched, in Dagster's order.
 
-    `dimensions` holds each dimension's keys by name; one called `default` where there is
-    only one. A key of several joins theirs by `|`, in alphabetical order of the names.
+    `dimensions` has each dimension's keys by name; a single dimension is called `default`.
+    A key of several dimensions joins theirs with `|`, in alphabetical order of the names.
     """
 
     what: str
@@ -68,10 +68,7 @@ class Partitions:
         return ["|".join(key) for key in itertools.product(*parts)]
 
     def joined(self, other: Partitions) -> Partitions:
-        """Return the partitions of both, which must be the same.
-
-        Raises Invalid for different ones.
-        """
+        """Return the partitions of both. Raises Invalid if they differ."""
         if self.dimensions != other.dimensions:
             raise Invalid(
                 f"{self.what} and {other.what} are partitioned differently: "
@@ -87,10 +84,10 @@ class Partitions:
         )
 
     def choose(self, choice: Choice) -> list[str]:
-        """Return the keys that are meant, in order; none where nothing is missing or failed.
+        """Return the chosen keys, in order; none if nothing is missing or failed.
 
-        Raises Invalid for a key that does not exist, and where assets that are launched
-        together miss different partitions.
+        Raises Invalid for a key that does not exist, or if assets that are launched together
+        miss different partitions.
         """
         keys = self.keys
         if choice.keys:
@@ -107,13 +104,13 @@ class Partitions:
         elif choice.missing or choice.failed:
             wanted = set()
             for flag, chosen in (("missing", choice.missing), ("failed", choice.failed)):
-                found = getattr(self, flag) if chosen else []
-                if "" in found:
+                matching = getattr(self, flag) if chosen else []
+                if "" in matching:
                     raise Invalid(
                         f"{self.what} do not have the same {flag} partitions",
                         f"Launch them one after the other with --{flag}.",
                     )
-                wanted |= set(found)
+                wanted |= set(matching)
         elif not keys:
             raise Invalid(f"{self.what} has no partitions yet", "Add one in the Dagster UI first.")
         else:
@@ -121,7 +118,7 @@ class Partitions:
         return [key for key in keys if key in wanted]
 
     def _known(self, text: str, keys: Sequence[str]) -> str:
-        """Return the partition key that `text` means, also written `day=…|color=…`."""
+        """Return the partition key that `text` means, which may be written `day=…|color=…`."""
         if text in keys:
             return text
         parts = dict(part.partition("=")[::2] for part in text.split("|"))
@@ -132,7 +129,7 @@ class Partitions:
         raise no_such_partition(self.what, text, keys, sorted(self.dimensions))
 
     def tags(self, key: str) -> dict[str, str]:
-        """Return the tags that make a run one for the partition `key`."""
+        """Return the tags of a run for the partition `key`."""
         tags = {PARTITION_TAG: key}
         if len(self.dimensions) > 1:
             parts = zip(sorted(self.dimensions), key.split("|"), strict=True)
@@ -151,7 +148,7 @@ class Partitions:
 def no_such_partition(
     what: str, text: str, keys: Sequence[str], dimensions: Sequence[str] = ()
 ) -> Invalid:
-    """Return the error for a partition that does not exist, with those that do."""
+    """Return the error for a partition that does not exist, with those that exist."""
     form = f", written {'|'.join(dimensions)}" if len(dimensions) > 1 else ""
     known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
     reverse = "|".join(reversed(text.split("|")))
@@ -181,17 +178,17 @@ def of_asset(key: str, node: Item) -> Partitions:
 
 
 def _states(partitions: Partitions, statuses: Item) -> dict[str, str]:
-    """Return MATERIALIZED, FAILED or MATERIALIZING by key, of each partition that is one."""
+    """Return MATERIALIZED, FAILED or MATERIALIZING by key; other partitions are left out."""
     if statuses["__typename"] != "MultiPartitionStatuses":
         (keys,) = partitions.dimensions.values()
         return _states_of(keys, statuses)
     primary = statuses["primaryDimensionName"]
     (secondary,) = set(partitions.dimensions) - {primary}
     states = {}
-    for found in statuses["ranges"]:
-        inner = _states_of(partitions.dimensions[secondary], found["secondaryDim"])
+    for ranges in statuses["ranges"]:
+        inner = _states_of(partitions.dimensions[secondary], ranges["secondaryDim"])
         keys = partitions.dimensions[primary]
-        outer = _between(keys, found["primaryDimStartKey"], found["primaryDimEndKey"])
+        outer = _between(keys, ranges["primaryDimStartKey"], ranges["primaryDimEndKey"])
         for a, (b, state) in itertools.product(outer, inner.items()):
             parts = {primary: a, secondary: b}
             states["|".join(parts[name] for name in sorted(parts))] = state
@@ -201,9 +198,9 @@ def _states(partitions: Partitions, statuses: Item) -> dict[str, str]:
 def _states_of(keys: Sequence[str], statuses: Item) -> dict[str, str]:
     if statuses["__typename"] == "TimePartitionStatuses":
         return {
-            key: found["status"]
-            for found in statuses["ranges"]
-            for key in _between(keys, found["startKey"], found["endKey"])
+            key: keys_range["status"]
+            for keys_range in statuses["ranges"]
+            for key in _between(keys, keys_range["startKey"], keys_range["endKey"])
         }
     return {
         **dict.fromkeys(statuses["materializedPartitions"], "MATERIALIZED"),
@@ -223,24 +220,13 @@ def of_job(client: DagsterClient, job: Launch) -> Partitions:
     answer = client.query(
         "JobPartitions",
         selector=job.selector("pipelineName"),
-        repository={
-            "repositoryLocationName": job.location,
-            "repositoryName": job.repository,
-        },
+        repository=job.repository_selector,
         partition_set=job.partition_set,
     )
-    pipeline = member(
-        answer["pipelineOrError"],
-        "Pipeline",
-        {"PipelineNotFoundError": lambda error: Invalid(error["message"])},
-    )
+    pipeline = member(answer["pipelineOrError"], "Pipeline")
     keys = pipeline["partitionKeysOrError"]["partitionKeys"]
-    found = member(
-        answer["partitionSetOrError"],
-        "PartitionSet",
-        {"PartitionSetNotFoundError": lambda error: Invalid(error["message"])},
-    )
-    results = member(found["partitionStatusesOrError"], "PartitionStatuses")["results"]
+    partition_set = member(answer["partitionSetOrError"], "PartitionSet")
+    results = member(partition_set["partitionStatusesOrError"], "PartitionStatuses")["results"]
     states = {result["partitionName"]: result["runStatus"] for result in results}
     return Partitions(
         f"the job '{job.job}'",

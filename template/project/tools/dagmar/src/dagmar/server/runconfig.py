@@ -1,20 +1,22 @@
-"""Run config from files, standard input and `--set`, merged in that order."""
+"""Run config: read from files and flags, merged, and the errors if Dagster refuses it."""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagmar.errors import Invalid, UsageError
+from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.flags import parse_pairs
 from dagmar.project.sources import UNREADABLE
 
 IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
 EXECUTORS = {"in_process": IN_PROCESS}
+CORRECT_IT = "Correct the run config, and launch again."
 
 
 def read_config(
@@ -22,7 +24,7 @@ def read_config(
 ) -> dict[str, Any]:
     """Return the run config that `--config`, `--set` and `--executor` ask for.
 
-    A later one wins, mapping by mapping. `-` is standard input, as YAML or JSON.
+    Later ones win, mapping by mapping. `-` is standard input, as YAML or JSON.
     Raises UsageError for a malformed flag, Invalid for a file that cannot be used.
     """
     if executor and executor not in EXECUTORS:
@@ -43,9 +45,8 @@ def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """Return `upper` merged over `lower`, mapping by mapping; lists are replaced."""
     merged = dict(lower)
     for key, value in upper.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge(below, value)
+        if isinstance(value, Mapping) and isinstance(old := merged.get(key), Mapping):
+            merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged
@@ -62,12 +63,12 @@ def _read(file: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Invalid(f"--config {name} holds no mapping", "Run config starts with `ops:`.")
+        raise Invalid(f"--config {name} is not a mapping", "Run config starts with `ops:`.")
     return value
 
 
 def read_yaml(text: str) -> Any:
-    """Return what YAML holds as Dagster reads run config: a date stays text.
+    """Return YAML as Dagster reads run config: a date stays text.
 
     Raises yaml.YAMLError.
     """
@@ -81,7 +82,7 @@ def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Makes no dates of text: Dagster writes dates without quotes, and JSON has none."""
+        """Leaves dates as text: Dagster writes them without quotes, and JSON has no dates."""
 
     Loader.yaml_implicit_resolvers = {
         first: [entry for entry in entries if entry[0] != "tag:yaml.org,2002:timestamp"]
@@ -91,7 +92,7 @@ def _loader() -> Any:
 
 
 def parse_yaml(text: str, name: str, dates: bool = False) -> Any:
-    """Parse YAML (or JSON, which is YAML), dates as text unless `dates` are wanted.
+    """Parse YAML (or JSON, which is YAML); dates stay text unless `dates` is true.
 
     Raises Invalid with the line.
     """
@@ -107,13 +108,13 @@ def parse_yaml(text: str, name: str, dates: bool = False) -> Any:
 
 
 def named_ops(config: Mapping[str, Any]) -> list[str]:
-    """Return the names of the ops that a run config has something for."""
+    """Return the names of the ops in a run config."""
     ops = config.get("ops")
     return [str(name) for name in ops] if isinstance(ops, Mapping) else []
 
 
 def unsendable(config: Mapping[str, Any]) -> list[str]:
-    """Return a line for each value that JSON, and so a launch, cannot carry; by its path."""
+    """Return a line, with its path, for each value that JSON (and so a launch) cannot have."""
     try:
         json.dumps(config, allow_nan=False)
     except RecursionError:
@@ -154,3 +155,69 @@ def _value(text: str) -> dict[str, Any]:
         nested = {part: nested}
     config: dict[str, Any] = nested
     return config
+
+
+def config_error(what: str, errors: Iterable[Mapping[str, Any]], hint: str = CORRECT_IT) -> Invalid:
+    """Return an error that names each field that Dagster refuses."""
+    return not_valid(what, sorted({_line(error) for error in errors}), hint)
+
+
+def no_such_ops(
+    what: str, names: Iterable[str], known: Iterable[str], hint: str = CORRECT_IT
+) -> Invalid:
+    """Return the error for run config of ops that do not run, with the nearest that do."""
+    known = list(known)
+    lines = [f"ops.{name} is not an op of {what}{did_you_mean(name, known)}" for name in names]
+    return not_valid(what, lines, hint)
+
+
+def not_valid(what: str, lines: Iterable[str], hint: str = CORRECT_IT) -> Invalid:
+    """Return an error for a run config, with a line for each problem."""
+    return Invalid(f"the run config of {what} is not valid:\n  " + "\n  ".join(lines), hint)
+
+
+def _line(error: Mapping[str, Any]) -> str:
+    path = [
+        str(entry.get("fieldName", entry.get("listIndex", entry.get("mapKey"))))
+        for entry in error["stack"]["entries"]
+    ]
+    field_name = (error.get("field") or {}).get("name") or error.get("fieldName")
+    missing = [field["name"] for field in error.get("fields", [])] or [field_name]
+    kind, message = error["reason"], error["message"]
+    if kind.startswith("MISSING_REQUIRED_FIELD"):
+        example = message.partition("Example config for the missing entry: ")[2].strip()
+        example = f", for example {example}" if example else ""
+        return "; ".join(f"{'.'.join([*path, str(name)])} is missing{example}" for name in missing)
+    if path == ["execution", "config"] and field_name == "in_process":
+        return "the executor of this code location cannot be chosen: leave --executor out"
+    if kind.startswith(("FIELD_NOT_DEFINED", "FIELDS_NOT_DEFINED")):
+        # Dagster appends the schema as text: suggest one of its names.
+        known = list(_fields(message.partition("Expected: ")[2]))
+        return "; ".join(
+            f"{'.'.join([*path, str(name)])} is not a field here{_nearest(path, str(name), known)}"
+            for name in error.get("fieldNames") or [field_name]
+        )
+    first = message.split(" Expected: ")[0].splitlines()[0].strip()
+    return f"{'.'.join(path) or 'the root'}: {first}"
+
+
+def _fields(schema: str) -> Iterator[list[str]]:
+    """Yield the path of each field in a schema as Dagster writes it, `{ ops?: { a: Int } }`."""
+    parents: list[str] = []
+    name = ""
+    for field_name, brace in re.findall(r"(\w+)\??:|([{}])", schema):
+        if brace == "{":
+            parents.append(name)
+        elif brace:
+            del parents[-1:]
+        else:
+            name = field_name
+            yield [*parents[1:], name]
+
+
+def _nearest(path: Sequence[str], name: str, known: Sequence[Sequence[str]]) -> str:
+    """Suggest the field of the only op that has one of this name, or a similar name."""
+    deeper = [[*path, *field] for field in known if field[-1] == name]
+    if len(of_ops := [field for field in deeper if field[0] == "ops"]) == 1:
+        return f" — did you mean '{'.'.join(of_ops[0])}'?"
+    return did_you_mean(name, {field[-1] for field in known} - {name})

@@ -1,4 +1,4 @@
-"""Runs on a Dagster server: how they stand, how they end, and why they failed."""
+"""Runs on a Dagster server: their status, their logs, why they failed, and how to cancel them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, NotAllowed
+from dagmar.errors import Invalid
 from dagmar.failure import Failure
-from dagmar.server.client import DagsterClient, member
+from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 ID_LENGTH = 32  # without dashes, as launch ids are
 SUCCESS = "SUCCESS"
 UNKNOWN = "UNKNOWN"
-# Dagster's run launcher notes here which code server started the run.
+# Dagster's run launcher records here which code server started the run.
 GRPC_INFO_TAG = ".dagster/grpc_info"
 FINAL = (SUCCESS, "FAILURE", "CANCELED")
 WARN_AFTER_SECONDS = 5.0
-CANCEL_AGAIN_SECONDS = 3.0  # Dagster forgets a cancellation that reaches a run while it starts
+CANCEL_AGAIN_SECONDS = 3.0  # Dagster drops a cancellation that reaches a run while it starts
 NO_DAEMON = (
     "waits for the Dagster daemon, and no daemon is running: start it with `dagster-daemon run`, "
-    "or start Dagster with `dg dev`, which brings one"
+    "or start Dagster with `dg dev`, which runs one"
 )
-UNWATCHED = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
+DAEMONS = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
 NO_REASON = Failure("Dagster logged no reason")
-# Of Dagster's own events those that say how far it is; errors are told whatever they are.
-TOLD = {
+# Those of Dagster's events that show its progress; warnings and errors are always shown.
+SHOWN_EVENTS = {
     "STEP_START",
     "STEP_SUCCESS",
     "STEP_SKIPPED",
@@ -40,12 +40,12 @@ TOLD = {
     "ASSET_OBSERVATION",
     "ASSET_CHECK_EVALUATION",
 }
-LOUD = ("WARNING", "ERROR", "CRITICAL")
+SHOWN_LEVELS = ("WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass
 class Run:
-    """One run, as it stood when it was last looked at. Times are seconds since 1970."""
+    """One run, as it was when it was last read. Times are seconds since 1970."""
 
     run_id: str
     url: str
@@ -98,14 +98,14 @@ def run_url(client: DagsterClient, run_id: str) -> str:
 
 
 def read_run(client: DagsterClient, run_id: str) -> Run:
-    """Look at a run. Raises Invalid where there is no such run."""
+    """Return a run. Raises Invalid if it does not exist."""
     return _run(client, run_id, client.query("RunState", id=run_id))
 
 
 def read_run_and_logs(
     client: DagsterClient, run_id: str, cursor: str | None
 ) -> tuple[Run, dict[str, Any]]:
-    """Look at a run and at the page of its log that begins at `cursor`, in one request."""
+    """Return a run and the page of its log that begins at `cursor`, in one request."""
     answer = client.query("RunStateAndLogs", id=run_id, cursor=cursor)
     return _run(client, run_id, answer), member(answer["logsForRun"], "EventConnection")
 
@@ -114,7 +114,7 @@ def no_such_run(client: DagsterClient, run_id: str) -> Invalid:
     """Return the error for a run that the server does not know."""
     hint = "Look for it in the Dagster UI, under Runs."
     if len(run_id) < ID_LENGTH:
-        hint = "Give the whole id, not its first letters: it is in the address of the run's page."
+        hint = "Give the whole id, not its first letters: it is in the URL of the run's page."
     return Invalid(f"there is no run {run_id} at {client.target.url}", hint)
 
 
@@ -124,7 +124,7 @@ def _run(client: DagsterClient, run_id: str, answer: dict[str, Any]) -> Run:
 
 
 def read_tagged_runs(client: DagsterClient, tag: str, value: str) -> list[Run]:
-    """Look at all runs with a tag, up to 1,000, oldest first, in one request."""
+    """Return the runs with a tag, up to 1,000, oldest first, in one request."""
     answer = client.query("TaggedRuns", tags=[{"key": tag, "value": value}])["runsOrError"]
     return [_parse(client, run) for run in reversed(member(answer, "Runs")["results"])]
 
@@ -156,9 +156,9 @@ def _partition(tags: dict[str, str]) -> str | None:
     return tags.get(PARTITION_TAG)
 
 
-def waits_for_nobody(client: DagsterClient, status: str) -> bool:
+def lacks_daemon(client: DagsterClient, status: str) -> bool:
     """Whether a run or backfill of this status waits for a daemon that is not running."""
-    daemon = UNWATCHED.get(status)
+    daemon = DAEMONS.get(status)
     if daemon is None:
         return False
     answer = client.query("Daemons")["instance"]["daemonHealth"]["allDaemonStatuses"]
@@ -167,39 +167,32 @@ def waits_for_nobody(client: DagsterClient, status: str) -> bool:
 
 
 def cancel_run(client: DagsterClient, run_id: str) -> None:
-    """Ask Dagster to stop a run.
+    """Cancel a run.
 
     Raises Invalid for a run that is unknown or has ended, NotAllowed, AnswerLost.
     """
-    # Asked first: Dagster refuses as if the run were in a state that may pass.
-    asked = client.query("RunToCancel", id=run_id)["runOrError"]
-    unknown = {"RunNotFoundError": lambda _: no_such_run(client, run_id)}
-    if not member(asked, "Run", unknown)["hasTerminatePermission"]:
-        raise NotAllowed(
-            f"the server does not allow you to cancel run {run_id}",
-            "It may be read-only, or your user may lack the permission.",
-        )
+    refused = {
+        "RunNotFoundError": lambda _: no_such_run(client, run_id),
+        "TerminateRunFailure": lambda error: Invalid(
+            f"run {run_id} cannot be cancelled: {error['message'].strip()}"
+        ),
+    }
+    # Checked first: the mutation's refusal does not say that the permission is missing.
+    run = client.query("RunToCancel", id=run_id)["runOrError"]
+    if not member(run, "Run", refused)["hasTerminatePermission"]:
+        raise not_permitted(f"cancel run {run_id}")
     answer = client.mutate("CancelRun", id=run_id)["terminateRun"]
-    member(
-        answer,
-        "TerminateRunSuccess",
-        {
-            **unknown,
-            "TerminateRunFailure": lambda error: Invalid(
-                f"run {run_id} cannot be cancelled: {error['message'].strip()}"
-            ),
-        },
-    )
+    member(answer, "TerminateRunSuccess", refused)
 
 
 def explain(client: DagsterClient, run_id: str) -> Failure:
     """Return why a run failed.
 
-    The first failed step speaks; without one (an import error, a killed worker),
-    the last error that Dagster itself wrote.
+    It is the error of the first failed step, or without one (an import error, a killed
+    worker) the last error that Dagster itself logged.
     """
     reason: Failure | None = None
-    said = ""
+    engine_message = ""
     for event in events(client, run_id):
         kind, error = event["__typename"], event.get("error")
         if kind == "ExecutionStepFailureEvent" and error:
@@ -207,18 +200,16 @@ def explain(client: DagsterClient, run_id: str) -> Failure:
         if error:
             reason = Failure.from_graphql(error)
         elif kind == "EngineEvent":
-            said = event["message"]
+            engine_message = event["message"]
         elif kind == "RunFailureEvent" and reason is None:
-            # Of a killed worker the engine says how it ended, just before.
-            reason = Failure(said or event["message"])
+            # How a killed worker ended is in the engine event just before.
+            reason = Failure(engine_message or event["message"])
     return reason or NO_REASON
 
 
-def events(
-    client: DagsterClient, run_id: str, cursor: str | None = None
-) -> Iterator[dict[str, Any]]:
+def events(client: DagsterClient, run_id: str) -> Iterator[dict[str, Any]]:
     """Yield the run's failures as Dagster logged them, page by page."""
-    more = True
+    cursor, more = None, True
     while more:
         answer = client.query("RunEvents", id=run_id, cursor=cursor)["logsForRun"]
         page = member(answer, "EventConnection")
@@ -227,14 +218,14 @@ def events(
 
 
 def unfinished_runs(client: DagsterClient, before: float) -> list[str]:
-    """Return the ids of the runs made before this time that have not ended; queued ones wait."""
+    """Return the ids of the runs created before this time that have neither ended nor queue."""
     return _unfinished(client, before=before, tags=None)
 
 
 def cancel_runs_of_code_server(client: DagsterClient, socket: str) -> int:
-    """Cancel at once the runs in progress that the code server on this socket launched.
+    """Cancel the runs in progress that the code server on this socket launched; return how many.
 
-    Dagster marks them as cancelled before their processes have ended. Returns how many.
+    Dagster marks them as cancelled before their processes have ended.
     """
     info = json.dumps({"host": "localhost", "socket": socket})
     ids = _unfinished(client, before=None, tags=[{"key": GRPC_INFO_TAG, "value": info}])
@@ -250,9 +241,10 @@ def _unfinished(client: DagsterClient, **filters: Any) -> list[str]:
     return [run["runId"] for run in member(answer, "Runs")["results"]]
 
 
-def is_told(event: Mapping[str, Any]) -> bool:
-    """Whether an event is a step, an asset, what the user's code says, or trouble."""
+def is_shown(event: Mapping[str, Any]) -> bool:
+    """Whether a log shows an event: about a step, an asset or trouble, or logged by user code."""
     kind, level = event.get("eventType"), event.get("level")
-    # What the user's code logs is no event of Dagster's, and has no type.
-    said = kind is None and level != "DEBUG"
-    return bool(event.get("message")) and (said or kind in TOLD or level in LOUD)
+    # What user code logs has no event type.
+    by_user = kind is None and level != "DEBUG"
+    shown = by_user or kind in SHOWN_EVENTS or level in SHOWN_LEVELS
+    return shown and bool(event.get("message"))
