@@ -1,4 +1,4 @@
-"""Where settings come from, which wins, and what is said of those that are wrong."""
+"""Where settings come from, which of them wins, and how wrong ones are reported."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Place:
         return load(self.root, environ, self.home)
 
     def refused(self, **environ: str) -> str:
-        """Return what is said of these settings."""
+        """Return the message about these settings."""
         with pytest.raises(SettingsError) as caught:
             self.load(**environ)
         return caught.value.message
@@ -191,7 +191,7 @@ def test_names_match_without_case_and_dashes(name: str, place: Place) -> None:
     assert target.url == "http://a.example"
 
 
-def test_a_target_may_be_made_by_variables_alone(place: Place) -> None:
+def test_variables_alone_may_define_a_target(place: Place) -> None:
     place.write(dotenv="DAGMAR_TARGETS__PROD__URL=https://a.example\n")
     target = place.load(DAGMAR_TARGETS__PROD__READ_ONLY="true").target("prod")
     assert (target.url, target.read_only) == ("https://a.example", True)
@@ -256,7 +256,7 @@ def test_a_variable_of_the_wrong_type_is_named(
     assert message == f"environment variable DAGMAR_{name}: {wanted}"
 
 
-def test_a_variable_for_a_mapping_and_one_into_it_do_not_go_together(place: Place) -> None:
+def test_a_variable_for_a_mapping_conflicts_with_one_for_a_key_in_it(place: Place) -> None:
     message = place.refused(DAGMAR_RUN="5", DAGMAR_RUN__POLL_SECONDS="1")
     assert message == "environment variable DAGMAR_RUN: 'run' must be a mapping"
 
@@ -273,13 +273,13 @@ def test_a_variable_for_a_mapping_and_one_into_it_do_not_go_together(place: Plac
     ],
 )
 def test_an_unknown_variable_is_an_error(name: str, meant: str, place: Place) -> None:
-    expected = f"{name} is no setting of dagmar{meant}"
+    expected = f"{name} is not a setting of dagmar{meant}"
     assert place.refused(**{name: "x"}) == f"environment variable {expected}"
     place.write(dotenv=f"# mine\nOTHER=1\n\n  \n{name}=x\n")
     assert place.refused() == f".env:5: {expected}"
 
 
-def test_what_dagmar_sets_for_its_children_is_no_setting(place: Place) -> None:
+def test_what_dagmar_sets_for_its_children_is_not_a_setting(place: Place) -> None:
     assert place.load(_DAGMAR_PARENT="1", NOT_DAGMAR_X="1").layer.values == {}
 
 
@@ -345,7 +345,7 @@ def test_a_variable_adds_a_header_or_replaces_the_one_that_is_written(place: Pla
     assert settings.target("b").headers == {"x-api-key": "k"}
 
 
-def test_what_yaml_takes_for_no_text_may_be_the_name_of_a_secret(place: Place) -> None:
+def test_what_yaml_reads_as_another_type_may_be_the_name_of_a_secret(place: Place) -> None:
     settings = place.load(
         DAGMAR_TARGETS__A__AUTH__TYPE="bearer", DAGMAR_TARGETS__A__AUTH__TOKEN_ENV="ON", ON="t"
     )
@@ -360,7 +360,7 @@ def test_the_environment_wins_over_a_secret_of_dotenv(place: Place) -> None:
     assert place.load(DAGMAR_TOKEN="x").target().headers == {"Authorization": "Bearer x"}
 
 
-def test_a_dotenv_that_is_no_text_is_said_so(place: Place) -> None:
+def test_a_dotenv_that_is_not_text_is_reported(place: Place) -> None:
     place.write(dotenv=b"DAGMAR_TARGET=\xff\xfe\n")
     assert place.refused() == ".env cannot be read: it is not UTF-8 text"
 
@@ -378,7 +378,7 @@ MISSING = {
 
 @pytest.mark.parametrize(("auth", "key"), MISSING.values(), ids=MISSING)
 @pytest.mark.parametrize("environ", [{}, {"NOPE": ""}])
-def test_a_variable_that_is_not_set_is_told_by_file_line_and_key(
+def test_a_variable_that_is_not_set_is_reported_by_file_line_and_key(
     auth: str, key: str, environ: dict[str, str], place: Place
 ) -> None:
     place.write(project=f"target: prod\ntargets:\n  prod:\n    auth: {auth}\n")
@@ -480,53 +480,46 @@ def test_an_address_is_the_base_of_the_site(url: str, address: str, place: Place
 
 
 @pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_key"])
-def test_a_certificate_that_is_missing_is_told_by_file_line_and_key(key: str, place: Place) -> None:
+def test_a_missing_certificate_is_reported_by_file_line_and_key(key: str, place: Place) -> None:
     place.write(project=f"targets:\n  local:\n    {key}: certs/it.pem\n")
     with pytest.raises(SettingsError) as caught:
         place.load().target()
-    assert caught.value.message == f"dagmar.yaml:3: targets.local.{key}: no such file"
+    problem = "names a file that does not exist"
+    assert caught.value.message == f"dagmar.yaml:3: targets.local.{key} {problem}"
 
 
 def test_certificates_are_found_from_the_project(place: Place) -> None:
-    made = make_authority(place.root / "certs")
+    authority = make_authority(place.root / "certs")
     cert = "    ca_file: certs/ca.pem\n    client_cert: certs/client.pem\n"
     place.write(project=f"targets:\n  local:\n{cert}    client_key: certs/client.key\n")
     target = place.load().target()
-    assert target.ca_file == str(made.ca)
-    assert target.client_cert == (str(made.client), str(made.client_key))
+    assert target.ca_file == str(authority.ca)
+    assert target.client_cert == (str(authority.client), str(authority.client_key))
     place.write(project="targets: {local: {client_cert: certs/server.pem}}\n")
-    assert place.load().target().client_cert == str(made.server)
+    assert place.load().target().client_cert == str(authority.server)
 
 
+NO_PEM = "names a file without a certificate and its key in PEM format"
 ENCRYPTED = serialization.BestAvailableEncryption(b"passphrase")
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "problem"),
     [
-        ("ca_file: empty.pem", "ca_file holds no certificates in PEM"),
-        ("ca_file: no.pem", "ca_file holds no certificates in PEM"),
-        ("client_cert: no.pem", "client_cert holds no certificate in PEM with its key"),
-        ("client_cert: client.pem", "client_cert holds no certificate in PEM with its key"),
-        (
-            "client_cert: client.pem\n    client_key: no.pem",
-            "client_cert holds no certificate in PEM with its key",
-        ),
-        (
-            "client_cert: client.pem\n    client_key: server.pem",
-            "client_cert holds no certificate in PEM with its key",
-        ),
-        (
-            "client_cert: client.pem\n    client_key: locked.key",
-            "client_cert holds no certificate in PEM with its key",
-        ),
+        ("ca_file: empty.pem", "ca_file names a file without certificates in PEM format"),
+        ("ca_file: no.pem", "ca_file names a file without certificates in PEM format"),
+        ("client_cert: no.pem", f"client_cert {NO_PEM}"),
+        ("client_cert: client.pem", f"client_cert {NO_PEM}"),
+        ("client_cert: client.pem\n    client_key: no.pem", f"client_cert {NO_PEM}"),
+        ("client_cert: client.pem\n    client_key: server.pem", f"client_cert {NO_PEM}"),
+        ("client_cert: client.pem\n    client_key: locked.key", f"client_cert {NO_PEM}"),
     ],
 )
-def test_a_certificate_that_is_none_is_told_by_file_line_and_key(
-    keys: str, said: str, place: Place
+def test_an_invalid_certificate_is_reported_by_file_line_and_key(
+    keys: str, problem: str, place: Place
 ) -> None:
-    made = make_authority(place.root)
-    key = serialization.load_pem_private_key(made.client_key.read_bytes(), None)
+    authority = make_authority(place.root)
+    key = serialization.load_pem_private_key(authority.client_key.read_bytes(), None)
     locked = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, ENCRYPTED
     )
@@ -536,7 +529,7 @@ def test_a_certificate_that_is_none_is_told_by_file_line_and_key(
     place.write(project=f"targets:\n  local:\n    {keys}\n")
     with pytest.raises(SettingsError) as caught:
         place.load().target()
-    assert caught.value.message == f"dagmar.yaml:3: targets.local.{said}"
+    assert caught.value.message == f"dagmar.yaml:3: targets.local.{problem}"
     assert "zq7" not in str(caught.value)
 
 
@@ -643,16 +636,16 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     ),
     "names that differ in case, local's own": (
         "targets:\n  Local:\n    read_only: true\n",
-        "dagmar.yaml:2: the target 'Local' differs only in case from 'local', which there always "
-        "is; call it local, or rename it",
+        "dagmar.yaml:2: the target 'Local' differs only in case from 'local', which always "
+        "exists; call it local, or rename it",
     ),
-    "a key that is no text": (
+    "a key that is not text": (
         "run: {}\n1: x\n",
         "dagmar.yaml:2: a key is a name; put this one in quotes",
     ),
-    "a mapping that holds itself": (
+    "a mapping that contains itself": (
         "targets: &all\n  a: *all\n",
-        "dagmar.yaml:1: 'targets.a' holds itself",
+        "dagmar.yaml:1: 'targets.a' contains itself",
     ),
     "malformed": (
         "target: local\nrun: {poll_seconds: 1\n",
@@ -665,13 +658,25 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "a tab": ("run:\n\tpoll_seconds: 1\n", "dagmar.yaml:2: this is not valid YAML"),
     "two documents": ("target: a\n---\ntarget: b\n", "dagmar.yaml:2: this is not valid YAML"),
     "a tag": ("run: !secret x\n", "dagmar.yaml:1: this is not valid YAML"),
-    "tag, no bool": ("notebooks: a\ntarget: !!bool zq7\n", "dagmar.yaml:2: 'target' is no bool"),
-    "tag, no timestamp": ("target: !!timestamp zq7", "dagmar.yaml:1: 'target' is no timestamp"),
-    "tag, no int": ("run: {poll_seconds: !!int ''}", "dagmar.yaml:1: 'run.poll_seconds' is no int"),
+    "tag, not a bool": (
+        "notebooks: a\ntarget: !!bool zq7\n",
+        "dagmar.yaml:2: 'target' is not a valid bool",
+    ),
+    "tag, not a timestamp": (
+        "target: !!timestamp zq7",
+        "dagmar.yaml:1: 'target' is not a valid timestamp",
+    ),
+    "tag, not an int": (
+        "run: {poll_seconds: !!int ''}",
+        "dagmar.yaml:1: 'run.poll_seconds' is not a valid int",
+    ),
     "tag, no value": ("run: !!bool {=: zq7}", "dagmar.yaml:1: a key is a name"),
     "tag, merged": ("run: {<<: {a: !!bool zq7}}", "dagmar.yaml: this is not valid YAML"),
-    "tag, all of it": ("!!bool zq7", "dagmar.yaml:1: this is no bool"),
-    "a date that there is not": ("notebooks: 2020-13-45", "dagmar.yaml:1: 'notebooks' is no time"),
+    "tag, all of it": ("!!bool zq7", "dagmar.yaml:1: this is not a valid bool"),
+    "a date that does not exist": (
+        "notebooks: 2020-13-45",
+        "dagmar.yaml:1: 'notebooks' is not a valid time",
+    ),
     "an unknown alias": ("run: *there\n", "dagmar.yaml:1: this is not valid YAML"),
     "a list": ("- a\n", "dagmar.yaml:1: settings are a mapping"),
     "a text": ("hello\n", "dagmar.yaml:1: settings are a mapping"),
@@ -680,18 +685,18 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_told_by_file_line_and_key(
-    text: str | bytes, said: str, place: Place
+@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
+def test_a_problem_is_reported_by_file_line_and_key(
+    text: str | bytes, expected: str, place: Place
 ) -> None:
     place.write(project=text)
     message = place.refused()
-    assert message.startswith(said)
+    assert message.startswith(expected)
     assert "\n" not in message
     assert "zq7" not in message
 
 
-def test_every_problem_is_told_at_once_in_the_order_of_the_file(place: Place) -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(place: Place) -> None:
     place.write(
         project="# first\n" * 5 + "zzz: 1\nrun:\n  poll_seconds: x\n  more: 1\ntargets:\n"
         "  p:\n    uri: x\n    auth: {type: bearer, pass: 1}\n"
@@ -710,7 +715,7 @@ def test_the_users_configuration_is_named_by_its_whole_path(place: Place) -> Non
     assert place.refused() == f"{file}:2: unknown key 'zzz'"
 
 
-def test_a_settings_file_that_is_a_folder_is_said_so(place: Place) -> None:
+def test_a_settings_file_that_is_a_folder_is_reported(place: Place) -> None:
     (place.root / "dagmar.yaml").mkdir()
     assert place.refused().startswith("dagmar.yaml cannot be read: ")
 
@@ -764,7 +769,7 @@ def test_a_running_dev_server_is_found(place: Place) -> None:
     assert (target.url, target.dev) == ("http://a.example", None)
 
 
-def test_a_server_that_invoke_dev_is_still_starting_is_to_be_waited_for(place: Place) -> None:
+def test_for_a_server_that_invoke_dev_still_starts_the_hint_is_to_wait(place: Place) -> None:
     holder, url = closed_port()
     with holder:
         place.write(dev=json.dumps({"pid": os.getpid(), "dagster_url": url}))
@@ -784,7 +789,7 @@ def test_a_dev_server_of_another_user_is_found(
     assert place.load().target().url == "http://127.0.0.1:4567"
 
 
-def test_a_dev_server_that_is_gone_is_passed_over(place: Place, dead: int) -> None:
+def test_a_dev_server_that_is_gone_is_ignored(place: Place, dead: int) -> None:
     place.write(dev=json.dumps({"pid": dead, "dagster_url": "http://127.0.0.1:4567"}))
     assert place.load().target().url == DEFAULT_URL
 
@@ -806,7 +811,7 @@ def test_a_dev_server_that_is_gone_is_passed_over(place: Place, dead: int) -> No
         '{"pid": PID, "dagster_url": "http://a@b/"}',
     ],
 )
-def test_garbage_in_dev_json_is_passed_over(text: str, place: Place) -> None:
+def test_garbage_in_dev_json_is_ignored(text: str, place: Place) -> None:
     place.write(dev=text.replace("PID", str(os.getpid())))
     assert place.load().target().url == DEFAULT_URL
 

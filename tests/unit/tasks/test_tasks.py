@@ -150,7 +150,7 @@ def test_malformed_settings_are_status_7(tmp_path: Path) -> None:
 def test_a_malformed_variable_is_status_7(project: Project) -> None:
     done = project.invoke("discover", environ={"DAGMAR_TARGE": "x"})
     assert done.returncode == 7
-    assert "DAGMAR_TARGE is no setting" in done.stderr
+    assert "DAGMAR_TARGE is not a setting" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["discover", "--json"], ["run", "--job", "nightly"]])

@@ -17,7 +17,7 @@ from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.partitions import check_partition, exact_key
 from dagmar.orchestration.quiet import no_warnings, prints_kept, sigterm_kept
 from dagmar.orchestration.warm import warm
-from dagmar.server.runconfig import merge
+from dagmar.project.sources import merge
 
 if TYPE_CHECKING:
     from dagster import JobDefinition

@@ -1,4 +1,4 @@
-"""`.dagmar/dev.json`: where the `invoke dev` of a project is, while it runs."""
+"""`.dagmar/dev.json`: the process and addresses of a project's `invoke dev` while it runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from dagmar.files import write_atomically
 from dagmar.project.layout import DEV_FILE
 
-# Clocks of a process's start and of a file differ by some ticks.
+# The clocks of a process's start and of this file differ by some ticks.
 SLACK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Running:
-    """An `invoke dev` that runs; addresses are None for a server that it was told to leave out.
+    """A running `invoke dev`; the address of a server that it does not start is None.
 
-    `env_file` is the path that `--env-file` named: what is in that file is not kept.
+    `env_file` is the path that `--env-file` named: the file's content is not kept.
     """
 
     pid: int
@@ -36,7 +36,7 @@ def path(root: Path) -> Path:
 
 
 def now() -> str:
-    """Return the time as the file holds it: ISO 8601 in UTC."""
+    """Return the time in the format of the file: ISO 8601 in UTC."""
     return datetime.now(timezone.utc).isoformat()
 
 
@@ -46,24 +46,19 @@ def write(root: Path, running: Running) -> None:
 
 
 def read(root: Path) -> Running | None:
-    """Return what runs, or None where nothing does: no file, a malformed or a stale one."""
+    """Return what runs, or None: there is no file, or it is malformed or stale."""
     try:
-        found = json.loads(path(root).read_text("utf-8"))
-        running = Running(
-            int(found["pid"]),
-            str(found.get("started_at") or ""),
-            *(
-                _text(found.get(name))
-                for name in ("dagster_url", "marimo_url", "reports_url", "env_file")
-            ),
-        )
+        document = json.loads(path(root).read_text("utf-8"))
+        names = ("dagster_url", "marimo_url", "reports_url", "env_file")
+        texts = {name: document[name] for name in names if isinstance(document.get(name), str)}
+        running = Running(int(document["pid"]), str(document.get("started_at") or ""), **texts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     return running if _alive(running) else None
 
 
 def remove(root: Path, pid: int) -> None:
-    """Remove the file where it is that of process `pid`, and no other's."""
+    """Remove the file if it is that of process `pid`."""
     try:
         if json.loads(path(root).read_text("utf-8"))["pid"] == pid:
             path(root).unlink()
@@ -71,18 +66,14 @@ def remove(root: Path, pid: int) -> None:
         return
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 def _alive(running: Running) -> bool:
-    """Whether the process is there, and is not a later one with the same number."""
-    if running.pid <= 0:  # no process, but a group of them
+    """Whether the process runs, and is not a later one with the same id."""
+    if running.pid <= 0:  # not a process, but a group of them
         return False
     try:
         os.kill(running.pid, 0)
     except PermissionError:
-        pass  # it runs, as somebody else
+        pass  # it runs, as another user
     except (OSError, OverflowError):
         return False
     try:

@@ -29,27 +29,27 @@ def read_environ(
     """Return the environment of the servers: `.env` over `environ` over `env_file`.
 
     Dagster itself reads the `.env` of the folder that it is started in, over everything else.
-    Raises UsageError if `env_file` does not exist, or a file cannot be read or passed on.
+    Raises UsageError if `env_file` does not exist, or a file cannot be read or used.
     """
     if env_file and not Path(env_file).is_file():
         raise UsageError(f"there is no file {env_file}", "Give --env-file a file.")
-    given = _values(Path(env_file), warn) if env_file else {}
-    own = _values(root / ".env", warn)
-    for name in sorted(given.keys() & own.keys()):
-        if warn and given[name] != own[name]:
+    flag = _values(Path(env_file), warn) if env_file else {}
+    dotenv = _values(root / ".env", warn)
+    for name in sorted(flag.keys() & dotenv.keys()):
+        if warn and flag[name] != dotenv[name]:
             warn(f"{name} is in {env_file} and in .env, which wins: Dagster reads it last")
-    return {**given, **environ, **own}
+    return {**flag, **environ, **dotenv}
 
 
 def current_environ(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what `read_environ` does, with the file that a running `invoke dev` was given."""
+    """Return what `read_environ` does, with the `--env-file` of a running `invoke dev`."""
     running = devfile.read(root)
     env_file = running.env_file if running else None
     return read_environ(root, env_file if env_file and Path(env_file).is_file() else "", environ)
 
 
 def named_home(root: Path, environ: Mapping[str, str]) -> str:
-    """Return the DAGSTER_HOME of every Dagster of the project; an empty text is its own instance.
+    """Return the DAGSTER_HOME of the project's Dagster; empty means the project's own instance.
 
     What is wrong with `.env` is reported by `invoke dev` and `invoke doctor`.
     """
@@ -90,21 +90,30 @@ def _values(file: Path, warn: Callable[[str], None] | None) -> dict[str, str]:
         return {}
     try:
         state = file.stat()
-        read = _read(file, state.st_mtime_ns, state.st_size)
-        if warn:
-            for line in bad_lines(file):
+        values = _read(file, state.st_mtime_ns, state.st_size)
+        for binding, line in bindings(file) if warn else ():
+            if warn and binding.error:
                 warn(f"{file.name}:{line}: this is not a NAME=value line, and is ignored")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{file} cannot be read: {reason}") from None
-    return read
+    return values
 
 
 @functools.lru_cache(maxsize=8)
 def _read(file: Path, changed_ns: int, size: int) -> dict[str, str]:
-    values = {name: value for name, value in env_values(file).items() if value is not None}
+    from dotenv import dotenv_values
+
+    # It would log each bad line, without the name of the file.
+    log = logging.getLogger("dotenv.main")
+    log.addFilter(_nothing)
+    try:
+        lines = dotenv_values(file, encoding="utf-8")
+    finally:
+        log.removeFilter(_nothing)
+    values = {name: value for name, value in lines.items() if value is not None}
     for name, value in values.items():
-        # What no process can be given; the message never prints a value.
+        # What the system refuses in an environment; the message never prints a value.
         if not name or "=" in name or "\0" in f"{name}{value}":
             shown = name.partition("=")[0].replace("\0", "")
             raise UsageError(
@@ -114,36 +123,15 @@ def _read(file: Path, changed_ns: int, size: int) -> dict[str, str]:
     return values
 
 
-def env_values(file: Path) -> dict[str, str | None]:
-    """Return all variables of a file such as `.env`; `bad_lines` returns the other lines.
-
-    Raises OSError, UnicodeDecodeError.
-    """
-    from dotenv import dotenv_values
-
-    # It would log each bad line, without the name of the file.
-    log = logging.getLogger("dotenv.main")
-    log.addFilter(_nothing)
-    try:
-        return dotenv_values(file, encoding="utf-8")
-    finally:
-        log.removeFilter(_nothing)
-
-
 def _nothing(record: logging.LogRecord) -> bool:
     return False
 
 
-def bad_lines(file: Path) -> list[int]:
-    """Return the lines of a file such as `.env` that are neither a variable nor a comment.
+def bindings(file: Path) -> Iterator[tuple[Binding, int]]:
+    """Yield the entries of a file such as `.env`, each with its line.
 
     Raises OSError, UnicodeDecodeError.
     """
-    return [line for binding, line in bindings(file) if binding.error]
-
-
-def bindings(file: Path) -> Iterator[tuple[Binding, int]]:
-    """Yield what a file such as `.env` sets, each with its line."""
     from dotenv.parser import parse_stream
 
     with file.open(encoding="utf-8") as stream:

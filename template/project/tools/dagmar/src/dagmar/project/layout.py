@@ -1,4 +1,4 @@
-"""Where things are in a project: its root, and what `.dagmar` holds."""
+"""Where things are in a project: its root, and the content of `.dagmar`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SESSION_NOTE = SCRATCH / "session"
 SCAFFOLD_ANSWERS = SCRATCH / "scaffold.yml"
 UPDATE_ANSWERS = SCRATCH / "update.yml"
 SCAFFOLD_PREFIX = "scaffold-"
-"""How the name of a folder in SCRATCH begins in which notebooks are rendered."""
+"""The prefix of the folders in SCRATCH in which notebooks are rendered."""
 
 
 def find_root(start: Path) -> Path:

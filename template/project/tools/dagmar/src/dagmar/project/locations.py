@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ WORKSPACE_FILES = ("workspace.yaml", "workspace.yml")
 DECLARING_FILES = ("dg.toml", "pyproject.toml", *WORKSPACE_FILES)
 NOWHERE = "pyproject.toml does not say where the definitions are"
 ADD = 'Add to pyproject.toml: [tool.dagster] with module_name = "{}"'
-# Modules that are Dagster's by custom, in a project from before `[tool.dagster]`.
+# Modules that hold definitions by convention, in a project from before `[tool.dagster]`.
 BY_CUSTOM = ("definitions", "repository", "__init__")
 
 
@@ -36,7 +36,7 @@ class CodeLocation:
     attribute: str = ""
     executable: str = ""
     folder: Path | None = None
-    """The folder of its own project in a dg workspace, whose `.env` Dagster reads too."""
+    """The folder of its project in a dg workspace, whose `.env` Dagster reads too."""
 
     @property
     def places(self) -> list[Path]:
@@ -85,24 +85,24 @@ class Workspace:
 def read_workspace(root: Path) -> Workspace:
     """Return the code locations of the project in `root`.
 
-    Raises SetupError if nothing says where they are, or what does is not valid.
+    Raises SetupError if no file declares them, or one that does is not valid.
     """
     root = root.resolve()
     dg, dg_file = _dg(root)
     project = dg.get("project")
+    table = "[tool.dg.{}] of pyproject.toml" if dg_file == "pyproject.toml" else dg_file
     if isinstance(project, dict) and not _autoloaded(project):
-        declared = "dg.toml" if dg_file == "dg.toml" else "[tool.dg.project] of pyproject.toml"
+        declared = table.format("project")
         return Workspace(declared, (_of_dg(root, project, dg_file),), with_dg=True)
     if isinstance(dg.get("workspace"), dict):
-        declared = "dg.toml" if dg_file == "dg.toml" else "[tool.dg.workspace] of pyproject.toml"
+        declared = table.format("workspace")
         locations = tuple(_of_dg_workspace(root, dg["workspace"], declared))
         return Workspace(declared, locations, with_dg=True)
     block = _tools(root).get("dagster")
     if isinstance(block, dict) and (locations := tuple(_of_dagster(root, block))):
         return Workspace("[tool.dagster] of pyproject.toml", locations)
     if isinstance(project, dict):
-        declared = "dg.toml" if dg_file == "dg.toml" else "[tool.dg.project] of pyproject.toml"
-        return Workspace(declared, (_of_dg(root, project, dg_file),))
+        return Workspace(table.format("project"), (_of_dg(root, project, dg_file),))
     for name in WORKSPACE_FILES:
         if (root / name).is_file():
             return Workspace(name, tuple(_of_yaml(root / name)))
@@ -190,8 +190,6 @@ def _of_dg(root: Path, project: Mapping[str, Any], file: str) -> CodeLocation:
 def _of_dg_workspace(
     root: Path, workspace: Mapping[str, Any], declared: str
 ) -> Iterator[CodeLocation]:
-    from dataclasses import replace
-
     for spec in workspace.get("projects") or ():
         path = spec.get("path") if isinstance(spec, dict) else None
         if not isinstance(path, str):
@@ -208,9 +206,9 @@ def _of_dg_workspace(
 
 
 def _of_dagster(root: Path, block: Mapping[str, Any]) -> Iterator[CodeLocation]:
-    given = block.get("code_location_name")
+    named = block.get("code_location_name")
     if isinstance(module := block.get("module_name"), str):
-        yield CodeLocation(str(given or module), MODULE, module, root)
+        yield CodeLocation(str(named or module), MODULE, module, root)
         return
     for entry in block.get("modules") or ():
         if not (isinstance(entry, dict) and isinstance(entry.get("name"), str)):
@@ -219,11 +217,11 @@ def _of_dagster(root: Path, block: Mapping[str, Any]) -> Iterator[CodeLocation]:
                 'Each entry is { type = "module", name = "…" }.',
             )
         if entry.get("type") == "module":
-            yield CodeLocation(str(given or entry["name"]), MODULE, entry["name"], root)
+            yield CodeLocation(str(named or entry["name"]), MODULE, entry["name"], root)
 
 
 def _of_yaml(file: Path) -> Iterator[CodeLocation]:
-    """Yield what a workspace.yaml lists; a text is short for its one required value."""
+    """Yield the code locations of a workspace.yaml; a text stands for the one required value."""
     import yaml
 
     try:
@@ -235,8 +233,8 @@ def _of_yaml(file: Path) -> Iterator[CodeLocation]:
         raise SetupError(f"{file} has no load_from list", f"Correct {file.name}.")
     root = file.parent
     for entry in entries:
-        (kind, given), *rest = entry.items() if isinstance(entry, dict) and entry else [("", None)]
-        value = _plain(given, file)
+        (kind, spec), *rest = entry.items() if isinstance(entry, dict) and entry else [("", None)]
+        value = _plain(spec, file)
         if kind == GRPC and isinstance(value, dict):
             host = value.get("host") or "localhost"
             address = value.get("socket") or f"{host}:{value.get('port')}"
@@ -272,7 +270,7 @@ _REQUIRED = {
 
 
 def _plain(value: Any, file: Path) -> Any:
-    """Return a value with what `{env: NAME}` stands for, as Dagster reads it."""
+    """Return a value with the variables that `{env: NAME}` names, as Dagster reads it."""
     if not isinstance(value, dict):
         return value
     if [*value] == ["env"]:
@@ -285,7 +283,7 @@ def _plain(value: Any, file: Path) -> Any:
 
 
 def _by_custom(root: Path) -> Iterator[CodeLocation]:
-    """Yield what looks like definitions in a project that does not say where they are."""
+    """Yield the modules that look like definitions, in a project that does not declare them."""
     for folder in (root / "src", root):
         if not folder.is_dir():
             continue

@@ -1,7 +1,7 @@
-"""The schema of the settings, and what is wrong with values that break it, in words.
+"""The schema of the settings, and the messages about values that break it.
 
 Messages name file, line and key and never a value: a value may be a secret
-that somebody wrote where only its variable's name belongs.
+that a user wrote instead of the name of its variable.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def schema() -> dict[str, Any]:
 
 
 def check(layer: Layer) -> None:
-    """Hold the values against the schema; raise one SettingsError with every problem found."""
+    """Validate the values; raise one SettingsError that lists every problem."""
     import fastjsonschema
 
     validate = fastjsonschema.compile(schema())
     problems: list[str] = []
-    # Infinity and NaN are floats to YAML, and no numbers to JSON: they become text.
+    # Infinity and NaN are floats in YAML, but not numbers in JSON: they become text.
     values = json.loads(json.dumps(layer.values, default=str), parse_constant=str)
     while True:
         try:
@@ -38,10 +38,10 @@ def check(layer: Layer) -> None:
             break
         except fastjsonschema.JsonSchemaValueException as error:
             path = tuple(str(part) for part in error.path[1:])
-            found = _problems(layer, path, error)
-            problems += filter(None, found.values())
-            # What is wrong is taken out, so that later problems are told in the same breath.
-            removed = [_remove(values, bad) for bad in found]
+            messages = _problems(layer, path, error)
+            problems += filter(None, messages.values())
+            # Bad values are removed, so that the next round reports further problems.
+            removed = [_remove(values, bad) for bad in messages]
             if not all(removed):
                 break
     problems += _same_names(layer) + _basic_without_user(layer, values)
@@ -58,7 +58,7 @@ def _line(problem: str) -> tuple[str, int]:
 
 
 def _problems(layer: Layer, path: KeyPath, error: Any) -> dict[KeyPath, str]:
-    """Return the bad paths and what to say of each; nothing where it has been said."""
+    """Return the bad paths with a message for each; an empty one if it was reported before."""
     key = ".".join(path)
     where = layer.place(path)
     rule, definition = error.rule, error.definition
@@ -72,12 +72,12 @@ def _problems(layer: Layer, path: KeyPath, error: Any) -> dict[KeyPath, str]:
     if rule == "propertyNames":
         return {path: f"{where}: '{key}' holds a name with letters that are not allowed"}
     if rule == "required":
-        # What is there but was found wrong, and so taken out, is not missing.
+        # What was removed as bad is not missing.
         missing = [name for name in error.rule_definition if name not in _at(layer.values, path)]
         return {path: f"{where}: '{key}' needs {' and '.join(missing)}" if missing else ""}
     if rule == "enum":
         allowed = ", ".join(str(item) for item in error.rule_definition)
-        # Without its type, the rest of the mapping means nothing: it goes as a whole.
+        # Without its type, the rest of the mapping means nothing: remove all of it.
         return {path[:-1]: f"{where}: '{key}' must be one of {allowed}"}
     return {path: f"{where}: '{key}' must {_wanted(path, rule, definition)}"}
 
@@ -96,7 +96,7 @@ def _wanted(path: KeyPath, rule: str, definition: Mapping[str, Any]) -> str:
 
 
 def _at(values: Any, path: KeyPath) -> dict[str, Any]:
-    """Return the mapping at `path`; an empty one where there is none."""
+    """Return the mapping at `path`, or an empty one."""
     for part in path:
         values = values.get(part) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}
@@ -106,28 +106,23 @@ def _remove(values: Any, path: KeyPath) -> bool:
     return bool(path) and _at(values, path[:-1]).pop(path[-1], path) is not path
 
 
-def _targets(values: Mapping[str, Any]) -> dict[str, Any]:
-    targets = values.get("targets")
-    return targets if isinstance(targets, dict) else {}
-
-
 def _same_names(layer: Layer) -> list[str]:
-    """Refuse targets that one environment variable would mean both of."""
-    seen = {"local": "local"}  # which there always is
+    """Refuse targets that the same environment variables would set."""
+    seen = {"local": "local"}  # which always exists
     problems = []
-    for name in _targets(layer.values):
+    targets = _at(layer.values, ("targets",))
+    for name in targets:
         first = seen.setdefault(plain(str(name)), name)
         place = layer.place(("targets", name))
-        if first != name and first not in _targets(layer.values):
+        if first != name and first not in targets:
             problems.append(
-                f"{place}: the target '{name}' differs only in case from 'local', which there "
-                "always is; call it local, or rename it"
+                f"{place}: the target '{name}' differs only in case from 'local', which always "
+                "exists; call it local, or rename it"
             )
         elif first != name:
             problems.append(
-                f"{place}: the targets '{first}' "
-                f"({layer.place(('targets', first))}) and '{name}' differ only in case or "
-                "dashes; rename one"
+                f"{place}: the targets '{first}' ({layer.place(('targets', first))}) and "
+                f"'{name}' differ only in case or dashes; rename one"
             )
     return problems
 
@@ -136,7 +131,7 @@ def _basic_without_user(layer: Layer, values: Mapping[str, Any]) -> list[str]:
     return [
         f"{layer.place(('targets', name, 'auth'))}: 'targets.{name}.auth' needs username or "
         "username_env"
-        for name, spec in _targets(values).items()
+        for name, spec in _at(values, ("targets",)).items()
         if spec.get("auth", {}).get("type") == "basic"
         and not {"username", "username_env"} & set(spec["auth"])
     ]

@@ -2,7 +2,7 @@
 
 Precedence, highest first: flags, `DAGMAR_*` environment variables, the `DAGMAR_*` lines of
 `.env`, `dagmar.yaml` in the project root, `~/.config/dagmar/config.yaml`, defaults.
-`settings.schema.json` beside this file says what may be set; editors read the same file.
+`settings.schema.json` in this folder defines the settings; editors read the same file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 from dagmar.errors import SettingsError, UsageError, did_you_mean
 from dagmar.project import devfile
 from dagmar.project.schema import check, schema
-from dagmar.project.sources import PREFIX, Layer, read_dotenv, read_yaml, variables_layer
+from dagmar.project.sources import PREFIX, KeyPath, Layer, read_dotenv, read_yaml, variables_layer
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 PLUS_TOKEN = "DAGSTER_CLOUD_API_TOKEN"
-# No token looks like this, so it may be shown: somebody may have written one in its place.
+# No token looks like this, so it may be shown: a user may have written a token instead.
 _PLAIN_NAME = re.compile(r"[A-Z]{2,20}(_[A-Z]{2,20}){1,5}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 ADDRESS = "an http(s) address without user name, query or fragment"
 
 
@@ -45,7 +46,7 @@ class Target:
     client_cert: tuple[str, str] | str | None = None
     timeouts: tuple[float, float] = (5.0, 60.0)
     allow_http: bool = False
-    dev: int | None = None  # the process of the `invoke dev` that starts it
+    dev: int | None = None  # the process of the `invoke dev` that runs it
 
     @property
     def secret(self) -> bool:
@@ -77,23 +78,23 @@ class Settings:
 
     @property
     def poll_seconds(self) -> float:
-        """Seconds between two looks at a run."""
+        """Seconds between two requests for the state of a run."""
         return float(self.layer.values.get("run", {}).get("poll_seconds", 0.5))
 
     @property
     def export(self) -> Mapping[str, Any]:
-        """What `export` says of uploads and of how long exports are kept."""
-        found: Mapping[str, Any] = self.layer.values.get("export", {})
-        return found
+        """The settings of uploads, and of how long exports are kept."""
+        export: Mapping[str, Any] = self.layer.values.get("export", {})
+        return export
 
     @property
     def targets(self) -> dict[str, Any]:
-        """The targets as they are written; there always is a `local` one."""
+        """The targets as they are written; `local` always exists."""
         return {"local": {}, **self.layer.values.get("targets", {})}
 
     @property
     def default_target(self) -> str:
-        """The name of the target that is meant if none is named."""
+        """The name of the target that is used if none is named."""
         return str(self.layer.values.get("target", "local"))
 
     def target(self, name: str = "", url: str = "") -> Target:
@@ -103,27 +104,24 @@ class Settings:
         Raises UsageError for an unknown target or a malformed url, SettingsError for the same
         in the settings, and for a variable that is named there and not set.
         """
-        asked = bool(name)
+        flag = bool(name)
         name = name or self.default_target
         if name not in self.targets:
             meant = did_you_mean(name, self.targets)
             hint = f"The targets of this project: {', '.join(sorted(self.targets))}."
-            if asked:
+            if flag:
                 raise UsageError(f"there is no target '{name}'{meant}", hint)
             place = self.layer.place(("target",))
             raise SettingsError(f"{place}: 'target' names no target of the settings{meant}", hint)
         spec = self.targets[name]
-        address = _clean(spec.get("url") or self._running_url())
-        if not _is_address(address):  # what the schema's pattern lets through
+        address = _clean(spec.get("url") or self._running("dagster_url") or DEFAULT_URL)
+        if not _is_address(address):  # the schema's pattern does not catch all
             path = ("targets", name, "url")
             raise SettingsError(f"{self.layer.place(path)}: '{'.'.join(path)}' must be {ADDRESS}")
         credentials = True
         if url:
             if not _is_address(url):
-                raise UsageError(
-                    f"--url must be {ADDRESS}",
-                    f"For example: --url {DEFAULT_URL}",
-                )
+                raise UsageError(f"--url must be {ADDRESS}", f"For example: --url {DEFAULT_URL}")
             credentials = _origin(url) == _origin(address)
             address = _clean(url)
         headers, basic = self._credentials(name, spec) if credentials else ({}, None)
@@ -150,11 +148,8 @@ class Settings:
         running = devfile.read(self.root)
         return running.pid if running and _clean(running.dagster_url or "") == address else None
 
-    def _running_url(self) -> str:
-        return self._running("dagster_url") or DEFAULT_URL
-
     def _running(self, name: str) -> str:
-        """Return an address in `.dagmar/dev.json` while its process runs, or an empty text."""
+        """Return an address of `.dagmar/dev.json` if its process runs, or an empty text."""
         running = devfile.read(self.root)
         url = getattr(running, name) if running else None
         return url if url and _is_address(url) else ""
@@ -162,13 +157,12 @@ class Settings:
     def _credentials(
         self, name: str, spec: Mapping[str, Any]
     ) -> tuple[dict[str, str], tuple[str, str] | None]:
-        at: tuple[str, ...] = ("targets", name)
         headers = {
-            header: self._variable(variable, (*at, "headers", header))
+            header: self._variable(variable, ("targets", name, "headers", header))
             for header, variable in spec.get("headers", {}).items()
         }
         auth = spec.get("auth", {"type": "none"})
-        at = (*at, "auth")
+        at = ("targets", name, "auth")
         if auth["type"] == "bearer":
             token = self._variable(auth["token_env"], (*at, "token_env"))
             headers["Authorization"] = f"Bearer {token}"
@@ -187,32 +181,29 @@ class Settings:
 
     def _variable(self, variable: str, path: tuple[str, ...]) -> str:
         value = self.environ.get(variable, "")
-        where = f"{self.layer.place(path)}: {'.'.join(path)}"
         if not value:
-            raise SettingsError(
-                f"{where} names an environment variable that is not set",
-                f"Type: export {variable}=…"
-                if _PLAIN_NAME.fullmatch(variable)
-                else "Set the variable that is named there, or correct its name.",
-            )
-        if any(
-            ord(letter) < 32 or 0x7F <= ord(letter) <= 0x9F or 0xD800 <= ord(letter) <= 0xDFFF
-            for letter in value
-        ):
-            raise SettingsError(
-                f"{where} names an environment variable whose value holds "
-                "a line break or another control character",
+            hint = "Set the variable that is named there, or correct its name."
+            if _PLAIN_NAME.fullmatch(variable):
+                hint = f"Type: export {variable}=…"
+            raise self._error(path, "names an environment variable that is not set", hint)
+        if _CONTROL.search(value):
+            raise self._error(
+                path,
+                "names an environment variable whose value has a line break or another control "
+                "character",
                 "Set the variable again, without it.",
             )
         return value
+
+    def _error(self, path: KeyPath, problem: str, hint: str = "") -> SettingsError:
+        return SettingsError(f"{self.layer.place(path)}: {'.'.join(path)} {problem}", hint)
 
     def _file(self, name: str, spec: Mapping[str, Any], key: str) -> str | None:
         if key not in spec:
             return None
         file = self.root / os.path.expanduser(spec[key])
         if not file.is_file():
-            path = ("targets", name, key)
-            raise SettingsError(f"{self.layer.place(path)}: {'.'.join(path)}: no such file")
+            raise self._error(("targets", name, key), "names a file that does not exist")
         return str(file)
 
     def _authority(self, name: str, spec: Mapping[str, Any]) -> str | None:
@@ -221,10 +212,10 @@ class Settings:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
             except OSError:
-                path = ("targets", name, "ca_file")
-                raise SettingsError(
-                    f"{self.layer.place(path)}: {'.'.join(path)} holds no certificates in PEM",
-                    "It starts with a line -----BEGIN CERTIFICATE-----, and can be read by you.",
+                raise self._error(
+                    ("targets", name, "ca_file"),
+                    "names a file without certificates in PEM format",
+                    "It starts with a line -----BEGIN CERTIFICATE-----, and you can read it.",
                 ) from None
         return file
 
@@ -232,21 +223,17 @@ class Settings:
         certificate = self._file(name, spec, "client_cert")
         key = self._file(name, spec, "client_key")
         if key and not certificate:
-            path = ("targets", name, "client_key")
-            raise SettingsError(
-                f"{self.layer.place(path)}: {'.'.join(path)} needs client_cert beside it"
-            )
+            raise self._error(("targets", name, "client_key"), "needs client_cert too")
         if certificate:
             try:
-                # A key that asks for a passphrase is of no use, and must not ask for it here.
+                # Without a password, openssl would ask for a passphrase on the terminal.
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.load_cert_chain(certificate, key, password="")
             except OSError:
-                path = ("targets", name, "client_cert")
-                raise SettingsError(
-                    f"{self.layer.place(path)}: {'.'.join(path)} holds no certificate in PEM "
-                    "with its key",
-                    "The key, without a passphrase, stands in the same file, or in client_key.",
+                raise self._error(
+                    ("targets", name, "client_cert"),
+                    "names a file without a certificate and its key in PEM format",
+                    "The key, without a passphrase, is in the same file or in client_key.",
                 ) from None
         return (certificate, key) if certificate and key else certificate
 
@@ -259,7 +246,7 @@ def load(
     Raises SettingsError, which names file, line and key, and never a value.
     """
     environ = os.environ if environ is None else environ
-    # In a container without users, `~` stays as it is, and there is no such file.
+    # In a container without users, `~` is not expanded, and the file does not exist.
     home = home or Path(os.path.expanduser("~"))
     home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     files = read_yaml(root / "dagmar.yaml", "dagmar.yaml").over(
@@ -271,7 +258,7 @@ def load(
         for name, value in environ.items()
         if name.upper().startswith(PREFIX)
     }
-    # A secret may be called DAGMAR_…; it is then no setting.
+    # A secret may be called DAGMAR_…; it is not a setting then.
     secrets = set(_variable_names(files.values))
     for variables in (dotenv, exported):
         secrets.update(
@@ -284,8 +271,8 @@ def load(
         wanted = {name: entry for name, entry in sorted(variables.items()) if name not in secrets}
         layer = variables_layer(wanted, schema(), layer).over(layer)
     check(layer)
-    found = {name: text for name, (text, _) in dotenv.items() if name in secrets}
-    return Settings(root, layer, {**found, **environ})
+    values = {name: text for name, (text, _) in dotenv.items() if name in secrets}
+    return Settings(root, layer, {**values, **environ})
 
 
 def _variable_names(values: Any, inside: str = "") -> list[str]:
@@ -303,7 +290,7 @@ def _variable_names(values: Any, inside: str = "") -> list[str]:
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  raises ValueError for a port that is no number
+        parts.port  # noqa: B018  raises ValueError for a port that is not a number
     except ValueError:
         return False
     return (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dagmar.project.environ import bindings
 KeyPath = tuple[str, ...]
 
 PREFIX = "DAGMAR_"
-# What PyYAML lets through, where text is not what its tag says: `!!bool x`, `2020-13-45`.
+# What PyYAML raises if a text is not what its tag says: `!!bool x`, `2020-13-45`.
 UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 
 
@@ -38,24 +38,36 @@ class Layer:
 
     def over(self, lower: Layer) -> Layer:
         """Return this layer merged over `lower`, mapping by mapping."""
-        return Layer(_merge(lower.values, self.values), {**lower.places, **self.places})
+        values = merge(lower.values, self.values, _is_other_auth)
+        return Layer(values, {**lower.places, **self.places})
 
 
-def _merge(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+def merge(
+    lower: Mapping[str, Any],
+    upper: Mapping[str, Any],
+    replaces: Callable[[str, Any, Any], bool] = lambda key, below, value: False,
+) -> dict[str, Any]:
+    """Return `upper` merged over `lower`, mapping by mapping; lists are replaced.
+
+    So is a mapping if `replaces` says so of its key, the lower and the upper one.
+    """
     merged = dict(lower)
     for key, value in upper.items():
         below = merged.get(key)
-        # `auth` is one choice: keys of another type must not shine through.
-        if isinstance(below, dict) and isinstance(value, dict):
-            replaced = key == "auth" and "type" in value and below.get("type") != value["type"]
-            merged[key] = value if replaced else _merge(below, value)
-        else:
+        if not (isinstance(below, Mapping) and isinstance(value, Mapping)):
             merged[key] = value
+        else:
+            merged[key] = value if replaces(key, below, value) else merge(below, value, replaces)
     return merged
 
 
+def _is_other_auth(key: str, below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    # The keys of one type of login mean nothing to another.
+    return key == "auth" and "type" in value and below.get("type") != value["type"]
+
+
 def read_yaml(file: Path, name: str) -> Layer:
-    """Read a YAML file; `name` is how messages call it. A missing file is an empty layer.
+    """Read a YAML file, called `name` in messages. A missing file is an empty layer.
 
     Raises SettingsError for a file that cannot be read or is not a mapping of names.
     """
@@ -72,14 +84,15 @@ def read_yaml(file: Path, name: str) -> Layer:
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         node = loader.get_single_node()
-        # The problem is named and the line given; the line's text may hold a value.
         places = _places(loader, node, name)
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        line = min(line, len(text.splitlines()) or 1)  # what is not closed is missed at the end
+        line = min(
+            line, len(text.splitlines()) or 1
+        )  # what is not closed is reported after the end
         raise SettingsError(
-            f"{name}:{line}: this is not valid YAML ({_tame(error.problem)})",
+            f"{name}:{line}: this is not valid YAML ({_without_quotes(error.problem)})",
             "Check indentation, colons and quotes around this line.",
         ) from None
     except (yaml.YAMLError, *UNREADABLE):
@@ -94,19 +107,19 @@ def read_yaml(file: Path, name: str) -> Layer:
     return Layer(values, places)
 
 
-def _tame(problem: str | None) -> str:
+def _without_quotes(problem: str | None) -> str:
     """Return YAML's description of a problem without what it quotes from the file.
 
-    Marks that it expects, as in `did not find expected ',' or ']'`, are no part of the file.
+    It keeps the marks that YAML expects, as in `did not find expected ',' or ']'`.
     """
-    told = re.match(r"(?:[^'\"]|'[],}:-]')*", problem or "")
-    return (told[0].partition(", but ")[0].strip() if told else "") or "malformed"
+    match = re.match(r"(?:[^'\"]|'[],}:-]')*", problem or "")
+    return (match[0].partition(", but ")[0].strip() if match else "") or "malformed"
 
 
 def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
     """Map each path of a YAML document to `name:line`.
 
-    Refuses repeated keys, keys that are no text, mappings that hold themselves, and values
+    Refuses repeated keys, keys that are not text, mappings that contain themselves, and values
     that are not what their tag says.
     """
     import yaml
@@ -117,7 +130,7 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
     def walk(node: Any, path: KeyPath, seen: frozenset[int]) -> None:
         if id(node) in seen:
             line = f"{name}:{node.start_mark.line + 1}"
-            raise SettingsError(f"{line}: '{'.'.join(path)}' holds itself")
+            raise SettingsError(f"{line}: '{'.'.join(path)}' contains itself")
         nonlocal budget
         budget -= 1
         if budget < 0:
@@ -131,7 +144,7 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
                 line = f"{name}:{node.start_mark.line + 1}"
                 what = f"'{'.'.join(path)}'" if path else "this"
                 raise SettingsError(
-                    f"{line}: {what} is no {kind}", "For a text, put it in quotes."
+                    f"{line}: {what} is not a valid {kind}", "For a text, put it in quotes."
                 ) from None
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
@@ -157,7 +170,7 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
 def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
     """Return the `DAGMAR_` variables of a `.env` file, each with its place (`.env:3`).
 
-    All other lines are none of our business, and are neither kept nor checked.
+    All other lines are ignored: they are neither kept nor checked.
     """
     if not file.is_file():
         return {}
@@ -188,8 +201,9 @@ def variables_layer(
         for depth, part in enumerate(path[:-1], 1):
             here = here.setdefault(part, {})
             if not isinstance(here, dict):
-                above = path[:depth]
-                raise SettingsError(f"{layer.place(above)}: '{'.'.join(above)}' must be a mapping")
+                parent = path[:depth]
+                where = f"{layer.place(parent)}: '{'.'.join(parent)}'"
+                raise SettingsError(f"{where} must be a mapping")
         here[path[-1]] = _typed(text, spec)
         layer.places[path] = place
     return layer
@@ -207,9 +221,9 @@ def _find(
         match = next((key for key in [*known, *existing] if plain(key) == plain(part)), None)
         if match is None and not isinstance(free, dict):
             meant = did_you_mean(part.lower(), known)
-            called = place if name in place else f"{place}: {name}"
-            raise SettingsError(f"{called} is no setting of dagmar{meant}")
-        # No shell lets a variable's name hold the `-` that headers have.
+            variable = place if name in place else f"{place}: {name}"
+            raise SettingsError(f"{variable} is not a setting of dagmar{meant}")
+        # In a shell, the name of a variable cannot have the `-` of a header's name.
         new = part.lower().replace("_", "-") if path[-1:] == ("headers",) else part.lower()
         key = match if match is not None else new
         schema = schema.get("properties", {}).get(key) or (free if isinstance(free, dict) else {})
@@ -221,7 +235,7 @@ def _find(
 
 
 def plain(key: str) -> str:
-    """Return a name as environment variables know it: without case, and `-` as `_`."""
+    """Return a name as environment variables have it: in one case, and with `_` for `-`."""
     return key.lower().replace("-", "_")
 
 
@@ -233,4 +247,4 @@ def _typed(text: str, spec: Mapping[str, Any]) -> Any:
     try:
         return json.loads(json.dumps(yaml.safe_load(text)))
     except (yaml.YAMLError, *UNREADABLE):
-        return text  # no YAML, or what JSON has no word for: dates, cycles
+        return text  # not YAML, or what JSON does not have: dates, cycles

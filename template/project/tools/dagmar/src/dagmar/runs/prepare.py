@@ -14,12 +14,13 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, UsageError
 from dagmar.project.provenance import own_tags
+from dagmar.project.sources import merge
 from dagmar.server import launchable
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import RANGE_END_TAG, RANGE_START_TAG, Launch, ops_to_run, validate
 from dagmar.server.launchable import Hints, Launchable, with_defaults
 from dagmar.server.partitions import Choice
-from dagmar.server.runconfig import merge, named_ops, no_such_ops
+from dagmar.server.runconfig import named_ops, no_such_ops
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, did_you_mean, nearest
 from dagmar.failure import Failure
+from dagmar.project.sources import merge
 from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import OWN_TAGS, Launch
 from dagmar.server.partitions import Partitions, of_asset, of_job
-from dagmar.server.runconfig import merge, read_yaml
+from dagmar.server.runconfig import read_yaml
 from dagmar.server.runs import no_such_run
 
 LAUNCH_PERMISSION = "launch_pipeline_execution"

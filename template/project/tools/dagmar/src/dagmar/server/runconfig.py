@@ -12,7 +12,7 @@ from typing import Any
 
 from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.flags import parse_pairs
-from dagmar.project.sources import UNREADABLE
+from dagmar.project.sources import UNREADABLE, merge
 
 IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
 EXECUTORS = {"in_process": IN_PROCESS}
@@ -39,17 +39,6 @@ def read_config(
     for text in values:
         config = merge(config, _value(text))
     return config
-
-
-def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `upper` merged over `lower`, mapping by mapping; lists are replaced."""
-    merged = dict(lower)
-    for key, value in upper.items():
-        if isinstance(value, Mapping) and isinstance(old := merged.get(key), Mapping):
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def _read(file: str) -> dict[str, Any]:
