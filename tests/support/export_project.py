@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.export import manifests
+from dagmar.export.exporting import Exported
+from dagmar.export.manifests import Manifest
 from support.project import Project, make_project
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n"
@@ -49,6 +51,25 @@ def export(project: Project, *flags: str, **options: Any) -> tuple[int, list[dic
     done = project.invoke("export", *flags, "--json", **options)
     exports = json.loads(done.stdout)["exports"] if done.stdout else []
     return done.returncode, exports, done.stderr
+
+
+PAGE = "<!doctype html><p>" + "orders " * 500 + "</html>"
+
+
+def orders_export(folder: Path, number: int = 1, status: str = manifests.OK) -> Exported:
+    """Write an export of `orders.py`, of the day `number` of January, as `invoke export` would."""
+    id = f"202601{number:02d}T000000Z-00000000"
+    home = folder / "orders" / id
+    home.mkdir(parents=True)
+    (home / "orders.html").write_text(PAGE, "utf-8")
+    (home / "orders.ipynb").write_text("{}", "utf-8")
+    files = [manifests.describe(file) for file in sorted(home.iterdir())]
+    manifest = Manifest(
+        notebook="notebooks/orders.py", notebook_sha256="0", name="orders", id=id, status=status,
+        started_at="", ended_at="", duration_s=1.0, files=files,
+    )  # fmt: skip
+    (home / manifests.NAME).write_text(manifest.as_text(), "utf-8")
+    return Exported("notebooks/orders.py", manifest, home)
 
 
 def ids(exports: Path, name: str) -> list[str]:

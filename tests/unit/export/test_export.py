@@ -469,7 +469,7 @@ def test_what_is_at_work_is_not_removed(tmp_path: Path) -> None:
     assert retention.expire(tmp_path, "orders", replace(policy, done_for=old.id)) == []
     assert retention.expire(tmp_path, "orders", policy) == [home]
     retention.remove(home, old)  # another process was faster
-    with pytest.raises(Conflict, match="was removed meanwhile"), folders.held(home):
+    with pytest.raises(Conflict, match="was removed in the meantime"), folders.held(home):
         pass
     assert ids(tmp_path, "orders") == [new.id]
 

@@ -1,10 +1,11 @@
 """Exports sent to gs:// and az://, by the libraries that people use, to servers on loopback.
 
-For gs:// an emulator of Google's JSON API answers. For az:// it is `blobs`, which speaks the part
-of Blob REST that is needed. In the nightly profile, where `azurite-blob` is on the PATH (npm
+For gs:// the server is an emulator of Google's JSON API, for az:// it is `blobs`, which implements
+the part of Blob REST that is needed. In the nightly profile, if `azurite-blob` is on the PATH (npm
 install azurite), the same tests run against Azurite as well. They were compared with its 3.35.0:
-both keep types and encodings, and tell a missing container (404 ContainerNotFound) and a signature
-that only reads (403 AuthorizationPermissionMismatch) alike. Azurite alone checks keys.
+both keep types and encodings, and give the same answers for a missing container (404
+ContainerNotFound) and for a signature that only reads (403 AuthorizationPermissionMismatch). Only
+Azurite checks keys.
 """
 
 from __future__ import annotations
@@ -27,31 +28,13 @@ from typing import Any
 import pytest
 from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, StorageFailed, UsageError
 from dagmar.export import manifests
-from dagmar.export import upload as uploading
-from dagmar.export.exporting import Exported
-from dagmar.export.manifests import Manifest
 from dagmar.export.retention import Policy
 from dagmar.export.upload import Storage
 from support.azure_service import ACCOUNT, KEY, blob_service, connection_string
+from support.export_project import PAGE, orders_export
 from support.http_server import closed_port, document, page, reset, serve
 
-PAGE = "<!doctype html><p>" + "orders " * 500 + "</html>"
 SECRET = "c2VjcmV0LWtleQ=="
-
-
-def made(folder: Path, number: int = 1) -> Exported:
-    """Make an export by hand."""
-    id = f"202601{number:02d}T000000Z-00000000"
-    home = folder / "orders" / id
-    home.mkdir(parents=True)
-    (home / "orders.html").write_text(PAGE, "utf-8")
-    (home / "orders.ipynb").write_text("{}", "utf-8")
-    files = [manifests.describe(file) for file in sorted(home.iterdir())]
-    manifest = Manifest(
-        notebook="notebooks/orders.py", notebook_sha256="0", name="orders", id=id, status="ok",
-        started_at="", ended_at="", duration_s=1.0, files=files,
-    )  # fmt: skip
-    return Exported("notebooks/orders.py", manifest, home)
 
 
 @dataclass
@@ -83,7 +66,7 @@ def google(patch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         return kept.get_file("team", name), about["contentType"], about.get("contentEncoding")
 
     def names(prefix: str) -> list[str]:
-        return sorted(one["name"] for one in kept.get_file_list("team", prefix)[0])
+        return sorted(file["name"] for file in kept.get_file_list("team", prefix)[0])
 
     yield Cloud("gs", look, names)
     server.stop()
@@ -108,14 +91,14 @@ def azurite(patch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     """Azure's own emulator."""
     from azure.storage.blob import BlobServiceClient
 
-    found = shutil.which("azurite-blob")
-    if found is None:
+    executable = shutil.which("azurite-blob")
+    if executable is None:
         pytest.skip("azurite is not installed: npm install azurite")
     holder, url = closed_port()
     holder.close()
     flags = ("--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck")
     port = url.rpartition(":")[2]
-    process = subprocess.Popen([found, *flags, "--blobPort", port], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([executable, *flags, "--blobPort", port], stdout=subprocess.DEVNULL)
     try:
         patch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string(url))
         client = BlobServiceClient.from_connection_string(connection_string(url), retry_total=0)
@@ -160,7 +143,7 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.fixture(autouse=True)
 def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No credentials of who runs the tests; no pauses; a client of its own for each test."""
+    """No credentials of this user, no pauses, and a new client for each test."""
     import adlfs
     import fsspec
     from azure.storage.blob._shared.policies_async import ExponentialRetry
@@ -170,7 +153,6 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setattr(uploading, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(ExponentialRetry, "get_backoff_time", lambda self, settings: 0.01)
     kinds = (adlfs.AzureBlobFileSystem, fsspec.get_filesystem_class("gs"))
     yield
@@ -180,7 +162,7 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let gcsfs, which pauses for half a minute, try as often without pausing."""
+    """Let gcsfs, which pauses for half a minute, retry as often without pauses."""
     import gcsfs.retry
 
     async def at_once(seconds: float) -> None:
@@ -191,14 +173,14 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bucket_gets_all_files_as_what_they_are(cloud: Cloud, tmp_path: Path) -> None:
-    exported = made(tmp_path)
+    exported = orders_export(tmp_path)
     assert exported.manifest is not None
     storage = Storage(f"{cloud.scheme}://team/first/")
     base = f"first/orders/{exported.manifest.id}"
     assert storage.send(exported) == f"{cloud.scheme}://team/{base}/orders.html"
     body, kind, encoding = cloud.look(f"{base}/orders.html")
     assert (body.decode(), encoding) == (PAGE, None)
-    # Google's emulator forgets what follows the semicolon; Google does not.
+    # Google's emulator drops what follows the semicolon; Google does not.
     assert kind == ("text/html" if cloud.scheme == "gs" else "text/html; charset=utf-8")
     body, kind, _ = cloud.look(f"{base}/manifest.json")
     assert kind == "application/json"
@@ -217,7 +199,7 @@ def test_gcsfs_sends_the_whole_content_type(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         with pytest.raises(FileNotFoundError):
             Storage("gs://team/x", compress=True)._put("orders.html", b"page")
-    (sent,) = (one for one in server.seen if one.method == "POST")
+    (sent,) = (request for request in server.seen if request.method == "POST")
     assert b"\nContent-Type: text/html; charset=utf-8\n" in sent.body
     assert b'"contentEncoding": "gzip"' in sent.body
 
@@ -225,7 +207,7 @@ def test_gcsfs_sends_the_whole_content_type(
 def test_compressed_files_say_so_and_are_not_sent_again(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exported = made(tmp_path)
+    exported = orders_export(tmp_path)
     assert exported.manifest is not None
     address = f"{cloud.scheme}://team/packed"
     Storage(address, compress=True).send(exported)
@@ -250,7 +232,7 @@ def test_compressed_files_say_so_and_are_not_sent_again(
 def test_old_exports_go(cloud: Cloud, tmp_path: Path) -> None:
     address = f"{cloud.scheme}://team/old"
     for number in (1, 2, 3):
-        Storage(address).send(made(tmp_path, number))
+        Storage(address).send(orders_export(tmp_path, number))
     gone = Storage(address).expire("orders", Policy("notebooks/orders.py", keep=1))
     newest = "20260103T000000Z-00000000"
     assert len(gone) == 2
@@ -263,25 +245,25 @@ def test_old_exports_go(cloud: Cloud, tmp_path: Path) -> None:
     assert "20260102T" not in index
 
 
-def test_a_bucket_that_is_not_there_is_told(cloud: Cloud, tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="Make the bucket"):
-        Storage(f"{cloud.scheme}://no-such-bucket/x").send(made(tmp_path))
+def test_a_missing_bucket_is_reported(cloud: Cloud, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="Create the bucket"):
+        Storage(f"{cloud.scheme}://no-such-bucket/x").send(orders_export(tmp_path))
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_google_s_no_is_told_and_not_asked_for_again(
+def test_a_refusal_of_google_is_reported_and_not_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     with serve(document({"error": {"code": status, "message": "Denied."}}, status)) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         with pytest.raises(NotAllowed, match="refuses access") as caught:
-            Storage("gs://team/x").send(made(tmp_path))
+            Storage("gs://team/x").send(orders_export(tmp_path))
         assert len(server.seen) <= 3  # which is gcsfs trying one name as a file and as a folder
     assert caught.value.exit_code == 6
 
 
 @pytest.mark.parametrize("service", ["az", AZURITE])
-def test_a_signature_that_only_reads_is_told_and_not_shown(
+def test_a_signature_that_only_reads_is_reported_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str
 ) -> None:
     import adlfs
@@ -292,17 +274,17 @@ def test_a_signature_that_only_reads_is_told_and_not_shown(
     token = generate_container_sas(
         ACCOUNT, "team", account_key=KEY, permission=reads, expiry=ends, version="2021-12-02"
     )
-    exported = made(tmp_path)
+    exported = orders_export(tmp_path)
     with CLOUDS[service](monkeypatch) as cloud:
         for number in (2, 3):
-            Storage("az://team/x").send(made(tmp_path / "before", number))
+            Storage("az://team/x").send(orders_export(tmp_path / "before", number))
         url = os.environ["AZURE_STORAGE_CONNECTION_STRING"].rpartition("BlobEndpoint=")[2]
         by_token = f"BlobEndpoint={url};SharedAccessSignature={token}"
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", by_token)
         adlfs.AzureBlobFileSystem.clear_instance_cache()
         with pytest.raises(NotAllowed, match="refuses access") as caught:
             Storage("az://team/x").send(exported)
-        # While old exports are removed, adlfs wraps what it is told into a RuntimeError.
+        # While old exports are removed, adlfs wraps the refusal into a RuntimeError.
         with pytest.raises(NotAllowed, match="refuses access") as removing:
             Storage("az://team/x").expire("orders", Policy("notebooks/orders.py", keep=1))
         assert len(cloud.names("x/")) == 8
@@ -314,12 +296,14 @@ def test_a_signature_that_only_reads_is_told_and_not_shown(
 
 
 @pytest.mark.nightly
-def test_a_wrong_key_is_told_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_reported_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with azurite(monkeypatch):
         wrong = os.environ["AZURE_STORAGE_CONNECTION_STRING"].replace(KEY, SECRET)
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", wrong)
         with pytest.raises(NotAllowed, match="refuses access") as caught:
-            Storage("az://team/x").send(made(tmp_path))
+            Storage("az://team/x").send(orders_export(tmp_path))
     assert SECRET not in str(caught.value)
 
 
@@ -331,7 +315,7 @@ def test_a_wrong_key_is_told_and_not_shown(tmp_path: Path, monkeypatch: pytest.M
         {"AZURE_STORAGE_CONNECTION_STRING": f"secret {SECRET}"},
     ],
 )
-def test_azure_without_credentials_is_told(
+def test_azure_without_credentials_is_reported(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
     for name, value in variables.items():
@@ -341,19 +325,19 @@ def test_azure_without_credentials_is_told(
     assert SECRET not in str(caught.value)
 
 
-def test_a_key_that_is_none_is_told_and_not_shown(
+def test_a_malformed_key_is_reported_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = connection_string("http://127.0.0.1:9", f"AccountName={ACCOUNT};AccountKey=secret-1")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", broken)
     with pytest.raises(NotAllowed) as caught:
-        Storage("az://team/x").send(made(tmp_path))
+        Storage("az://team/x").send(orders_export(tmp_path))
     assert "secret-1" not in str(caught.value)
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
 @pytest.mark.usefixtures("_hasty")
-def test_a_service_that_does_not_answer_is_told(
+def test_a_service_that_does_not_answer_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     holder, url = closed_port()
@@ -361,7 +345,7 @@ def test_a_service_that_does_not_answer_is_told(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string(url, secret))
     with holder, pytest.raises(StorageFailed, match="does not answer") as caught:
-        Storage(f"{scheme}://team/x").send(made(tmp_path))
+        Storage(f"{scheme}://team/x").send(orders_export(tmp_path))
     assert SECRET not in str(caught.value)
 
 
@@ -371,7 +355,7 @@ def test_a_cut_connection_is_tried_again_on_azure(
     with blob_service("team") as blobs:
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string(blobs.url))
         blobs.cuts = 1
-        Storage("az://team/x").send(made(tmp_path))
+        Storage("az://team/x").send(orders_export(tmp_path))
         assert blobs.cuts == 0
         assert len(blobs.files["team"]) == 5
 
@@ -383,44 +367,31 @@ def test_a_cut_connection_is_tried_again_on_google(monkeypatch: pytest.MonkeyPat
     with serve(gone, gone, reset, done) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         Storage("gs://team/x")._put("a.html", b"page")
-    assert [one.method for one in server.seen] == ["GET", "GET", "POST", "POST"]
+    assert [request.method for request in server.seen] == ["GET", "GET", "POST", "POST"]
 
 
-def test_a_library_that_was_patient_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploading, "PATIENCE_SECONDS", -1)
-    calls = []
-
-    def cut() -> None:
-        calls.append(1)
-        raise ConnectionResetError("Connection reset by peer")
-
-    with pytest.raises(ConnectionResetError):
-        uploading._patiently(cut)
-    assert len(calls) == 1
-
-
-def test_an_address_that_google_takes_for_none_is_told(
+def test_an_address_that_google_refuses_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve(document({"error": {"code": 400, "message": "invalid bucket name"}}, 400)) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-        with pytest.raises(UsageError, match="no address like"):
-            Storage("gs://TEAM/x").send(made(tmp_path))
+        with pytest.raises(UsageError, match="cannot use the address"):
+            Storage("gs://TEAM/x").send(orders_export(tmp_path))
 
 
-def test_an_address_without_a_bucket_is_told() -> None:
-    with pytest.raises(UsageError, match="no address like"):
+def test_an_address_without_a_bucket_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot use the address"):
         Storage("gs:///x")
 
 
 @pytest.mark.usefixtures("_hasty")
-def test_what_is_no_storage_is_told_as_that(
+def test_a_page_that_is_not_a_storage_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve(page()) as server:  # such as the sign-in of a network
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         with pytest.raises(StorageFailed, match="does not answer"):
-            Storage("gs://team/x").send(made(tmp_path))
+            Storage("gs://team/x").send(orders_export(tmp_path))
 
 
 def test_what_libraries_log_is_not_printed() -> None:

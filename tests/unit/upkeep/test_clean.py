@@ -289,13 +289,13 @@ def test_an_export_is_only_what_its_manifest_proves(sound: Project) -> None:
         id_of(1): "its manifest.json does not name notes.txt",
         id_of(2): unread,
         id_of(3): unread,
-        id_of(4): "it has no manifest.json; it may be an export at work",
-        id_of(5): "it holds a symlink, which dagmar does not make",
+        id_of(4): "it has no manifest.json; it may be an export in progress",
+        id_of(5): "it contains a symlink, which dagmar does not create",
         id_of(7): "a.html was changed since",
         id_of(8): unread,
-        id_of(10): "a.html is no file",
+        id_of(10): "a.html is not a file",
         "readme.txt": "dagmar did not make it",
-        "1": "it has no manifest.json; it may be an export at work",
+        "1": "it has no manifest.json; it may be an export in progress",
     }
 
 

@@ -10,14 +10,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dagmar.export.links import link_reports
+    from dagmar.export.index import link_reports
     from dagmar.pair.pair import Pair
 
 __version__ = "0.1.0"
 
 _PUBLIC: dict[str, str] = {
     "Pair": "dagmar.pair.pair",
-    "link_reports": "dagmar.export.links",
+    "link_reports": "dagmar.export.index",
 }
 """Public name → module that defines it."""
 

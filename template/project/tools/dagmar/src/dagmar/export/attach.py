@@ -1,6 +1,6 @@
 """Puts an export on an asset: a link, and the numbers that the notebook reported.
 
-It is an observation, never a materialization: the asset was not made by it.
+It is an observation, never a materialization: an export does not produce the asset.
 """
 
 from __future__ import annotations
@@ -20,45 +20,43 @@ if TYPE_CHECKING:
 
 LINK, NOTEBOOK, EXPORT = RESERVED
 ASK_SECONDS = 5.0
-"""A server that takes longer for an answer is asked again when the page is made."""
+"""A server that takes longer to answer is asked again when the page is written."""
 
 
 def attach(
     settings: Settings, target: Target, exported: Exported, name: str, partition: str
-) -> list[str]:
-    """Attach an export to an asset, or to all that a job makes, and return their keys.
+) -> None:
+    """Attach an export to an asset, or to all assets of a job.
 
-    Notes it in the export's manifest, which the caller saves. Raises Invalid for what there is
-    none of, Unreachable, NotAllowed.
+    They are added to the export's manifest, which the caller saves. Raises Invalid for an unknown
+    name or partition, Unreachable, NotAllowed.
     """
     from dagmar.server.client import DagsterClient
 
     manifest = exported.manifest
     assert manifest is not None
     with DagsterClient(target) as client:
-        places = _find(client, name, partition)
-        keys = list(places)
+        assets = _find(client, name, partition)
         shared = _is_shared(settings, target, client)
-        for key, part in places.items():
-            place = {
+        for key, part in assets.items():
+            link = {
                 "asset": key,
                 "partition": part,
                 "url": exported.url,
                 "page": f"{target.url.rstrip('/')}/assets/{AssetKey(key).as_url_path}?view=events",
             }
-            if place in manifest.attached:
-                continue  # a second try finishes what the first did not
+            if link in manifest.attached:
+                continue  # a second try completes the first
             _observe(settings, client, shared, exported, key, part)
-            manifest.attached.append(place)
-        if len(keys) == 1 and manifest.run_id is None and manifest.asset in (None, *keys):
-            manifest.run_id = _made_by(client, manifest, keys[0], places[keys[0]])
-    return keys
+            manifest.attached.append(link)
+        if len(assets) == 1 and manifest.run_id is None and manifest.asset in (None, *assets):
+            manifest.run_id = _last_run(client, manifest, *assets.popitem())
 
 
 def check(target: Target, name: str, partition: str) -> None:
-    """Ask the server whether an export could be attached, before there is one.
+    """Ask the server whether an export could be attached, before it is created.
 
-    One that does not answer is no reason not to make it. Raises Invalid and NotAllowed, as
+    A server that does not answer does not prevent the export. Raises Invalid and NotAllowed, as
     `attach` does.
     """
     from dagmar.server.client import DagsterClient
@@ -68,7 +66,7 @@ def check(target: Target, name: str, partition: str) -> None:
     hurried = replace(target, timeouts=(connect, min(read, ASK_SECONDS)))
     try:
         with DagsterClient(hurried) as client:
-            client.require_writable()  # which a server that is away does not change
+            client.require_writable()  # known without an answer of the server
             require_listening(target)
             _find(client, name, partition)
     except Unreachable:
@@ -127,13 +125,13 @@ def _is_shared(settings: Settings, target: Target, client: Any) -> bool:
         return False
 
 
-def _made_by(client: Any, manifest: Manifest, key: str, partition: str | None) -> str | None:
-    """Return the run that made what the report is about, as far as it is the asset's last."""
+def _last_run(client: Any, manifest: Manifest, key: str, partition: str | None) -> str | None:
+    """Return the run that materialized what the notebook read, if that is the asset's last."""
     from dagmar.server.paired import read_asset
 
     latest = read_asset(client, key)["latest"]
     if not latest or (partition and latest["partition"] != partition):
         return None
     if latest["at"] >= manifest.started.timestamp():
-        return None  # made again since: the notebook did not see it
+        return None  # materialized again since: the notebook did not read that
     return str(latest["run_id"])

@@ -1,8 +1,8 @@
-"""Where exports lie, and how one appears there at once and whole.
+"""Where exports are, and how one appears there at once and whole.
 
 `<exports>/<notebook>/<timestamp>-<id>/` is renamed into place when all of it is written. Until
-then it is a hidden folder beside that, with a lock that its process holds: one whose lock nobody
-holds was left behind by a process that died.
+then it is a hidden folder next to it, whose lock its process holds: a hidden folder that nobody
+has locked was left behind by a process that died.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dagmar.project.layout import EXPORTS
 from dagmar.project.settings import Settings
 
 UNFINISHED = ".partial"
-"""How the name of an export in progress ends."""
+"""The end of the name of an export in progress."""
 PARTIAL = re.compile(rf"\.\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
 LOCK = ".lock"
 
@@ -66,7 +66,7 @@ def new_id() -> str:
 def staged(place: Place, id: str) -> Iterator[Path]:
     """Yield a new hidden folder for the export `id`; `publish` makes it visible.
 
-    What is left of it at the end is removed. Raises NotAllowed or SetupError where the folder
+    It is removed at the end unless it was published. Raises NotAllowed or SetupError if the folder
     cannot be written.
     """
     with writable(place.folder):
@@ -89,7 +89,7 @@ def staged(place: Place, id: str) -> Iterator[Path]:
 
 
 def publish(place: Place, folder: Path, id: str) -> Path:
-    """Make a staged folder visible under its own name, and return that."""
+    """Make a staged folder visible under its final name, and return that."""
     with locked(place.exports), writable(place.folder):
         (folder / LOCK).unlink()
         final = place.folder / id
@@ -99,16 +99,16 @@ def publish(place: Place, folder: Path, id: str) -> Path:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep an export, staged or published, from being removed by retention meanwhile.
+    """Protect an export, staged or published, from retention.
 
-    Raises Conflict where that has happened.
+    Raises Conflict if it was removed before.
     """
     with locked(folder.parent.parent):
         try:
             hold = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise Conflict(f"{folder} was removed meanwhile", "Export it again.") from None
-        with contextlib.suppress(OSError):  # not every network file system can
+            raise Conflict(f"{folder} was removed in the meantime", "Export it again.") from None
+        with contextlib.suppress(OSError):  # not every network file system has locks
             fcntl.flock(hold, fcntl.LOCK_SH)
     try:
         yield
@@ -117,7 +117,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether somebody is at work on an export; asked with the lock of all exports held."""
+    """Whether a process works on an export; call it with the lock of all exports held."""
     try:
         hold = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -135,39 +135,33 @@ def is_held(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Turn what keeps a folder from being written into an error with a hint."""
+    """Turn an OSError from writing a folder into an error with a hint."""
     try:
         yield
     except OSError as error:
+        message = f"{folder} cannot be written: {error.strerror or error}"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise NotAllowed(
-                f"{folder} cannot be written: {error.strerror}",
-                "Give another folder: --output DIR",
-            ) from None
+            raise NotAllowed(message, "Choose another folder: --output DIR") from None
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise SetupError(
-                f"{folder} cannot be written: {error.strerror}",
-                "Make room, for example with --retention-days 30, or give --output DIR.",
+                message, "Free some space, for example with --retention-days 30, or use --output."
             ) from None
         if isinstance(error, (NotADirectoryError, FileExistsError)):
-            raise Invalid(f"{folder} is in the way: it is no folder") from None
-        raise SetupError(
-            f"{folder} cannot be written: {error.strerror or error}",
-            "Try again, or give another folder: --output DIR",
-        ) from None
+            raise Invalid(f"{folder} is not a folder, and in the way") from None
+        raise SetupError(message, "Try again, or choose another folder: --output DIR") from None
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what dead processes left half-written, with the lock of all exports held."""
-    for one in folder.iterdir():
-        if not PARTIAL.fullmatch(one.name) or one.is_symlink():
+    """Remove what dead processes left half-written; call it with the lock of all exports held."""
+    for partial in folder.iterdir():
+        if not PARTIAL.fullmatch(partial.name) or partial.is_symlink():
             continue
         with contextlib.suppress(OSError):
-            # One that died early, or late, has no lock file.
-            lock = os.open(one / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+            # There is no lock file if the process died early, or late.
+            lock = os.open(partial / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(one, ignore_errors=True)
+                shutil.rmtree(partial, ignore_errors=True)
             finally:
                 os.close(lock)
 

@@ -1,7 +1,7 @@
-"""The manifest of an export: what it was made of, and what belongs to it.
+"""The manifest of an export: what it was created from, and what belongs to it.
 
-`manifest.json` lies in the export's folder, and proves that the folder is ours: a folder without
-one that fits is never removed.
+`manifest.json` is in the export's folder, and proves that dagmar created the folder: a folder
+without one that fits is never removed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class File:
 
 @dataclass
 class Manifest:
-    """What an export was made of. Times are UTC in ISO 8601, durations seconds."""
+    """What an export was created from. Times are UTC in ISO 8601, durations seconds."""
 
     notebook: str
     notebook_sha256: str
@@ -75,16 +75,16 @@ class Manifest:
 
     @property
     def whole(self) -> bool:
-        """Whether all files that it names are there: it is neither being sent nor removed."""
+        """Whether all its files are there: it is neither being sent nor removed."""
         return self.status in (OK, FAILED)
 
     @property
     def started(self) -> datetime:
-        """When the export was started, as its folder's name tells it."""
+        """When the export was started, by the name of its folder."""
         return started_of(self.id)
 
     def page(self) -> str:
-        """Return the file that a person opens; empty where there is none."""
+        """Return the file that a person opens; empty if there is none."""
         names = [file.name for file in self.files]
         for suffix in (".html", ".ipynb", ".md"):
             for name in names:
@@ -99,7 +99,7 @@ class Manifest:
 
 
 def started_of(id: str) -> datetime:
-    """Return the time in an export's id. Raises ValueError for what is no id."""
+    """Return the time in an export's id. Raises ValueError for anything else."""
     match = FOLDER.fullmatch(id)
     if not match:
         raise ValueError(id)
@@ -107,23 +107,23 @@ def started_of(id: str) -> datetime:
 
 
 def parse(text: str, id: str) -> Manifest | None:
-    """Return the manifest of the export called `id`, or None for a text that is none of ours."""
+    """Return the manifest of the export called `id`, or None for any other text."""
     try:
         values = json.loads(text)
         files = [File(**file) for file in values.pop("files")]
         error = values.pop("error", None)
         failure = Failure.from_document(error, "cell") if error else None
         manifest = Manifest(**values, error=failure, files=files)
-        links = [one["asset"] for one in manifest.attached]
-        links += [one.get("url", one.get("since")) for one in manifest.uploaded]
+        links = [asset["asset"] for asset in manifest.attached]
+        links += [upload.get("url", upload.get("since")) for upload in manifest.uploaded]
         if not (_fits(manifest, Manifest) and _fits(links, list[str])):
             return None
-        manifest.started  # noqa: B018  raises ValueError for what is no id
+        manifest.started  # noqa: B018  raises ValueError for an id that is not a time
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     plain = all("/" not in file.name and file.name not in ("", "..", ".") for file in files)
-    ours = manifest.tool == "dagmar" and manifest.format == FORMAT and manifest.id == id
-    return manifest if ours and plain else None
+    expected = manifest.tool == "dagmar" and manifest.format == FORMAT and manifest.id == id
+    return manifest if expected and plain else None
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -140,7 +140,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def read(folder: Any) -> Manifest | None:
-    """Return the manifest of an export's folder, or None where it is none of ours."""
+    """Return the manifest of an export's folder, or None if dagmar did not create it."""
     try:
         if folder.is_symlink():
             return None
@@ -152,25 +152,21 @@ def read(folder: Any) -> Manifest | None:
 def read_all(folder: Any) -> Iterator[tuple[Any, Manifest]]:
     """Yield the exports in a notebook's folder, newest first. A folder is a Path or a UPath."""
     try:
-        found = sorted(folder.iterdir(), key=lambda one: one.name, reverse=True)
+        exports = sorted(folder.iterdir(), key=lambda export: export.name, reverse=True)
     except OSError:
         return
-    for one in found:
-        if FOLDER.fullmatch(one.name) and (manifest := read(one)):
-            yield one, manifest
+    for export in exports:
+        if FOLDER.fullmatch(export.name) and (manifest := read(export)):
+            yield export, manifest
 
 
 def cell_of(error: Failure) -> str:
-    """Return where a notebook failed: a cell without a name is called by its number already."""
+    """Return the cell that failed; the place of a cell without a name is `cell 2` already."""
     cell = error.place or ""
     return cell if not cell or cell.startswith("cell ") else f"cell {cell}"
 
 
 def describe(file: Path) -> File:
-    """Return a file's entry."""
-    digest, size = hashlib.sha256(), 0
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return File(file.name, size, digest.hexdigest())
+    """Return the entry of a file in a manifest."""
+    data = file.read_bytes()
+    return File(file.name, len(data), hashlib.sha256(data).hexdigest())

@@ -1,9 +1,9 @@
-"""Pages that need no network: marimo's scripts, styles and fonts beside the exports, shared by all.
+"""Pages that need no network: all exports share marimo's scripts, styles and fonts in one file.
 
-marimo's page loads its scripts as modules from a CDN. A browser loads no modules, and reads no
-style sheets, from `file://`; so they are packed into one plain script that hands them to the
-browser as blobs and style elements (`docs/decisions/0011` tells what else was tried). Nothing is
-downloaded: what is packed came with the installed marimo.
+marimo's page loads its scripts as modules from a CDN. From `file://` a browser loads neither
+modules nor style sheets, so they are packed into one plain script that hands them to the browser
+as blobs and style elements (`docs/decisions/0011` lists what else was tried). Nothing is
+downloaded: it is packed from the installed marimo.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOLDER = SHARED_ASSETS.name
 SCRIPT = "marimo.js"
 UNUSED = re.compile(r"loro_wasm|edit-page|node-sql-parser")
 """Parts that only an editor needs."""
-ASKED = re.compile(r"""(from|import\(|import)(["'`])\./([\w.-]+\.js)\2""")
+IMPORT = re.compile(r"""(from|import\(|import)(["'`])\./([\w.-]+\.js)\2""")
 ENTRY = re.compile(
     r'<script type="module"[^>]*src="[^"]*/assets/(index-[\w-]+\.js)"[^>]*></script>'
 )
@@ -32,7 +32,7 @@ STYLE = re.compile(r'\s*<link rel="stylesheet"[^>]*href="[^"]*/assets/([\w.-]+\.
 OTHER_LINKS = re.compile(
     r'\s*<link rel="(?:modulepreload|preload|manifest|icon|apple-touch-icon)"[^>]*>'
 )
-INSIDE = re.compile(r"""url\((["']?)(?!data:)([^"')]+\.(?:woff2|png|svg))\1\)""")
+EMBEDDED = re.compile(r"""url\((["']?)(?!data:)([^"')]+\.(?:woff2|png|svg))\1\)""")
 OLD_FONT = re.compile(r""",?\s*url\((["']?)[^"')]+\.(?:woff|ttf)\1\)\s*format\(["']?\w+["']?\)""")
 EXPORTED = re.compile(r"export\{\w+ as (\w+)\};?\s*$")
 PRELOAD = """\
@@ -72,7 +72,7 @@ addEventListener("DOMContentLoaded", () => {
 
 
 def share_assets(exports: Path) -> str:
-    """Put what pages need into the exports folder, once for each marimo, and return its address.
+    """Write what pages need into the exports folder, once for each marimo, and return its address.
 
     The address is relative to an export's folder. Raises SetupError for an unknown marimo.
     """
@@ -105,48 +105,43 @@ def pack(static: Path) -> str:
     entry = ENTRY.search(index)
     if not entry:
         raise _unknown("its page loads no index script")
-    modules = {
-        file.name: _module(file)
-        for file in sorted(assets.glob("*.js"))
-        if not UNUSED.match(file.name)
-    }
-    styles = {file.name: _style(file) for file in sorted(assets.glob("*.css"))}
-    parts = {
-        "MODULES": modules,
-        "STYLES": styles,
+    scripts = [file for file in sorted(assets.glob("*.js")) if not UNUSED.match(file.name)]
+    constants = {
+        "MODULES": {file.name: _module(file) for file in scripts},
+        "STYLES": {file.name: _style(file) for file in sorted(assets.glob("*.css"))},
         "FIRST": STYLE.findall(index),
         "ENTRY": entry[1],
     }
     lines = [
         f"const {name} = {json.dumps(value, ensure_ascii=False)};\n"
-        for name, value in parts.items()
+        for name, value in constants.items()
     ]
     return "{\n" + "".join(lines) + LOADER + "}\n"
 
 
 def _module(file: Path) -> str:
-    """Return a module that asks for others by their names, from wherever it lies."""
+    """Return a module that imports others by their names in the import map."""
     text = file.read_text("utf-8")
     if file.name.startswith("preload-helper-"):
         exported = EXPORTED.search(text)
         if not exported:
             raise _unknown(f"{file.name} exports something else")
         return PRELOAD % exported[1]
-    text = ASKED.sub(lambda found: f"{found[1]}{found[2]}marimo-offline/{found[3]}{found[2]}", text)
+    text = IMPORT.sub(r"\1\2marimo-offline/\3\2", text)
     return text.replace("import.meta.url", "document.baseURI")
 
 
 def _style(file: Path) -> str:
-    """Return a style sheet with its fonts and pictures inside."""
+    """Return a style sheet with its fonts and pictures embedded."""
 
-    def inline(found: re.Match[str]) -> str:
-        asked = file.parent / found[2]
-        if not asked.is_file():
-            return found[0]
-        kind = mimetypes.guess_type(asked.name)[0] or "font/woff2"
-        return f"url(data:{kind};base64,{base64.b64encode(asked.read_bytes()).decode()})"
+    def inline(match: re.Match[str]) -> str:
+        embedded = file.parent / match[2]
+        if not embedded.is_file():
+            return match[0]
+        kind = mimetypes.guess_type(embedded.name)[0] or "font/woff2"
+        return f"url(data:{kind};base64,{base64.b64encode(embedded.read_bytes()).decode()})"
 
-    return INSIDE.sub(inline, OLD_FONT.sub("", file.read_text("utf-8")))
+    return EMBEDDED.sub(inline, OLD_FONT.sub("", file.read_text("utf-8")))
 
 
 def _unknown(what: str) -> SetupError:

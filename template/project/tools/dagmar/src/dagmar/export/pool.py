@@ -1,4 +1,4 @@
-"""Runs notebooks in worker processes, and tells what becomes of each.
+"""Runs notebooks in worker processes, and returns the outcome of each.
 
 Nothing that a notebook does can reach this process: it exits, hangs, prints or crashes in a fork
 of its worker.
@@ -44,18 +44,17 @@ class Job:
 
     @property
     def pages(self) -> list[Path]:
-        """The files that it makes, where it gets so far."""
+        """The files that it writes, unless it fails before."""
         return [self.folder / f"{self.notebook.stem}.{format}" for format in self.formats]
 
     def as_line(self) -> bytes:
         """Return what a worker reads."""
-        values = {**vars(self), "root": str(self.root), "notebook": str(self.notebook)}
-        return (json.dumps({**values, "folder": str(self.folder)}) + "\n").encode()
+        return (json.dumps(vars(self), default=str) + "\n").encode()
 
 
 @dataclass
 class Outcome:
-    """What became of a job. Either `refused`, or the notebook was run, to its end or not.
+    """The outcome of a job: either `refused`, or the notebook was run, to its end or not.
 
     `error` is why the notebook failed; `exit_code` is that of the task; `sha256` is that of the
     notebook that was run; `warning` says what is missing if marimo's own command ran it.
@@ -78,12 +77,11 @@ class Worker:
 
     def __init__(self, root: Path) -> None:
         self.dead = False
-        environ = {**os.environ, "_DAGMAR_EXPORT": "1", "PYTHONUNBUFFERED": "1"}
-        environ.setdefault("MPLBACKEND", "agg")
+        environ = {"MPLBACKEND": "agg", **os.environ}
+        environ |= {"_DAGMAR_EXPORT": "1", "PYTHONUNBUFFERED": "1"}
+        safe_path = ["-P"] if sys.version_info >= (3, 11) else []
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dagmar.export.worker"]
-            if sys.version_info >= (3, 11)
-            else [sys.executable, "-m", "dagmar.export.worker"],
+            [sys.executable, *safe_path, "-m", "dagmar.export.worker"],
             cwd=root,
             env=environ,
             stdin=subprocess.PIPE,
@@ -104,83 +102,65 @@ class Worker:
             for line in process.stdout:
                 event = json.loads(line)
                 kind = event.pop("event")
-                if kind == "cell":
-                    cell = event["name"]
-                    on_cell(cell)
-                elif kind == "step":
+                if kind in ("cell", "step"):
                     on_cell(event["name"])
+                    cell = event["name"] if kind == "cell" else cell
                 elif kind == "read":
                     digest = event["sha256"]
                 elif kind == "ended":
                     return replace(_ended(job, cell, outcome, event), sha256=digest)
                 else:
-                    outcome = _heard(kind, event)
+                    outcome = _outcome(kind, event)
         except (BrokenPipeError, ValueError):
             pass
         self.dead = True
         return Outcome(
             refused=SetupError(
-                "the process that runs notebooks has died",
-                f"Try it by hand: {sys.executable} -m dagmar.export.worker",
+                "the process that runs notebooks died",
+                f"Start it by hand to see why: {sys.executable} -m dagmar.export.worker",
             )
         )
 
     def stop(self) -> None:
-        """End it, and the notebook that it may be running."""
+        """Stop the process, and the notebook that it may be running."""
         process = self._process
-        if process.stdin is not None:
-            with suppress(BrokenPipeError):
-                process.stdin.close()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        process.stdout.close()
 
 
-def _heard(kind: str, event: dict[str, Any]) -> Outcome:
+def _outcome(kind: str, event: dict[str, Any]) -> Outcome:
     if kind == "refused":
-        error = getattr(errors, event["class"], Invalid)(event["message"], event["hint"])
-        return Outcome(refused=error)
-    if kind == "unwritten":
-        reason = f"the page cannot be written: {event['message']}"
-        return Outcome(
-            refused=SetupError(reason, "Make room, or give another folder: --output DIR")
-        )
-    error = Failure.from_document(event["error"], "cell") if event["error"] else None
-    return Outcome(
-        seconds=event["seconds"],
-        title=event["title"],
-        reported=event["reported"],
-        error=error,
-        exit_code=errors.RunFailed.exit_code if error else 0,
-        interrupted=event["interrupted"],
-        executed_by=event["executed_by"],
-        warning=event["warning"],
-    )
+        error_class = getattr(errors, event["class"], Invalid)
+        return Outcome(refused=error_class(event["message"], event["hint"]))
+    failure = event.pop("error")
+    error = Failure.from_document(failure, "cell") if failure else None
+    return Outcome(**event, error=error, exit_code=errors.RunFailed.exit_code if error else 0)
 
 
 def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) -> Outcome:
     """Return the outcome of a notebook whose process has ended."""
     if event["late"] and (outcome is None or outcome.interrupted):
-        told = f"it took longer than --timeout {job.timeout:g}"
+        message = f"it took longer than --timeout {job.timeout:g}"
         late = outcome or Outcome(seconds=job.timeout or 0.0)
-        known = late.error or Failure(told, traceback="", place=cell)
-        late.error = replace(known, message=told, kind="TimedOut")
+        error = late.error or Failure(message, traceback="", place=cell)
+        late.error = replace(error, message=message, kind="TimedOut")
         late.exit_code = TimedOut.exit_code
         return late
     if outcome is not None:
         return outcome
     status = event["status"]
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return Outcome(
-        error=Failure(
-            f"the notebook's process {how}", "ProcessEnded", event["printed"].strip(), cell
-        ),
-        exit_code=errors.RunFailed.exit_code,
-    )
+    message, printed = f"the notebook's process {how}", event["printed"].strip()
+    error = Failure(message, "ProcessEnded", printed, cell)
+    return Outcome(error=error, exit_code=errors.RunFailed.exit_code)
 
 
 class Pool:
@@ -197,9 +177,10 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.stop()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Stop all workers."""
         with self._lock:
             self._stopped = True
         for worker in self._workers:
@@ -214,14 +195,14 @@ class Pool:
             self._free.put(self._replaced(worker) if worker.dead else worker)
 
     def _replaced(self, worker: Worker) -> Worker:
-        """Return another worker, so that the next notebook is run, unless this pool has ended."""
+        """Return a new worker for the next notebook, unless this pool has stopped."""
         with self._lock:
             if self._stopped:
                 return worker
             try:
                 new = Worker(self._root)
             except OSError:
-                return worker  # which refuses what it is given
+                return worker  # which refuses every job
             self._workers.remove(worker)
             self._workers.add(new)
         worker.stop()
@@ -230,14 +211,12 @@ class Pool:
     def for_each(self, items: Sequence[T], act: Callable[[T], R]) -> list[R]:
         """Call `act` for each item, as many at a time as there are workers.
 
-        At Ctrl-C running notebooks are ended, and no other is begun.
+        Ctrl-C stops the running notebooks, and no other is started.
         """
         with ThreadPoolExecutor(len(self._workers)) as threads:
-            waiting = [threads.submit(act, item) for item in items]
             try:
-                return [future.result() for future in waiting]
+                return list(threads.map(act, items))
             except BaseException:
-                for future in waiting:
-                    future.cancel()
-                self._stop()
+                threads.shutdown(wait=False, cancel_futures=True)
+                self.stop()
                 raise

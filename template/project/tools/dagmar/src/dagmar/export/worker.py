@@ -1,8 +1,8 @@
 """The process that runs notebooks for an export: `python -m dagmar.export.worker`.
 
-It imports marimo once, and then runs each notebook in a fork of its own, so that whatever a
-notebook does ends with that fork. Jobs come as lines of JSON on stdin, what happens goes as lines
-of JSON to stdout. At the end of stdin everything ends.
+It imports marimo once, and then runs each notebook in a new fork, so that whatever a notebook does
+ends with that fork. Jobs are lines of JSON on stdin, events are lines of JSON on stdout. At the end
+of stdin the notebook that runs is killed, and the process ends.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import traceback
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from dagmar.errors import DagmarError, Invalid, SetupError
+
 if TYPE_CHECKING:
-    from dagmar.errors import DagmarError
     from dagmar.notebook.internals import InternalApp
 
 GRACE_SECONDS = 5.0
@@ -32,25 +33,18 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Run jobs until stdin ends."""
     events = os.dup(1)
-    os.dup2(2, 1)  # what anything else prints is no event
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who started us
+    os.dup2(2, 1)  # what anything else prints is not an event
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     wake = _wake_on_child()
-    _import()
+    with contextlib.suppress(ImportError, SetupError):  # the fork reports it
+        from dagmar.notebook import internals  # noqa: F401  once, before the first fork
     lines = _Lines(0)
     while (line := lines.next()) is not None:
         _supervise(json.loads(line), events, lines, wake)
 
 
-def _import() -> None:
-    """Import what every export needs, before the first fork."""
-    from dagmar.errors import SetupError
-
-    with contextlib.suppress(ImportError, SetupError):  # the fork says so
-        from dagmar.notebook import internals  # noqa: F401
-
-
 def _wake_on_child() -> int:
-    """Return a descriptor that can be read from when a child has ended."""
+    """Return a descriptor that becomes readable when a child has ended."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     os.set_blocking(readable, False)
@@ -69,10 +63,11 @@ class _Lines:
         """Return the next line, or None at the end."""
         while b"\n" not in self._rest and not self.ended:
             self.read()
-        line, found, self._rest = self._rest.partition(b"\n")
-        return line.decode() if found else None
+        line, newline, self._rest = self._rest.partition(b"\n")
+        return line.decode() if newline else None
 
     def read(self) -> None:
+        """Read what has arrived."""
         block = os.read(self.descriptor, 65_536)
         self._rest += block
         self.ended = not block
@@ -100,7 +95,7 @@ def _supervise(job: dict[str, Any], events: int, lines: _Lines, wake: int) -> No
                 return
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                # First so that the page can still be made; then for good.
+                # First so that the page can still be written; then for good.
                 _kill(child, signal.SIGKILL if late else signal.SIGINT)
                 late, deadline = True, time.monotonic() + GRACE_SECONDS
                 continue
@@ -111,17 +106,12 @@ def _supervise(job: dict[str, Any], events: int, lines: _Lines, wake: int) -> No
             if lines.descriptor in ready:
                 lines.read()
         _kill(child, signal.SIGKILL)  # what the notebook started and left behind
-        ended_event = {
-            "event": "ended",
-            "status": os.waitstatus_to_exitcode(status),
-            "late": late,
-            "printed": _tail(printed),
-        }
-        _send(events, job["id"], ended_event)
+        code, tail = os.waitstatus_to_exitcode(status), _tail(printed)
+        _send(events, "ended", status=code, late=late, printed=tail)
 
 
 def _child(job: dict[str, Any], events: int, printed: IO[bytes], parent: int) -> None:
-    """Do the job and end the process, whatever happens."""
+    """Do the job and exit the process, whatever happens."""
     status = 70
     try:
         os.setpgid(0, 0)
@@ -133,29 +123,27 @@ def _child(job: dict[str, Any], events: int, printed: IO[bytes], parent: int) ->
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
         os.set_inheritable(events, False)
-        # The notebook's own threads must not keep it alive.
-        status = _work(job, events)
+        _work(job, events)
+        status = 0
     except BaseException:
         with contextlib.suppress(BaseException):
             os.write(2, traceback.format_exc().encode())
     finally:
-        os._exit(status)
+        os._exit(status)  # the notebook's threads must not keep it alive
 
 
 def _end_with(parent: int) -> None:
-    """Let this process be killed when its parent dies, where the system can (Linux)."""
+    """Let this process be killed when its parent dies, if the system can do that (Linux)."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has died before
+        if os.getppid() != parent:  # it died before
             os._exit(70)
 
 
-def _work(job: dict[str, Any], events: int) -> int:
-    from dagmar.errors import DagmarError, SetupError
-
-    os.environ["_DAGMAR_EXPORT"] = "1"
+def _work(job: dict[str, Any], events: int) -> None:
+    """Export with marimo's internals, or with its own command if they are not known."""
     os.chdir(job["root"])
     try:
         try:
@@ -164,25 +152,21 @@ def _work(job: dict[str, Any], events: int) -> int:
             _export_publicly(job, events, reason)
         else:
             _export(job, events)
-    except DagmarError as error:
-        refused = {
-            "event": "refused",
-            "class": type(error).__name__,
-            "message": error.message,
-            "hint": error.hint,
-        }
-        _send(events, job["id"], refused)
-    except OSError as error:
-        _send(
-            events,
-            job["id"],
-            {"event": "unwritten", "errno": error.errno, "message": error.strerror or str(error)},
+    except (DagmarError, OSError) as error:
+        refused = (
+            error
+            if isinstance(error, DagmarError)
+            else SetupError(
+                f"the page cannot be written: {error.strerror or error}",
+                "Free some space, or choose another folder: --output DIR",
+            )
         )
-    return 0
+        name = type(refused).__name__
+        _send(events, "refused", **{"class": name}, message=refused.message, hint=refused.hint)
 
 
 def _export(job: dict[str, Any], events: int) -> None:
-    """Run the notebook, write its files into the job's folder, and tell what came of it."""
+    """Run the notebook, write its files into the job's folder, and report the outcome."""
     from dagmar.export.offline import use_shared
     from dagmar.files import write_atomically
     from dagmar.notebook import execute as executing
@@ -199,47 +183,40 @@ def _export(job: dict[str, Any], events: int) -> None:
     with guarded():
         executing.apply_settings(path)
         app, digest = _load(path)
-        _send(events, job["id"], {"event": "read", "sha256": digest})
+        _send(events, "read", sha256=digest)
         check_parameters(path, app, job["parameters"])
         names, title = input_names(app), app.config.app_title or ""
     _check_partition(job, names)
     values = {
-        # A partition is its key: no date, and no number.
+        # A partition key stays text, even if it looks like a date or a number.
         name: text if name == PARTITION else parse_yaml(text, f"--param {name}", dates=True)
         for name, text in job["parameters"].items()
         if name in names
     }
     argv = [part for name, text in job["parameters"].items() for part in (f"--{name}", text)]
-
-    def on_cell(name: str) -> None:
-        _send(events, job["id"], {"event": "cell", "name": name})
-
     started = time.monotonic()
     with guarded():
-        executed = executing.execute(path, values, argv, on_cell, interruption, app)
+        executed = executing.execute(
+            path, values, argv, lambda name: _send(events, "cell", name=name), interruption, app
+        )
         seconds = time.monotonic() - started
-        # The time is over for cells, and not for writing down what they made.
+        # The time-out is for cells, not for writing what they show.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for format in job["formats"]:
             url = job["asset_url"] if format == "html" else None
             text = render(executed, format, job["code"], url)
             if url:
                 text = use_shared(text, url)
-            # This process may be killed at any time, and what lies there then is published.
+            # This process may be killed at any time, and the files that exist are published.
             write_atomically(folder / f"{path.stem}.{format}", text)
     _send(
         events,
-        job["id"],
-        {
-            "event": "done",
-            "seconds": seconds,
-            "title": title,
-            "reported": reporting.take(),
-            "error": executed.failure and executed.failure.as_document("cell"),
-            "interrupted": executed.interrupted,
-            "executed_by": "dagmar",
-            "warning": "",
-        },
+        "done",
+        seconds=seconds,
+        title=title,
+        reported=reporting.take(),
+        error=executed.failure and executed.failure.as_document("cell"),
+        interrupted=executed.interrupted,
     )
 
 
@@ -253,7 +230,7 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     path, url, parent = Path(job["notebook"]), job["asset_url"], os.getpid()
     source = read_source(path)
     digest = hashlib.sha256(source.text.encode()).hexdigest()
-    _send(events, job["id"], {"event": "read", "sha256": digest})
+    _send(events, "read", sha256=digest)
     marimo_export.check_parameters(path, source, job["parameters"])
     _check_partition(job, source.input_names())
     started = time.monotonic()
@@ -264,23 +241,18 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
         job["parameters"],
         job["code"],
         lambda text: use_shared(text, url) if url else text,
-        lambda step: _send(events, job["id"], {"event": "step", "name": step}),
+        lambda step: _send(events, "step", name=step),
         lambda: _end_with(parent),
     )
     error = Failure(failed, traceback="", place="") if failed else None
     _send(
         events,
-        job["id"],
-        {
-            "event": "done",
-            "seconds": time.monotonic() - started,
-            "title": source.title,
-            "reported": {},
-            "error": error and error.as_document("cell"),
-            "interrupted": False,
-            "executed_by": marimo_export.NAME,
-            "warning": f"{reason.message}; {marimo_export.MISSING}",
-        },
+        "done",
+        seconds=time.monotonic() - started,
+        title=source.title,
+        error=error and error.as_document("cell"),
+        executed_by=marimo_export.NAME,
+        warning=f"{reason.message}; {marimo_export.MISSING}",
     )
 
 
@@ -290,20 +262,19 @@ def _check_partition(job: dict[str, Any], names: set[str]) -> None:
     from dagmar.orchestration.partitions import refuse_unknown
 
     if job["asset"] and PARTITION in names and PARTITION in job["parameters"]:
-        # Here, and not by who has asked: the notebook's process needs the definitions anyway.
+        # Not in the parent process: the notebook's process needs the definitions anyway.
         refuse_unknown(Path(job["root"]), job["asset"], job["parameters"][PARTITION])
 
 
 def _load(path: Path) -> tuple[InternalApp, str]:
     """Return a notebook, and the SHA-256 of the file that it was read from. Raises Invalid."""
-    from dagmar.errors import Invalid
     from dagmar.notebook.execute import load
 
     try:
         digest = ""
-        while (found := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
-            # It is read several times: somebody may save it meanwhile.
-            digest, app = found, load(path)
+        while (current := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
+            # It may be saved while it is loaded.
+            digest, app = current, load(path)
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}") from None
     return app, digest
@@ -320,13 +291,13 @@ def _tail(printed: IO[bytes]) -> str:
     return printed.read().decode("utf-8", "replace")
 
 
-def _send(events: int, id: str, event: dict[str, Any]) -> None:
-    data = (json.dumps({"id": id, **event}) + "\n").encode()
+def _send(events: int, event: str, **values: Any) -> None:
+    data = (json.dumps({"event": event, **values}) + "\n").encode()
     while data:
         data = data[os.write(events, data) :]
 
 
 if __name__ == "__main__":
-    # A second module of this name would be a second one to whoever imports it.
+    # An import of this module must not load it a second time.
     sys.modules["dagmar.export.worker"] = sys.modules["__main__"]
     main()
