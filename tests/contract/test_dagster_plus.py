@@ -1,6 +1,6 @@
 """Dagster+ as its documentation describes it: addresses, headers, permissions per location.
 
-Not tried live: a stand-in on this machine answers as Dagster+ would.
+Not tested live: a stand-in on this machine answers as Dagster+ would.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOKEN = {"DAGSTER_CLOUD_API_TOKEN": "s3cret-token"}
 
 
 def plus(allowed: dict[str, bool]) -> Callable[[http_server.Handler], None]:
-    """Answer as a deployment with two code locations, where launching is allowed in some."""
+    """Answer as a deployment with two code locations, some of which allow launching."""
 
     def permission(value: bool) -> dict[str, Any]:
         return {
@@ -92,7 +92,7 @@ def test_requests_go_to_the_deployment_with_the_api_token(tmp_path: Path) -> Non
     assert {seen.path for seen in server.seen} == {"/prod/graphql"}
     assert {seen.headers["Dagster-Cloud-Api-Token"] for seen in server.seen} == {"s3cret-token"}
     assert not any("Authorization" in seen.headers for seen in server.seen)
-    assert [found.url for found in outcome.runs] == [f"{server.url}/prod/runs/r-1"]
+    assert [run.url for run in outcome.runs] == [f"{server.url}/prod/runs/r-1"]
 
 
 @pytest.mark.parametrize(("job", "allowed"), [("sales_job", True), ("finance_job", False)])
@@ -122,13 +122,13 @@ def test_a_report_goes_to_the_deployments_rest_interface(tmp_path: Path) -> None
         (tmp_path / "dagmar.yaml").write_text(SETTINGS.format(url=server.url))
         settings = load(tmp_path, TOKEN, tmp_path)
         with DagsterClient(settings.target()) as client:
-            observe(client, "raw/my orders", {"report": "https://r.example.com"}, "told", "red")
+            observe(client, "raw/my orders", {"report": "https://r.example.com"}, "a report", "red")
     (seen,) = server.seen
     assert seen.path == "/prod/report_asset_observation/raw/my%20orders"
     assert seen.headers["Dagster-Cloud-Api-Token"] == "s3cret-token"
     assert seen.headers["Content-Type"] == "application/json"
     assert seen.sent == {
         "metadata": {"report": "https://r.example.com"},
-        "description": "told",
+        "description": "a report",
         "partition": "red",
     }

@@ -38,7 +38,7 @@ def schema_of(server: str) -> graphql.GraphQLSchema:
 
 @functools.cache
 def stage_of(server: str) -> graphql.GraphQLSchema:
-    """Return a schema to play a server with: no field takes arguments."""
+    """Return a schema for a stand-in server: no field takes arguments."""
     schema = graphql.build_schema(text_of(server))
     for kind in schema.type_map.values():
         if isinstance(kind, (graphql.GraphQLObjectType, graphql.GraphQLInterfaceType)):
@@ -73,9 +73,9 @@ def test_every_document_is_used_and_every_request_has_one() -> None:
         for file in FILES
     }
     assert [name for name in kinds if f'"{name}"' not in source] == []
-    asked = {name: kind for kind, name in re.findall(r'\.(query|mutate)\(\s*"(\w+)"', source)}
-    assert len(asked) > 10
-    assert {name: kinds.get(name) for name in asked} == asked
+    requests = {name: kind for kind, name in re.findall(r'\.(query|mutate)\(\s*"(\w+)"', source)}
+    assert len(requests) > 10
+    assert {name: kinds.get(name) for name in requests} == requests
 
 
 class _Unions(graphql.Visitor):
@@ -190,7 +190,7 @@ def test_every_member_of_a_launchs_union_is_known(
     assert "None" not in str(caught.value)
 
 
-def test_a_member_of_a_later_dagster_is_not_taken_for_a_success() -> None:
+def test_a_member_of_a_later_dagster_is_not_a_success() -> None:
     launch = launching.Launch("shop", "__repository__", "nightly")
     with pytest.raises(UnexpectedAnswer, match="LaunchedInTheFuture"):
         member(

@@ -63,7 +63,9 @@ def look(url, home, before, environ, reporter, begun):
 dagster.look = look
 program.run()
 """
-HEARS_NOTHING = "[signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]"
+IGNORES_SIGNALS = (
+    "[signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)]"
+)
 IN_CI = {
     ("ctrl-c", "starting", 2),
     ("sigkill", "starting", 2),
@@ -150,7 +152,7 @@ def test_a_webserver_that_is_gone_is_noticed(tmp_path: Path) -> None:
     assert dev.events[-1]["message"].startswith("Dagster ")
 
 
-def test_a_second_ctrl_c_kills_what_does_not_listen(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_kills_what_ignores_the_first(tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     with running_dev(root, "--no-marimo", program=(sys.executable, "-c", STUBBORN)) as dev:
         wait_for(lambda: "dagster | up\n" in dev.talk, "it runs", dev)
@@ -166,7 +168,7 @@ def test_a_second_ctrl_c_kills_what_does_not_listen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "hangs", "seconds"),
     [
-        pytest.param(HEARS_NOTHING, 3600, END_SECONDS, id="a server that hears nothing"),
+        pytest.param(IGNORES_SIGNALS, 3600, END_SECONDS, id="a server that hears nothing"),
         # While runs from before are looked at, which nobody needs any more.
         pytest.param("", 0, ORDERLY_SECONDS, id="a server that ends at once"),
     ],

@@ -1,4 +1,4 @@
-"""`invoke dev` comes up beside whatever is in its way, and says in one line what it cannot mend."""
+"""`invoke dev` starts despite whatever is in its way, and says in one line what it cannot fix."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def in_its_place(before: str = "", status: int = 200, answer: bytes = b"{}") -> 
 @pytest.mark.parametrize(
     ("status", "answer"), [(500, b"<p>sorry"), (200, b'{"data": {"version": "1"}}')]
 )
-def test_once_is_no_success_where_code_locations_cannot_be_looked_at(
+def test_once_fails_if_code_locations_cannot_be_read(
     status: int, answer: bytes, tmp_path: Path
 ) -> None:
     root = make_dev_project(tmp_path / "shop")
@@ -85,7 +85,7 @@ def test_once_is_no_success_where_code_locations_cannot_be_looked_at(
     assert (dev.events[-1]["event"], dev.events[-1]["status"]) == ("failed", 5)
 
 
-def test_code_locations_that_cannot_be_looked_at_stop_nothing(tmp_path: Path) -> None:
+def test_code_locations_that_cannot_be_read_stop_nothing(tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     with running_dev(root, "--no-marimo", program=in_its_place(status=500)) as dev:
         dev.until("ready")
@@ -187,10 +187,10 @@ def test_after_a_sigkill_it_starts_on_other_ports_and_marks_the_run_as_failed(
     (failed,) = (event for event in dev.events if event["event"] == "runs_failed")
     assert failed["run_ids"] == [run_id]
     assert stored_status(root, run_id) == "FAILURE"
-    told = [event for event in dev.events if event["event"] == "port_taken"]
+    moved = [event for event in dev.events if event["event"] == "port_taken"]
     for name, port in taken.items():
         # More than one move where the next port goes to somebody else between look and start.
-        moves = [event for event in told if event["server"] == name]
+        moves = [event for event in moved if event["server"] == name]
         assert moves[0]["wanted"] == port
         assert ready[f"{name}_url"] == f"http://127.0.0.1:{moves[-1]['port']}"
         assert moves[-1]["port"] not in taken.values()
@@ -330,7 +330,7 @@ def test_a_program_that_takes_the_port_at_the_last_moment_keeps_it(tmp_path: Pat
     assert starts == [taken, *(move["port"] for move in moves)]
 
 
-def test_the_browser_is_opened_on_a_terminal_unless_it_shall_not(tmp_path: Path) -> None:
+def test_the_browser_is_opened_on_a_terminal_unless_a_flag_forbids_it(tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     opened = tmp_path / "opened"
     browser = tmp_path / "browser"
@@ -380,7 +380,7 @@ def on_terminal(
     return talk.decode()
 
 
-def test_a_stale_file_of_a_dead_process_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_stale_file_of_a_dead_process_does_no_harm(tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     (root / ".dagmar").mkdir()
     # A process that runs, and is younger than the file says.

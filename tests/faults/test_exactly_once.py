@@ -25,7 +25,7 @@ CUTS = [cut for cut in get_args(Cut) if cut]
 def launch_through(
     cut: Cut, flags: tuple[str, ...], dagster: DagsterServer, folder: Path
 ) -> tuple[str, int, list[str], str, str]:
-    """Launch through a proxy that cuts; return tag, status, operations, stdout and talk."""
+    """Launch through a proxy that cuts; return tag, status, operations, stdout and stderr."""
     tag = uuid.uuid4().hex
     with FaultProxy(dagster.url, cut) as proxy:
         settings = f"targets: {{local: {{url: '{proxy.url}'}}}}"

@@ -153,7 +153,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))"""
 
 
-def test_a_page_that_its_process_was_killed_in_is_no_page(tmp_path: Path) -> None:
+def test_a_page_whose_process_was_killed_is_not_a_page(tmp_path: Path) -> None:
     project = export_project(tmp_path, limited=LIMITED)
     flags = ("--notebook", "limited.py", "--format", "md", "--format", "html")
     status, (one,), talk = export(project, *flags)
@@ -223,13 +223,13 @@ class Bucket:
             command("s3://killed/reports"), cwd=root, env=self._environ, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as self._process:  # fmt: skip
-            said, talk = self._process.communicate(timeout=300)
-        return self._process.returncode, said, talk
+            printed, talk = self._process.communicate(timeout=300)
+        return self._process.returncode, printed, talk
 
     def assert_whole(self) -> set[str]:
         """Assert that every manifest tells the truth, and return the ids of whole exports.
 
-        Whatever lies in an export's folder is named by a manifest beside it: it can be found and
+        Whatever is in an export's folder is named by a manifest next to it: it can be found and
         removed even if nobody ever sends that export again.
         """
         found = self._client.list_objects_v2(Bucket="killed").get("Contents", [])
@@ -272,9 +272,9 @@ def kill_in_upload(root: Path, bucket: Bucket, at: int, taken: bool) -> None:
     assert status == -signal.SIGKILL, (at, talk)
     bucket.assert_whole()
     assert_whole(root / ".dagmar/exports")
-    status, said, talk = bucket.export(root)
+    status, printed, talk = bucket.export(root)
     assert status == 0, (at, talk)
-    (one,) = json.loads(said)["exports"]
+    (one,) = json.loads(printed)["exports"]
     assert one["id"] in bucket.assert_whole()
 
 

@@ -1,4 +1,4 @@
-"""Assets whose keys differ only in where a slash is: different assets on a real Dagster."""
+"""Assets whose keys differ only in the place of a slash: different assets on a real Dagster."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_each_runs_and_is_loaded_by_itself(shop: Project, place: Path, tag: str)
     ):
         status, document, talk = run(shop, tag, *flags)
         assert status == 0, talk
-        assert [one["assets"] for one in document["runs"]] == [[key]]
+        assert [run["assets"] for run in document["runs"]] == [[key]]
     (shop.root / "notebooks").mkdir(exist_ok=True)
     (shop.root / "notebooks/load.py").write_text(LOAD, "utf-8")
     for key, value in ((INSIDE, "inside"), (BETWEEN, "between"), (BACKSLASH, "backslash")):
@@ -156,13 +156,13 @@ def test_each_runs_and_is_loaded_by_itself(shop: Project, place: Path, tag: str)
         assert json.loads(done.stdout.splitlines()[-1]) == [key, value]
 
 
-def test_a_key_that_is_not_there_is_answered_with_one_that_can_be_typed(shop: Project) -> None:
+def test_an_unknown_key_is_answered_with_one_that_can_be_typed(shop: Project) -> None:
     done = shop.invoke("run", "--asset", "back/slash")
     assert done.returncode == 7
     assert f"there is no asset 'back/slash' — did you mean '{BACKSLASH}'?" in done.stderr
 
 
-def test_a_report_is_attached_to_the_one_that_is_named(
+def test_a_report_is_attached_to_the_asset_that_is_named(
     shop: Project, client: DagsterClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)

@@ -95,14 +95,14 @@ def test_a_shared_instance_gets_a_typed_link_and_the_numbers(
     assert status == 0, talk
     assert one["attached_to"] == ["raw/dash-ed.key"]
     newest = observations(client, "raw/dash-ed.key")[0]
-    told = entries(newest)
-    assert told["report"] == ("UrlMetadataEntry", one["url"])
+    metadata = entries(newest)
+    assert metadata["report"] == ("UrlMetadataEntry", one["url"])
     assert one["url"].startswith("http://127.0.0.1:4321/orders/")
-    assert told["rows"] == ("IntMetadataEntry", "12")
-    assert told["notebook"] == ("TextMetadataEntry", "notebooks/orders.py")
+    assert metadata["rows"] == ("IntMetadataEntry", "12")
+    assert metadata["notebook"] == ("TextMetadataEntry", "notebooks/orders.py")
 
 
-def test_another_instance_is_told_over_rest_and_partitions_are_validated(
+def test_another_instance_gets_reports_over_rest_and_partitions_are_validated(
     live: Project, client: DagsterClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -131,27 +131,27 @@ def test_a_job_stands_for_the_assets_that_it_makes(live: Project, client: Dagste
     exported = made(live, "sales")
     Publisher(load(live.root), ExportRequest(existing="x", attach="sales_job")).publish(exported)
     assert exported.manifest is not None
-    keys = [one["asset"] for one in exported.manifest.attached]
+    keys = [attached["asset"] for attached in exported.manifest.attached]
     assert keys == ["orders", "raw/orders"]
     for key in keys:
         assert entries(observations(client, key)[0])["report"][1] == exported.url
 
 
-def test_what_cannot_be_attached_is_told_before_the_notebook_is_run(live: Project) -> None:
+def test_what_cannot_be_attached_is_refused_before_the_notebook_is_run(live: Project) -> None:
     cell = "inputs():\npartition_key = None\nopen('ran', 'w').close()"
     write(live.root / "notebooks", cell, name="report")
-    for flags, told in (
+    for flags, message in (
         (("raw/ordres",), "there is no asset 'raw/ordres' — did you mean 'raw/orders'?"),
         (("colored", "--partition", "rde"), "has no partition 'rde' — did you mean 'red'?"),
     ):
         status, exports, talk = export(live, "--notebook", "report.py", "--attach", *flags)
         assert (status, exports) == (7, []), talk
-        assert told in talk
+        assert message in talk
     assert not (live.root / "ran").exists()
     assert not (live.root / ".dagmar/exports").exists()
 
 
-def test_a_missing_asset_makes_no_ghost_and_the_attach_can_be_repeated(
+def test_a_missing_asset_is_not_created_and_the_attach_can_be_repeated(
     live: Project, client: DagsterClient
 ) -> None:
     exported = made(live)
@@ -186,7 +186,7 @@ def test_a_server_that_is_away_or_read_only_keeps_the_page(
         assert exported.page.exists()
 
 
-def test_a_server_that_was_started_read_only_gets_nothing_also_in_a_shared_instance(
+def test_a_server_that_was_started_read_only_gets_nothing_even_in_a_shared_instance(
     live: Project, dagster_home: Path, client: DagsterClient
 ) -> None:
     exported = made(live)

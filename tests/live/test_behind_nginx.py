@@ -86,7 +86,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def nginx(dagster: DagsterServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real nginx before the live Dagster; the address it listens on."""
+    """A real nginx in front of the live Dagster; the address it listens on."""
     folder = tmp_path_factory.mktemp("nginx")
     port = free_port()
     digest = base64.b64encode(hashlib.sha1(b"s3cret-password").digest()).decode()
@@ -153,7 +153,7 @@ def test_a_run_is_launched_and_followed_behind_the_proxy(
         ("down", 5, "cannot reach Dagster (502)"),
     ],
 )
-def test_what_stands_before_dagster_is_told(
+def test_what_answers_instead_of_dagster_is_reported(
     proxied: Project, target: str, status: int, words: str
 ) -> None:
     done = proxied.invoke("discover", "--target", target, environ=SECRETS)

@@ -21,7 +21,7 @@ def keys(document: dict[str, Any]) -> list[str]:
     return [asset["key"] for asset in document["assets"]]
 
 
-def test_an_asset_is_told_whole(live: Project) -> None:
+def test_an_asset_is_shown_with_all_its_fields(live: Project) -> None:
     document = found(live)
     assets = {asset["key"]: asset for asset in document["assets"]}
     assert assets["raw/orders"] == {
@@ -54,7 +54,7 @@ def test_an_asset_is_told_whole(live: Project) -> None:
     ]  # fmt: skip
 
 
-def test_jobs_schedules_sensors_and_resources_are_told(live: Project) -> None:
+def test_jobs_schedules_sensors_and_resources_are_shown(live: Project) -> None:
     document = found(live)
     jobs = {job["name"]: job for job in document["jobs"]}
     assert {"counting", "daily_job", "greeting", "sales_job"} <= set(jobs)
@@ -70,7 +70,7 @@ def test_jobs_schedules_sensors_and_resources_are_told(live: Project) -> None:
     assert [resource["name"] for resource in document["resources"]] == ["warehouse"]
 
 
-def test_a_broken_code_location_is_told_and_the_rest_is_answered(live: Project) -> None:
+def test_a_broken_code_location_is_reported_and_the_rest_is_shown(live: Project) -> None:
     done = live.invoke("discover", "--json")
     document = json.loads(done.stdout)
     locations = {location["name"]: location for location in document["locations"]}
@@ -126,7 +126,7 @@ def test_kind_locations_lists_the_code_locations(live: Project) -> None:
     ]
 
 
-def test_a_paired_notebook_stands_beside_its_asset(live: Project) -> None:
+def test_a_paired_notebook_is_listed_with_its_asset(live: Project) -> None:
     folder = live.root / "notebooks"
     folder.mkdir()
     (folder / "orders.py").write_text('import dagmar\npair = dagmar.Pair(asset="raw/orders")\n')

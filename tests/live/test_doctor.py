@@ -1,4 +1,4 @@
-"""`invoke doctor` beside a real Dagster."""
+"""`invoke doctor` with a real Dagster."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def examine(live: Project, home: Path) -> dict[str, dict[str, Any]]:
     deadline = time.monotonic() + 60
     while True:
         done = live.invoke("doctor", *ONLINE, "--json", environ={"DAGSTER_HOME": str(home)})
-        checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
-        answered = not any(one["status"] == "skip" for one in checks.values())
+        checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+        answered = not any(check["status"] == "skip" for check in checks.values())
         if answered or time.monotonic() > deadline:
             return checks
 
 
-def test_a_real_server_is_told_with_its_broken_code_location(
+def test_a_real_server_is_reported_with_its_broken_code_location(
     live: Project, dagster: DagsterServer, dagster_home: Path
 ) -> None:
     (live.root / "notebooks").mkdir()

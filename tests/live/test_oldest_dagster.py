@@ -1,4 +1,4 @@
-"""Every operation against the oldest Dagster that dagmar supports, in an environment of its own."""
+"""Every operation against the oldest Dagster that dagmar supports, in its own environment."""
 
 from __future__ import annotations
 

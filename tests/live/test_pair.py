@@ -1,4 +1,4 @@
-"""`dagmar.Pair` against a real Dagster and a real project with an IO manager of its own."""
+"""`dagmar.Pair` against a real Dagster and a real project with its own IO manager."""
 
 from __future__ import annotations
 
@@ -129,9 +129,9 @@ Make = Callable[..., Context]
 def paired(
     dagster: DagsterServer, dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Make:
-    """Make the context of a notebook in a project beside the live server."""
+    """Return the context of a notebook in a project, with the live server."""
     folder = make_notebooks(tmp_path / "shop", dagster.url)
-    # A name of its own: modules are loaded once per process.
+    # A unique name: modules are loaded once per process.
     module = f"shop_{os.path.basename(tmp_path)}".replace("-", "_")
     (folder.parent / f"{module}.py").write_text(SHOP, "utf-8")
     settings = f'[tool.dagster]\nmodule_name = "{module}"\n'
@@ -145,7 +145,7 @@ def materialize(context: Context, tag: str, **chosen: str) -> buttons.Attempt:
     return buttons.materialize_here(context, LaunchOptions(**chosen, tags={"test": tag}))  # type: ignore[arg-type]
 
 
-def test_a_value_made_here_is_recorded_and_loaded_by_the_projects_io_manager(
+def test_a_value_materialized_here_is_recorded_and_loaded_by_the_projects_io_manager(
     paired: Make, client: DagsterClient, tag: str
 ) -> None:
     context = paired("raw/orders")
@@ -166,7 +166,7 @@ def test_a_value_made_here_is_recorded_and_loaded_by_the_projects_io_manager(
     assert " UTC</span>" in shown  # when
 
 
-def test_partitions_are_loaded_one_by_one_or_all_that_there_are(paired: Make, tag: str) -> None:
+def test_partitions_are_loaded_one_by_one_or_all_at_once(paired: Make, tag: str) -> None:
     context = paired("daily_sales")
     materialize(context, tag, partition="2026-01-03")
     assert load_value(context.root, "daily_sales", "2026-01-03") == "2026-01-03"
@@ -382,13 +382,13 @@ def test_a_server_tells_what_assets_take_as_the_definitions_do(client: DagsterCl
     spec.loader.exec_module(module)
     graph = module.defs.get_repository_def().asset_graph
     keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
-    told = read_inputs(client, keys)
-    assert told == {key: inputs_of(graph, key) for key in keys}
-    assert told["weighed"].values == ("colored", "stored")
-    assert told["weighed"].alike == {"stored"}
-    assert told["drawn"].alike == {"stored"}
-    assert told["orders"].values == ()
-    assert told["daily_sales"].partitioned
+    inputs = read_inputs(client, keys)
+    assert inputs == {key: inputs_of(graph, key) for key in keys}
+    assert inputs["weighed"].values == ("colored", "stored")
+    assert inputs["weighed"].alike == {"stored"}
+    assert inputs["drawn"].alike == {"stored"}
+    assert inputs["orders"].values == ()
+    assert inputs["daily_sales"].partitioned
 
 
 def test_lineage_of_assets_and_jobs(paired: Make) -> None:
@@ -428,7 +428,7 @@ def test_metrics_are_shown_with_what_was_recorded_of_the_asset(
         event = {"metadata": {"score": score, "what": "text"}}
         client.report("report_asset_observation/orders", event)
     recorded = read_earlier(paired("orders"))
-    assert [dict(one.numbers) for one in recorded[:2]] == [{"score": 3}, {"score": 0.25}]
+    assert [dict(past.numbers) for past in recorded[:2]] == [{"score": 3}, {"score": 0.25}]
     pair = dagmar.Pair(asset="orders")
     object.__setattr__(pair, "_context", paired("orders"))
     shown = pair.metrics(score=0.5).text
@@ -595,8 +595,8 @@ def test_nothing_launches_by_itself(paired: Make, client: DagsterClient, where: 
             "-f",
             str(module),
         )
-        told = (context.root / "store" / "stepped.json").read_text("utf-8")
-        assert "Nothing was launched from here yet." in told
+        stored = (context.root / "store" / "stepped.json").read_text("utf-8")
+        assert "Nothing was launched from here yet." in stored
         assert read_run(client, newest(client)[0]).assets == ["stepped"]
         assert newest(client)[1:] == before
         return

@@ -71,7 +71,7 @@ def test_retry_runs_what_failed_and_nothing_before_it(
     assert "nothing to retry" in talk
 
 
-def test_cancel_ends_a_run_and_refuses_one_that_has_ended(
+def test_cancel_stops_a_run_and_refuses_one_that_has_ended(
     live: Project, client: DagsterClient, slow_run: str
 ) -> None:
     wait_for(client, slow_run, "STARTED")
@@ -95,7 +95,9 @@ def test_follow_comes_back_to_a_run_and_a_cancelled_one_is_a_failure(
     assert "was cancelled" in late.stderr
 
 
-def test_follow_finds_what_a_launch_id_made(live: Project, client: DagsterClient, tag: str) -> None:
+def test_follow_finds_the_run_of_a_launch_id(
+    live: Project, client: DagsterClient, tag: str
+) -> None:
     _, document, _ = run(live, tag, "--asset", "raw/orders", "--no-wait")
     run_id = document["runs"][0]["run_id"]
     launch_id = tags_of(client, run_id)["dagmar/launch-id"]
@@ -186,7 +188,7 @@ def test_a_server_that_goes_away_while_following_is_waited_for(
     assert len(runs_tagged(client, tag)) == 1
 
 
-def test_a_page_before_the_server_hides_neither_a_launch_nor_its_end(
+def test_a_login_page_hides_neither_a_launch_nor_its_end(
     live: Project, client: DagsterClient, tag: str, dagster: DagsterServer, dagster_home: Path
 ) -> None:
     with FaultProxy(dagster.url, "after the commit, before the answer") as proxy:
@@ -270,7 +272,7 @@ def test_a_retry_is_the_retrying_users_with_the_parents_config(
 
 @pytest.fixture(scope="module")
 def without_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterServer]:
-    """A webserver whose runs wait in a queue that nobody empties."""
+    """A webserver whose runs stay in the queue."""
     home = tmp_path_factory.mktemp("queued")
     with dagster_server(home, "dagster_webserver", instance=QUEUED) as server:
         server.wait()
@@ -292,7 +294,7 @@ def test_a_queue_without_a_daemon_is_warned_about(
 
 
 @pytest.mark.xdist_group("live")
-def test_a_code_location_whose_process_is_gone_is_told(
+def test_a_code_location_whose_process_is_gone_is_reported(
     without_daemon: DagsterServer, tmp_path: Path, tag: str
 ) -> None:
     settings = f"targets: {{local: {{url: '{without_daemon.url}'}}}}"
@@ -374,7 +376,7 @@ def test_following_goes_on_when_the_webserver_is_really_restarted(
 
 
 class Terminal:
-    """A command on a terminal of its own."""
+    """A command on its own terminal."""
 
     def __init__(self, project: Project, *arguments: str) -> None:
         self.seen = ""

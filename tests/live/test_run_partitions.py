@@ -1,4 +1,4 @@
-"""`invoke run` for one partition, several, ranges, what is missing and what failed."""
+"""`invoke run` for one partition, several, ranges, and those that are missing or failed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_single_run_policy_makes_a_range_one_run(
     assert backfills_tagged(client, tag) == []
 
 
-def test_a_partitioned_job_brings_the_config_of_its_partition(
+def test_a_partitioned_job_runs_with_the_config_of_its_partition(
     live: Project, client: DagsterClient, tag: str
 ) -> None:
     flags = ("--job", "weekly_greeting", "--partition", "tuesday")
@@ -73,14 +73,14 @@ def test_a_partitioned_job_brings_the_config_of_its_partition(
 
 
 def ended(live: Project, tag: str, *flags: str) -> str:
-    """Run and return how it ended, which may be badly."""
+    """Run to the end, which may be a failure, and return it."""
     status, document, talk = run(live, tag, *flags)
     (found,) = document["runs"]
     assert status == (0 if found["status"] == "SUCCESS" else 4), talk
     return str(found["status"])
 
 
-def test_a_job_knows_what_it_missed_and_what_failed_and_a_date_stays_text(
+def test_a_job_has_missing_and_failed_partitions_and_a_date_stays_text(
     live: Project, client: DagsterClient, tag: str
 ) -> None:
     job = ("--job", "morning_greeting")
@@ -96,7 +96,7 @@ def test_a_job_knows_what_it_missed_and_what_failed_and_a_date_stays_text(
 
 
 @pytest.mark.nightly
-def test_an_asset_of_two_dimensions_knows_what_it_missed_and_what_failed(
+def test_an_asset_of_two_dimensions_has_missing_and_failed_partitions(
     live: Project, tag: str, dagster_home: Path
 ) -> None:
     asset = ("--asset", "checkered")
@@ -121,8 +121,8 @@ def test_a_backfill_crosses_code_locations(live: Project, client: DagsterClient,
     status, document, talk = run(live, tag, "--asset", "colored", "--asset", "tinted", *keys)
     assert status == 0, talk
     assert backfills_tagged(client, tag) == [document["backfill"]["id"]]
-    made = {(run["location"], run["partition"]) for run in document["runs"]}
-    assert made == {(place, key) for place in ("pipelines", "other") for key in ("red", "blue")}
+    launched = {(run["location"], run["partition"]) for run in document["runs"]}
+    assert launched == {(place, key) for place in ("pipelines", "other") for key in ("red", "blue")}
 
 
 @pytest.mark.nightly
@@ -162,7 +162,7 @@ def test_several_partitions_are_one_backfill_with_its_failures_explained(
     assert len(backfills_tagged(client, tag)) == 1
 
 
-def test_missing_partitions_are_made_and_then_none_are_left(
+def test_missing_partitions_are_materialized_until_none_is_left(
     live: Project, client: DagsterClient, tag: str
 ) -> None:
     for key in ("red", "blue"):

@@ -281,7 +281,7 @@ def greeting_config(day: str) -> dict[str, Any]:
 
 @dg.job(config=greeting_config)
 def weekly_greeting() -> None:
-    """Greets on some days; each partition brings its own config."""
+    """Greets on some days; each partition has its own config."""
     greet()
 
 
@@ -325,7 +325,7 @@ def counting() -> None:
 
 @dg.job(executor_def=dg.multi_or_in_process_executor)
 def counting_apart() -> None:
-    """Two steps, each in a process of its own unless its run config says otherwise."""
+    """Two steps, each in its own process unless its run config says otherwise."""
     second(first())
 
 

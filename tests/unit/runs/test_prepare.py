@@ -62,7 +62,7 @@ def defaults(fixed: str, partition: str) -> dict[str, Any]:
 def prepared(
     tmp_path: Path, spec: LaunchSpec, answers: dict[str, Any]
 ) -> tuple[tuple[Launch, ...], list[str]]:
-    """Prepare on a stand-in for a server; return the launches, and what was asked."""
+    """Prepare on a stand-in for a server; return the launches and the queries."""
     with (
         serve(dagster(answers)) as server,
         DagsterClient(Target("local", server.url)) as client,
@@ -86,7 +86,7 @@ def test_validating_a_launch_does_not_change_it() -> None:
         launch.config = {}  # type: ignore[misc]
 
 
-def test_a_backfill_of_a_job_asks_once_for_what_the_job_brings(tmp_path: Path) -> None:
+def test_a_backfill_of_a_job_queries_the_jobs_defaults_once(tmp_path: Path) -> None:
     answers = {
         "JobsToLaunch": JOBS,
         "JobPartitions": PARTITIONS,
@@ -95,26 +95,26 @@ def test_a_backfill_of_a_job_asks_once_for_what_the_job_brings(tmp_path: Path) -
         "ValidateConfig": VALID,
     }
     spec = LaunchSpec(job="weekly", partitions=ALL, config=ROWS)
-    (launch,), asked = prepared(tmp_path, spec, answers)
-    assert asked == list(answers)
+    (launch,), queries = prepared(tmp_path, spec, answers)
+    assert queries == list(answers)
     assert launch.partitions == ("mon", "tue")
     assert launch.config == {**ROWS, "loggers": {"console": {}}}
 
 
-def test_a_backfill_takes_no_config_over_that_of_each_partition(tmp_path: Path) -> None:
+def test_a_backfill_takes_no_config_if_each_partition_has_its_own(tmp_path: Path) -> None:
     answers = {
         "JobsToLaunch": JOBS,
         "JobPartitions": PARTITIONS,
         "JobDefaults": defaults("", "ops: {weekly: {config: {day: mon}}}"),
     }
-    with pytest.raises(UsageError, match="each partition of the job 'weekly' brings its own"):
+    with pytest.raises(UsageError, match="each partition of the job 'weekly' has its own"):
         prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL, config=ROWS), answers)
-    (launch,), asked = prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL), answers)
-    assert asked == list(answers)
+    (launch,), queries = prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL), answers)
+    assert queries == list(answers)
     assert launch.config == {}
 
 
-def test_hints_are_those_of_the_place_where_the_launch_is_asked_for(tmp_path: Path) -> None:
+def test_hints_are_those_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="partitioned") as caught:
         prepared(tmp_path, LaunchSpec(job="weekly"), {"JobsToLaunch": JOBS})
     assert caught.value.hint == HINTS.choose_partition

@@ -1,4 +1,4 @@
-"""What is told of launched runs when the server answers less than it should."""
+"""What is reported of launched runs if the server answers less than it should."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, NotAllowed, RunFailed, TimedOut
 from dagmar.project.settings import Target, load
-from dagmar.runs.progress import RunProgress
+from dagmar.runs.following import RunProgress
 from dagmar.runs.run import RunRequest, run
 from dagmar.runs.tracking import Cancellation, FollowOptions, RunResult, RunTracker, TrackedRuns
 from dagmar.server.backfills import Backfill
@@ -44,13 +44,13 @@ def state(status: str, run_id: str = "r-1") -> Answer:
 
 
 def filling(status: str, **runs: str) -> Answer:
-    found = {
+    backfill = {
         "__typename": "PartitionBackfill", "id": "b-1", "status": status, "numPartitions": 2,
         "error": None, "assetBackfillData": None,
     }  # fmt: skip
     results = [{"runId": name, "status": runs[name]} for name in runs]
     return data(
-        partitionBackfillOrError=found, runsOrError={"__typename": "Runs", "results": results}
+        partitionBackfillOrError=backfill, runsOrError={"__typename": "Runs", "results": results}
     )
 
 
@@ -81,7 +81,7 @@ def play(**answers: list[Answer]) -> Answer:
 def see(
     answer: Answer, act: Callable[[TrackedRuns], RunResult], options: FollowOptions | None = None
 ) -> tuple[RunResult, list[str]]:
-    """Let `act` happen on a stand-in for a server; return its result, and what was asked."""
+    """Let `act` happen on a stand-in for a server; return its result and the operations."""
     with (
         serve(answer) as server,
         DagsterClient(Target("local", server.url)) as client,
@@ -94,7 +94,7 @@ def follow(name: str) -> Callable[[TrackedRuns], RunResult]:
     return lambda tracked: RunTracker(tracked).come_back(name)
 
 
-def test_a_failure_stays_one_where_its_reason_cannot_be_read(
+def test_a_failure_stays_one_if_its_reason_cannot_be_read(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     outcome, _ = see(play(RunState=[state("FAILURE")], RunEvents=[BROKEN]), follow("r-1"))
@@ -104,7 +104,7 @@ def test_a_failure_stays_one_where_its_reason_cannot_be_read(
     assert "why run r-1 failed cannot be read" in capsys.readouterr().err
 
 
-def test_a_success_stays_one_where_its_prints_cannot_be_read(
+def test_a_success_stays_one_if_its_output_cannot_be_read(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     page = {
@@ -120,10 +120,10 @@ def test_a_success_stays_one_where_its_prints_cannot_be_read(
     assert "the rest of the log of run r-1 cannot be read" in capsys.readouterr().err
 
 
-def test_a_log_that_is_followed_tells_steps_and_what_users_log(
+def test_a_log_that_is_followed_has_steps_and_what_user_code_logs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = [
+    shown = [
         ("STEP_START", "DEBUG", 'Started execution of step "orders".'),
         (None, "INFO", "rows=3"),
         ("ASSET_MATERIALIZATION", "DEBUG", "Materialized value orders."),
@@ -135,19 +135,19 @@ def test_a_log_that_is_followed_tells_steps_and_what_users_log(
             "message": message, "eventType": kind, "level": level, "stepKey": "orders",
             "timestamp": "1700000000000",
         }
-        for kind, level, message in [*told, *noise]
+        for kind, level, message in [*shown, *noise]
     ]  # fmt: skip
     page = {"__typename": "EventConnection", "cursor": "1", "hasMore": False, "events": events}
     rest = {**page, "cursor": "2", "events": []}
-    first, last = (data(runOrError=run_of("SUCCESS"), logsForRun=one) for one in (page, rest))
+    first, last = (data(runOrError=run_of("SUCCESS"), logsForRun=events) for events in (page, rest))
     answer = play(RunState=[state("STARTED")], RunStateAndLogs=[first, last])
     see(answer, follow("r-1"), FollowOptions(logs=True))
-    said = capsys.readouterr().err
-    assert [message for *_, message in told if f"orders  {message}" not in said] == []
-    assert [message for *_, message in noise if message in said] == []
+    printed = capsys.readouterr().err
+    assert [message for *_, message in shown if f"orders  {message}" not in printed] == []
+    assert [message for *_, message in noise if message in printed] == []
 
 
-def test_following_goes_on_where_daemons_cannot_be_asked_for(
+def test_following_goes_on_if_daemons_cannot_be_queried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("dagmar.server.runs.WARN_AFTER_SECONDS", 0.0)
@@ -158,7 +158,7 @@ def test_following_goes_on_where_daemons_cannot_be_asked_for(
     assert [run.status for run in outcome.runs] == ["SUCCESS"]
 
 
-def test_a_backfill_keeps_its_status_where_its_runs_cannot_be_read() -> None:
+def test_a_backfill_keeps_its_status_if_its_runs_cannot_be_read() -> None:
     answer = play(
         RunState=[data(runOrError={"__typename": "RunNotFoundError", "message": "no"})],
         BackfillState=[filling("COMPLETED_FAILED", **{"r-1": "SUCCESS", "r-2": "FAILURE"})],
@@ -173,9 +173,9 @@ def test_a_backfill_keeps_its_status_where_its_runs_cannot_be_read() -> None:
         outcome.raise_for_status()
 
 
-def test_a_backfill_that_cannot_be_looked_at_is_in_the_document_all_the_same() -> None:
-    made = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
-    answer = play(LaunchBackfill=[data(launchPartitionBackfill=made)], BackfillState=[BROKEN])
+def test_a_backfill_that_cannot_be_read_is_still_in_the_document() -> None:
+    success = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
+    answer = play(LaunchBackfill=[data(launchPartitionBackfill=success)], BackfillState=[BROKEN])
     plan = Launch(
         "shop", "__repository__", "__ASSET_JOB", (AssetKey("daily"),), partitions=("1", "2")
     )
@@ -201,7 +201,7 @@ def test_a_run_that_ends_just_when_the_time_is_over_counts_as_it_ended() -> None
 @pytest.mark.parametrize(
     ("last", "words"), [(state("STARTED"), "It goes on."), (DOWN, "It may go on.")]
 )
-def test_what_is_said_of_a_run_is_what_is_known_of_it(last: Answer, words: str) -> None:
+def test_a_message_about_a_run_claims_no_more_than_is_known(last: Answer, words: str) -> None:
     looks = [state("STARTED"), state("STARTED"), last]
     outcome, _ = see(play(RunState=looks), follow("r-1"), AT_ONCE)
     assert isinstance(outcome.error, TimedOut)
@@ -220,7 +220,7 @@ def test_a_run_that_ends_before_it_can_be_cancelled_counts_as_it_ended() -> None
 NOT_YOURS = [data(runOrError={"__typename": "Run", "hasTerminatePermission": False})]
 
 
-def test_who_may_not_cancel_is_told_at_once() -> None:
+def test_a_missing_permission_to_cancel_is_reported_at_once() -> None:
     names: list[str] = []
     with serve(play(RunState=[state("STARTED")], RunToCancel=NOT_YOURS)) as server:
         with (
@@ -279,8 +279,8 @@ def test_ctrl_c_while_cancelling_says_how_to_come_back(project: Project) -> None
     reached = threading.Event()
     looks = [*[state("STARTED")] * 3, reaching(reached, state("CANCELING"))]
     with serve(play(RunState=looks)) as server:
-        found, talk = interrupted(project, server.url, reached, "--cancel", "r-1")
-    assert [run["status"] for run in found["runs"]] == ["CANCELING"]
+        document, talk = interrupted(project, server.url, reached, "--cancel", "r-1")
+    assert [run["status"] for run in document["runs"]] == ["CANCELING"]
     assert "stopped waiting" in talk
     assert "invoke run --follow r-1" in talk
 
@@ -312,9 +312,9 @@ def two_locations(*launches: Answer) -> Answer:
     )
 
 
-@pytest.mark.parametrize("asked", [{"assets": ["customers"]}, {"job": "customers"}])
-def test_what_is_not_known_may_be_newer_than_the_running_dagster(
-    project: Project, asked: dict[str, Any]
+@pytest.mark.parametrize("subject", [{"assets": ["customers"]}, {"job": "customers"}])
+def test_an_unknown_asset_or_job_may_be_newer_than_the_running_dagster(
+    project: Project, subject: dict[str, Any]
 ) -> None:
     workspace = {"__typename": "Workspace", "locationEntries": []}
     nothing = {
@@ -330,7 +330,7 @@ def test_what_is_not_known_may_be_newer_than_the_running_dagster(
         run(
             load(project.root, {}, project.root),
             client,
-            RunRequest(**asked, options=FollowOptions()),
+            RunRequest(**subject, options=FollowOptions()),
         )
     assert "Type: invoke discover --kind" in raised.value.hint
     assert "Reload its code location" in raised.value.hint
@@ -371,21 +371,21 @@ def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Projec
 
     with serve(two_locations(launched("r-1"), stuck)) as server:
         flags = ("--asset", "orders", "--asset", "letters")
-        found, talk = interrupted(project, server.url, reached, *flags)
-    assert [run["run_id"] for run in found["runs"]] == ["r-1"]
+        document, talk = interrupted(project, server.url, reached, *flags)
+    assert [run["run_id"] for run in document["runs"]] == ["r-1"]
     assert "interrupted while letters was being launched" in talk
     assert "invoke run --follow r-1" in talk
     assert talk.count("invoke run --follow") == 2
 
 
 class Screen(io.StringIO):
-    """A terminal that keeps what it is told."""
+    """A terminal that keeps what is written to it."""
 
     def isatty(self) -> bool:
         return True
 
 
-def test_a_backfill_is_shown_as_far_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_of_a_backfill_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("COLUMNS", "120")

@@ -1,4 +1,4 @@
-"""What is sent of a backfill, and which config is refused before it is sent."""
+"""What is sent for a backfill, and which config is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def backfill(*assets: str, config: dict[str, Any] | None = None) -> Launch:
 
 
 def title_of(launch: Launch) -> str:
-    made = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
+    success = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
     with (
-        serve(dagster({"LaunchBackfill": {"launchPartitionBackfill": made}})) as server,
+        serve(dagster({"LaunchBackfill": {"launchPartitionBackfill": success}})) as server,
         DagsterClient(Target("local", server.url)) as client,
     ):
         assert launch_backfill(client, launch) == "b-1"
@@ -42,7 +42,7 @@ def test_the_title_of_a_backfill_is_one_that_dagster_takes(assets: tuple[str, ..
     assert title.endswith(" (31 partitions)")
 
 
-def test_config_for_a_backfill_is_refused_where_the_server_cannot_take_it() -> None:
+def test_config_for_a_backfill_is_refused_if_the_server_cannot_take_it() -> None:
     old = {"__type": {"inputFields": [{"name": "assetSelection"}, {"name": "tags"}]}}
     launch = backfill("orders", config={"execution": {"config": {"in_process": {}}}})
     with (
@@ -55,7 +55,7 @@ def test_config_for_a_backfill_is_refused_where_the_server_cannot_take_it() -> N
     assert [seen.sent["operationName"] for seen in server.seen] == ["BackfillParams"]
 
 
-def test_config_that_cannot_be_sent_is_refused_before_anything_is_asked() -> None:
+def test_config_that_cannot_be_sent_is_refused_before_any_query() -> None:
     launch = backfill("orders", config={"ops": {"orders": {"config": {"share": float("nan")}}}})
     with (
         serve(dagster({})) as server,

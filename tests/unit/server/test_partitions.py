@@ -53,7 +53,7 @@ defs = dg.Definitions([
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with an instance of its own, which takes a while to make."""
+    """A project with its own instance, which takes a while to create."""
     root = tmp_path_factory.mktemp("parts")
     module = f"parts_{os.path.basename(root)}".replace("-", "_")
     (root / f"{module}.py").write_text(DEFINITIONS, "utf-8")
@@ -72,21 +72,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_made(root: Path) -> None:
+def _nothing_is_materialized(root: Path) -> None:
     store = instance(root)
     store.wipe_assets(store.all_asset_keys())
 
 
 def make(root: Path, asset: str, *partitions: str) -> None:
-    """Record that partitions of an asset were made."""
+    """Record that partitions of an asset were materialized."""
     import dagster as dg
 
     for partition in partitions:
-        made = dg.AssetMaterialization(asset, partition=partition)
-        instance(root).report_runless_asset_event(made)
+        event = dg.AssetMaterialization(asset, partition=partition)
+        instance(root).report_runless_asset_event(event)
 
 
-def test_it_is_the_newest_time_and_not_the_one_made_last_or_the_greatest_text(root: Path) -> None:
+def test_it_is_the_newest_time_not_the_last_materialized_or_the_greatest_text(root: Path) -> None:
     assert latest_partition(root, "plain") is None
     assert latest_partition(root, "daily") is None
     make(root, "daily", "02.01.2026", "20.01.2026", "03.01.2026", "19.01.2026")
@@ -111,7 +111,7 @@ def test_before_the_first_time_it_is_the_latest_that_the_inputs_have(root: Path)
     assert latest_partition(root, "next_size") is None
 
 
-def test_an_unknown_one_is_refused_with_what_may_be_meant(root: Path) -> None:
+def test_an_unknown_partition_is_refused_with_a_suggestion(root: Path) -> None:
     assert require_partition(root, "sized", "small") == "small"
     with pytest.raises(Invalid, match="no partition 'smal' — did you mean 'small'"):
         require_partition(root, "sized", "smal")
@@ -119,10 +119,10 @@ def test_an_unknown_one_is_refused_with_what_may_be_meant(root: Path) -> None:
         latest_partition(root, "dayly")
 
 
-def test_what_an_asset_takes_is_told_from_what_it_only_comes_after(root: Path) -> None:
+def test_inputs_are_distinguished_from_dependencies_without_a_value(root: Path) -> None:
     graph = definitions_of(root).with_asset("lake")[0].asset_graph
-    taken = {key: inputs_of(graph, key) for key in ("next_day", "next_size", "whole", "lake")}
-    assert {key: (one.partitioned, one.values, set(one.alike)) for key, one in taken.items()} == {
+    inputs = {key: inputs_of(graph, key) for key in ("next_day", "next_size", "whole", "lake")}
+    assert {key: (ins.partitioned, ins.values, set(ins.alike)) for key, ins in inputs.items()} == {
         "next_day": (True, ("daily",), {"daily"}),
         "next_size": (True, ("daily", "sized"), {"sized"}),
         "whole": (True, ("lake",), {"lake"}),
@@ -130,7 +130,9 @@ def test_what_an_asset_takes_is_told_from_what_it_only_comes_after(root: Path) -
     }
 
 
-def test_what_dagster_does_not_make_says_so_where_it_cannot_be_loaded(root: Path) -> None:
+def test_an_asset_that_dagster_does_not_materialize_says_so_if_it_cannot_be_loaded(
+    root: Path,
+) -> None:
     with pytest.raises(LoadFailed, match="'lake' is not made by Dagster") as caught:
         load_value(root, "lake", "02.01.2026")
     assert "invoke run" not in caught.value.hint
@@ -175,7 +177,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_a_script_is_about_the_latest_partition_or_the_one_it_is_given(root: Path) -> None:
+def test_a_script_is_about_the_latest_partition_or_that_of_its_flag(root: Path) -> None:
     file = root / "notebooks" / "sized.py"
     file.parent.mkdir()
     file.write_text(SCRIPT, "utf-8")
@@ -184,6 +186,6 @@ def test_a_script_is_about_the_latest_partition_or_the_one_it_is_given(root: Pat
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True
     )
-    # What looks like a number stays the text that was typed.
+    # A key that looks like a number stays text.
     assert done.stdout.split() == ["'medium'", "'small'", "'1.10'", "'medium'"]
     assert "has no partition 'smal' — did you mean 'small'" in done.stderr

@@ -1,6 +1,6 @@
-"""Looking at runs and backfills until they end: progress, logs, warnings.
+"""Following runs and backfills to their end: progress, logs, warnings.
 
-A server that is restarted is waited for: what was launched goes on without it.
+If the server goes away, it is waited for: what was launched goes on without it.
 """
 
 from __future__ import annotations
@@ -10,36 +10,55 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from dagmar import console
+from dagmar.console import LiveLine, tame
 from dagmar.errors import DagmarError, TimedOut, Unreachable
 from dagmar.failure import Failure
-from dagmar.runs.progress import RunProgress
 from dagmar.server import runs
 from dagmar.server.backfills import Backfill, read_backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.runs import Run, explain, is_shown, lacks_daemon, read_run, read_run_and_logs
 
-UNREAD = Failure("its page tells why")
+UNREAD = Failure("its page has the reason")
 LOST_SECONDS = 120.0
+PHASES = {
+    "NOT_STARTED": "waiting to start",
+    "QUEUED": "queued",
+    "STARTING": "starting",
+    "STARTED": "running",
+    "CANCELING": "cancelling",
+    "REQUESTED": "running",
+}
+State = TypeVar("State", Run, Backfill)
 
 
-class _State(Protocol):
-    @property
-    def status(self) -> str: ...
-    @property
-    def final(self) -> bool: ...
+class RunProgress(LiveLine):
+    """A live line for the run or backfill that it showed last."""
 
+    def __init__(self) -> None:
+        super().__init__("launched")
 
-State = TypeVar("State", bound=_State)
+    def show(self, state: Run | Backfill) -> None:
+        """Show the phase of a run or backfill, and how much of it is done."""
+        phase = PHASES.get(state.status, state.status.lower())
+        if isinstance(state, Run):
+            done, total = state.steps_done, state.steps_total
+            steps = f" · {done}/{total} steps" if total else ""
+            running = f" · {', '.join(state.steps_running[:3])}" if state.steps_running else ""
+            self.put(tame(f"{phase}{steps}{running}"), done, total or None)
+        else:
+            failed = f" · {state.failed} failed" if state.failed else ""
+            text = f"{phase} · {state.done}/{state.total} partitions{failed}"
+            self.put(text, state.done, state.total or None)
 
 
 @dataclass
 class Follower:
     """Follows runs and backfills on one server.
 
-    `deadline` is a `time.monotonic()` value; `logs` prints what Dagster logs meanwhile.
+    `deadline` is a `time.monotonic()` value; `logs` is whether to print the log.
     """
 
     client: DagsterClient
@@ -51,15 +70,15 @@ class Follower:
     _logs: dict[str, _Log] = field(default_factory=dict)
 
     def run(self, run_id: str) -> Run:
-        """Follow a run to its end; a failure is explained in it.
+        """Follow a run to its end; if it failed, it has the reason.
 
-        Raises TimedOut at the deadline, and Unreachable when the server stays away.
+        Raises TimedOut at the deadline, and Unreachable if the server stays away.
         """
         log = self._logs.setdefault(run_id, _Log(self.client, run_id))
-        look = log.read if self.logs else lambda: read_run(self.client, run_id)
-        run = self._until_final(look, f"Run {run_id}", run_id)
+        read = log.read if self.logs else lambda: read_run(self.client, run_id)
+        run = self._until_final(read, f"Run {run_id}", run_id)
         if self.logs:
-            with aside(f"the rest of the log of run {run_id}"):
+            with warn_on_error(f"the rest of the log of run {run_id}"):
                 log.finish()
         add_reason(self.client, run)
         return run
@@ -70,52 +89,44 @@ class Follower:
             lambda: read_backfill(self.client, backfill_id), f"Backfill {backfill_id}", backfill_id
         )
 
-    def _until_final(self, look: Callable[[], State], what: str, name: str) -> State:
+    def _until_final(self, read: Callable[[], State], what: str, name: str) -> State:
         seen = first = time.monotonic()
         come_back = f"To come back to it, type: invoke run --follow {name}"
         while True:
-            looked = time.monotonic()
+            now = time.monotonic()
             try:
-                state = look()
+                state = read()
             except DagmarError as error:
-                # A login page or a strange answer may stand there while Dagster restarts.
-                if looked - seen > LOST_SECONDS:
+                # A proxy may answer with a login page while Dagster restarts.
+                if now - seen > LOST_SECONDS:
                     raise Unreachable(f"{error.message}; {what} may go on", come_back) from None
-                self._warn_once(
-                    "lost", f"{error.message}. Still trying; {what} may go on meanwhile."
-                )
+                if "lost" not in self._warned:
+                    self._warned.add("lost")
+                    console.warn(f"{error.message}. Still trying; {what} may go on.")
             else:
-                seen = looked
+                seen = now
                 self._warned.discard("lost")
                 self.progress.show(state)
                 if state.final:
                     return state
-                if looked - first > runs.WARN_AFTER_SECONDS:
-                    self._warn_unwatched(state)
-            pause = max(looked + self.poll_seconds - time.monotonic(), 0)
+                if now - first > runs.WARN_AFTER_SECONDS:
+                    self._warn_without_daemon(state.status)
+            pause = max(now + self.poll_seconds - time.monotonic(), 0)
             if self.deadline is not None and time.monotonic() + pause > self.deadline:
                 raise TimedOut(f"{what} has not ended in the time allowed", come_back)
             time.sleep(pause)
 
-    def _warn_unwatched(self, state: _State) -> None:
-        """Warn if a run waits for a daemon that is not running."""
-        if state.status in self._warned:
-            return
-        self._warned.add(state.status)
-        waits = False
-        with aside("whether a Dagster daemon is running"):
-            waits = lacks_daemon(self.client, state.status)
-        if waits:
-            console.warn(f"it {runs.NO_DAEMON}")
-
-    def _warn_once(self, kind: str, text: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            console.warn(text)
+    def _warn_without_daemon(self, status: str) -> None:
+        """Warn once if a run of this status waits for a daemon that is not running."""
+        if status not in self._warned:
+            self._warned.add(status)
+            with warn_on_error("whether a Dagster daemon is running"):
+                if lacks_daemon(self.client, status):
+                    console.warn(f"it {runs.NO_DAEMON}")
 
 
 @contextlib.contextmanager
-def aside(what: str) -> Iterator[None]:
+def warn_on_error(what: str) -> Iterator[None]:
     """Turn an error in optional extra output into a warning, so that it never hides the status."""
     try:
         yield
@@ -124,15 +135,15 @@ def aside(what: str) -> Iterator[None]:
 
 
 def add_reason(client: DagsterClient, run: Run) -> None:
-    """Find out why a run failed, if it did."""
+    """Add the reason to a run that failed."""
     if run.status == "FAILURE":
         run.error = UNREAD
-        with aside(f"why run {run.run_id} failed"):
+        with warn_on_error(f"why run {run.run_id} failed"):
             run.error = explain(client, run.run_id)
 
 
 class _Log:
-    """What Dagster logs about a run, printed once as it comes."""
+    """The log of a run, each line printed once, as it comes."""
 
     def __init__(self, client: DagsterClient, run_id: str) -> None:
         self._client, self._run_id = client, run_id
@@ -140,13 +151,13 @@ class _Log:
         self._files: list[str] = []
 
     def read(self) -> Run:
-        """Look at the run and print the news about it, in one request."""
+        """Return the run and print what is new in its log, in one request."""
         run, page = read_run_and_logs(self._client, self._run_id, self._cursor)
         self._print(page)
         return run
 
     def finish(self) -> None:
-        """Print what came last, and what the steps themselves printed."""
+        """Print the rest of the log, and the output of the steps."""
         more = True
         while more:
             _, page = read_run_and_logs(self._client, self._run_id, self._cursor)
@@ -157,7 +168,7 @@ class _Log:
             captured = self._client.query("CapturedLogs", key=key)["capturedLogs"]
             for stream in ("stdout", "stderr"):
                 for line in (captured[stream] or "").splitlines():
-                    # Dagster's own log goes there too, and was printed already.
+                    # Dagster's own log, which was printed already, is in it, too.
                     if self._run_id not in line:
                         console.say(f"{stream}  {line}")
 

@@ -1,7 +1,6 @@
-"""Prepare launches: from what is wanted to what is sent, checked by the server on the way.
+"""Preparation of launches, for `invoke run` and the buttons of a notebook.
 
-`invoke run` and the buttons of a notebook both prepare here. Nothing is launched; what comes
-out does not change any more.
+The server checks what is wanted. Nothing is launched, and a prepared launch does not change.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from dagmar.server.runconfig import named_ops, no_such_ops
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """What is wanted: assets, a job, or the failed part of a run, and what to launch it with."""
+    """What to launch: assets, a job, or the failed steps of a run; and with which values."""
 
     assets: Sequence[AssetKey] = ()
     job: str = ""
@@ -71,7 +70,7 @@ def _find(client: DagsterClient, spec: LaunchSpec, hints: Hints) -> list[Launcha
 def _shares(
     client: DagsterClient, items: Sequence[Launchable], config: Mapping[str, Any], hints: Hints
 ) -> list[tuple[Launchable, Mapping[str, Any]]]:
-    """Return each with its part of the run config: of `ops` only those that it runs.
+    """Return each with its part of the run config: only the `ops` that it runs.
 
     Raises Invalid for an op that none of them runs.
     """
@@ -97,7 +96,7 @@ def _share(config: Mapping[str, Any], ops: frozenset[str]) -> Mapping[str, Any]:
 def _checked(
     client: DagsterClient, item: Launchable, launch: Launch, chosen: Sequence[str], hints: Hints
 ) -> Launch:
-    """Return the launch for the chosen partitions, with what the job brings itself, validated."""
+    """Return the launch for the chosen partitions, with the job's defaults, validated."""
     partitions = item.partitions
     if partitions is None:
         launch = with_defaults(client, launch, None)
@@ -114,8 +113,8 @@ def _checked(
             defaults = launchable.read_defaults(client, launch, chosen[0])
             if defaults.partition_config and launch.config:
                 raise UsageError(
-                    f"each partition of the job '{launch.job}' brings its own config: "
-                    "--config, --set and --executor fit one --partition only"
+                    f"each partition of the job '{launch.job}' has its own config: "
+                    "--config, --set and --executor need a single --partition"
                 )
             if defaults.partition_config:
                 return launch  # Dagster asks the job's code for the config of each partition
@@ -126,7 +125,7 @@ def _checked(
 
 
 def _joined(launches: Sequence[Launch]) -> tuple[Launch, ...]:
-    """Return those over the same partitions as one backfill: it may cross code locations."""
+    """Return the launches with all backfills joined: one may have several code locations."""
     runs = [launch for launch in launches if not launch.partitions]
     backfills = [launch for launch in launches if launch.partitions]
     if not backfills:

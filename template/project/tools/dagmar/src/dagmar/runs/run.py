@@ -1,4 +1,4 @@
-"""What `invoke run` does: prepare a launch, send it once, and follow it."""
+"""`invoke run`: prepare a launch, send it once, and follow it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FLAGS = Hints(
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What `invoke run` is asked for; exactly one of the first six is set."""
+    """The flags of `invoke run`; exactly one of the first six is set."""
 
     assets: Sequence[str] = ()
     select: str = ""
@@ -44,9 +44,9 @@ class RunRequest:
     options: FollowOptions = field(default_factory=FollowOptions)
 
     def __post_init__(self) -> None:
-        """Raise UsageError where it is not clear what to run."""
-        given = (self.assets, self.select, self.job, self.retry, self.follow, self.cancel)
-        if sum(map(bool, given)) != 1 or not all(self.assets):
+        """Raise UsageError for flags that contradict each other."""
+        subjects = (self.assets, self.select, self.job, self.retry, self.follow, self.cancel)
+        if sum(map(bool, subjects)) != 1 or not all(self.assets):
             raise UsageError(
                 "say one thing to run: --asset, --select, --job, --retry, --follow or --cancel",
                 "For example: invoke run --asset raw/orders",
@@ -64,7 +64,7 @@ class RunRequest:
 
 
 def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:
-    """Do what is asked for and return the result.
+    """Launch, follow or cancel what is requested, and return the result.
 
     Raises UsageError, Invalid, NotAllowed or Unreachable if nothing was launched.
     """
@@ -96,10 +96,10 @@ def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:
 
     assets = read_catalog(client, ("assets",)).assets
     chosen = resolve(expression, assets)
-    able = [item["key"] for item in assets if item["materializable"] and item["key"] in chosen]
-    if not able:
+    keys = [item["key"] for item in assets if item["materializable"] and item["key"] in chosen]
+    if not keys:
         raise UsageError(
             f"--select {expression!r} selects no asset that can be materialized",
             f"To see what it selects, type: invoke discover --select {expression!r}",
         )
-    return able
+    return keys

@@ -1,6 +1,6 @@
 """The runs of one `invoke run`: launched and followed, or cancelled, with their result.
 
-What is launched is prepared before (prepare.py), and sent by `server/launch.py`.
+Launches are prepared by `runs/prepare.py`, and sent by `server/launch.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from dagmar.errors import (
     Unreachable,
     UsageError,
 )
-from dagmar.runs.following import Follower, add_reason, aside
-from dagmar.runs.progress import RunProgress
+from dagmar.runs.following import Follower, RunProgress, add_reason, warn_on_error
 from dagmar.server import backfills, launch, runs
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
@@ -59,7 +58,7 @@ class Goal(Enum):
 
 
 class Standing(Enum):
-    """How everything stands, taken together, in words."""
+    """The status of everything together, as a sentence for messages."""
 
     GOING = "It goes on."
     UNKNOWN = "It may go on."
@@ -70,7 +69,7 @@ class Standing(Enum):
 
 @dataclass(frozen=True)
 class RunResult:
-    """The runs of one request and the backfill they belong to, if any, as they stand.
+    """The runs of one request, and their backfill, if any, with their status.
 
     `error` is what ended the request early.
     """
@@ -88,17 +87,17 @@ class RunResult:
         return document
 
     def show(self) -> None:
-        """Print how each run stands."""
+        """Print the status of each run."""
         if self.backfill:
             backfill = self.backfill
             console.out(f"{backfill.status}  {backfill.backfill_id}  {backfill.url}")
         for run in self.runs:
-            took = f"  {run.seconds:.1f} s" if run.seconds is not None else ""
+            seconds = f"  {run.seconds:.1f} s" if run.seconds is not None else ""
             partition = f"  {run.partition}" if run.partition else ""
-            console.out(f"{run.status}  {run.run_id}{took}{partition}  {run.url}")
+            console.out(f"{run.status}  {run.run_id}{seconds}{partition}  {run.url}")
 
     def raise_for_status(self) -> None:
-        """Raise what ended it early, or RunFailed for runs that did not end with the goal."""
+        """Raise the error that ended it early, or RunFailed for runs that missed the goal."""
         if self.error:
             raise self.error
         settled = set(self.backfill.runs) if self.backfill and self._reached else set()
@@ -112,7 +111,9 @@ class RunResult:
         retry = next((run.run_id for run in failed if run.status != SUCCESS), "")
         if self.backfill and self.backfill.final and not self._reached:
             if self.backfill.error or not failed:
-                messages.append(_reason(self.backfill))
+                error, status = self.backfill.error, self.backfill.status.lower()
+                reason = f": {error.text}" if error else f" is {status}"
+                messages.append(f"backfill {self.backfill.backfill_id}{reason}")
             pages, retry = [self.backfill.url], ""
         if messages:
             again = f"\n  To retry, type: invoke run --retry {retry}" if retry else ""
@@ -138,16 +139,11 @@ def _explanation(run: Run) -> str:
     return "\n".join(filter(None, [f"{name} failed{where}: {error.text}", error.trace]))
 
 
-def _reason(backfill: Backfill) -> str:
-    why = f": {backfill.error.text}" if backfill.error else f" is {backfill.status.lower()}"
-    return f"backfill {backfill.backfill_id}{why}"
-
-
 class TrackedRuns:
     """The runs, and the backfill if there is one, that belong to one request."""
 
     def __init__(self, client: DagsterClient, poll_seconds: float, options: FollowOptions) -> None:
-        """Track nothing yet; the time of `options` counts from now."""
+        """Track nothing yet; the timeout of `options` starts now."""
         self.client, self.poll_seconds, self.options = client, poll_seconds, options
         self.deadline = None if options.timeout is None else time.monotonic() + options.timeout
         self.runs: list[str] = []
@@ -156,13 +152,13 @@ class TrackedRuns:
 
     @property
     def names(self) -> list[str]:
-        """The ids of all of them."""
+        """The ids of the runs and the backfill."""
         return [*self.runs, self.backfill] if self.backfill else [*self.runs]
 
     def find(self, name: str) -> None:
-        """Track what `name` is: a run, a backfill, or a launch id whose answer was lost.
+        """Track a run or a backfill by its id, or by the id of its launch.
 
-        Raises Invalid if there is no such thing.
+        Raises Invalid if it does not exist.
         """
         if ids := launch.backfills_of(self.client, name):
             self.backfill = ids[0]
@@ -188,16 +184,16 @@ class TrackedRuns:
             return RunResult([*ended, *self._runs_of(backfill)], backfill)
 
     def look(self) -> RunResult:
-        """Look at all of them once; what cannot be read has the status UNKNOWN."""
-        seen = [self._look_at(run_id) for run_id in self.runs]
+        """Read all of them once; what cannot be read has the status UNKNOWN."""
+        current = [self._look_at(run_id) for run_id in self.runs]
         if not self.backfill:
-            return RunResult(seen)
+            return RunResult(current)
         try:
             backfill = backfills.read_backfill(self.client, self.backfill)
         except DagmarError:
             url = backfills.backfill_url(self.client, self.backfill)
             backfill = Backfill(self.backfill, url, runs.UNKNOWN, 0, 0, 0, {})
-        return RunResult([*seen, *self._runs_of(backfill)], backfill)
+        return RunResult([*current, *self._runs_of(backfill)], backfill)
 
     def _look_at(self, run_id: str) -> Run:
         try:
@@ -208,13 +204,13 @@ class TrackedRuns:
         return run
 
     def _runs_of(self, backfill: Backfill) -> list[Run]:
-        """Look at all runs of a backfill in one request, and at why the failed ones failed."""
+        """Return all runs of a backfill, read in one request; failed ones have their reason."""
         members = [
             Run(run_id, runs.run_url(self.client, run_id), status)
             for run_id, status in backfill.runs.items()
         ]
         if backfill.status != runs.UNKNOWN:
-            with aside(f"more about the runs of backfill {backfill.backfill_id}"):
+            with warn_on_error(f"more about the runs of backfill {backfill.backfill_id}"):
                 tag = backfills.BACKFILL_TAG
                 members = runs.read_tagged_runs(self.client, tag, backfill.backfill_id)
         for run in members:
@@ -229,7 +225,7 @@ class TrackedRuns:
         return ids
 
     def standing(self, result: RunResult) -> Standing:
-        """Return how all of them stand, taken together."""
+        """Return the status of all of them together."""
         statuses = {run.status for run in result.runs}
         if result.backfill:
             statuses.add(result.backfill.status)
@@ -241,17 +237,17 @@ class TrackedRuns:
 
 
 class RunTracker:
-    """Launches runs, or comes back to them, and follows them as long as it is to."""
+    """Launches runs, or comes back to them, and follows them as the options say."""
 
     def __init__(self, tracked: TrackedRuns) -> None:
-        """Launch or come back to what `tracked` then holds."""
+        """Keep in `tracked` what is launched or followed again."""
         self._tracked = tracked
 
     def launch(self, launches: Sequence[Launch]) -> RunResult:
         """Launch each once, and follow them unless the options say not to wait.
 
-        Raises what the first launch raises; an error of a later one ends up in the result,
-        with what was launched before it.
+        Raises what the first launch raises; the error of a later one is in the result, with
+        what was launched before it.
         """
         failure: DagmarError | None = None
         for prepared in launches:
@@ -262,9 +258,9 @@ class RunTracker:
             except DagmarError as error:
                 if not self._tracked.names:
                     raise
-                # Said now: following what was launched before may take hours.
+                # Printed now: following what was launched before may take hours.
                 console.complain(error)
-                # Status 2, 6 and 7 say that nothing was launched, which is no longer so.
+                # Status 2, 6 and 7 mean that nothing was launched, which is no longer true.
                 lost = isinstance(error, Unreachable)
                 failure = error if lost else RunFailed(error.message, error.hint)
                 break
@@ -272,9 +268,9 @@ class RunTracker:
         return replace(result, error=result.error or failure)
 
     def come_back(self, name: str) -> RunResult:
-        """Follow what `name` is: a run, a backfill, or a launch id whose answer was lost.
+        """Follow a run or a backfill by its id, or by the id of its launch.
 
-        Raises Invalid if there is no such thing.
+        Raises Invalid if it does not exist.
         """
         self._tracked.find(name)
         return self._follow()
@@ -290,7 +286,7 @@ class RunTracker:
         console.say(f"Launched {prepared.description}: {url}")
 
     def _interrupted_launch(self, prepared: Launch) -> RunResult:
-        """Say how to find out whether a launch arrived that Ctrl-C broke off."""
+        """Return the result of a launch that Ctrl-C interrupted: it may have arrived."""
         before = self._tracked.names
         error = Interrupted(
             f"interrupted while {prepared.what} was being launched; it may have been",
@@ -310,12 +306,12 @@ class RunTracker:
         except KeyboardInterrupt:
             return self._stop(Interrupted, "stopped following", _asked_to_cancel())
         except DagmarError as error:
-            # It was launched: whatever is wrong now, its end is not known.
+            # It was launched: whatever fails now, it may go on.
             message = f"cannot follow what was launched: {error.message}"
             return self._stop(Unreachable, message, cancel=False)
 
     def _stop(self, kind: type[DagmarError], message: str, cancel: bool) -> RunResult:
-        """Look once more, after cancelling if that is wanted, and say how everything stands."""
+        """Read everything once more, after cancelling if wanted, and return it with the error."""
         result, remark = None, ""
         if cancel:
             remark = "It may not be cancelled yet."
@@ -333,7 +329,7 @@ class RunTracker:
             )
         if cancel and standing in (Standing.CANCELED, Standing.PARTLY_CANCELED):
             return replace(result, error=kind(message, standing.value))
-        # It ended by itself in the meantime, and how it ended is all that counts.
+        # It ended by itself in the meantime, and only its own status counts.
         return replace(result, error=None)
 
 
@@ -366,9 +362,9 @@ class Cancellation:
             return replace(result, error=error, goal=Goal.CANCELED)
 
     def send_and_wait(self) -> RunResult:
-        """Cancel everything and wait for its end; what does not end is returned as it stands.
+        """Cancel everything and wait for its end, or return what has not ended with an error.
 
-        Dagster forgets a cancellation that reaches a run while it starts, so it is repeated.
+        Dagster drops a cancellation that reaches a run while it starts, so it is repeated.
         """
         tracked = self._tracked
         deadline = max(tracked.deadline or 0, time.monotonic() + CANCEL_SECONDS)
@@ -400,7 +396,7 @@ class Cancellation:
                 raise Invalid(f"{kind} {name} has ended: {state.status.lower()}")
 
     def _cancel_backfill(self) -> None:
-        """Ask once: Dagster would call a backfill that has ended by then cancelled."""
+        """Cancel it once: Dagster would mark a backfill that has ended by then as cancelled."""
         backfill = self._tracked.backfill
         if backfill and not backfills.read_backfill(self._client, backfill).final:
             backfills.cancel_backfill(self._client, backfill)
@@ -412,7 +408,7 @@ class Cancellation:
             try:
                 runs.cancel_run(self._client, run_id)
             except Invalid as error:
-                # A run that has ended by then needs no cancelling.
+                # A run that has ended by then does not need it.
                 if not runs.read_run(self._client, run_id).final:
                     refusal = error.message
         return refusal
@@ -423,7 +419,7 @@ def _come_back(names: Sequence[str]) -> str:
 
 
 def _asked_to_cancel() -> bool:
-    """Ask a person whether to cancel; without one, or at a second Ctrl-C, do not."""
+    """Ask on a terminal whether to cancel; without one, or at a second Ctrl-C, do not."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     try:
