@@ -55,11 +55,13 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 @pytest.fixture(scope="session")
 def small(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """The same without the runner's modules, which only cost time. Shared: do not change it."""
+    """The same without the runner's modules, which only take time. Shared: do not change it."""
     path = tmp_path_factory.mktemp("small") / "template"
     shutil.copytree(released.path, path, ignore=shutil.ignore_patterns(".git"))
+    included = f"{RUNNER}/src/dagmar/dev/dagster.yaml"
+    instance = (path / included).read_text("utf-8")
     shutil.rmtree(path / RUNNER / "src")
-    write(path, {f"{RUNNER}/src/dagmar/__init__.py": ""})
+    write(path, {f"{RUNNER}/src/dagmar/__init__.py": "", included: instance})
     git(path, "init", "-q", "-b", "main")
     template = Template(path)
     template.release("v1.0.0")
@@ -77,7 +79,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 @pytest.fixture
 def template(small: Template, tmp_path: Path) -> Template:
-    """A small template of one's own, at v1.0.0, to release more versions of."""
+    """A small template at v1.0.0 that may be changed, to release more versions of."""
     return Template(shutil.copytree(small.path, tmp_path / "template"))
 
 
@@ -129,7 +131,7 @@ def _online(_shop: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def online(_online: Project, tmp_path: Path) -> Project:
-    """The same project, with a server that tells the same assets; asking it is quicker."""
+    """The same project, with a server that has the same assets; querying it is faster."""
     return Project(shutil.copytree(_online.path, tmp_path / "shop"), _online.template)
 
 

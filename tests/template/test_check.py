@@ -1,4 +1,4 @@
-"""`invoke check`: what it finds in notebooks, and how it says so."""
+"""`invoke check`: what it finds in notebooks, and how it reports it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def findings(root: Path, text: str, catalog: Catalog | None = CATALOG) -> list[t
     settings = load(root, environ={}, home=root)
     notebooks = checking.find_notebooks(settings, ())
     (checked,) = checking.check(settings, notebooks, catalog).notebooks
-    return [(one.severity, f"{one.rule}: {one.message}") for one in checked.findings]
+    return [(each.severity, f"{each.rule}: {each.message}") for each in checked.findings]
 
 
 def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "found"),
+    ("old", "new", "expected"),
     [
         (
             "len(customers)",
@@ -108,7 +108,7 @@ def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> 
         (
             "def _(customers)",
             "def _(customers, pair)",
-            ("warning", "form: marimo would write this file otherwise"),
+            ("warning", "form: marimo would format this file differently"),
         ),
         (
             "    mo.md(str(len(customers)))",
@@ -118,7 +118,7 @@ def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> 
                 "marimo:multiple-definitions: Variable 'customers' is defined in multiple cells",
             ),
         ),
-        ("def inputs():", "def inputs(:", ("error", "syntax: orders.py is no Python: ")),
+        ("def inputs():", "def inputs(:", ("error", "syntax: orders.py is not valid Python: ")),
         (
             "import marimo\n",
             "<<<<<<< before updating\nimport marimo\n=======\n>>>>>>> after updating\n",
@@ -132,7 +132,7 @@ def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> 
         (
             "app = marimo.App()",
             "app = notebook = marimo.App()",
-            ("error", "no-notebook: marimo takes this for no notebook: "),
+            ("error", "no-notebook: marimo does not read this as a notebook: "),
         ),
         (
             'dagmar.Pair(asset="raw/orders")',
@@ -141,10 +141,11 @@ def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> 
         ),
     ],
 )
-def test_what_is_wrong_is_found(tmp_path: Path, old: str, new: str, found: tuple[str, str]) -> None:
+def test_problems_are_found(tmp_path: Path, old: str, new: str, expected: tuple[str, str]) -> None:
     assert old in SOUND
-    there = findings(tmp_path, SOUND.replace(old, new, 1))
-    assert any(one[0] == found[0] and one[1].startswith(found[1]) for one in there), there
+    found = findings(tmp_path, SOUND.replace(old, new, 1))
+    matches = [rule for severity, rule in found if severity == expected[0]]
+    assert any(rule.startswith(expected[1]) for rule in matches), found
 
 
 PRIVATE = """\
@@ -177,26 +178,26 @@ PRIVATE = """\
     ],
 )
 @pytest.mark.parametrize("catalog", [CATALOG, ONLINE], ids=["definitions", "server"])
-def test_what_is_not_wrong_is_not_found(
+def test_valid_notebooks_have_no_errors(
     tmp_path: Path, old: str, new: str, catalog: Catalog
 ) -> None:
     write(tmp_path, {"dagmar.yaml": "targets: {prod: {url: 'https://dagster.example.invalid'}}"})
     assert old in SOUND
-    there = findings(tmp_path, SOUND.replace(old, new, 1), catalog)
-    assert [one for one in there if one[0] == "error"] == []
-    assert not any("upstream" in one[1] for one in there)
+    found = findings(tmp_path, SOUND.replace(old, new, 1), catalog)
+    assert "error" not in [severity for severity, _ in found]
+    assert not any("upstream" in rule for _, rule in found)
 
 
 @pytest.mark.parametrize(
-    ("pair", "found"),
+    ("pair", "message"),
     [
         ('job="nightly@elsewhere"', "there is no job 'nightly@elsewhere'"),
         ('asset="gone", target="local"', "there is no asset 'gone'"),
     ],
 )
-def test_a_pair_is_looked_up_where_it_says(tmp_path: Path, pair: str, found: str) -> None:
-    there = findings(tmp_path, SOUND.replace('asset="raw/orders"', pair, 1), ONLINE)
-    assert any(one[1].startswith(f"pair: {found}") for one in there), there
+def test_a_pair_is_looked_up_in_its_own_target(tmp_path: Path, pair: str, message: str) -> None:
+    found = findings(tmp_path, SOUND.replace('asset="raw/orders"', pair, 1), ONLINE)
+    assert any(rule.startswith(f"pair: {message}") for _, rule in found), found
 
 
 def test_a_notebook_outside_of_the_folder_is_checked_like_one_in_it(tmp_path: Path) -> None:
@@ -205,16 +206,16 @@ def test_a_notebook_outside_of_the_folder_is_checked_like_one_in_it(tmp_path: Pa
     files = checking.find_notebooks(settings, [str(tmp_path / "other")])
     (checked,) = checking.check(settings, files, CATALOG).notebooks
     assert checked.asset == "raw/ordres"
-    assert [(one.line, one.rule) for one in checked.findings] == [(10, "pair")]
+    assert [(finding.line, finding.rule) for finding in checked.findings] == [(10, "pair")]
 
 
-def test_other_peoples_files_are_passed_over(tmp_path: Path) -> None:
-    made = "import marimo\n\n\ndef make():\n    app = marimo.App()\n    return app\n"
+def test_environments_hidden_folders_and_helpers_are_ignored(tmp_path: Path) -> None:
+    helper = "import marimo\n\n\ndef make():\n    app = marimo.App()\n    return app\n"
     write(
         tmp_path,
         {
             "mine/orders.py": SOUND,
-            "mine/helper.py": made,
+            "mine/helper.py": helper,
             ".venv/lib/tutorial.py": SOUND,
             "env/lib/tutorial.py": SOUND,
             "env/pyvenv.cfg": "",
@@ -225,7 +226,7 @@ def test_other_peoples_files_are_passed_over(tmp_path: Path) -> None:
     assert checking.find_notebooks(settings, [str(tmp_path)]) == [tmp_path / "mine/orders.py"]
 
 
-def test_a_code_location_that_does_not_load_makes_no_errors(tmp_path: Path) -> None:
+def test_a_code_location_that_does_not_load_turns_errors_into_warnings(tmp_path: Path) -> None:
     catalog = Catalog("", "", [{"name": "shop", "status": "error"}])
     assert {severity for severity, _ in findings(tmp_path, SOUND, catalog)} == {"warning"}
 
@@ -234,7 +235,7 @@ def test_without_a_catalog_the_pair_is_not_looked_up(tmp_path: Path) -> None:
     assert findings(tmp_path, SOUND.replace("raw/orders", "gone"), None) == []
 
 
-def test_an_older_version_of_the_template_is_told(tmp_path: Path) -> None:
+def test_an_older_version_of_the_template_is_reported(tmp_path: Path) -> None:
     answers = "_src_path: /x\n_commit: "
     write(tmp_path, {".copier-answers.yml": f"{answers}v1.1.0\n"})
     write(tmp_path, {".dagmar/notebooks/orders.yml": f"{answers}v1.0.0\n"})
@@ -245,7 +246,7 @@ def test_an_older_version_of_the_template_is_told(tmp_path: Path) -> None:
     assert findings(tmp_path, SOUND)[0][0] == "error"
 
 
-def test_only_notebooks_are_checked_and_paths_must_be_there(tmp_path: Path) -> None:
+def test_only_notebooks_are_checked_and_paths_must_exist(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -260,7 +261,7 @@ def test_only_notebooks_are_checked_and_paths_must_be_there(tmp_path: Path) -> N
     assert names == ["broken.py", "x.py"]
     with pytest.raises(UsageError, match="there is no"):
         checking.find_notebooks(settings, [str(tmp_path / "none.py")])
-    with pytest.raises(Invalid, match="is no marimo notebook"):
+    with pytest.raises(Invalid, match="is not a marimo notebook"):
         checking.find_notebooks(settings, [str(tmp_path / "notebooks/helper.py")])
 
 
@@ -271,11 +272,13 @@ def test_whatever_is_scaffolded_passes(full: Project) -> None:
     document = json.loads(done.stdout)
     assert document["ok"]
     assert len(document["notebooks"]) == len(PAIRS) * len(TEMPLATES)
-    rules = {one["rule"] for notebook in document["notebooks"] for one in notebook["findings"]}
+    rules = {
+        finding["rule"] for notebook in document["notebooks"] for finding in notebook["findings"]
+    }
     assert rules <= {"inputs"}, document
 
 
-def test_errors_are_exit_7_and_told_line_by_line(shop: Project) -> None:
+def test_errors_are_exit_7_and_reported_line_by_line(shop: Project) -> None:
     scaffold(shop, "--asset", "daily", "--asset", "grid")
     shop.replace("notebooks/daily.py", 'asset="daily"', 'asset="dayly"')
     done = invoke(shop, "check", "--path", "notebooks/daily.py")
@@ -287,7 +290,7 @@ def test_errors_are_exit_7_and_told_line_by_line(shop: Project) -> None:
     assert "Checked 1 notebook." in done.stderr
 
 
-def test_a_server_that_is_named_must_answer_and_another_need_not(shop: Project) -> None:
+def test_a_server_must_answer_only_if_it_is_named(shop: Project) -> None:
     scaffold(shop, "--asset", "grid")
     assert invoke(shop, "check", "--target", "local").returncode == 5
     assert invoke(shop, "check", "--url", "http://127.0.0.1:9").returncode == 5

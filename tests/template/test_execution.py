@@ -36,12 +36,12 @@ for key in ("raw/orders", "orders"):
 for day in ("2026-01-03", "2026-01-02"):
     assert here.materialize(root, "daily", partition=day).success
     assert here.materialize(root, "grid", partition=f"a|{day}").success
-told = {}
+results = {}
 for file in sorted(root.glob("notebooks/*/*.py")):
     print(file, file=sys.stderr)
     app = runpy.run_path(str(file))["app"]
     outputs, defs = app.run()
-    told[f"{file.parent.name}/{file.stem}"] = {
+    results[f"{file.parent.name}/{file.stem}"] = {
         "shown": [getattr(output, "text", "") for output in outputs],
         "mean_error": float(defs["errors"].mean()) if "errors" in defs else None,
         "mean_baseline": float(defs["baseline"].mean()) if "baseline" in defs else None,
@@ -49,14 +49,14 @@ for file in sorted(root.glob("notebooks/*/*.py")):
         "days": sorted(defs["daily"]) if isinstance(defs.get("daily"), dict) else None,
         "loaded": {name: len(value) for name, value in defs.items() if hasattr(value, "columns")},
     }
-told["runs"] = len(instance(root).get_runs())
-pathlib.Path(os.environ["DAGSTER_HOME"], "told.json").write_text(json.dumps(told))
+results["runs"] = len(instance(root).get_runs())
+pathlib.Path(os.environ["DAGSTER_HOME"], "results.json").write_text(json.dumps(results))
 """
 
 
 @pytest.fixture(scope="module")
-def told(full: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each notebook came to, as the other process told it."""
+def results(full: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The result of each notebook, as the other process wrote it."""
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     done = subprocess.run(
@@ -68,17 +68,17 @@ def told(full: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads((home / "told.json").read_text("utf-8"))
+    result: dict[str, Any] = json.loads((home / "results.json").read_text("utf-8"))
     return result
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("kind", PAIRS)
 def test_it_executes_and_says_that_there_is_no_server(
-    told: dict[str, Any], template: str, kind: str
+    results: dict[str, Any], template: str, kind: str
 ) -> None:
     name = PAIRS[kind][1].replace("/", "_").replace("-", "_").replace(".", "_")
-    notebook = told[f"{template}/{name}"]
+    notebook = results[f"{template}/{name}"]
     shown = "\n".join(notebook["shown"])
     assert ("Dagster did not answer at" in shown) == (template != "minimal")
     assert LOADED.get(kind, {}).items() <= notebook["loaded"].items()
@@ -90,10 +90,10 @@ def test_it_executes_and_says_that_there_is_no_server(
 
 
 @pytest.mark.parametrize("kind", ["asset", "partitioned", "multi"])
-def test_the_ml_template_learns_from_the_inputs(told: dict[str, Any], kind: str) -> None:
-    notebook = told[f"ml/{PAIRS[kind][1]}"]
+def test_the_ml_template_learns_from_the_inputs(results: dict[str, Any], kind: str) -> None:
+    notebook = results[f"ml/{PAIRS[kind][1]}"]
     assert 0 < notebook["mean_error"] < notebook["mean_baseline"]
 
 
-def test_nothing_was_launched(told: dict[str, Any]) -> None:
-    assert told["runs"] == 6  # those that made the inputs
+def test_nothing_was_launched(results: dict[str, Any]) -> None:
+    assert results["runs"] == 6  # those that made the inputs

@@ -30,15 +30,15 @@ from support.template_releases import Project, Template, tree, write
 
 
 def status(project: Project) -> list[str]:
-    """List what git finds changed, but for what marimo keeps for its user."""
+    """List what git finds changed, without marimo's files for its user."""
     shutil.rmtree(project.path / "no-config", ignore_errors=True)
     return project.status()
 
 
 def loads(text: str) -> dict[str, str]:
-    """Return variable → key of the `inputs` cell, with a star where one partition is loaded."""
+    """Return variable → key of the `inputs` cell, with a star if one partition is loaded."""
     cells = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-    found = {}
+    keys = {}
     for line in cells["inputs"].body if "inputs" in cells else []:
         if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call):
             name, call = ast.unparse(line.targets[0]), line.value
@@ -46,11 +46,13 @@ def loads(text: str) -> dict[str, str]:
                 assert ast.unparse(call) == "pair.partition_key()"
                 continue
             assert isinstance(call.args[0], ast.Constant)
-            found[name] = call.args[0].value
+            keys[name] = call.args[0].value
             if call.keywords:
-                assert [ast.unparse(one) for one in call.keywords] == ["partition=partition_key"]
-                found[name] += "*"
-    return found
+                assert [ast.unparse(keyword) for keyword in call.keywords] == [
+                    "partition=partition_key"
+                ]
+                keys[name] += "*"
+    return keys
 
 
 LOADS = {
@@ -65,13 +67,13 @@ LOADS = {
 PARTITIONED = {"daily", "grid", "report_of_day", "report_of_cell"}
 
 
-@pytest.mark.parametrize("told_by", ["shop", "online"], ids=["definitions", "server"])
+@pytest.mark.parametrize("catalog_from", ["shop", "online"], ids=["definitions", "server"])
 def test_inputs_are_loaded_by_the_partition_they_share_and_not_without_a_value(
-    told_by: str, request: pytest.FixtureRequest
+    catalog_from: str, request: pytest.FixtureRequest
 ) -> None:
-    project: Project = request.getfixturevalue(told_by)
-    made = scaffold(project, *(part for key in LOADS for part in ("--asset", key)))
-    texts = {one["asset"]: project.read(one["path"]) for one in made}
+    project: Project = request.getfixturevalue(catalog_from)
+    created = scaffold(project, *(part for key in LOADS for part in ("--asset", key)))
+    texts = {notebook["asset"]: project.read(notebook["path"]) for notebook in created}
     assert {key: loads(text) for key, text in texts.items()} == LOADS
     assert {key for key, text in texts.items() if "pair.partition_key()" in text} == PARTITIONED
     assert max(len(text.splitlines()) for text in texts.values()) < 90
@@ -105,17 +107,17 @@ def test_an_asset_gets_a_notebook_from_the_definitions_and_a_second_call_changes
     assert tree(shop.path / "notebooks") | tree(shop.path / ".dagmar/notebooks") == before
 
 
-def test_a_notebook_that_is_kept_is_told_as_what_it_is(online: Project) -> None:
+def test_a_notebook_that_is_kept_is_reported_as_it_is(online: Project) -> None:
     scaffold(online, "--asset", "daily", "--template", "minimal")
     again = ("--asset", "daily", "--template")
     (kept,) = scaffold(online, *again, "ml")
     assert (kept["template"], kept["status"]) == ("minimal", "kept")
     assert kept["answers_file"] == ".dagmar/notebooks/daily.yml"
-    there = "└── daily.py  (asset daily, minimal, exists and is kept"
-    hint = ": --name makes a second one, --force overwrites it"
-    assert invoke(online, "scaffold", *again, "ml").stdout == f"notebooks/\n{there}{hint})\n"
-    assert invoke(online, "scaffold", *again, "minimal").stdout == f"notebooks/\n{there})\n"
-    (online.path / ".dagmar/notebooks/daily.yml").unlink()  # then nobody knows
+    row = "└── daily.py  (asset daily, minimal, exists and is kept"
+    hint = ": --name creates a second one, --force overwrites it"
+    assert invoke(online, "scaffold", *again, "ml").stdout == f"notebooks/\n{row}{hint})\n"
+    assert invoke(online, "scaffold", *again, "minimal").stdout == f"notebooks/\n{row})\n"
+    (online.path / ".dagmar/notebooks/daily.yml").unlink()  # then it is unknown
     (kept,) = scaffold(online, *again, "ml")
     assert (kept["template"], kept["answers_file"]) == (None, None)
     assert (
@@ -134,14 +136,17 @@ def test_the_answers_name_the_template_and_the_version_of_the_project(online: Pr
 
 
 def test_several_and_a_selection_are_one_call(online: Project) -> None:
-    made = scaffold(online, "--select", "group:sales", "--template", "minimal")
-    assert [one["asset"] for one in made] == ["daily", "grid", "orders"]
-    made = scaffold(online, "--asset", "raw/orders", "--job", "greeting", "--template", "report")
-    assert [one["path"] for one in made] == ["notebooks/raw_orders.py", "notebooks/greeting.py"]
+    created = scaffold(online, "--select", "group:sales", "--template", "minimal")
+    assert [notebook["asset"] for notebook in created] == ["daily", "grid", "orders"]
+    created = scaffold(online, "--asset", "raw/orders", "--job", "greeting", "--template", "report")
+    assert [notebook["path"] for notebook in created] == [
+        "notebooks/raw_orders.py",
+        "notebooks/greeting.py",
+    ]
     assert 'dagmar.Pair(job="greeting")' in online.read("notebooks/greeting.py")
 
 
-def test_dry_run_shows_a_tree_and_makes_nothing(online: Project) -> None:
+def test_dry_run_shows_a_tree_and_writes_nothing(online: Project) -> None:
     done = invoke(online, "scaffold", "--asset", "raw/orders", "--asset", "daily", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
@@ -153,7 +158,7 @@ def test_dry_run_shows_a_tree_and_makes_nothing(online: Project) -> None:
         "└── daily.yml\n"
     )
     done = invoke(online, "scaffold", "--asset", "daily", "--dry-run", "--json")
-    assert [one["status"] for one in json.loads(done.stdout)["notebooks"]] == ["created"]
+    assert [notebook["status"] for notebook in json.loads(done.stdout)["notebooks"]] == ["created"]
     assert online.status() == []
 
 
@@ -173,21 +178,21 @@ def test_set_gives_options_to_a_template(online: Project) -> None:
 
 
 def test_a_job_may_be_named_with_its_location(online: Project) -> None:
-    (made,) = scaffold(online, "--job", "greeting@shop")
-    assert (made["path"], made["job"]) == ("notebooks/greeting_shop.py", "greeting@shop")
+    (created,) = scaffold(online, "--job", "greeting@shop")
+    assert (created["path"], created["job"]) == ("notebooks/greeting_shop.py", "greeting@shop")
     assert 'dagmar.Pair(job="greeting@shop")' in online.read("notebooks/greeting_shop.py")
     assert invoke(online, "check").returncode == 0
 
 
-def test_keys_that_differ_only_in_where_a_slash_is_get_notebooks_of_their_own(
+def test_keys_that_differ_only_in_where_a_slash_is_get_separate_notebooks(
     shop: Project,
 ) -> None:
     inside, between, backslash = (AssetKey(key) for key in (r"wh/a\/b", "wh/a/b", r"back\\slash"))
     settings = load(shop.path, environ={})
     catalog = Catalog("", "", [])
     upstream = {inside: [], between: [], backslash: [], "below": [inside, between, backslash]}
-    for key, above in upstream.items():
-        item = {"key": AssetKey(key), "materializable": True, "dependencies": above}
+    for key, dependencies in upstream.items():
+        item = {"key": AssetKey(key), "materializable": True, "dependencies": dependencies}
         catalog.assets.append(item)
 
     def make(*assets: str, name: str = "") -> str:
@@ -203,10 +208,11 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_notebooks_of_their_own(
         make("wh/a/b", name="inside")
     assert loads(make("below")) == {"a_b": inside, "b": between, "back_slash": backslash}
     files = [shop.path / f"notebooks/{name}.py" for name in ("inside", "below")]
-    assert [one.findings for one in checking.check(settings, files, catalog).notebooks] == [[], []]
+    checked = checking.check(settings, files, catalog).notebooks
+    assert [notebook.findings for notebook in checked] == [[], []]
 
 
-def test_a_folder_of_ones_own_is_a_template(online: Project, tmp_path: Path) -> None:
+def test_a_users_own_folder_is_a_template(online: Project, tmp_path: Path) -> None:
     write(
         tmp_path / "ours",
         {
@@ -217,36 +223,36 @@ def test_a_folder_of_ones_own_is_a_template(online: Project, tmp_path: Path) -> 
         },
     )
     flags = ("--template", str(tmp_path / "ours"), "--set", 'greeting="""{{ x }}')
-    (made,) = scaffold(online, "--asset", "orders", *flags)
-    assert made["answers_file"] is None
+    (created,) = scaffold(online, "--asset", "orders", *flags)
+    assert created["answers_file"] is None
     text = online.read("notebooks/orders.py")
     assert '\'"""{{ x }}\', orders\n' in text
     assert status(online) == ["?? notebooks/orders.py"]
     (again,) = scaffold(online, "--asset", "orders", *flags)
-    assert again == made | {"status": "kept"}
+    assert again == created | {"status": "kept"}
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"),
+    ("shape", "message"),
     [
         ("{{ nothing }}", "'nothing' is undefined"),
         ("{% if %}", "does not render"),
-        ("def (", "makes no Python of asset daily: invalid syntax, line 1"),
+        ("def (", "for asset daily is not valid Python: invalid syntax, line 1"),
     ],
 )
 def test_a_template_that_does_not_work_leaves_nothing(
-    online: Project, tmp_path: Path, shape: str, said: str
+    online: Project, tmp_path: Path, shape: str, message: str
 ) -> None:
     write(tmp_path / "ours", {"notebook.jinja": shape})
     done = invoke(online, "scaffold", "--asset", "daily", "--template", str(tmp_path / "ours"))
     assert done.returncode == 7, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert online.status() == []
 
 
 @pytest.mark.parametrize(
-    ("flags", "code", "said"),
+    ("flags", "code", "message"),
     [
         ([], 2, "scaffold needs one or more --asset"),
         (["--asset", "daily", "--select", "*"], 2, "scaffold needs one or more --asset"),
@@ -267,14 +273,14 @@ def test_a_template_that_does_not_work_leaves_nothing(
         (["--asset", "daily", "--set", "width"], 2, "--set takes NAME=VALUE"),
         (["--asset", "daily", "--set", "with=full"], 2, "did you mean 'width'?"),
         (["--asset", "daily", "--set", "width=wide"], 2, "there is no such width"),
-        (["--asset", "daily", "--dry-run", "--git-commit"], 2, "--dry-run makes nothing"),
+        (["--asset", "daily", "--dry-run", "--git-commit"], 2, "--dry-run creates nothing"),
     ],
 )
-def test_what_cannot_be_made_is_refused(
-    online: Project, flags: list[str], code: int, said: str
+def test_what_cannot_be_created_is_refused(
+    online: Project, flags: list[str], code: int, message: str
 ) -> None:
     done = invoke(online, "scaffold", *flags)
-    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
     assert done.stdout == ""
     assert online.status() == []
 
@@ -292,8 +298,8 @@ def test_a_file_in_the_way_is_a_conflict_unless_forced(online: Project) -> None:
 def test_the_notebooks_folder_of_the_settings_is_used_and_must_be_inside(online: Project) -> None:
     settings = online.read("dagmar.yaml")
     write(online.path, {"dagmar.yaml": settings + "notebooks: work/pages\n"})
-    (made,) = scaffold(online, "--asset", "daily")
-    assert made["path"] == "work/pages/daily.py"
+    (created,) = scaffold(online, "--asset", "daily")
+    assert created["path"] == "work/pages/daily.py"
     assert (online.path / "work/pages/daily.py").is_file()
     write(online.path, {"dagmar.yaml": settings + "notebooks: ..\n"})
     done = invoke(online, "scaffold", "--asset", "daily")
@@ -346,22 +352,22 @@ def test_a_server_that_is_named_must_answer(shop: Project) -> None:
     assert shop.status() == []
 
 
-def test_server_and_definitions_say_the_same(online: Project) -> None:
+def test_server_and_definitions_agree(online: Project) -> None:
     with DagsterClient(load(online.path, environ={}).target()) as client:
-        told = read_catalog(client, ("assets", "jobs"))
-        keys = [str(asset["key"]) for asset in told.assets]
-        inputs = told.inputs(keys)
+        served = read_catalog(client, ("assets", "jobs"))
+        keys = [str(asset["key"]) for asset in served.assets]
+        inputs = served.inputs(keys)
     read = read_definitions(online.path)
-    for asset in (*told.assets, *read.assets):
+    for asset in (*served.assets, *read.assets):
         for key in ("location", "repository", "jobs", "description"):
             del asset[key]
         asset["dependencies"].sort()
-    assert read.assets == told.assets
+    assert read.assets == served.assets
     assert read.inputs(keys) == inputs
-    assert [job["name"] for job in read.jobs] == [job["name"] for job in told.jobs]
+    assert [job["name"] for job in read.jobs] == [job["name"] for job in served.jobs]
 
 
-def test_a_code_location_that_does_not_load_is_named_where_it_may_hold_what_is_missing(
+def test_a_code_location_that_does_not_load_is_named_if_it_may_hold_what_is_missing(
     online: Project,
 ) -> None:
     broken = ANSWERED["Workspace"]["workspaceOrError"]["locationEntries"][2]
@@ -378,7 +384,7 @@ def test_a_code_location_that_does_not_load_is_named_where_it_may_hold_what_is_m
         assert done.returncode == 0, done.stderr
 
 
-def test_a_disk_that_is_full_leaves_no_notebook_half_made(
+def test_a_disk_that_is_full_leaves_no_notebook_half_written(
     online: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = notebooks.ScaffoldRequest(assets=["daily", "grid"])
@@ -398,10 +404,10 @@ def test_a_disk_that_is_full_leaves_no_notebook_half_made(
         assert online.status() == []
         patch.setattr(tempfile, "mkstemp", real)
         scaffolded = notebooks.scaffold(settings, catalog, request)
-        assert [one.status for one in scaffolded.notebooks] == ["created"] * 2
+        assert [notebook.status for notebook in scaffolded.notebooks] == ["created"] * 2
 
 
-def test_notebooks_of_ones_own_template_are_checked_together(
+def test_notebooks_of_a_users_own_template_are_checked_together(
     online: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "ours", {"notebook.jinja": "{%- set cells = ['inputs'] -%}\n" + OWN_CELLS})
@@ -425,12 +431,12 @@ TWICE = "@app.cell\ndef _():\n    x = 1\n    return\n\n\n"
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({"notebook.jinja": "\n{{ 1 / 0 }}"}, "ZeroDivisionError: division by zero"),
         ({"notebook.jinja": "\n{{ 'a' + 1 }}"}, "(notebook.jinja, line 2)"),
         ({"notebook.jinja": "{% include 'template/cells/own/notebook.jinja' %}"}, "RecursionError"),
-        ({"notebook.jinja": "print('hello')"}, "makes no marimo notebook"),
+        ({"notebook.jinja": "print('hello')"}, "is not a marimo notebook"),
         (
             {"notebook.jinja": "{%- set cells = ['own/x'] -%}\n" + OWN_CELLS, "x.jinja": TWICE * 2},
             "does not pass marimo's check: Variable 'x' is defined in multiple cells",
@@ -441,22 +447,22 @@ TWICE = "@app.cell\ndef _():\n    x = 1\n    return\n\n\n"
         ),
         (
             {"notebook.jinja": "import marimo\nnotebook = marimo.App()\n"},
-            "makes: marimo takes this for no notebook",
+            "ours: marimo does not read this as a notebook",
         ),
     ],
 )
-def test_a_template_that_makes_no_notebook_is_refused_without_a_traceback(
-    online: Project, tmp_path: Path, files: dict[str, str], said: str
+def test_a_template_whose_output_is_not_a_notebook_is_refused_without_a_traceback(
+    online: Project, tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
     write(tmp_path / "ours", files)
     done = invoke(online, "scaffold", "--asset", "daily", "--template", str(tmp_path / "ours"))
     assert done.returncode == 7, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert status(online) == []
 
 
-def test_a_template_of_ones_own_may_be_the_project_itself_and_is_written_as_marimo_would(
+def test_a_users_own_template_may_be_the_project_itself_and_is_written_as_marimo_would(
     online: Project,
 ) -> None:
     untidy = "@app.cell\ndef _(orders):\n\n    orders\n\n\n    return\n"
@@ -473,7 +479,7 @@ def test_a_template_of_ones_own_may_be_the_project_itself_and_is_written_as_mari
     assert status(online) == ["?? notebooks/grid.py"]
 
 
-def test_answers_of_a_notebook_that_is_replaced_by_ones_own_go(
+def test_answers_of_a_notebook_replaced_by_a_users_own_are_removed(
     online: Project, tmp_path: Path
 ) -> None:
     scaffold(online, "--asset", "daily")
@@ -489,13 +495,13 @@ def test_nothing_is_written_through_a_link_out_of_the_project(
     write(tmp_path, {"theirs.py": "# theirs\n"})
     (online.path / "notebooks/daily.py").symlink_to(tmp_path / "theirs.py")
     (online.path / "notebooks/grid.py").mkdir()
-    for asset, said in (("daily", "a link to outside of the project"), ("grid", "is a folder")):
+    for asset, message in (("daily", "a link to outside of the project"), ("grid", "is a folder")):
         done = invoke(online, "scaffold", "--asset", asset, "--force")
-        assert (done.returncode, said in done.stderr) == (8, True), done.stderr
+        assert (done.returncode, message in done.stderr) == (8, True), done.stderr
     assert (tmp_path / "theirs.py").read_text() == "# theirs\n"
 
 
-def test_a_file_that_stands_in_the_way_of_a_folder_is_named(online: Project) -> None:
+def test_a_file_in_the_way_of_a_folder_is_named(online: Project) -> None:
     shutil.rmtree(online.path / ".dagmar/tmp", ignore_errors=True)
     write(online.path, {".dagmar/tmp": ""})
     done = invoke(online, "scaffold", "--asset", "daily")

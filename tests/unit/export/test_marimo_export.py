@@ -29,7 +29,7 @@ def test_an_untested_marimo_writes_reports_and_one_warning_says_what_is_missing(
     )
     good, bad = (by_name(exports)[name] for name in ("good", "bad"))
     assert status == 4
-    assert talk.count("warning: dagmar does not fit marimo 0.99.0") == 1
+    assert talk.count("warning: dagmar does not support marimo 0.99.0") == 1
     assert "without the values of pair.report, the name and traceback of a failing cell" in talk
     assert "Traceback" not in talk
     assert (good["status"], good["error"]) == ("ok", None)
@@ -74,7 +74,7 @@ def test_what_marimos_command_cannot_pass_on_is_refused(tmp_path: Path) -> None:
     for one in exports:
         assert one["files"] == []
         assert "does not read 'rows' from its command line" in one["error"]["message"]
-        assert "dagmar does not fit marimo 0.24.1" in one["error"]["message"]
+        assert "dagmar does not support marimo 0.24.1" in one["error"]["message"]
 
 
 def test_marimos_command_is_stopped_when_the_time_is_over(tmp_path: Path) -> None:

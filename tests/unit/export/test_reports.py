@@ -64,7 +64,7 @@ def test_what_is_reported_are_plain_values() -> None:
 
 @pytest.mark.parametrize("name", reporting.RESERVED)
 def test_a_number_cannot_take_the_place_of_the_link(name: str) -> None:
-    with pytest.raises(Invalid, match=rf"pair.report\({name}=…\) cannot be") as caught:
+    with pytest.raises(Invalid, match=rf"pair.report\({name}=…\): '{name}' is reserved") as caught:
         reporting.report({"rows": 1, name: 5})
     assert f"{name}_value" in caught.value.hint
     assert reporting.take() == {}

@@ -1,4 +1,4 @@
-"""Which marimo dagmar is tested with, and what is said of others."""
+"""Which marimo dagmar is tested with, and the errors about others."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_check_says_what_it_cannot_do_with_changed_internals(
 ) -> None:
     project = export_project(tmp_path, good=GOOD)
     monkeypatch.setattr(internals, "compile_cell", lambda code: None)
-    (checked,) = check(load(project.root), [tmp_path / "notebooks/good.py"], None)
-    (finding,) = [one for one in checked.findings if one.rule == "marimo"]
+    (checked,) = check(load(project.root), [tmp_path / "notebooks/good.py"], None).notebooks
+    (finding,) = [finding for finding in checked.findings if finding.rule == "marimo"]
     assert finding.severity == "warning"
-    assert "undefined names and form are not checked: dagmar does not fit" in finding.message
+    assert "undefined names and form are not checked: dagmar does not support" in finding.message
 
 
 def test_check_still_runs_marimos_own_rules_with_an_untested_marimo(tmp_path: Path) -> None:

@@ -33,11 +33,13 @@ def write(folder: Path, *cells: str, name: str = "notebook") -> Path:
 
 def outputs(executed: Executed, cell: int) -> list[dict[str, object]]:
     """Return the outputs of a cell in the Jupyter notebook."""
-    found: list[dict[str, object]] = as_notebook(executed)["cells"][cell]["outputs"]
-    return found
+    shown: list[dict[str, object]] = as_notebook(executed)["cells"][cell]["outputs"]
+    return shown
 
 
-def test_values_come_back_and_cells_run_in_the_order_of_what_they_need(tmp_path: Path) -> None:
+def test_values_are_returned_and_cells_run_in_the_order_of_their_dependencies(
+    tmp_path: Path,
+) -> None:
     file = write(
         tmp_path,
         "second(first_value):\nsecond_value = first_value + 1\nreturn (second_value,)",
@@ -48,7 +50,7 @@ def test_values_come_back_and_cells_run_in_the_order_of_what_they_need(tmp_path:
     assert executed.values == {"first_value": 1, "second_value": 2}
 
 
-def test_a_failing_cell_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failing_cell_stops_its_dependents_and_nothing_else(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         "bad():\n\nvalue = 1 / 0\nreturn (value,)",
@@ -62,7 +64,7 @@ def test_a_failing_cell_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> 
     line = file.read_text("utf-8").splitlines().index("    value = 1 / 0") + 1
     assert f'File "notebook.py", line {line}, in <module>' in executed.failure.traceback
     shown = [outputs(executed, cell)[0] for cell in (0, 1)]
-    assert [one["output_type"] for one in shown] == ["error", "error"]
+    assert [output["output_type"] for output in shown] == ["error", "error"]
     assert "An ancestor raised" in str(shown[1]["evalue"])
 
 
@@ -84,7 +86,7 @@ def test_an_exception_with_a_cause_is_reported_itself(tmp_path: Path) -> None:
     assert "KeyError: 'inner'" in executed.failure.traceback
 
 
-def test_a_stopped_cell_shows_its_output_and_is_no_failure(tmp_path: Path) -> None:
+def test_a_stopped_cell_shows_its_output_and_is_not_a_failure(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         'stops():\nimport marimo as mo\nmo.stop(True, mo.md("enough"))\nx = 1\nreturn (x,)',
@@ -112,7 +114,7 @@ def test_an_asynchronous_cell_is_awaited(tmp_path: Path) -> None:
         "    await asyncio.sleep(0)\n    done = 1\n    return (done,)\n"
     )
     (tmp_path / "notebook.py").write_text(file, "utf-8")
-    # In a thread of its own: a browser's tests keep an event loop running in this one.
+    # In another thread: browser tests keep an event loop running in this one.
     with ThreadPoolExecutor(1) as thread:
         executed = thread.submit(execute, tmp_path / "notebook.py").result()
     assert executed.values["done"] == 1
@@ -126,10 +128,10 @@ from dagmar.notebook.render import render
 
 interruption = Interruption()
 signal.signal(signal.SIGINT, interruption)
-begun = []
-executed = execute(Path(sys.argv[1]), on_cell=begun.append, interruption=interruption)
+started = []
+executed = execute(Path(sys.argv[1]), on_cell=started.append, interruption=interruption)
 page = render(executed, "md", True)
-print(json.dumps([begun, executed.interrupted, executed.failure.as_document("cell"), page]))
+print(json.dumps([started, executed.interrupted, executed.failure.as_document("cell"), page]))
 """
 SIGNAL = "import os\nimport signal\n"
 
@@ -138,35 +140,35 @@ SIGNAL = "import os\nimport signal\n"
     ("cell", "trace"),
     [
         (
-            "async hangs():\nimport asyncio\n" + SIGNAL + "import threading\n\nprint('begun')\n"
+            "async hangs():\nimport asyncio\n" + SIGNAL + "import threading\n\nprint('started')\n"
             "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
             "await asyncio.sleep(600)",
             "await asyncio.sleep(600)",
         ),
         (
-            "async hangs():\n" + SIGNAL + "print('begun')\nos.kill(os.getpid(), signal.SIGINT)\n"
+            "async hangs():\n" + SIGNAL + "print('started')\nos.kill(os.getpid(), signal.SIGINT)\n"
             "while True:\n    pass",
             "os.kill",
         ),
         (
-            "hangs():\n" + SIGNAL + "import time\n\nprint('begun')\n\nclass Slow:\n"
+            "hangs():\n" + SIGNAL + "import time\n\nprint('started')\n\nclass Slow:\n"
             "    def _repr_html_(self):\n        os.kill(os.getpid(), signal.SIGINT)\n"
             "        time.sleep(600)\n\nSlow()",
             "KeyboardInterrupt",
         ),
         (
-            "hangs():\n" + SIGNAL + "print('begun')\n\ntry:\n"
+            "hangs():\n" + SIGNAL + "print('started')\n\ntry:\n"
             "    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass",
             "KeyboardInterrupt",
         ),
         (
-            "hangs():\n" + SIGNAL + "print('begun')\n\ntry:\n"
+            "hangs():\n" + SIGNAL + "print('started')\n\ntry:\n"
             "    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    1 / 0",
             "ZeroDivisionError",
         ),
     ],
 )
-def test_an_interrupted_cell_is_the_last_whatever_it_makes_of_it(
+def test_an_interrupted_cell_is_the_last_even_if_it_catches_the_exception(
     tmp_path: Path, cell: str, trace: str
 ) -> None:
     early = "early():\nnothing = 1 / 0"
@@ -174,17 +176,17 @@ def test_an_interrupted_cell_is_the_last_whatever_it_makes_of_it(
     file = write(tmp_path, early, cell.removeprefix("async "), later)
     if cell.startswith("async "):
         file.write_text(file.read_text("utf-8").replace("def hangs", "async def hangs"), "utf-8")
-    # In a process of its own: its main thread is what a signal comes to.
+    # In a separate process: signals are delivered to its main thread.
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, str(file)], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    begun, interrupted, failure, page = json.loads(done.stdout)
-    assert begun == ["early", "hangs"]
+    started, interrupted, failure, page = json.loads(done.stdout)
+    assert started == ["early", "hangs"]
     assert interrupted
     assert (failure["cell"], failure["class"]) == ("hangs", "KeyboardInterrupt")
     assert trace in failure["traceback"]
-    assert "begun" in page
+    assert "started" in page
     assert "this is late\n`" not in page
 
 
@@ -199,11 +201,11 @@ def test_parameters_replace_inputs_and_an_unknown_one_is_refused(tmp_path: Path)
         check_parameters(file, load(file), {"limt": "9"})
 
 
-def test_what_inputs_make_of_a_parameter_fits_it(tmp_path: Path) -> None:
+def test_values_that_inputs_derive_from_a_parameter_fit_it(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         """inputs():
-# What a parameter replaces is not worked out.
+# What a parameter replaces is not evaluated.
 partition_key = 1 / 0
 limit: int = 1
 rows = f'rows of {partition_key}' * limit
@@ -232,27 +234,27 @@ def test_the_command_line_reaches_a_notebook_that_reads_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("print(1)\n", "makes no marimo.App"),
-        ("", "makes no marimo.App"),
-        ("def (\n", "is no Python"),
+        ("print(1)\n", "has no marimo.App"),
+        ("", "has no marimo.App"),
+        ("def (\n", "is not valid Python"),
         (f"{HEAD}\n@app.cell\ndef a(y):\n    x = y\n    return (x,)\n"
-         "\n@app.cell\ndef b(x):\n    y = x\n    return (y,)\n", "circle"),
+         "\n@app.cell\ndef b(x):\n    y = x\n    return (y,)\n", "cycle"),
         (f"{HEAD}\n@app.cell\ndef a():\n    x = 1\n    return (x,)\n"
          "\n@app.cell\ndef b():\n    x = 2\n    return (x,)\n", "x"),
     ],
 )  # fmt: skip
-def test_what_is_no_notebook_is_refused_before_anything_runs(
-    tmp_path: Path, text: str, told: str
+def test_a_file_that_is_not_a_notebook_is_refused_before_anything_runs(
+    tmp_path: Path, text: str, message: str
 ) -> None:
     file = tmp_path / "notebook.py"
     file.write_text(text, "utf-8")
-    with pytest.raises(Invalid, match=told):
+    with pytest.raises(Invalid, match=message):
         load(file)
 
 
-def test_without_code_no_format_holds_any(tmp_path: Path) -> None:
+def test_without_code_no_format_contains_any(tmp_path: Path) -> None:
     executed = execute(
         write(tmp_path, "secret_sauce():\nhidden_name = 40 + 2\nhidden_name\nreturn (hidden_name,)")
     )
@@ -315,7 +317,7 @@ def test_a_plotly_figure_has_its_numbers_in_a_table(tmp_path: Path) -> None:
         assert "script&gt;" not in shown
 
 
-def test_packed_numbers_of_a_figure_are_read_and_what_is_none_is_left_out() -> None:
+def test_packed_numbers_of_a_figure_are_read_and_invalid_ones_are_left_out() -> None:
     packed = {"dtype": "f8", "bdata": "AAAAAAAA8D8AAAAAAAAEQA=="}
     trace = {"type": "scatter", "x": packed, "y": [1, 2], "z": {"dtype": "f8", "bdata": "AA"}}
     assert traces({"data": [trace]}) == [("scatter", [{"x": 1.0, "y": 1}, {"x": 2.5, "y": 2}])]
@@ -323,13 +325,13 @@ def test_packed_numbers_of_a_figure_are_read_and_what_is_none_is_left_out() -> N
     assert find_figure("<p>no chart</p>") is None
 
 
-def test_markdown_holds_code_outputs_and_pictures(tmp_path: Path) -> None:
-    text = render(execute(write(tmp_path, *RICH, "says():\nprint('``` said')")), "md")
+def test_markdown_contains_code_outputs_and_pictures(tmp_path: Path) -> None:
+    text = render(execute(write(tmp_path, *RICH, "says():\nprint('``` text')")), "md")
     assert "```python\nimport marimo as mo" in text
     assert "<svg" in text
-    assert "````\n``` said\n````" in text
+    assert "````\n``` text\n````" in text
 
 
-def test_text_around_marimos_elements_stays_as_it_is() -> None:
+def test_text_around_marimos_elements_is_unchanged() -> None:
     html = '<p class="a">1 &lt; 2 &#945;</p><marimo-lazy></marimo-lazy><br/>'
     assert as_static(html) == '<p class="a">1 &lt; 2 &#945;</p><br/>'

@@ -29,24 +29,24 @@ CALLS = {
 
 @pytest.mark.parametrize("text", CALLS.values(), ids=CALLS)
 def test_the_asset_of_a_pair_is_found(text: str, tmp_path: Path) -> None:
-    found = pairings(tmp_path, orders=text)
-    assert found.assets == {"raw/orders": ["notebooks/orders.py"]}
-    assert found.jobs == {}
+    read = pairings(tmp_path, orders=text)
+    assert read.assets == {"raw/orders": ["notebooks/orders.py"]}
+    assert read.jobs == {}
 
 
 def test_the_job_of_a_pair_is_found(tmp_path: Path) -> None:
-    found = pairings(tmp_path, report="dagmar.Pair(job='nightly')\n")
-    assert found == Pairings(jobs={"nightly": ["notebooks/report.py"]})
+    read = pairings(tmp_path, report="dagmar.Pair(job='nightly')\n")
+    assert read == Pairings(jobs={"nightly": ["notebooks/report.py"]})
 
 
 def test_several_notebooks_and_several_pairs_are_found_in_order(tmp_path: Path) -> None:
-    found = pairings(
+    read = pairings(
         tmp_path,
         b="Pair(asset='x'); Pair(asset='x'); Pair(job='j')",
         a="Pair(asset='x'); Pair(asset='y')",
     )
-    assert found.assets == {"x": ["notebooks/a.py", "notebooks/b.py"], "y": ["notebooks/a.py"]}
-    assert found.jobs == {"j": ["notebooks/b.py"]}
+    assert read.assets == {"x": ["notebooks/a.py", "notebooks/b.py"], "y": ["notebooks/a.py"]}
+    assert read.jobs == {"j": ["notebooks/b.py"]}
 
 
 OTHERS = {
@@ -56,21 +56,21 @@ OTHERS = {
     "another call": "Repair(asset='x'); PairUp(asset='x'); Pair().of(asset='x')\n",
     "a definition": "class Pair(asset): ...\ndef Pair(asset='x'): ...\n",
     "a computed key": "dagmar.Pair(asset=name)\ndagmar.Pair(asset=f'x{1}')\n",
-    "no text": "dagmar.Pair(asset=1)\ndagmar.Pair(asset=b'x')\n",
+    "another type": "dagmar.Pair(asset=1)\ndagmar.Pair(asset=b'x')\n",
     "another argument": "dagmar.Pair(target='x')\n",
-    "no Python": "dagmar.Pair(asset='x'\n",
+    "a syntax error": "dagmar.Pair(asset='x'\n",
     "a null byte": "dagmar.Pair(asset='x')\n\x00",
     "nothing": "",
 }
 
 
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
-def test_what_is_no_pair_is_passed_over(text: str, tmp_path: Path) -> None:
-    found = pairings(tmp_path, bad=text, good="Pair(asset='good')")
-    assert found == Pairings(assets={"good": ["notebooks/good.py"]})
+def test_what_is_not_a_pair_is_ignored(text: str, tmp_path: Path) -> None:
+    read = pairings(tmp_path, bad=text, good="Pair(asset='good')")
+    assert read == Pairings(assets={"good": ["notebooks/good.py"]})
 
 
-def test_bytes_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "latin.py").write_bytes(b"# \xe4\nPair(asset='x')\n")
     assert pairings(tmp_path, good="Pair(asset='g')").assets == {"g": ["notebooks/good.py"]}
@@ -82,14 +82,14 @@ def test_nothing_in_a_notebook_is_executed(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_pythons_remarks_on_a_notebook_are_not_repeated(tmp_path: Path) -> None:
+def test_pythons_warnings_about_a_notebook_are_not_shown(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = pairings(tmp_path, regex="import re\nre.compile('\\d')\nPair(asset='x')\n")
-    assert found.assets == {"x": ["notebooks/regex.py"]}
+        read = pairings(tmp_path, regex="import re\nre.compile('\\d')\nPair(asset='x')\n")
+    assert read.assets == {"x": ["notebooks/regex.py"]}
 
 
-def test_marimos_own_files_are_passed_over(tmp_path: Path) -> None:
+def test_marimos_own_files_are_ignored(tmp_path: Path) -> None:
     inner = tmp_path / "notebooks" / "__marimo__"
     inner.mkdir(parents=True)
     (inner / "copy.py").write_text("Pair(asset='x')")
@@ -99,12 +99,12 @@ def test_marimos_own_files_are_passed_over(tmp_path: Path) -> None:
     assert pairings(tmp_path).assets == {"y": ["notebooks/deep/er/n.py"]}
 
 
-def test_a_folder_outside_the_project_is_named_whole(tmp_path: Path) -> None:
+def test_notebooks_outside_the_project_have_absolute_paths(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "n.py").write_text("Pair(asset='x')")
-    found = read_pairings(tmp_path / "project", elsewhere)
-    assert found.assets == {"x": [str(elsewhere / "n.py")]}
+    read = read_pairings(tmp_path / "project", elsewhere)
+    assert read.assets == {"x": [str(elsewhere / "n.py")]}
 
 
 def test_without_a_folder_there_are_no_pairs(tmp_path: Path) -> None:

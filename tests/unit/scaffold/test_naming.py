@@ -1,4 +1,4 @@
-"""Names of notebooks: files that every system can hold, and that hide no module."""
+"""Names of notebooks: files that every file system allows, and that shadow no module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dagmar.errors import UsageError
 from dagmar.scaffold.naming import LONGEST, Names
 
 
-def test_a_long_key_gets_a_name_that_file_systems_hold_and_that_is_its_own() -> None:
+def test_a_long_key_gets_a_unique_name_that_file_systems_allow() -> None:
     names = [Names().of_notebook("x" * 300 + end) for end in ("/a", "/b", "/a")]
     assert names[0] == names[2] != names[1]
     assert {len(name) for name in names} == {LONGEST}
@@ -19,7 +19,7 @@ def test_a_long_key_gets_a_name_that_file_systems_hold_and_that_is_its_own() -> 
 
 
 @pytest.mark.parametrize("module", ["shop/__init__.py", "shop/definitions.py", "shop.py"])
-def test_a_notebook_does_not_hide_the_projects_own_package(tmp_path: Path, module: str) -> None:
+def test_a_notebook_does_not_shadow_the_projects_own_package(tmp_path: Path, module: str) -> None:
     (tmp_path / module).parent.mkdir(exist_ok=True)
     (tmp_path / module).touch()
     (tmp_path / "data").mkdir()

@@ -225,10 +225,10 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     from dagmar.export.offline import use_shared
     from dagmar.failure import Failure
     from dagmar.notebook import marimo_export
-    from dagmar.notebook.cells import read_source
+    from dagmar.notebook.cells import read_notebook
 
     path, url, parent = Path(job["notebook"]), job["asset_url"], os.getpid()
-    source = read_source(path)
+    source = read_notebook(path)
     digest = hashlib.sha256(source.text.encode()).hexdigest()
     _send(events, "read", sha256=digest)
     marimo_export.check_parameters(path, source, job["parameters"])

@@ -1,6 +1,6 @@
-"""What the cells of an execution show: outputs, what they print, their exceptions.
+"""What the cells of an execution show: outputs, prints and exceptions.
 
-It is kept as marimo keeps it for its own exports, a `SessionView`.
+It is kept in a `SessionView`, as marimo does for its own exports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dagmar.notebook.internals import CellId_t, SessionView
 
 CONSOLE_LIMIT = 200_000
-"""Characters of a cell's prints that a page keeps; the first half and the last half of them."""
+"""Characters of a cell's prints that a page keeps: half from the start, half from the end."""
 
 
 class Capture:
@@ -52,7 +52,7 @@ class Capture:
         self._console[-1][1].add(text)
 
     def finish(self, cell: CellId_t, code: str, output: Any = None, errors: Any = ()) -> None:
-        """Keep what a cell came to: `output` is an object to show, `errors` are marimo's."""
+        """Keep the result of a cell: `output` is an object to show, `errors` are marimo's."""
         from dagmar.notebook.internals import CellChannel, CellNotification, CellOutput
 
         shown, trace = (CellOutput.errors(list(errors)), "") if errors else _shown(output)
@@ -71,7 +71,7 @@ class Capture:
         )
 
     def trace(self, cell: CellId_t, error: BaseException) -> None:
-        """Keep the traceback of the cell that was finished last, as marimo shows it."""
+        """Keep the traceback of a finished cell, as marimo shows it."""
         from dagmar.notebook.internals import (
             CellChannel,
             CellNotification,
@@ -79,7 +79,7 @@ class Capture:
             highlight_traceback,
         )
 
-        # The page itself makes a link to the cell of the file names in it.
+        # The page turns the file names in it into links to the cells.
         shown = highlight_traceback("".join(traceback.format_exception(error)))
         self.view.add_notification(
             CellNotification(
@@ -90,18 +90,18 @@ class Capture:
 
 
 def _shown(value: Any) -> tuple[Any, str]:
-    """Return what marimo shows for a value, and the traceback where that cannot be drawn."""
+    """Return what marimo shows for a value, and the traceback if it cannot be shown."""
     from dagmar.notebook.internals import CellChannel, CellNotificationUtils, CellOutput, try_format
 
     if value is None:
-        return None, ""  # what mo.output showed stays
+        return None, ""  # keep what mo.output showed
     formatted = try_format(value)
     mimetype, data = CellNotificationUtils.maybe_truncate_output(formatted.mimetype, formatted.data)
     return CellOutput(CellChannel.OUTPUT, mimetype, data), formatted.traceback or ""
 
 
 class _Bounded:
-    """Text of which the beginning and the end are kept."""
+    """A text that keeps only its beginning and end."""
 
     def __init__(self) -> None:
         self._head, self._tail, self._left_out = "", "", 0
@@ -112,7 +112,7 @@ class _Bounded:
             self._head += text[:room]
             text = text[room:]
         self._tail += text
-        if len(self._tail) > 2 * half:  # now and then, so that many short prints stay cheap
+        if len(self._tail) > 2 * half:  # not each time: many short prints must stay cheap
             self._cut(half)
 
     def _cut(self, size: int) -> None:
@@ -126,7 +126,7 @@ class _Bounded:
 
 
 class _Writer(io.TextIOBase):
-    """A standard stream whose text is kept."""
+    """A standard stream that keeps its text."""
 
     encoding = "utf-8"
 
@@ -147,11 +147,11 @@ CELL_FILE = re.compile(r'File "[^"]*__marimo__cell_([^"]*?)_\.py", line (\d+)')
 def as_text(error: BaseException, file: str, lines: Mapping[str, int]) -> str:
     """Return the traceback of a cell's exception, with lines of the notebook's file.
 
-    `lines` are those before the cells' code in `file`, by cell id.
+    `lines` are the numbers of the lines before the cells' code in `file`, by cell id.
     """
 
-    def place(found: re.Match[str]) -> str:
-        line = lines.get(found[1])
-        return f'File "{file}", line {line + int(found[2])}' if line else found[0]
+    def place(frame: re.Match[str]) -> str:
+        line = lines.get(frame[1])
+        return f'File "{file}", line {line + int(frame[2])}' if line else frame[0]
 
     return CELL_FILE.sub(place, "".join(traceback.format_exception(error))).rstrip()

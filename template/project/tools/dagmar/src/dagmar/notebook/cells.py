@@ -1,10 +1,12 @@
-"""A notebook file read as syntax: its cells, what they define and use. Nothing is run."""
+"""A notebook file as syntax: its cells, what they define and use. Nothing is run."""
 
 from __future__ import annotations
 
 import ast
 import builtins
 import re
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,17 @@ from dagmar.errors import Invalid
 VERSION_LINE = re.compile(r'^__generated_with = ".*"$', re.MULTILINE)
 CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
 PRIVATE = re.compile(r"_[^_]")
+INPUTS = "inputs"
+"""The cell whose variables can be set from outside."""
 PARTITION = "partition_key"
 """The variable of the `inputs` cell that says which partition a notebook is about."""
-# Names that Python and marimo put into a notebook's module.
-GIVEN = frozenset({*dir(builtins), "__file__", "__name__", "__doc__"})
+# Names that every notebook's module has.
+PREDEFINED = frozenset({*dir(builtins), "__file__", "__name__", "__doc__"})
 
 
 @dataclass(frozen=True)
 class Load:
-    """One `pair.load("…")` with the key written out."""
+    """One `pair.load("…")` with a literal key."""
 
     key: AssetKey
     line: int
@@ -39,31 +43,35 @@ class Source:
 
     @property
     def is_notebook(self) -> bool:
-        """Whether the file makes a marimo app, elsewhere than in a function."""
+        """Whether the file creates a marimo app, outside of functions."""
         return any(
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Attribute)
-            and call.func.attr == "App"
-            and isinstance(call.func.value, ast.Name)
-            and call.func.value.id == "marimo"
+            next(_calls(statement, "marimo", "App"), None)
             for statement in self.tree.body
             if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            for call in ast.walk(statement)
         )
 
-    def _inputs(self) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    @property
+    def title(self) -> str:
+        """The title of the app, if it is a literal."""
+        for call in _calls(self.tree, "marimo", "App"):
+            for keyword in call.keywords:
+                if keyword.arg == "app_title" and isinstance(keyword.value, ast.Constant):
+                    return str(keyword.value.value or "")
+        return ""
+
+    def _in_inputs(self) -> list[ast.AST]:
         return [
             node
-            for node in self.tree.body
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == "inputs"
+            for cell in self.tree.body
+            if isinstance(cell, (ast.FunctionDef, ast.AsyncFunctionDef)) and cell.name == INPUTS
+            for node in ast.walk(cell)
         ]
 
     def input_names(self) -> set[str]:
         """Return the variables that the `inputs` cell sets."""
         return {
             node.id
-            for cell in self._inputs()
-            for node in ast.walk(cell)
+            for node in self._in_inputs()
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
 
@@ -71,71 +79,75 @@ class Source:
         """Return what the `inputs` cell assigns to a variable."""
         return [
             node.value
-            for cell in self._inputs()
-            for node in ast.walk(cell)
+            for node in self._in_inputs()
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Name) and target.id == name
         ]
 
-    @property
-    def title(self) -> str:
-        """The title of the app, if it is written out."""
-        for call in ast.walk(self.tree):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "marimo.App":
-                for keyword in call.keywords:
-                    if keyword.arg == "app_title" and isinstance(keyword.value, ast.Constant):
-                        return str(keyword.value.value or "")
-        return ""
-
     def loads(self) -> list[Load]:
         """Return what the notebook loads from Dagster, in the order of its lines."""
-        inside = {id(node) for cell in self._inputs() for node in ast.walk(cell)}
-        return sorted(
-            (
-                Load(AssetKey(call.args[0].value), call.lineno, id(call) in inside)
-                for call in ast.walk(self.tree)
-                if isinstance(call, ast.Call)
-                and isinstance(call.func, ast.Attribute)
-                and call.func.attr == "load"
-                and isinstance(call.func.value, ast.Name)
-                and call.func.value.id == "pair"
-                and call.args
-                and isinstance(call.args[0], ast.Constant)
-                and isinstance(call.args[0].value, str)
-            ),
-            key=lambda load: load.line,
-        )
+        inside = set(map(id, self._in_inputs()))
+        loads = [
+            Load(AssetKey(call.args[0].value), call.lineno, id(call) in inside)
+            for call in _calls(self.tree, "pair", "load")
+            if call.args
+            and isinstance(call.args[0], ast.Constant)
+            and isinstance(call.args[0].value, str)
+        ]
+        return sorted(loads, key=lambda load: load.line)
+
+
+def _calls(tree: ast.AST, owner: str, name: str) -> Iterator[ast.Call]:
+    """Yield the calls of `owner.name`."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == name
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == owner
+        ):
+            yield node
 
 
 def read_source(file: Path) -> Source:
-    """Read a file. Raises Invalid for one that cannot be read or is no Python."""
-    import warnings
-
+    """Read a file. Raises Invalid if it cannot be read or is not valid Python."""
     text = ""
     try:
         text = file.read_bytes().decode()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's remarks on the user's code
+            warnings.simplefilter("ignore")  # Python's warnings about the user's code
             return Source(text, ast.parse(text))
     except (OSError, ValueError, SyntaxError) as error:
         if conflict := CONFLICT.search(text):
-            place = text.count("\n", 0, conflict.start()) + 1
+            line = text.count("\n", 0, conflict.start()) + 1
             raise Invalid(
-                f"{file.name} has conflict markers of a merge, line {place}",
-                "Keep one side, or some of both, and take the markers out.",
+                f"{file.name} has conflict markers of a merge, line {line}",
+                "Keep one side, or parts of both, and remove the markers.",
             ) from None
-        line = getattr(error, "lineno", None)
+        line = getattr(error, "lineno", None) or 0
         raise Invalid(
-            f"{file.name} is no Python: {getattr(error, 'msg', error)}"
+            f"{file.name} is not valid Python: {getattr(error, 'msg', error)}"
             + (f", line {line}" if line else "")
         ) from None
 
 
-def undefined_names(text: str) -> list[tuple[str, int]]:
-    """Return each name that a cell uses and no cell defines, with a line where it stands.
+def read_notebook(file: Path) -> Source:
+    """Read a notebook. Raises Invalid if it cannot be read or is not a marimo notebook."""
+    source = read_source(file)
+    if not source.is_notebook:
+        raise Invalid(
+            f"{file.name} is not a marimo notebook: it has no marimo.App",
+            "Create one with `invoke scaffold`, or `marimo edit`.",
+        )
+    return source
 
-    marimo's own checks do not look for them. Raises Invalid for what marimo takes for no notebook.
+
+def undefined_names(text: str) -> list[tuple[str, int]]:
+    """Return each name that a cell uses and no cell defines, with its first line.
+
+    marimo's own checks do not look for them. Raises Invalid for text that is not a notebook.
     """
     from dagmar.notebook.internals import CellId_t, compile_cell
 
@@ -144,41 +156,38 @@ def undefined_names(text: str) -> list[tuple[str, int]]:
         try:
             cells.append((compile_cell(cell.code, cell_id=CellId_t(str(number))), cell.lineno))
         except SyntaxError:
-            continue  # marimo's checks tell it
-    defined = set().union(*(cell.defs for cell, _ in cells)) if cells else set()
-    found = [
-        (name, line)
-        for cell, line in cells
-        for name in sorted({*cell.refs, *_private_names(ast.parse(cell.code))})
-        # `schema.table` stands for a table in a SQL cell, which a database may know.
-        if name.isidentifier()
-        and name not in defined
-        and name not in GIVEN
-        and (cell.language == "python" or name.startswith("_"))
-    ]
-    return list(dict(reversed(found)).items())[::-1]
+            continue  # marimo's checks report it
+    defined = PREDEFINED.union(*(cell.defs for cell, _ in cells))
+    lines: dict[str, int] = {}
+    for cell, line in cells:
+        for name in sorted({*cell.refs, *_private_names(ast.parse(cell.code))}):
+            # In a SQL cell, `schema.table` may be a table that the database knows.
+            python = cell.language == "python" or name.startswith("_")
+            if python and name.isidentifier() and name not in defined:
+                lines.setdefault(name, line)
+    return list(lines.items())
 
 
 def _private_names(cell: ast.Module) -> set[str]:
-    """Return the names with one underscore before them that a cell uses and nowhere makes.
+    """Return the names with one leading underscore that a cell uses and does not define.
 
-    They belong to their cell: marimo does not tell them as used, and another cell has none.
+    They are local to their cell: marimo does not list them as used, and no other cell has them.
     """
     used: set[str] = set()
-    made: set[str | None] = set()
+    defined: set[str | None] = set()
     for node in ast.walk(cell):
         if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+            (used if isinstance(node.ctx, ast.Load) else defined).add(node.id)
         elif not isinstance(node, (ast.Attribute, ast.keyword)):
             # Arguments, imports, definitions, exceptions, patterns.
-            made |= {getattr(node, field, None) for field in ("arg", "asname", "name", "rest")}
-    return {name for name in used - made if PRIVATE.match(name)}
+            defined |= {getattr(node, field, None) for field in ("arg", "asname", "name", "rest")}
+    return {name for name in used - defined if PRIVATE.match(name)}
 
 
 def canonical(text: str) -> str:
-    """Return the file as marimo would save it, with the version of marimo that it has now.
+    """Return a notebook as marimo would save it, with the version of marimo that it has now.
 
-    Raises Invalid for what marimo takes for no notebook.
+    Raises Invalid for text that is not a notebook.
     """
     saved = _converted(text).to_py()
     version = VERSION_LINE.search(text)
@@ -192,5 +201,6 @@ def _converted(text: str) -> Any:
         return MarimoConvert.from_py(text)
     except (MarimoFileError, NonMarimoPythonScriptError) as error:
         raise Invalid(
-            f"marimo takes this for no notebook: {error}", "It looks for: app = marimo.App()"
+            f"marimo does not read this as a notebook: {error}",
+            "It looks for: app = marimo.App()",
         ) from None

@@ -1,4 +1,4 @@
-"""`invoke check`: is every notebook sound, and does it still fit what it is paired with?"""
+"""`invoke check`: is every notebook valid, and does it still fit what it is paired with?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about one notebook; `line` is 0 where it is about the whole file."""
+    """A problem of one notebook; `line` is 0 if it is about the whole file."""
 
     line: int
     severity: str
@@ -39,12 +39,17 @@ class Finding:
 
 @dataclass
 class Checked:
-    """One notebook, what it is paired with, and what was found."""
+    """One notebook, what it is paired with, and its findings."""
 
     path: str
     asset: str | None = None
     job: str | None = None
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def errors(self) -> int:
+        """The number of findings that are errors."""
+        return sum(finding.severity == ERROR for finding in self.findings)
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,11 @@ class CheckedNotebooks:
     notebooks: list[Checked] = field(default_factory=list)
 
     def as_document(self) -> Item:
-        """Return what `--json` prints."""
-        notebooks = [asdict(notebook) for notebook in self.notebooks]
-        return {"ok": not self._with_errors(), "notebooks": notebooks}
+        """Return the JSON document."""
+        return {
+            "ok": not any(notebook.errors for notebook in self.notebooks),
+            "notebooks": [asdict(notebook) for notebook in self.notebooks],
+        }
 
     def show(self) -> None:
         """Print one line for each finding, and its hint below it."""
@@ -72,45 +79,35 @@ class CheckedNotebooks:
 
     def raise_for_status(self) -> None:
         """Raise Invalid if there are errors."""
-        if errors := self._with_errors():
-            bad = len(set(errors))
+        if errors := sum(notebook.errors for notebook in self.notebooks):
+            bad = sum(notebook.errors > 0 for notebook in self.notebooks)
             raise Invalid(
-                f"{len(errors)} error{'s' * (len(errors) > 1)} in {bad} notebook{'s' * (bad > 1)}",
+                f"{errors} error{'s' * (errors > 1)} in {bad} notebook{'s' * (bad > 1)}",
                 "Correct them, then type: invoke check",
             )
-
-    def _with_errors(self) -> list[str]:
-        """Return the notebook of each error."""
-        return [
-            notebook.path
-            for notebook in self.notebooks
-            for finding in notebook.findings
-            if finding.severity == ERROR
-        ]
 
 
 def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
     """Return the marimo notebooks below `paths`, or below the notebooks' folder.
 
-    Raises UsageError for a path that is not there, Invalid for a file that is no notebook.
+    Raises UsageError for a path that does not exist, Invalid for a file that is not a notebook.
     """
-    found: dict[Path, None] = {}
-    for given in map(Path, paths) if paths else [settings.notebooks]:
-        if paths and not given.exists():
-            raise UsageError(f"there is no {given}", "Give --path a notebook or a folder.")
-        for file in [given] if given.is_file() else _python_files(given):
-            if given.is_file() and not _is_notebook(file):
-                raise Invalid(
-                    f"{file} is no marimo notebook", "Make one: invoke scaffold --asset …"
-                )
-            if given.is_file() or _is_notebook(file):
-                found[file.resolve()] = None
-    return list(found)
+    notebooks: dict[Path, None] = {}
+    for path in map(Path, paths) if paths else [settings.notebooks]:
+        if paths and not path.exists():
+            raise UsageError(f"there is no {path}", "Give --path a notebook or a folder.")
+        if path.is_file() and not _is_notebook(path):
+            raise Invalid(
+                f"{path} is not a marimo notebook", "Create one: invoke scaffold --asset …"
+            )
+        for file in [path] if path.is_file() else filter(_is_notebook, _python_files(path)):
+            notebooks[file.resolve()] = None
+    return list(notebooks)
 
 
 def _python_files(folder: Path) -> list[Path]:
-    """Return the Python files below a folder that may be the user's own."""
-    found: list[Path] = []
+    """Return the Python files below a folder, without hidden ones, environments and marimo's."""
+    files: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [
             name
@@ -118,12 +115,12 @@ def _python_files(folder: Path) -> list[Path]:
             if not (name.startswith(".") or name == "__marimo__")
             and not Path(place, name, "pyvenv.cfg").exists()
         ]
-        found += [Path(place, name) for name in names if name.endswith(".py")]
-    return sorted(found)
+        files += [Path(place, name) for name in names if name.endswith(".py")]
+    return sorted(files)
 
 
 def _is_notebook(file: Path) -> bool:
-    """Say whether the file makes a marimo app; one that is broken counts if it looks like it."""
+    """Whether the file creates a marimo app; a broken one counts if it looks like it."""
     try:
         return read_source(file).is_notebook
     except Invalid:
@@ -138,60 +135,54 @@ def check(
 ) -> CheckedNotebooks:
     """Check the notebooks; without a catalog, what they are paired with is not looked up.
 
-    Raises SetupError where marimo cannot be started.
+    Raises SetupError if marimo cannot be started.
     """
     root = settings.root.resolve()
-    said = run_marimo_check(notebooks)
-    sources = {file: _read(file) for file in notebooks}
-    pairs = {
-        file: [] if isinstance(source, Invalid) else list(read_pairs(source.tree))
-        for file, source in sources.items()
-    }
-    paired = {pair.asset for some in pairs.values() for pair in some}
-    inputs = _inputs(catalog, paired) if catalog else {}
+    findings = run_marimo_check(notebooks)
+    sources: dict[Path, Source] = {}
+    pairs: dict[Path, list[Paired]] = {}
+    for file in notebooks:
+        try:
+            sources[file] = read_source(file)
+            pairs[file] = list(read_pairs(sources[file].tree))
+        except Invalid as error:
+            findings[file].append(Finding(0, ERROR, "syntax", error.message, error.hint))
+    inputs = {}
+    if catalog:
+        paired = {pair.asset for file in pairs for pair in pairs[file]}
+        inputs = catalog.inputs(sorted(paired & {AssetKey(item["key"]) for item in catalog.assets}))
     result = []
-    for file, source in sources.items():
-        path = relative(file, root)
-        asset = next((pair.asset for pair in pairs[file] if pair.asset), None)
-        job = next((pair.job for pair in pairs[file] if pair.job), None)
-        checked = Checked(path, asset, job, findings=said[file])
-        if isinstance(source, Invalid):
-            checked.findings.append(Finding(0, ERROR, "syntax", source.message, source.hint))
-        else:
-            checked.findings += _names_and_form(source)
-            checked.findings += _loading(root, source)
+    for file in notebooks:
+        if source := sources.get(file):
+            findings[file] += _names_and_form(source)
+            findings[file] += _loading(root, source)
             if catalog:
-                there = [pair for pair in pairs[file] if _is_there(settings, catalog, pair)]
-                checked.findings += _against(catalog, inputs, there, source)
-            checked.findings += _version(root, file)
-        checked.findings.sort(key=lambda finding: (finding.line, finding.rule))
-        result.append(checked)
+                known = [pair for pair in pairs[file] if _is_known(settings, catalog, pair)]
+                findings[file] += _against(catalog, inputs, known, source)
+            findings[file] += _version(root, file)
+        asset = next((pair.asset for pair in pairs.get(file, ()) if pair.asset), None)
+        job = next((pair.job for pair in pairs.get(file, ()) if pair.job), None)
+        ordered = sorted(findings[file], key=lambda finding: (finding.line, finding.rule))
+        result.append(Checked(relative(file, root), asset, job, ordered))
     return CheckedNotebooks(result)
 
 
-def _read(file: Path) -> Source | Invalid:
-    try:
-        return read_source(file)
-    except Invalid as error:
-        return error
-
-
-def _is_there(settings: Settings, catalog: Catalog, pair: Paired) -> bool:
-    """Say whether the catalog tells what the pair's own target has."""
+def _is_known(settings: Settings, catalog: Catalog, pair: Paired) -> bool:
+    """Whether the catalog is that of the pair's own target."""
     if pair.target == "":
         return True
     try:
-        asked = catalog.url or settings.target().url
-        return pair.target is not None and settings.target(pair.target).url == asked
-    except DagmarError:  # no such target, or one whose secrets are not here
+        url = catalog.url or settings.target().url
+        return pair.target is not None and settings.target(pair.target).url == url
+    except DagmarError:  # no such target, or one whose secrets are not set here
         return False
 
 
 def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
-    """Run marimo's own checks, all files in one process."""
-    found: dict[Path, list[Finding]] = {file: [] for file in notebooks}
+    """Run marimo's own checks, all files in one process. Raises SetupError."""
+    findings: dict[Path, list[Finding]] = {file: [] for file in notebooks}
     if not notebooks:
-        return found
+        return findings
     done = subprocess.run(
         [sys.executable, "-m", "marimo", "check", "--format", "json", *map(str, notebooks)],
         stdin=subprocess.DEVNULL,
@@ -206,8 +197,8 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
         raise SetupError(f"`marimo check` does not work: {last[0]}", "Type: uv sync") from None
     for issue in issues:
         file = Path(str(issue.get("filename", ""))).resolve()
-        if file in found and issue.get("type") != "error":  # it cannot read the file: so do we
-            found[file].append(
+        if file in findings and issue.get("type") != "error":  # a file that cannot be read
+            findings[file].append(
                 Finding(
                     max(int(issue.get("line") or 0), 0),
                     ERROR if issue.get("severity") == "breaking" else WARNING,
@@ -216,18 +207,17 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
                     str(issue.get("fix") or ""),
                 )
             )
-    return found
+    return findings
 
 
 def _names_and_form(source: Source) -> Iterator[Finding]:
     try:
         with guarded(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's remarks on the user's code
+            warnings.simplefilter("ignore")  # Python's warnings about the user's code
             undefined, saved = undefined_names(source.text), canonical(source.text)
     except SetupError as error:
-        yield Finding(
-            0, WARNING, "marimo", f"undefined names and form are not checked: {error.message}"
-        )
+        message = f"undefined names and form are not checked: {error.message}"
+        yield Finding(0, WARNING, "marimo", message)
         return
     except Invalid as error:
         yield Finding(0, ERROR, "no-notebook", error.message, error.hint)
@@ -236,11 +226,11 @@ def _names_and_form(source: Source) -> Iterator[Finding]:
         yield Finding(line, ERROR, "undefined-name", f"no cell defines '{name}'")
     if saved != source.text:
         hint = "Save it in the editor, or type: marimo check --fix FILE"
-        yield Finding(0, WARNING, "form", "marimo would write this file otherwise", hint)
+        yield Finding(0, WARNING, "form", "marimo would format this file differently", hint)
 
 
 def _loading(root: Path, source: Source) -> Iterator[Finding]:
-    """Say if `pair.load` can never work here: nothing says where the definitions are."""
+    """Say if `pair.load` can never work here, because the definitions cannot be located."""
     if loads := source.loads():
         try:
             require_loadable(root)
@@ -249,16 +239,10 @@ def _loading(root: Path, source: Source) -> Iterator[Finding]:
             yield Finding(loads[0].line, WARNING, "inputs", message, error.hint)
 
 
-def _inputs(catalog: Catalog, paired: set[AssetKey]) -> dict[str, Inputs]:
-    """Return what the paired assets take from upstream."""
-    known = {AssetKey(asset["key"]) for asset in catalog.assets}
-    return catalog.inputs(sorted(known & paired))
-
-
 def _against(
     catalog: Catalog, inputs: Mapping[str, Inputs], pairs: Sequence[Paired], source: Source
 ) -> Iterator[Finding]:
-    """Compare with what Dagster has. A code location that does not load may hide anything."""
+    """Compare with Dagster. What is missing may be in a code location that does not load."""
     assets = {str(asset["key"]): asset for asset in catalog.assets}
     jobs = [str(job["name"]) for job in catalog.jobs]
     severity = WARNING if catalog.broken else ERROR
@@ -281,35 +265,33 @@ def _against(
 
 
 def _upstream(
-    paired: Sequence[Item], taken: Mapping[str, Inputs], loads: Sequence[Load], known: set[str]
+    paired: Sequence[Item], inputs: Mapping[str, Inputs], loads: Sequence[Load], known: set[str]
 ) -> Iterator[Finding]:
-    near = {str(asset["key"]) for asset in paired}.union(*(one["dependencies"] for one in paired))
-    inputs = [load for load in loads if load.in_inputs]
+    """Compare what the `inputs` cell loads with what the paired assets take from upstream."""
+    near = {asset["key"] for asset in paired}.union(*(asset["dependencies"] for asset in paired))
+    in_inputs = [load for load in loads if load.in_inputs]
     names = " or ".join(f"'{asset['key']}'" for asset in paired)
-    for load in inputs:
+    for load in in_inputs:
         if load.key in known - near:
             yield Finding(load.line, WARNING, "inputs", f"'{load.key}' is not upstream of {names}")
     for asset in paired:
-        # What it only comes after may have no value that could be loaded.
-        takes = taken.get(str(asset["key"])) or Inputs(values=tuple(asset["dependencies"]))
-        for key in sorted(set(takes.values) - {load.key for load in loads}):
+        # Dependencies without a value are not inputs; there may be nothing to load.
+        taken = inputs.get(asset["key"]) or Inputs(values=tuple(asset["dependencies"]))
+        for key in sorted(set(taken.values) - {load.key for load in loads}):
             message = f"'{key}' is upstream of '{asset['key']}', and is not loaded"
-            yield Finding(inputs[0].line if inputs else 0, WARNING, "inputs", message)
+            yield Finding(in_inputs[0].line if in_inputs else 0, WARNING, "inputs", message)
 
 
 def _version(root: Path, file: Path) -> Iterator[Finding]:
     """Compare the notebook's version of the template with the project's."""
-    answers = root / NOTEBOOK_ANSWERS / f"{file.stem}.yml"
-    if not (answers.is_file() and (root / templates.ANSWERS).is_file()):
+    files = (root / NOTEBOOK_ANSWERS / f"{file.stem}.yml", root / templates.ANSWERS)
+    if not all(answers.is_file() for answers in files):
         return
     try:
-        ours, project = (
-            templates.read_answers(one).get("_commit")
-            for one in (answers, root / templates.ANSWERS)
-        )
+        version, current = (templates.read_answers(answers).get("_commit") for answers in files)
     except Invalid as error:
         yield Finding(0, ERROR, "template", error.message, error.hint)
         return
-    if ours != project:
-        message = f"it is on {ours} of the template, the project on {project}"
+    if version != current:
+        message = f"it is on {version} of the template, the project on {current}"
         yield Finding(0, WARNING, "template", message, "Type: invoke update")

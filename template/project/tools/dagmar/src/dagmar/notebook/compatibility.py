@@ -1,7 +1,7 @@
-"""Which marimo is installed, which ones are tested, and what is said of one that does not fit.
+"""Which version of marimo is installed, which are tested, and the error for others.
 
-Notebooks are executed and read with names of marimo that are not public. `notebook/internals.py`
-is the only module that imports them; this one is light, and says whether that may be done.
+Notebooks are executed and read with private names of marimo. Only `notebook/internals.py`
+imports them; this module is light, and says whether that may be done.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import metadata
 from dagmar.errors import SetupError
 
 TESTED = ("0.25", "0.26")
-"""The tested versions of marimo: from the first up to and without the second."""
+"""The tested versions of marimo: from the first, and below the second."""
 INSTALL_TESTED = f"Type: uv add 'marimo>={TESTED[0]},<{TESTED[1]}'"
 
 
@@ -28,8 +28,8 @@ def marimo_version() -> str:
 
 def is_tested(version: str) -> bool:
     """Whether a version of marimo is one that dagmar's tests run with."""
-    first, beyond = map(_numbers, TESTED)
-    return first <= _numbers(version) < beyond
+    first, end = map(_numbers, TESTED)
+    return first <= _numbers(version) < end
 
 
 def _numbers(version: str) -> list[int]:
@@ -42,19 +42,19 @@ def require_tested() -> None:
         raise unsupported("this version is not tested")
 
 
-def unsupported(why: str, instead: str = "") -> SetupError:
-    """Return the error for a marimo whose internals are not what dagmar knows."""
+def unsupported(reason: str, instead: str = "") -> SetupError:
+    """Return the error for a version of marimo that dagmar is not tested with."""
     return SetupError(
-        f"dagmar does not fit marimo {marimo_version()}: {why}",
+        f"dagmar does not support marimo {marimo_version()}: {reason}",
         f"{instead or 'Type: invoke update'}\n  {INSTALL_TESTED}",
     )
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Turn what a changed signature raises in here into an error about marimo.
+    """Turn the exceptions of a changed signature into an error about marimo.
 
-    What a cell raises never comes here. Raises SetupError.
+    Exceptions of cells never get here. Raises SetupError.
     """
     try:
         yield

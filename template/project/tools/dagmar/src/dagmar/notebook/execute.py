@@ -1,7 +1,7 @@
-"""One execution of a notebook in this process: its values, and all that its cells show.
+"""One execution of a notebook in this process: its values, and everything its cells show.
 
-A cell that fails keeps its dependents from running, and no other cell. Not for threads: marimo
-swaps `sys.modules["__main__"]` in the meantime.
+A failing cell prevents only its dependents from running. Not for threads: marimo replaces
+`sys.modules["__main__"]` during the run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
 from dagmar.notebook.capture import Capture, as_text
-from dagmar.notebook.cells import read_source
-from dagmar.notebook.parameters import GIVEN, INPUTS, with_parameters
+from dagmar.notebook.cells import INPUTS, read_notebook
+from dagmar.notebook.parameters import VALUES, with_parameters
 
 if TYPE_CHECKING:
     from dagmar.notebook.internals import CellId_t, CellImpl, InternalApp
@@ -29,9 +29,9 @@ SETUP = "setup"
 
 @dataclass
 class Executed:
-    """What came of an execution. `values` are the notebook's variables by name.
+    """The result of an execution. `values` are the notebook's variables by name.
 
-    Of one that was `interrupted`, `failure` is the cell that this was noticed in.
+    If it was `interrupted`, `failure` is that of the interrupted cell.
     """
 
     path: Path
@@ -43,9 +43,9 @@ class Executed:
 
 
 def apply_settings(path: Path) -> None:
-    """Let this process import and know what the editor's kernel would.
+    """Apply `pythonpath` and `dotenv` of `[tool.marimo.runtime]`, as the editor's kernel does.
 
-    `pythonpath` and `dotenv` of `[tool.marimo.runtime]`. For a process of the notebook's own.
+    They change the whole process, which should run nothing else.
     """
     from dotenv import load_dotenv
 
@@ -61,8 +61,8 @@ def apply_settings(path: Path) -> None:
 def load(path: Path) -> InternalApp:
     """Read a notebook without running any of it.
 
-    Raises Invalid for what is not a marimo notebook or cannot be run as one, SetupError for a
-    marimo that dagmar is not tested with.
+    Raises Invalid for a file that is not a marimo notebook or cannot be run as one, SetupError
+    for an untested marimo.
     """
     from dagmar.notebook.internals import (
         CycleError,
@@ -74,11 +74,7 @@ def load(path: Path) -> InternalApp:
     )
 
     hint = f"Type: invoke check --path {os.path.relpath(path)}"
-    if not read_source(path).is_notebook:
-        raise Invalid(
-            f"{path.name} is no marimo notebook: it makes no marimo.App",
-            "Make one with `invoke scaffold`, or `marimo edit`.",
-        )
+    read_notebook(path)
     try:
         app = load_app(str(path))
     except (SyntaxError, ValueError, MarimoFileError, NonMarimoPythonScriptError) as error:
@@ -87,15 +83,14 @@ def load(path: Path) -> InternalApp:
         raise Invalid(f"marimo cannot read {path.name}", hint)
     internal = InternalApp(app)
     if any(data.cell is None for data in internal.cell_manager.cell_data()):
-        raise Invalid(f"a cell of {path.name} is no valid Python", hint)
+        raise Invalid(f"a cell of {path.name} is not valid Python", hint)
     try:
-        internal.graph  # noqa: B018  made at the first look
+        internal.graph  # noqa: B018  built on first access
     except MultipleDefinitionError as error:
         raise Invalid(f"{path.name}: {_first_line(error)}", hint) from None
     except CycleError as error:
-        raise Invalid(
-            f"the cells of {path.name} form a circle: {_first_line(error)}", hint
-        ) from None
+        message = f"the cells of {path.name} form a cycle: {_first_line(error)}"
+        raise Invalid(message, hint) from None
     return internal
 
 
@@ -107,11 +102,11 @@ def execute(
     interruption: Interruption | None = None,
     app: InternalApp | None = None,
 ) -> Executed:
-    """Run a notebook once, and return what its variables and its page are.
+    """Run a notebook once, and return its variables and outputs.
 
     `parameters` replace values of the `inputs` cell; `argv` is what `mo.cli_args()` reads;
-    `on_cell` is told each cell's name before the cell runs; `interruption` is what handles SIGINT;
-    `app` is the notebook where it was loaded already. Raises Invalid.
+    `on_cell` is called with each cell's name before the cell runs; `interruption` is the handler
+    of SIGINT; `app` is the notebook if it is already loaded. Raises Invalid.
     """
     app = app or load(path)
     capture = Capture()
@@ -120,36 +115,36 @@ def execute(
     with _as_main(path, argv, capture):
         values = runner.run()
     names = {name for cell in app.graph.cells.values() for name in cell.defs}
-    kept = {name: values[name] for name in names if name in values}
-    return Executed(path, app, capture, kept, runner.failure, runner.interrupted)
+    variables = {name: values[name] for name in names if name in values}
+    return Executed(path, app, capture, variables, runner.failure, runner.interrupted)
 
 
 class Interruption:
-    """A handler of SIGINT. `cell` is the one that ran when it was `heard`, if any did."""
+    """A handler of SIGINT. `cell` is the cell that was running when it was `received`, if any."""
 
     def __init__(self) -> None:
-        self.heard = False
+        self.received = False
         self.cell: CellId_t | None = None
         self._running: CellId_t | None = None
         self._task: asyncio.Task[Any] | None = None
 
     def __call__(self, number: int, frame: Any) -> None:
-        """Interrupt the cell that runs. Raises KeyboardInterrupt in it."""
-        self.heard = True
+        """Interrupt the running cell. Raises KeyboardInterrupt in it."""
+        self.received = True
         if self._running is None:
             return
         self.cell = self.cell or self._running
         if self._task is not None:
             loop = self._task.get_loop()
             if asyncio.current_task(loop) is not self._task:
-                # The cell waits. Raised here, it would end the loop with all that was shown.
+                # The cell is waiting. An exception here would end the loop, and lose all outputs.
                 loop.call_soon_threadsafe(self._task.cancel)
                 return
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def during(self, cell: CellId_t, task: asyncio.Task[Any] | None = None) -> Iterator[None]:
-        """Let a cell be interrupted, which runs in `task` where it is asynchronous."""
+        """Let a cell be interrupted; `task` runs it if it is asynchronous."""
         self._running, self._task = cell, task
         try:
             yield
@@ -159,7 +154,7 @@ class Interruption:
 
 @contextlib.contextmanager
 def _as_main(path: Path, argv: Sequence[str], capture: Capture) -> Iterator[None]:
-    """Let the notebook find its own arguments and neighbours, and keep what it prints."""
+    """Set argv and the import path as for a script, and keep what the notebook prints."""
     saved = sys.argv, list(sys.path)
     sys.argv = [str(path), *argv]
     sys.path.insert(0, str(path.parent))
@@ -174,7 +169,7 @@ def _as_main(path: Path, argv: Sequence[str], capture: Capture) -> Iterator[None
 
 
 class _Runner:
-    """Runs the cells of one notebook in the order of what they need of each other."""
+    """Runs the cells of one notebook in the order of their dependencies."""
 
     def __init__(
         self,
@@ -193,7 +188,7 @@ class _Runner:
         self.failure: Failure | None = None
 
     def run(self) -> dict[str, Any]:
-        """Run all cells, and return the globals they leave."""
+        """Run all cells, and return the globals."""
         from dagmar.notebook.internals import (
             Evaluator,
             create_main_module,
@@ -215,7 +210,7 @@ class _Runner:
                     asyncio.run(self._run_async(evaluator, module.__dict__))
                 else:
                     for cell in self._cells():
-                        with self._attended(cell):
+                        with self._interruptible(cell):
                             result = evaluator.evaluate_sync(
                                 self._cell(cell, module.__dict__), module.__dict__
                             )
@@ -226,13 +221,15 @@ class _Runner:
 
     async def _run_async(self, evaluator: Any, values: dict[str, Any]) -> None:
         for cell in self._cells():
-            with self._attended(cell, asyncio.current_task()):
+            with self._interruptible(cell, asyncio.current_task()):
                 result = await evaluator.evaluate(self._cell(cell, values), values)
                 self._finish(cell, result, values)
 
     @contextlib.contextmanager
-    def _attended(self, cell: CellId_t, task: asyncio.Task[Any] | None = None) -> Iterator[None]:
-        """Let a cell be interrupted, and note it of this one, whatever the cell makes of it."""
+    def _interruptible(
+        self, cell: CellId_t, task: asyncio.Task[Any] | None = None
+    ) -> Iterator[None]:
+        """Let a cell be interrupted, and fail it then, even if it catches the exception."""
         from dagmar.notebook.internals import get_context
 
         error: BaseException = KeyboardInterrupt()
@@ -240,25 +237,25 @@ class _Runner:
             with self._interruption.during(cell, task), get_context().with_cell_id(cell):
                 yield
         except (KeyboardInterrupt, asyncio.CancelledError) as raised:
-            if not self._interruption.heard:
+            if not self._interruption.received:
                 raise
             error = _as_interrupt(raised)
         if self._interruption.cell == cell and not self.interrupted:
             self._fail(cell, error)
 
     def _cell(self, cell: CellId_t, values: dict[str, Any]) -> CellImpl:
-        """Return a cell; in the one of the inputs, what parameters replace is never worked out."""
-        found = self._app.graph.cells[cell]
-        if self._name(cell) != INPUTS or not self._parameters or found.body is None:
-            return found
-        values[GIVEN] = self._parameters
-        return replace(found, body=with_parameters(found.code, found.body, self._parameters))
+        """Return a cell; in the `inputs` cell, values that parameters replace are not evaluated."""
+        implementation = self._app.graph.cells[cell]
+        if self._name(cell) != INPUTS or not self._parameters or implementation.body is None:
+            return implementation
+        values[VALUES] = self._parameters
+        body = with_parameters(implementation.code, implementation.body, self._parameters)
+        return replace(implementation, body=body)
 
     def _cells(self) -> Iterator[CellId_t]:
-        """Yield the cells to run, one after the other, and note those that cannot be run."""
-        order = list(self._app.execution_order)
-        order.sort(key=lambda cell: cell != SETUP)  # stable: the setup cell before the others
-        for cell in order:
+        """Yield the cells to run in their order, and finish those that are prevented."""
+        # The sort is stable: only the setup cell moves to the front.
+        for cell in sorted(self._app.execution_order, key=lambda cell: cell != SETUP):
             if self._app.graph.is_disabled(cell):
                 continue
             if cell in self._blamed:
@@ -266,13 +263,13 @@ class _Runner:
                 self._capture.finish(cell, data.code, errors=[self._blamed[cell]])
                 continue
             self._on_cell(self._name(cell))
-            if self._interruption.heard:
+            if self._interruption.received:
                 self._fail(cell, KeyboardInterrupt())
             else:
                 yield cell
 
     def _finish(self, cell: CellId_t, result: Any, values: dict[str, Any]) -> None:
-        """Keep what a cell came to."""
+        """Keep the result of a cell."""
         from dagmar.notebook.internals import (
             MarimoAncestorStoppedError,
             MarimoRuntimeException,
@@ -287,15 +284,15 @@ class _Runner:
         if self._interruption.cell == cell:
             error = _as_interrupt(error)
         if isinstance(error, MarimoStopError):
-            told = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
-            self._block(cell, MarimoAncestorStoppedError(msg=told, raising_cell=cell))
+            message = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
+            self._block(cell, MarimoAncestorStoppedError(msg=message, raising_cell=cell))
             self._capture.finish(cell, code, error.output)
         elif error is not None:
             self._fail(cell, error)
         else:
             if self._name(cell) == INPUTS:
                 values.update(self._parameters)
-                values.pop(GIVEN, None)
+                values.pop(VALUES, None)
             self._capture.finish(cell, code, result.output)
         close_figures()
 
@@ -315,31 +312,29 @@ class _Runner:
         )
         self._capture.finish(cell, code, errors=[shown])
         self._capture.trace(cell, error)
-        name = self._name(cell)
         prevented = MarimoAncestorPreventedError(
             msg=f"An ancestor raised an exception ({kind}): ", raising_cell=cell, blamed_cell=None
         )
         self._block(cell, prevented)
         interrupted = isinstance(error, KeyboardInterrupt)
         if self.failure is None or interrupted:
-            self.failure = Failure(message, kind, trace, name)
-        if interrupted:  # the time is over, or somebody stopped it
+            self.failure = Failure(message, kind, trace, self._name(cell))
+        if interrupted:  # by a time-out or by the user
             self.interrupted = True
             for other in self._app.graph.cells:
                 self._blamed.setdefault(other, prevented)
 
     def _block(self, cell: CellId_t, reason: Any) -> None:
-        """Keep from running whatever needs `cell`; without the setup cell that is everything."""
+        """Prevent the dependents of `cell` from running; everything depends on the setup cell."""
         from dagmar.notebook.internals import transitive_closure
 
         graph = self._app.graph
-        found = graph.cells if cell == SETUP else transitive_closure(graph, {cell})
-        for other in found:
+        for other in graph.cells if cell == SETUP else transitive_closure(graph, {cell}):
             if other != cell:
                 self._blamed.setdefault(other, reason)
 
     def _lines(self) -> dict[str, int]:
-        """Return the line before each cell's code."""
+        """Return the number of the line before each cell's code."""
         from dagmar.notebook.internals import MarimoConvert
 
         cells = MarimoConvert.from_py(self._path.read_text("utf-8")).to_ir().cells
@@ -347,19 +342,18 @@ class _Runner:
         return {str(id): cell.lineno for id, cell in zip(ids, cells, strict=False)}
 
     def _name(self, cell: CellId_t) -> str:
-        """Return a cell's name, or its number where it has none."""
+        """Return a cell's name, or its number if it has none."""
         manager = self._app.cell_manager
         name = manager.cell_data_at(cell).name
         if cell == SETUP:
             return SETUP
         if name in ("_", "__"):
-            number = list(manager.cell_ids()).index(cell) + 1
-            return f"cell {number}"
+            return f"cell {list(manager.cell_ids()).index(cell) + 1}"
         return name
 
 
 def _as_interrupt(error: BaseException | None) -> KeyboardInterrupt:
-    """Return what a cell that was interrupted failed with, whatever it raised then, if anything."""
+    """Return the failure of an interrupted cell; what it raised instead is the cause."""
     if isinstance(error, KeyboardInterrupt):
         return error
     interrupt = KeyboardInterrupt()

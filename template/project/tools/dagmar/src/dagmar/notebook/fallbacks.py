@@ -1,14 +1,12 @@
 """Static forms of outputs that only marimo's own page can draw: tables, charts, stats, callouts.
 
-A Jupyter notebook is shown by viewers that know nothing of marimo's elements, among them the
-Dagster UI's. What is replaced here stays readable there.
+Viewers of Jupyter notebooks, such as the Dagster UI, do not know marimo's elements.
 """
 
 from __future__ import annotations
 
 import array
 import base64
-import binascii
 import csv
 import io
 import json
@@ -20,6 +18,7 @@ from typing import Any
 ROWS = 50
 """Rows of a table that are shown; the page has them all."""
 COLORS = {"info": "#0b68cb", "success": "#18794e", "warn": "#ad5700", "danger": "#ce2c31"}
+GRAY = "#60646c"
 BOX = "border-left: 4px solid {color}; padding: .4em .8em; margin: .4em 0"
 CELL = "padding: .2em .6em; border-bottom: 1px solid #ddd; text-align: {align}"
 VEGA = ("application/vnd.vegalite.", "application/vnd.vega.")
@@ -43,13 +42,11 @@ def _improve(data: dict[str, Any]) -> None:
         if mimetype.startswith(VEGA) and not {"image/png", "image/svg+xml"} & set(data):
             _add_chart(data, mimetype)
     if "application/json" in data and "text/html" not in data:
-        value = data["application/json"]
-        if isinstance(value, (str, list)):  # marimo has written it as a text
-            value = data["application/json"] = _value(_text(value))
+        value = data["application/json"] = _json(data["application/json"])
         text = json.dumps(value, indent=2, ensure_ascii=False)
         data["text/html"] = f"<pre>{escape(text)}</pre>"
     for mimetype in ("text/html", "text/markdown"):
-        text = _text(data.get(mimetype, ""))
+        text = text_of(data.get(mimetype, ""))
         if (figure := find_figure(text)) is not None:
             data[mimetype] = _figure(figure)
         if "<marimo-" in text:
@@ -58,9 +55,8 @@ def _improve(data: dict[str, Any]) -> None:
 
 def _add_chart(data: dict[str, Any], mimetype: str) -> None:
     """Draw a Vega or Vega-Lite chart as SVG, which needs no browser and no network."""
-    spec = data[mimetype]
-    spec = json.loads(_text(spec)) if isinstance(spec, (str, list)) else spec
-    data[mimetype] = spec  # a viewer that draws charts itself wants an object, not a text
+    # A viewer that draws charts itself needs an object, not text.
+    spec = data[mimetype] = _json(data[mimetype])
     try:
         import vl_convert
     except ImportError:
@@ -84,7 +80,7 @@ def as_static(html: str) -> str:
 
 
 class _Static(HTMLParser):
-    """Copies HTML, and draws the elements that are marimo's."""
+    """Copies HTML, and draws marimo's elements."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
@@ -95,7 +91,7 @@ class _Static(HTMLParser):
             self.parts.append(self.get_starttag_text() or "")
             return
         values = {
-            name.removeprefix("data-").replace("-", "_"): _value(value)
+            name.removeprefix("data-").replace("-", "_"): _json(value)
             for name, value in attributes
             if name.startswith("data-")
         }
@@ -119,7 +115,7 @@ class _Static(HTMLParser):
 
 
 def _draw(kind: str, values: dict[str, Any]) -> str:
-    """Return an element of marimo's as plain HTML; an empty text where its content follows."""
+    """Return one of marimo's elements as plain HTML; an empty text if its content follows."""
     if kind == "table":
         return _table(values)
     if kind == "stat":
@@ -131,16 +127,14 @@ def _draw(kind: str, values: dict[str, Any]) -> str:
             f"{caption if values.get('caption') else ''}</div>"
         )
     if kind == "callout-output":
-        color = COLORS.get(str(values.get("kind")), "#60646c")
+        color = COLORS.get(str(values.get("kind")), GRAY)
         inner = as_static(str(values.get("html") or ""))
         return f'<div style="{BOX.format(color=color)}">{inner}</div>'
     if kind == "mermaid":
         return f"<pre>{_plain(values.get('diagram'))}</pre>"
-    if kind == "tex":
-        return ""
     if kind == "json-output":
-        shown = values.get("json_data")
-        return f"<pre>{escape(json.dumps(shown, indent=2, ensure_ascii=False))}</pre>"
+        text = json.dumps(values.get("json_data"), indent=2, ensure_ascii=False)
+        return f"<pre>{escape(text)}</pre>"
     if kind == "plotly" and isinstance(values.get("figure"), dict):
         return _figure(values["figure"])
     if kind in ("plotly", "anywidget", "vega"):
@@ -148,16 +142,16 @@ def _draw(kind: str, values: dict[str, Any]) -> str:
     if kind in ("tabs", "accordion"):
         labels = values.get("tabs") or values.get("labels") or []
         return "".join(f"<div><b>{as_static(str(label))}</b></div>" for label in labels)
-    if "initial_value" in values and kind != "ui-element":
+    if "initial_value" in values and kind not in ("tex", "ui-element"):
         label = as_static(str(values.get("label") or kind))
         return f"<div>{label} <code>{_plain(values['initial_value'])}</code></div>"
     return ""
 
 
 def _figure(figure: dict[str, Any]) -> str:
-    """Return the numbers of a figure that is drawn by a script."""
+    """Return the numbers of a plotly figure, which a script draws."""
     parts = [_note("The numbers of a chart that only the HTML page draws.")]
-    if title := _title(figure):
+    if title := _title((figure.get("layout") or {}).get("title")):
         parts.insert(0, f"<div><b>{escape(title)}</b></div>")
     for name, rows in traces(figure):
         table = _table({"data": rows, "total_rows": len(rows)})
@@ -166,58 +160,48 @@ def _figure(figure: dict[str, Any]) -> str:
 
 
 def find_figure(html: str) -> dict[str, Any] | None:
-    """Return the figure that a page draws, or None where it draws none."""
+    """Return the plotly figure that a page draws, or None if it draws none."""
     for text in (html, unescape(html)):
-        _, found, call = text.partition(PLOTLY_CALL)
-        if not found:
-            continue
-        read = json.JSONDecoder()
-        parts: list[Any] = []
+        _, _, call = text.partition(PLOTLY_CALL)
+        arguments: list[Any] = []
         try:
-            for _ in range(3):  # its place in the page, traces, layout
-                value, end = read.raw_decode(call.lstrip(" \r\n\t,"))
-                parts.append(value)
-                call = call.lstrip(" \r\n\t,")[end:]
+            for _ in range(3):  # the id of its element, traces, layout
+                call = call.lstrip(" \r\n\t,")
+                argument, end = json.JSONDecoder().raw_decode(call)
+                arguments.append(argument)
+                call = call[end:]
         except ValueError:
             continue
-        return {"data": parts[1], "layout": parts[2]}
+        return {"data": arguments[1], "layout": arguments[2]}
     return None
-
-
-def _title(figure: dict[str, Any]) -> str:
-    """Return what stands above a figure."""
-    return _title_text((figure.get("layout") or {}).get("title"))
 
 
 def traces(figure: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return each trace of a figure: its name, and its points as rows."""
     layout = figure.get("layout") or {}
-    named = {axis: _title_text((layout.get(f"{axis}axis") or {}).get("title")) for axis in "xy"}
-    found = []
+    axes = {axis: _title((layout.get(f"{axis}axis") or {}).get("title")) for axis in "xy"}
+    named_rows = []
     for trace in figure.get("data") or []:
-        columns = {name: _values(trace[name]) for name in COLUMNS if name in trace}
-        columns = {name: values for name, values in columns.items() if values}
-        titles = [named.get(name) or name for name in columns]
-        rows = [dict(zip(titles, row, strict=True)) for row in zip_longest(*columns.values())]
-        found.append((str(trace.get("name") or trace.get("type") or ""), rows))
-    return found
+        columns = {name: _values(trace.get(name)) for name in COLUMNS}
+        columns = {axes.get(name) or name: values for name, values in columns.items() if values}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip_longest(*columns.values())]
+        named_rows.append((str(trace.get("name") or trace.get("type") or ""), rows))
+    return named_rows
 
 
-def _values(given: Any) -> list[Any]:
-    """Return the values of a trace, which may be packed as binary numbers."""
-    if isinstance(given, list):
-        return given
-    if isinstance(given, dict) and given.get("dtype") in NUMBERS and "shape" not in given:
-        numbers = array.array(NUMBERS[given["dtype"]])
+def _values(values: Any) -> list[Any]:
+    """Return the values of a trace. Those of a numpy array are packed."""
+    if isinstance(values, dict) and values.get("dtype") in NUMBERS and "shape" not in values:
+        numbers = array.array(NUMBERS[values["dtype"]])
         try:
-            numbers.frombytes(base64.b64decode(given.get("bdata") or ""))
-        except (binascii.Error, ValueError):
+            numbers.frombytes(base64.b64decode(values.get("bdata") or ""))
+        except ValueError:
             return []
         return list(numbers)
-    return []
+    return values if isinstance(values, list) else []
 
 
-def _title_text(title: Any) -> str:
+def _title(title: Any) -> str:
     return str((title.get("text") if isinstance(title, dict) else title) or "")
 
 
@@ -239,7 +223,7 @@ def _table(values: dict[str, Any]) -> str:
             value = row.get(name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             style = CELL.format(align="right" if number else "left")
-            cells += f'<td style="{style}">{"" if value is None else _plain(value)}</td>'
+            cells += f'<td style="{style}">{_plain(value)}</td>'
         body += f"<tr>{cells}</tr>"
     shown = min(len(rows), ROWS)
     more = f"<p><small>{shown} of {total} rows</small></p>" if total not in (shown, None) else ""
@@ -254,31 +238,26 @@ def _rows(data: Any) -> list[dict[str, Any]] | None:
     if isinstance(data, str) and data.startswith("data:"):
         head, _, payload = data.partition(",")
         try:
-            text = base64.b64decode(payload).decode()
-        except (binascii.Error, ValueError):
-            return None
-        if "csv" in head:
-            return list(csv.DictReader(io.StringIO(text)))
-        data = text
-    if isinstance(data, str):
-        try:
-            data = json.loads(data)
+            data = base64.b64decode(payload).decode()
         except ValueError:
             return None
+        if "csv" in head:
+            return list(csv.DictReader(io.StringIO(data)))
+    data = _json(data)
     if isinstance(data, list) and all(isinstance(row, dict) for row in data):
         return data
     return None
 
 
-def _value(text: str | None) -> Any:
-    """Return the value of one of marimo's attributes, which hold JSON."""
-    if text is None:
-        return None
+def _json(value: Any) -> Any:
+    """Return the value of JSON text, which may be a list of lines; other text unchanged."""
+    lines = isinstance(value, list) and value and all(isinstance(line, str) for line in value)
+    if not isinstance(value, str) and not lines:
+        return value
     try:
-        # A backslash stands as an entity of its own in there, and is plain by now.
-        return json.loads(text)
+        return json.loads(text_of(value))
     except ValueError:
-        return text
+        return text_of(value)
 
 
 def _plain(value: Any) -> str:
@@ -288,8 +267,9 @@ def _plain(value: Any) -> str:
 
 
 def _note(text: str) -> str:
-    return f'<div style="{BOX.format(color="#60646c")}">{escape(text)}</div>'
+    return f'<div style="{BOX.format(color=GRAY)}">{escape(text)}</div>'
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a text of a Jupyter notebook, which may be a list of lines."""
     return "".join(value) if isinstance(value, list) else str(value)

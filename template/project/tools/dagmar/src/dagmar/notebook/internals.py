@@ -1,7 +1,7 @@
-"""The names of marimo that are not public and that dagmar uses; no other module imports any.
+"""The private names of marimo that dagmar uses; no other module imports any.
 
-Importing this module raises SetupError for a marimo that dagmar is not tested with, or that has
-moved one of them. Import it inside functions only: it takes a second.
+Importing this module raises SetupError for a version of marimo that dagmar is not tested with, or
+that has moved one of them. Import it inside functions only: it takes a second.
 """
 # ruff: noqa: F401
 
@@ -51,7 +51,7 @@ except ImportError as error:
 
 
 def close_figures() -> None:
-    """Close what matplotlib has open, if a cell has imported it."""
+    """Close matplotlib's open figures, if a cell has imported it."""
     if DependencyManager.matplotlib.imported():
         from marimo._output.mpl import close_figures
 

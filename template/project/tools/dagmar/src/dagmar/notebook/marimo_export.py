@@ -1,7 +1,7 @@
-"""Reports by `marimo export`, for a marimo whose internals dagmar does not know.
+"""Reports by `marimo export`, for a version of marimo that dagmar is not tested with.
 
-Only public interfaces are used. Each format is a run of the notebook, and what marimo does not
-say stays unknown: the values of `pair.report`, and which cell failed, with its traceback.
+Only public interfaces are used. Each format is a separate run of the notebook, and marimo does
+not return the values of `pair.report`, nor which cell failed with which traceback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dagmar.errors import Invalid, SetupError
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION, Source
 from dagmar.notebook.compatibility import unsupported
-from dagmar.notebook.render import finish_notebook
+from dagmar.notebook.render import as_markdown, finish_notebook
 
 NAME = "marimo export"
 MISSING = (
@@ -29,15 +29,7 @@ FLAGS = {"html": (), "ipynb": ("--include-outputs", "--sort", "top-down")}
 
 
 def check_parameters(path: Path, source: Source, names: Collection[str]) -> None:
-    """Refuse parameters that the notebook does not read from its command line.
-
-    Raises Invalid for what is not a notebook, SetupError for a parameter.
-    """
-    if not source.is_notebook:
-        raise Invalid(
-            f"{path.name} is not a marimo notebook: it has no marimo.App",
-            "Create one with `invoke scaffold`, or `marimo edit`.",
-        )
+    """Raise SetupError for parameters that the notebook does not read from its command line."""
     for name in names:
         if not _reads(source, name):
             raise unsupported(
@@ -48,12 +40,12 @@ def check_parameters(path: Path, source: Source, names: Collection[str]) -> None
 
 
 def _reads(source: Source, name: str) -> bool:
-    """Whether a notebook takes a variable's value from its command line."""
+    """Whether a notebook reads a variable's value from its command line."""
     values = source.input_values(name)
     if not values:
         return "cli_args" in source.text
-    asks = ("cli_args", f"{PARTITION}()") if name == PARTITION else ("cli_args",)
-    return all(any(text in ast.unparse(value) for text in asks) for value in values)
+    readers = ("cli_args", f"{PARTITION}()") if name == PARTITION else ("cli_args",)
+    return all(any(text in ast.unparse(value) for text in readers) for value in values)
 
 
 def export(
@@ -66,10 +58,10 @@ def export(
     on_step: Callable[[str], None],
     before: Callable[[], None] | None = None,
 ) -> str:
-    """Write the files of a report, and return why cells failed; an empty text if none did.
+    """Write the files of a report, and return why cells failed, or an empty text.
 
     `finish_page` may change the HTML; `before` is called in each process that is started. Raises
-    Invalid for a notebook that marimo cannot read, SetupError for a marimo without a known flag.
+    Invalid for a notebook that marimo cannot read, SetupError if marimo lacks a flag.
     """
     argv = [part for name, text in parameters.items() for part in (f"--{name}", text)]
     needed = ["html"] if "html" in formats else []
@@ -88,8 +80,6 @@ def export(
             text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
             write_atomically(folder / f"{path.stem}.ipynb", text)
         if "md" in formats:
-            from dagmar.notebook.markdown import as_markdown
-
             write_atomically(folder / f"{path.stem}.md", as_markdown(notebook))
     return failed
 
@@ -102,7 +92,7 @@ def _run(
     argv: Collection[str],
     before: Callable[[], None] | None,
 ) -> tuple[str, str]:
-    """Run the command once, and return the file's text, and what it says of failed cells."""
+    """Run the command once, and return the file's text, and its message about failed cells."""
     file = folder / f".{path.stem}.{format}"
     command = [sys.executable, "-m", "marimo", "--quiet", "--yes", "export", format, str(path)]
     done = subprocess.run(
@@ -115,19 +105,19 @@ def _run(
         errors="replace",
         preexec_fn=before,
     )
-    said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-    said = said.removeprefix("Error: ")
+    message = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    message = message.removeprefix("Error: ")
     if not file.is_file():
         if done.returncode in (0, 2):
-            raise unsupported(f"`{NAME} {format}` does not work: {said}")
+            raise unsupported(f"`{NAME} {format}` does not work: {message}")
         if done.returncode < 0:
             raise SetupError(
                 f"`{NAME} {format}` was killed by signal {-done.returncode}", "Try again."
             )
         raise Invalid(
-            f"`{NAME} {format}` wrote no file for {path.name}: {said}",
+            f"`{NAME} {format}` wrote no file for {path.name}: {message}",
             f"Type: invoke check --path {os.path.relpath(path)}",
         )
     text = file.read_text("utf-8")
     file.unlink()
-    return text, said if done.returncode else ""
+    return text, message if done.returncode else ""

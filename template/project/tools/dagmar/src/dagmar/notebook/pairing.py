@@ -1,18 +1,19 @@
 """Which notebook is paired with which asset or job.
 
-The `dagmar.Pair(...)` call in the file, read as syntax, is the truth about it: nothing is run.
+It is read from the `dagmar.Pair(...)` call in the file, as syntax: nothing is run.
 """
 
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagmar.asset_key import AssetKey
+from dagmar.errors import Invalid
+from dagmar.notebook.cells import read_source
 from dagmar.project.layout import relative
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Paired:
-    """One `dagmar.Pair(...)` with its key or name written out; `target` is None if it is not."""
+    """One `dagmar.Pair(...)` with a literal key or name; a `target` that is not one is None."""
 
     asset: AssetKey
     job: str
@@ -38,23 +39,20 @@ class Pairings:
 
 
 def read_pairings(root: Path, folder: Path) -> Pairings:
-    """Read the pairs of all notebooks in `folder`; what is no Python is passed over."""
+    """Read the pairs of all notebooks in `folder`; files that are not valid Python are ignored."""
     pairings = Pairings()
     for file in sorted(folder.rglob("*.py")):
         if "__marimo__" in file.parts:
             continue
         try:
-            text = file.read_text("utf-8")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Python's remarks on the user's code
-                tree = ast.parse(text) if "Pair(" in text else None
-        except (OSError, ValueError, SyntaxError):
+            source = read_source(file)
+        except Invalid:
             continue
         path = relative(file, root)
-        for pair in read_pairs(tree) if tree else ():
-            for name, places in ((pair.asset, pairings.assets), (pair.job, pairings.jobs)):
-                if name and path not in places.setdefault(name, []):
-                    places[name].append(path)
+        for pair in read_pairs(source.tree):
+            for name, paths in ((pair.asset, pairings.assets), (pair.job, pairings.jobs)):
+                if name and path not in paths.setdefault(name, []):
+                    paths[name].append(path)
     return pairings
 
 
@@ -62,12 +60,10 @@ def read_pairs(tree: ast.Module) -> Iterator[Paired]:
     """Yield the pairs of one notebook, in the order of its lines."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_pair(node.func)]
     for call in sorted(calls, key=lambda call: call.lineno):
-        given = {one.arg: one.value for one in call.keywords}
-        asset, job = AssetKey(_text(given.get("asset")) or ""), _text(given.get("job")) or ""
+        values = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
+        asset, job = AssetKey(values.get("asset") or ""), values.get("job") or ""
         if asset or job:
-            yield Paired(
-                asset, job, _text(given["target"]) if "target" in given else "", call.lineno
-            )
+            yield Paired(asset, job, values.get("target", ""), call.lineno)
 
 
 def _is_pair(function: ast.expr) -> bool:
@@ -76,17 +72,15 @@ def _is_pair(function: ast.expr) -> bool:
     return isinstance(function, ast.Name) and function.id == "Pair"
 
 
-def _text(value: ast.expr | None) -> str | None:
-    """Return a text that is written out, None for anything else."""
-    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-        return value.value
-    return None
+def _literal(value: ast.expr) -> str | None:
+    """Return a literal text, None for anything else."""
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
 
 
 def has_job(catalog: Catalog, name: str) -> bool:
-    """Say whether there is a job `name`, or `name@location` where several places have one."""
+    """Whether a job `name` exists; `name@location` if several code locations have one."""
     wanted, _, location = name.partition("@")
-    if not catalog.url:  # the project's definitions do not tell what their location is called
+    if not catalog.url:  # definitions that were loaded here have no location's name
         location = ""
     return any(
         job["name"] == wanted and location in ("", job.get("location")) for job in catalog.jobs

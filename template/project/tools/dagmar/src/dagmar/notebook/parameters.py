@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import Invalid, did_you_mean
+from dagmar.notebook.cells import INPUTS
 
 if TYPE_CHECKING:
     from types import CodeType
 
     from dagmar.notebook.internals import InternalApp
 
-INPUTS = "inputs"
-GIVEN = "__dagmar_parameters__"
+VALUES = "__dagmar_parameters__"
+"""The global variable that holds the parameters while the `inputs` cell runs."""
 
 
 def input_names(app: InternalApp) -> set[str]:
@@ -30,9 +31,9 @@ def input_names(app: InternalApp) -> set[str]:
 
 
 def check_parameters(path: Path, app: InternalApp, parameters: Mapping[str, Any]) -> None:
-    """Raise Invalid for a parameter that the notebook does not take, so that none is ignored."""
+    """Raise Invalid for a parameter that the notebook would ignore."""
     if any("cli_args" in data.code for data in app.cell_manager.cell_data()):
-        return  # it may ask for any
+        return  # it may read any
     known = input_names(app)
     for name in parameters:
         if name not in known:
@@ -45,13 +46,13 @@ def check_parameters(path: Path, app: InternalApp, parameters: Mapping[str, Any]
 
 
 def with_parameters(code: str, body: CodeType, names: Collection[str]) -> CodeType:
-    """Compile a cell's statements so that assignments to parameters take what was given.
+    """Compile a cell's statements so that these variables are read from VALUES.
 
-    What the cell makes of them further down then fits: the partition of an input, for example.
+    What the cell derives from them further down then fits: the partition of an input, for example.
     """
     module = ast.parse(code)
     if isinstance(module.body[-1], ast.Expr):
-        module.body.pop()  # marimo has it apart, as what the cell shows
+        module.body.pop()  # marimo compiles it separately, as the cell's output
     start = min((line for _, _, line in body.co_lines() if line), default=0)
     for statement in module.body:
         if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
@@ -60,7 +61,7 @@ def with_parameters(code: str, body: CodeType, names: Collection[str]) -> CodeTy
             statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         )
         if isinstance(target, ast.Name) and target.id in names and not more:
-            statement.value = ast.parse(f"{GIVEN}[{target.id!r}]", mode="eval").body
+            statement.value = ast.parse(f"{VALUES}[{target.id!r}]", mode="eval").body
             for node in ast.walk(statement.value):
                 ast.copy_location(node, statement)
     if start and module.body:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from dagmar.notebook.fallbacks import add_fallbacks, text_of
 
 if TYPE_CHECKING:
     from dagmar.notebook.execute import Executed
 
 FORMATS = ("html", "ipynb", "md")
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 def render(executed: Executed, format: str, code: bool = True, asset_url: str | None = None) -> str:
     """Return the text of the file in one of FORMATS.
 
-    `asset_url` is where the page finds marimo's scripts; a CDN of marimo's otherwise.
+    `asset_url` is where the page finds marimo's scripts, instead of marimo's CDN.
     """
     if format == "html":
         return as_html(executed, code, asset_url)
     notebook = as_notebook(executed, code)
     if format == "md":
-        from dagmar.notebook.markdown import as_markdown
-
         return as_markdown(notebook)
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
@@ -48,7 +50,7 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
     config = get_default_config_manager(current_path=str(executed.path)).get_config()
     html, _ = Exporter().export_as_html(
         HTMLExportRequest(
-            # Only the name: the folders of this machine are nobody's business.
+            # Only the name: a page must not reveal the folders of this machine.
             filename=executed.path.name,
             app_code=app.to_py(),
             app_config=app.config,
@@ -62,7 +64,7 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
 
 
 def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
-    """Return a Jupyter notebook whose outputs show in viewers that know nothing of marimo."""
+    """Return a Jupyter notebook whose outputs need no marimo to be shown."""
     from dagmar.notebook.internals import Exporter, IPYNBExportOptions, IPYNBExportRequest
 
     text = Exporter().export_as_ipynb(
@@ -76,9 +78,7 @@ def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
 
 
 def finish_notebook(notebook: dict[str, Any], code: bool = True) -> dict[str, Any]:
-    """Give marimo's Jupyter notebook outputs that any viewer shows, and hide its code if asked."""
-    from dagmar.notebook.fallbacks import add_fallbacks
-
+    """Give marimo's Jupyter notebook outputs that any viewer shows; remove its code if asked."""
     add_fallbacks(notebook)
     if not code:
         for cell in notebook["cells"]:
@@ -88,3 +88,52 @@ def finish_notebook(notebook: dict[str, Any], code: bool = True) -> dict[str, An
                 if "remove-input" not in tags:
                     tags.append("remove-input")
     return notebook
+
+
+def as_markdown(notebook: dict[str, Any]) -> str:
+    """Return a Jupyter notebook (format 4) as Markdown with its outputs. Tables stay HTML."""
+    parts: list[str] = []
+    for cell in notebook["cells"]:
+        source = text_of(cell["source"]).strip("\n")
+        if cell["cell_type"] != "code":
+            parts.append(source)
+            continue
+        if source and "remove-input" not in cell["metadata"].get("tags", []):
+            parts.append(_fenced(source, "python"))
+        for output in cell.get("outputs", []):
+            parts += _output(output)
+    return "\n\n".join(part for part in parts if part.strip()) + "\n"
+
+
+def _output(output: dict[str, Any]) -> Iterator[str]:
+    kind = output["output_type"]
+    if kind == "stream":
+        yield _fenced(text_of(output["text"]).rstrip("\n"))
+    elif kind == "error":
+        trace = "\n".join(output.get("traceback", []))
+        yield _fenced(trace or f"{output['ename']}: {output['evalue']}")
+    else:
+        yield _richest(output.get("data", {}))
+
+
+def _richest(data: dict[str, Any]) -> str:
+    """Return the richest form of an output that Markdown can hold."""
+    for mimetype in IMAGES:
+        if mimetype in data:
+            payload = "".join(text_of(data[mimetype]).split())
+            return f"![](data:{mimetype};base64,{payload})"
+    for mimetype in ("image/svg+xml", "text/html", "text/markdown"):
+        if mimetype in data:
+            return text_of(data[mimetype])
+    if "application/json" in data:
+        value = data["application/json"]
+        return _fenced(json.dumps(value, indent=2, ensure_ascii=False), "json")
+    return _fenced(text_of(data["text/plain"])) if "text/plain" in data else ""
+
+
+def _fenced(text: str, language: str = "") -> str:
+    """Return a code block whose fence does not occur in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"

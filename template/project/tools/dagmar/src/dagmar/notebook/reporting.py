@@ -1,4 +1,4 @@
-"""Numbers that a notebook reports: they go onto the asset with its export."""
+"""Values that a notebook reports: they become metadata of the asset with its export."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from typing import Any
 from dagmar.errors import Invalid
 
 RESERVED = ("report", "notebook", "export")
-"""What an export says of itself beside the numbers."""
+"""Names that an export uses itself."""
 _reported: dict[str, Any] = {}
 
 
 def report(values: Mapping[str, Any]) -> None:
-    """Keep values for whoever runs this notebook. Later ones of the same name win.
+    """Keep values for the export that runs this notebook; the last one of a name is used.
 
-    Raises Invalid for what is neither text, number nor truth value, and for a name that an export
-    uses itself.
+    Raises Invalid for a value that is not text, a number or a boolean, and for a name in RESERVED.
     """
     for name in RESERVED:
         if name in values:
             raise Invalid(
-                f"pair.report({name}=…) cannot be: the link to the page is told under that name"
-                if name == RESERVED[0]
-                else f"pair.report({name}=…) cannot be: an export tells its own under that name",
+                f"pair.report({name}=…): '{name}' is reserved for exports",
                 f"Use another name, such as {name}_value.",
             )
     _reported.update({name: _plain(name, value) for name, value in values.items()})
@@ -38,19 +35,17 @@ def take() -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a value as JSON knows it; numbers of numpy and its like are numbers."""
+    """Return a value as a JSON scalar; numbers of numpy and similar libraries are converted."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     item = getattr(value, "item", None)
     if callable(item) and not isinstance(value, float):
         value = item()
     if isinstance(value, float):
-        if math.isfinite(value):
-            return float(value)
-        return str(value)
+        return float(value) if math.isfinite(value) else str(value)
     if isinstance(value, (bool, int, str)):
         return value
     raise Invalid(
-        f"pair.report({name}=…) takes text, a number or a truth value, not {type(value).__name__}",
+        f"pair.report({name}=…) takes text, a number or a boolean, not {type(value).__name__}",
         f"For example: pair.report({name}=len(rows))",
     )

@@ -1,4 +1,4 @@
-"""Names that scaffolding makes: of notebook files, and of the variables in their inputs cell."""
+"""Names for notebook files, and for the variables of their inputs cell."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 
 VALID = re.compile(r"[a-z_][a-z0-9_]*\Z")
-# Tools put more around a name, and file systems end at 255 bytes.
+# Tools add prefixes and suffixes to a name, and file systems allow 255 bytes.
 LONGEST = 120
-# What the cells of our templates define, and what a notebook module has anyway.
+# What the cells of the shipped templates define, and what every notebook module has.
 TAKEN = {
     "app", "baseline", "button", "controls", "dagmar", "errors", "feature", "frame", "here",
     "inputs", "lines", "local_run", "marimo", "mo", "numbers", "nw", "pair", "partition_key",
@@ -28,9 +28,10 @@ TAKEN = {
 
 
 class Names:
-    """Makes and checks names; `reserved` are those that the template refuses.
+    """Creates and checks names.
 
-    `folders` are those that the project's own modules are imported from.
+    `reserved` are the names that the template refuses; `folders` are where the project's own
+    modules are imported from.
     """
 
     def __init__(self, reserved: Collection[str] = (), folders: Sequence[Path] = ()) -> None:
@@ -38,34 +39,34 @@ class Names:
         self.folders = folders
 
     def of_notebook(self, key: str) -> str:
-        """Return the name of the notebook for an asset or a job: `raw/orders` is `raw_orders`.
+        """Return the name of the notebook for an asset or a job: `raw_orders` for `raw/orders`.
 
         It depends on the key alone, so the same call always means the same file.
-        Raises UsageError for a key of which no letter remains.
+        Raises UsageError for a key without a letter or digit.
         """
         name = _plain(key).lower()
         if not name.strip("_"):
             raise UsageError(
-                f"no file name can be made of {key!r}",
-                "Give one: --name my_notebook, with one --asset or --job.",
+                f"{key!r} has no letter or digit to name a file after",
+                "Choose a name: --name my_notebook, with one --asset or --job.",
             )
         if name[0].isdigit():
             name = f"nb_{name}"
         if len(name) > LONGEST:
             mark = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
             name = f"{name[: LONGEST - 9]}_{mark}"
-        return f"{name}_notebook" if self._means_something(name) else name
+        return f"{name}_notebook" if self._is_taken(name) else name
 
     def check(self, name: str) -> str:
-        """Return a notebook's name as it was given. Raises UsageError."""
+        """Return a valid name of a notebook unchanged. Raises UsageError."""
         if not VALID.match(name):
             raise UsageError(
                 f"--name takes the name of a Python module, not {name!r}",
                 "Use lower-case letters, digits and underscores: --name orders_by_day",
             )
         if len(name) > LONGEST:
-            raise UsageError(f"--name takes at most {LONGEST} letters", "Give a shorter one.")
-        if self._means_something(name):
+            raise UsageError(f"--name takes at most {LONGEST} characters", "Choose a shorter name.")
+        if self._is_taken(name):
             raise UsageError(
                 f"a notebook called {name} would shadow the Python module of that name",
                 f"Add a word: --name {name}_notebook",
@@ -73,39 +74,39 @@ class Names:
         return name
 
     def of_variables(self, keys: Sequence[str]) -> list[str]:
-        """Return a variable for each upstream key: its last part, or more where that is taken."""
-        parts = [[_plain(part) for part in AssetKey(key).parts] for key in keys]
-        last = Counter(self._usable(part[-1]) for part in parts)
+        """Return a variable for each upstream key: its last part, or more if that is taken."""
+        plain_keys = [[_plain(part) for part in AssetKey(key).parts] for key in keys]
+        last = Counter(self._usable(parts[-1]) for parts in plain_keys)
         names: list[str] = []
-        for part in parts:
-            choices = ["_".join(part[-count:]) for count in range(1, len(part) + 1)]
-            if last[self._usable(part[-1])] > 1:  # those that are alike are told in full
+        for parts in plain_keys:
+            choices = ["_".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+            if last[self._usable(parts[-1])] > 1:  # shared by several keys, so none gets it
                 choices = choices[1:] or choices
             free = [name for name in map(self._usable, choices) if name not in names]
-            whole = self._usable(choices[-1])
-            numbered = (f"{whole}_{number}" for number in range(2, len(keys) + 2))
+            longest = self._usable(choices[-1])
+            numbered = (f"{longest}_{number}" for number in range(2, len(keys) + 2))
             names.append(next(name for name in (*free, *numbered) if name not in names))
         return names
 
     def _usable(self, name: str) -> str:
-        """Make a variable of plain text; a leading underscore would keep it in its cell."""
+        """Return plain text as a variable; a leading underscore would keep it in its cell."""
         name = name.strip("_") or "value"
         if name[0].isdigit():
             name = f"n{name}"
-        taken = name in TAKEN or hasattr(builtins, name) or self._means_something(name)
+        taken = name in TAKEN or hasattr(builtins, name) or self._is_taken(name)
         return f"{name}_value" if taken else name
 
-    def _means_something(self, name: str) -> bool:
-        """Say whether this is a word of Python, or `import name` finds something already."""
-        if name in self.reserved or keyword.iskeyword(name) or keyword.issoftkeyword(name):
+    def _is_taken(self, name: str) -> bool:
+        """Whether this is a keyword of Python, or `import name` already finds a module."""
+        if keyword.iskeyword(name) or keyword.issoftkeyword(name):
             return True
-        if name in sys.stdlib_module_names:
+        if name in self.reserved or name in sys.stdlib_module_names:
             return True
         for folder in self.folders:
             if (folder / f"{name}.py").is_file() or any((folder / name).glob("*.py")):
                 return True
-        places = [place for place in sys.path if "site-packages" in place]
-        return PathFinder.find_spec(name, places) is not None
+        installed = [folder for folder in sys.path if "site-packages" in folder]
+        return PathFinder.find_spec(name, installed) is not None
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +21,11 @@ from dagmar.errors import (
 from dagmar.files import write_all
 from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.project import templates
-from dagmar.project.layout import NOTEBOOK_ANSWERS, SCAFFOLD_PREFIX, SCRATCH, relative
+from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
 from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
-from dagmar.scaffold import own_template
 from dagmar.scaffold.naming import Names
-from dagmar.scaffold.own_template import OWN, SHAPE
+from dagmar.scaffold.own_template import OWN, SHAPE, as_saved, combine
 from dagmar.server.catalog import Catalog, Inputs, Item
 
 TEMPLATES = ("default", "minimal", "ml", "report")
@@ -35,7 +34,10 @@ OPTIONS = {"width": ("columns", "compact", "full", "medium")}
 
 @dataclass(frozen=True)
 class ScaffoldRequest:
-    """What `invoke scaffold` is asked for; empty means not given."""
+    """What `invoke scaffold` was asked for, checked as far as Dagster is not needed.
+
+    A value that is empty was not given. Raises UsageError and Invalid.
+    """
 
     assets: Sequence[str] = ()
     jobs: Sequence[str] = ()
@@ -49,9 +51,9 @@ class ScaffoldRequest:
     git_commit: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse, before Dagster is asked, what is wrong anyway. Raises UsageError and Invalid."""
+        """Check the flags."""
         named = len(self.assets) + len(self.jobs)
-        if not (named or self.select) or (named and self.select):
+        if bool(named) == bool(self.select):
             raise UsageError(
                 "scaffold needs one or more --asset or --job, or a --select",
                 "For example: --asset raw/orders",
@@ -61,28 +63,66 @@ class ScaffoldRequest:
         for flag, value in (("--name", self.name), ("--title", self.title)):
             if value and named != 1:
                 raise UsageError(
-                    f"{flag} is for one notebook", "Give one --asset or one --job with it."
+                    f"{flag} is for one notebook", "Use it with one --asset or one --job."
                 )
         if self.name:
             Names().check(self.name)
-        _check_options(self.options, _own_template(self.template))
+        own = self.own_template
+        for key, value in self.options.items():
+            if own is None and key not in OPTIONS:
+                raise UsageError(
+                    f"there is no option '{key}'{did_you_mean(key, OPTIONS)}",
+                    f"The options of this template: {', '.join(OPTIONS)}.",
+                )
+            if key in OPTIONS and value not in OPTIONS[key]:
+                choices = ", ".join(OPTIONS[key])
+                raise UsageError(
+                    f"--set {key}={value}: there is no such {key}", f"One of {choices}."
+                )
         if self.git_commit and self.dry_run:
-            raise UsageError("--dry-run makes nothing to commit", "Leave --git-commit out.")
+            raise UsageError("--dry-run creates nothing to commit", "Omit --git-commit.")
+
+    @property
+    def own_template(self) -> Path | None:
+        """The folder of the user's own template, or None for one of TEMPLATES."""
+        if self.template in TEMPLATES:
+            return None
+        try:
+            folder = Path(self.template).expanduser()
+        except RuntimeError:  # no user of that name
+            folder = Path(self.template)
+        if (folder / SHAPE).is_file():
+            return folder
+        if folder.is_dir():
+            raise Invalid(
+                f"the template folder {self.template} has no {SHAPE}",
+                "That file lists the cells of a notebook.",
+            )
+        raise UsageError(
+            f"there is no template '{self.template}'{did_you_mean(self.template, TEMPLATES)}",
+            f"The templates: {', '.join(TEMPLATES)}, or the path of a folder with a {SHAPE}.",
+        )
 
 
 @dataclass
 class Notebook:
-    """One notebook to make: its answers, where it goes, and what becomes of it."""
+    """One requested notebook: its answers, its files and what was done with them."""
 
     answers: Item
     file: Path
     answers_file: Path | None
     template: str
     status: str = "created"
-    asked_another: bool = False
+    template_differs: bool = False
+
+    @property
+    def pair(self) -> str:
+        """What the notebook is paired with, in words."""
+        kind = "asset" if "asset" in self.answers else "job"
+        return f"{kind} {self.answers[kind]}"
 
     def as_document(self, root: Path) -> Item:
-        """Return what `--json` prints of it."""
+        """Return the JSON document."""
         return {
             "path": relative(self.file, root),
             "asset": self.answers.get("asset"),
@@ -102,120 +142,70 @@ class Scaffolded:
     dry_run: bool = False
 
     def as_document(self) -> Item:
-        """Return what `--json` prints."""
+        """Return the JSON document."""
         return {"notebooks": [notebook.as_document(self.root) for notebook in self.notebooks]}
 
     def show(self) -> None:
-        """Print the files as a tree."""
-        console.out(self.tree())
-        if self.dry_run:
-            console.say("Nothing was made: --dry-run.")
-
-    def raise_for_status(self) -> None:
-        """Return: a notebook that could not be made has raised already."""
-
-    def tree(self) -> str:
-        """Return the files as a tree, with what each notebook is paired with."""
+        """Print the files as a tree, with what each notebook is paired with."""
         rows: dict[str, list[str]] = {}
         for notebook in self.notebooks:
+            kept = notebook.status == "kept"
+            notes = [notebook.pair, notebook.template, "exists and is kept" if kept else ""]
+            if notebook.template_differs:
+                notes[-1] += ": --name creates a second one, --force overwrites it"
+            if notebook.status == "overwritten":
+                notes.append("overwritten")
             folder, _, name = relative(notebook.file, self.root).rpartition("/")
-            note = ", ".join(filter(None, (_what(notebook.answers), notebook.template)))
-            note += ", exists and is kept" if notebook.status == "kept" else ""
-            hint = ": --name makes a second one, --force overwrites it"
-            note += hint if notebook.asked_another else ""
-            note += ", overwritten" if notebook.status == "overwritten" else ""
-            rows.setdefault(folder, []).append(f"{name}  ({note})")
-            if notebook.answers_file and notebook.status != "kept":
+            rows.setdefault(folder, []).append(f"{name}  ({', '.join(filter(None, notes))})")
+            if notebook.answers_file and not kept:
                 folder, _, name = relative(notebook.answers_file, self.root).rpartition("/")
                 rows.setdefault(folder, []).append(name)
-        lines = []
-        for folder in rows:
-            lines.append(f"{folder}/")
-            last = len(rows[folder]) - 1
-            lines += [
-                f"{'└──' if i == last else '├──'} {row}" for i, row in enumerate(rows[folder])
-            ]
-        return "\n".join(lines)
+        for folder, names in rows.items():
+            console.out(f"{folder}/")
+            for name in names[:-1]:
+                console.out(f"├── {name}")
+            console.out(f"└── {names[-1]}")
+        if self.dry_run:
+            console.say("Nothing was written: --dry-run.")
+
+    def raise_for_status(self) -> None:
+        """Return: a notebook that could not be created has raised already."""
 
 
 def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> Scaffolded:
-    """Make the notebooks, all or none, and return what became of each.
+    """Create the requested notebooks, all or none, and return each with its status.
 
-    One that exists is left as it is where it is paired with the same thing already.
-    Raises UsageError, Invalid (an unknown asset or job, a template that does not render),
-    SetupError (the template is not there) and Conflict (a file is in the way).
+    An existing notebook is kept if it is paired with the same asset or job. Raises UsageError,
+    Invalid (an unknown asset or job, a template that does not render), SetupError (the template
+    cannot be read) and Conflict (a file is in the way).
     """
     root = settings.root.resolve()
-    folder = _folder(settings)
-    own = _own_template(request.template)
-    facts = _facts(catalog, request)
-    template = templates.open_template(root)
-    modules = [place for place in (root, root / "src") if place != folder]
-    names = Names(templates.reserved_names(template), modules)
-    made = [_notebook(root, folder, names, request, own, fact) for fact in facts]
-    _check_files(settings, made, request.force)
-    new = [notebook for notebook in made if notebook.status != "kept"]
-    if new:
-        _warn_of_values(root)
-        _render(root, template, own, new, write=not request.dry_run)
-    if request.git_commit and new:
-        _commit(root, new)
-    return Scaffolded(root, made, request.dry_run)
-
-
-def _warn_of_values(root: Path) -> None:
-    """Say if the notebooks can never load a value, although a server knows the assets."""
-    try:
-        require_loadable(root)
-    except SetupError as error:
-        console.warn(f"pair.load cannot work in this project: {error.message}. {error.hint}")
-
-
-def _folder(settings: Settings) -> Path:
     folder = settings.notebooks.resolve()
-    if not folder.is_relative_to(settings.root.resolve()) or folder == settings.root.resolve():
+    if root not in folder.parents:
         raise SettingsError(
             f"the notebooks' folder {settings.notebooks} is not inside the project",
             "Correct `notebooks` in dagmar.yaml.",
         )
-    return folder
+    facts = _read_facts(catalog, request)
+    template = templates.open_template(root)
+    modules = [place for place in (root, root / "src") if place != folder]
+    names = Names(templates.reserved_names(template), modules)
+    notebooks = [_notebook(root, folder, names, request, fact) for fact in facts]
+    _set_status(settings, notebooks, request.force)
+    new = [notebook for notebook in notebooks if notebook.status != "kept"]
+    if new:
+        try:
+            require_loadable(root)
+        except SetupError as error:  # a server may know the assets anyway
+            console.warn(f"pair.load cannot work in this project: {error.message}. {error.hint}")
+        _render(root, template, request, new)
+    if request.git_commit and new:
+        _commit(root, new)
+    return Scaffolded(root, notebooks, request.dry_run)
 
 
-def _own_template(template: str) -> Path | None:
-    """Return the folder of a template that is the user's own."""
-    if template in TEMPLATES:
-        return None
-    try:
-        folder = Path(template).expanduser()
-    except RuntimeError:  # nobody of that name
-        folder = Path(template)
-    if (folder / SHAPE).is_file():
-        return folder
-    if folder.is_dir():
-        raise Invalid(
-            f"the template folder {template} has no {SHAPE}", "That file says what a notebook is."
-        )
-    raise UsageError(
-        f"there is no template '{template}'{did_you_mean(template, TEMPLATES)}",
-        f"The templates: {', '.join(TEMPLATES)}, or the path of a folder with a {SHAPE}.",
-    )
-
-
-def _check_options(options: Mapping[str, str], own: Path | None) -> None:
-    for key, value in options.items():
-        if own is None and key not in OPTIONS:
-            raise UsageError(
-                f"there is no option '{key}'{did_you_mean(key, OPTIONS)}",
-                f"The options of this template: {', '.join(OPTIONS)}.",
-            )
-        if key in OPTIONS and value not in OPTIONS[key]:
-            raise UsageError(
-                f"--set {key}={value}: there is no such {key}", f"One of {', '.join(OPTIONS[key])}."
-            )
-
-
-def _facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
-    """Return the answers that come from Dagster, one for each asset and job."""
+def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
+    """Return the answers that come from Dagster, one mapping for each asset and job."""
     assets = {str(asset["key"]): asset for asset in catalog.assets}
     keys = list(dict.fromkeys(map(AssetKey, request.assets)))
     if request.select:
@@ -223,12 +213,13 @@ def _facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
 
         keys = sorted(resolve(request.select, catalog.assets) & set(assets))
         if not keys:
-            raise Invalid("--select matches no asset", "Look with: invoke discover --select …")
+            raise Invalid("--select matches no asset", "Try it with: invoke discover --select …")
     for key in keys:
-        _check_known("asset", key, assets, catalog)
+        if key not in assets:
+            raise _unknown("asset", key, assets, catalog)
     for job in request.jobs:
         if not has_job(catalog, job):
-            _check_known("job", job, [job["name"] for job in catalog.jobs], catalog)
+            raise _unknown("job", job, [job["name"] for job in catalog.jobs], catalog)
     known = catalog.inputs(keys) if keys else {}
     return [
         {
@@ -240,27 +231,25 @@ def _facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
     ] + [{"job": job} for job in dict.fromkeys(request.jobs)]
 
 
-def _check_known(what: str, name: str, known: Iterable[str], catalog: Catalog) -> None:
-    names = list(known)
-    if name in names:
-        return
-    message = f"there is no {what} '{name}'{did_you_mean(name, names)}"
-    reasons = [f"{name}: {failure.text}" for name, failure in catalog.broken.items()]
-    if not reasons:
-        raise Invalid(message, f"See them all with: invoke discover --kind {what}s")
-    # It may be in there.
-    raise Invalid(
-        f"{message}. Not every code location is loaded:\n  " + "\n  ".join(reasons),
-        "Mend it, and reload it in the Dagster UI. For the traceback, type: "
+def _unknown(kind: str, name: str, known: Collection[str], catalog: Catalog) -> Invalid:
+    """Return the error for a name that Dagster does not know."""
+    message = f"there is no {kind} '{name}'{did_you_mean(name, known)}"
+    if not catalog.broken:
+        return Invalid(message, f"List them with: invoke discover --kind {kind}s")
+    reasons = [f"  {location}: {failure.text}" for location, failure in catalog.broken.items()]
+    return Invalid(
+        "\n".join((f"{message}. Not every code location is loaded:", *reasons)),
+        "Fix it, and reload it in the Dagster UI. For the traceback, type: "
         "invoke discover --kind locations --json",
     )
 
 
 def _notebook(
-    root: Path, folder: Path, names: Names, request: ScaffoldRequest, own: Path | None, fact: Item
+    root: Path, folder: Path, names: Names, request: ScaffoldRequest, fact: Item
 ) -> Notebook:
     from importlib.metadata import version
 
+    own = request.own_template
     name = names.check(request.name) if request.name else ""
     name = name or names.of_notebook(fact.get("asset") or fact["job"])
     upstream: Inputs = fact.pop("upstream", Inputs())
@@ -275,14 +264,13 @@ def _notebook(
     if upstream.partitioned:
         answers["partitioned"] = True
     if keys:
-        variables = names.of_variables(keys)
         answers["inputs"] = [
             {
                 "name": variable,
                 "asset": str(key),
                 **({"partition": True} if key in upstream.alike else {}),
             }
-            for variable, key in zip(variables, keys, strict=True)
+            for variable, key in zip(names.of_variables(keys), keys, strict=True)
         ]
     if request.title:
         answers["title"] = request.title
@@ -296,16 +284,18 @@ def _notebook(
     )
 
 
-def _check_files(settings: Settings, made: Sequence[Notebook], force: bool) -> None:
-    """Decide what becomes of each notebook. Raises Conflict where a file is in the way."""
+def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) -> None:
+    """Decide which notebooks are created, kept or overwritten.
+
+    Raises Conflict for a file that is in the way.
+    """
     pairings = read_pairings(settings.root, settings.notebooks)
     seen: dict[Path, Notebook] = {}
-    for notebook in made:
+    for notebook in notebooks:
         if other := seen.get(notebook.file):
-            both = [_what(one.answers) for one in (other, notebook)]
             raise Conflict(
-                f"{both[0]} and {both[1]} would both be {notebook.file.name}",
-                "Make them one at a time, with --name.",
+                f"{other.pair} and {notebook.pair} would both be {notebook.file.name}",
+                "Create them one at a time, with --name.",
             )
         seen[notebook.file] = notebook
         if not notebook.file.exists() and not notebook.file.is_symlink():
@@ -315,51 +305,44 @@ def _check_files(settings: Settings, made: Sequence[Notebook], force: bool) -> N
         if real.is_dir() or not real.is_relative_to(settings.root.resolve()):
             what = "a folder" if real.is_dir() else "a link to outside of the project"
             raise Conflict(f"{path} is {what}", "Move it away, or choose a name with --name.")
-        answers = notebook.answers
-        same = path in (
-            pairings.assets.get(answers["asset"], [])
-            if "asset" in answers
-            else pairings.jobs.get(answers["job"], [])
-        )
+        asset, job = (notebook.answers.get(kind, "") for kind in ("asset", "job"))
         if force:
             notebook.status = "overwritten"
-        elif same:
+        elif path in (*pairings.assets.get(asset, ()), *pairings.jobs.get(job, ())):
             _keep(settings.root, notebook)
         else:
             raise Conflict(
-                f"{path} exists, and is not paired with {_what(answers)}",
+                f"{path} exists, and is not paired with {notebook.pair}",
                 "Choose another name with --name, or overwrite it with --force.",
             )
 
 
 def _keep(root: Path, notebook: Notebook) -> None:
-    """Tell of the notebook that is there, not of the one that would have been made."""
-    file, there = templates.made_from(root.resolve(), notebook.answers["name"])
-    # Nothing tells of which folder of the user's own a notebook is.
-    if there or notebook.answers_file:
-        notebook.asked_another, notebook.template = there != notebook.template, there
-    notebook.status, notebook.answers_file = "kept", file
-
-
-def _what(answers: Item) -> str:
-    return f"asset {answers['asset']}" if "asset" in answers else f"job {answers['job']}"
+    """Describe the notebook that exists instead of the requested one."""
+    file, existing = templates.made_from(root.resolve(), notebook.answers["name"])
+    # Which folder of the user a notebook was created from is not recorded.
+    if existing or notebook.answers_file:
+        notebook.template_differs = existing != notebook.template
+        notebook.template = existing
+    notebook.status = "kept"
+    notebook.answers_file = file
 
 
 def _render(
     root: Path,
     template: templates.Template,
-    own: Path | None,
+    request: ScaffoldRequest,
     new: Sequence[Notebook],
-    write: bool,
 ) -> None:
-    """Render in a folder of its own, look at the result, then put every file in its place."""
+    """Render in a scratch folder, check the result, then move every file to its place."""
     scratch = root / SCRATCH
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=SCAFFOLD_PREFIX) as name:
+    own = request.own_template
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="scaffold-") as name:
         source, version = template.path, template.commit
         if own:
-            source, version = own_template.beside_ours(template, own, Path(name) / "template"), ""
-        data = {"notebooks": [one.answers for one in new], "origin": template.origin}
+            source, version = combine(template, own, Path(name) / "template"), ""
+        data = {"notebooks": [notebook.answers for notebook in new], "origin": template.origin}
         out = Path(name) / "out"
         templates.copy(source, out, data, version)
         texts = {}
@@ -368,25 +351,25 @@ def _render(
                 texts[file] = (out / file.relative_to(root)).read_text("utf-8")
             _check_python(notebook, texts[notebook.file])
         if own:
-            rendered = {out / one.file.relative_to(root): one.file for one in new}
-            saved = own_template.as_saved({file: texts[to] for file, to in rendered.items()}, own)
+            rendered = {out / notebook.file.relative_to(root): notebook.file for notebook in new}
+            saved = as_saved({file: texts[to] for file, to in rendered.items()}, own)
             texts.update({rendered[file]: text for file, text in saved.items()})
-        if write:
+        if not request.dry_run:
             _write(root, new, texts)
 
 
 def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:
-    """Put every file in its place. Raises Conflict for a notebook that came up meanwhile."""
+    """Write every file. Raises Conflict for a notebook that somebody else has just created."""
     for notebook in new:
         if notebook.status == "created" and notebook.file.exists():
             raise Conflict(
-                f"{relative(notebook.file, root)} was made meanwhile by somebody else",
-                "Look at it, then type the same again.",
+                f"{relative(notebook.file, root)} was created by somebody else in the meantime",
+                "Look at it, then run the same command again.",
             )
     write_all(texts)
     for notebook in new:
         if notebook.answers_file is None:
-            # Those of a notebook that stood here before; an update would merge it into this one.
+            # Answers of the replaced notebook; an update would merge its template into this one.
             stale = root / NOTEBOOK_ANSWERS / f"{notebook.answers['name']}.yml"
             stale.unlink(missing_ok=True)
 
@@ -396,25 +379,24 @@ def _check_python(notebook: Notebook, text: str) -> None:
         ast.parse(text)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        where = f", line {line}" if line else ""
         raise Invalid(
-            f"the template {notebook.template} makes no Python of {_what(notebook.answers)}: "
-            f"{getattr(error, 'msg', error)}{where}",
-            f"Look at {SHAPE} in that folder.",
+            f"the output of the template {notebook.template} for {notebook.pair} is not valid "
+            f"Python: {getattr(error, 'msg', error)}" + (f", line {line}" if line else ""),
+            f"Check {SHAPE} in that folder.",
         ) from None
 
 
 def _commit(root: Path, new: Sequence[Notebook]) -> None:
-    """Commit the new files and nothing else. Raises Conflict with git's own words."""
-    files = [str(file) for one in new for file in (one.file, one.answers_file) if file]
-    what = _what(new[0].answers) if len(new) == 1 else f"{len(new)} notebooks"
+    """Commit the new files and nothing else. Raises Conflict with git's message."""
+    files = [str(file) for book in new for file in (book.file, book.answers_file) if file]
+    subject = new[0].pair if len(new) == 1 else f"{len(new)} notebooks"
     for arguments in (
         ("add", "--", *files),
-        ("commit", "--quiet", "-m", f"feat: scaffold {what}", "--", *files),
+        ("commit", "--quiet", "-m", f"feat: scaffold {subject}", "--", *files),
     ):
         done = templates.git(root, *arguments)
         if done.returncode:
             raise Conflict(
-                f"the notebooks are made, but git refused: {templates.last_line(done)}",
+                f"the notebooks are created, but git refused: {templates.last_line(done)}",
                 "Commit them by hand.",
             )

@@ -1,4 +1,4 @@
-"""A folder of the user's own as a template for notebooks."""
+"""A user's own folder as the template of notebooks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ OWN = "own"
 SHAPE = "notebook.jinja"
 
 
-def beside_ours(template: templates.Template, own: Path, to: Path) -> Path:
-    """Put the user's folder beside our cells: Jinja includes nothing from outside a template."""
+def combine(template: templates.Template, own: Path, to: Path) -> Path:
+    """Copy the template with the user's folder in it: Jinja includes only files of one template."""
     if template.commit:
         templates.git(to.parent, "clone", "--quiet", "--no-checkout", str(template.path), to.name)
         templates.git(to, "checkout", "--quiet", template.commit, "--", "copier.yml", "template")
@@ -32,42 +32,41 @@ def beside_ours(template: templates.Template, own: Path, to: Path) -> Path:
         shutil.copy2(own / SHAPE, to / "template" / "shapes" / f"{OWN}.jinja")
     except OSError as error:
         raise Invalid(
-            f"the template folder {own} cannot be read: {error}", "Look at the files in it."
+            f"the template folder {own} cannot be read: {error}", "Check the files in it."
         ) from None
     return to
 
 
 def as_saved(texts: Mapping[Path, str], own: Path) -> dict[Path, str]:
-    """Return what the user's template made in these files, as marimo would save it.
+    """Return these rendered notebooks as marimo would save them, and write them like that.
 
-    The files are written like that, too. Raises Invalid where one is no notebook, or one that
-    `marimo check --strict` would not pass.
+    Raises Invalid for one that is not a notebook, or that `marimo check --strict` would not pass.
     """
     from dagmar.notebook.cells import Source
     from dagmar.notebook.checking import run_marimo_check
 
-    where = f"Look at {SHAPE} in {own}."
+    hint = f"Check {SHAPE} in {own}."
     saved = {}
     for file, text in texts.items():
         if not Source(text, ast.parse(text)).is_notebook:
-            raise Invalid(f"the template {own} makes no marimo notebook", where)
+            raise Invalid(f"the output of the template {own} is not a marimo notebook", hint)
         try:
-            saved[file] = _settled(text)
+            saved[file] = _save_until_stable(text)
         except Invalid as error:
-            raise Invalid(f"what the template {own} makes: {error}", where) from None
+            raise Invalid(f"the output of the template {own}: {error.message}", hint) from None
         file.write_text(saved[file], "utf-8")
     for file, findings in run_marimo_check([file.resolve() for file in texts]).items():
         for finding in findings:
             raise Invalid(
-                f"what the template {own} makes does not pass marimo's check: "
+                f"the output of the template {own} does not pass marimo's check: "
                 f"{finding.message} ({file.name}, line {finding.line})",
-                where,
+                hint,
             )
     return saved
 
 
-def _settled(text: str) -> str:
-    """Return the text that marimo leaves as it is: each save takes one more blank line away."""
+def _save_until_stable(text: str) -> str:
+    """Return the text that marimo leaves unchanged: each save removes one more blank line."""
     from dagmar.notebook.cells import canonical
     from dagmar.notebook.compatibility import guarded
 
@@ -76,5 +75,5 @@ def _settled(text: str) -> str:
             while (saved := canonical(text)) != text:
                 text = saved
     except SetupError:
-        pass  # a marimo that dagmar does not know; `invoke check` says so
+        pass  # an untested marimo; `invoke check` says so
     return text

@@ -1,4 +1,4 @@
-"""The tasks about notebooks: make them, check them."""
+"""The tasks about notebooks: create and check them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dagmar.tasks.command import Result, catalog_if_any, command, open_catalog, 
 
 @command(
     help={
-        "asset": "Asset to make a notebook for; may be repeated.",
-        "job": "Job to make a notebook for; may be repeated.",
+        "asset": "Asset to create a notebook for; may be repeated.",
+        "job": "Job to create a notebook for; may be repeated.",
         "select": "Assets of this Dagster asset selection, one notebook for each.",
-        "template": "default, minimal, ml, report, or the path of a folder of your own.",
-        "name": "Name of the notebook, instead of one made of the key.",
+        "template": "default, minimal, ml, report, or the path of your own folder.",
+        "name": "Name of the notebook, instead of one from the key.",
         "title": "Heading of the notebook, instead of the key.",
         "set": "An option of the template, NAME=VALUE; may be repeated.",
         "force": "Overwrite notebooks that exist.",
-        "dry_run": "Show what would be made, and make nothing.",
+        "dry_run": "Show what would be created, and write nothing.",
         "git_commit": "Commit the new files, and only those.",
     },
 )
@@ -39,7 +39,7 @@ def scaffold(
     url: str = "",
     json: bool = False,
 ) -> Result:
-    """Make notebooks that are paired with assets or jobs.
+    """Create notebooks that are paired with assets or jobs.
 
     Examples:
       invoke scaffold --asset raw/orders
