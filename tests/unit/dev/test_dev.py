@@ -1,4 +1,4 @@
-"""The parts of `invoke dev`, each alone."""
+"""The parts of `invoke dev`, tested separately."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from support.project import TASKS
 
 SECONDS = 60.0
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
-# A child in a session of its own, whose environment tells nothing; it says both numbers.
+# It starts a child in another session, without the mark, and prints its process id.
 HIDDEN = """
 import subprocess, sys, time
 code = "import time; print('up', flush=True); time.sleep(600)"
@@ -103,7 +103,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there and is no zombie, as /proc says."""
+    """Whether a process runs and is not a zombie, according to /proc."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -151,10 +151,10 @@ session.write_devfile(devfile.Running(os.getpid(), devfile.now()))
 session.page.write_text("private")
 (session.scratch / "file").touch()
 env = add_mark(os.environ, session.mark)
-one = subprocess.Popen(["sleep", "600"], env=env, start_new_session=True)
+child = subprocess.Popen(["sleep", "600"], env=env, start_new_session=True)
 bare = subprocess.Popen(["sleep", "600"], env={{}}, start_new_session=True)
 session.add(bare.pid)
-print(one.pid, bare.pid, session._guard.pid, session.scratch, flush=True)
+print(child.pid, bare.pid, session._guard.pid, session.scratch, flush=True)
 time.sleep(600)
 """
 
@@ -164,11 +164,11 @@ def test_the_guard_outlives_its_supervisor_and_cleans_up(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     process, line = start(SUPERVISOR.format(root=str(tmp_path)), "unused")
-    one, bare, _, scratch = line.split()
+    child, bare, _, scratch = line.split()
     assert (tmp_path / ".dagmar/dev.json").exists()
     process.send_signal(number)
     process.wait()
-    until(lambda: not runs(int(one)) and not runs(int(bare)))
+    until(lambda: not runs(int(child)) and not runs(int(bare)))
     until(lambda: not Path(scratch).exists())
     until(lambda: not (tmp_path / ".dagmar/dev.json").exists())
     assert not (tmp_path / ".dagmar/tmp/marimo.html").exists()
@@ -181,18 +181,18 @@ def test_the_guard_needs_no_file_of_dagmar_once_it_waits(
     shutil.copytree(Path(devfile.__file__).parents[1], source / "dagmar")
     monkeypatch.setenv("PYTHONPATH", str(source))
     process, line = start(SUPERVISOR.format(root=str(tmp_path)), "unused")
-    one, bare, guard, scratch = line.split()
+    child, bare, guard, scratch = line.split()
     until(lambda: "pipe" in Path(f"/proc/{guard}/wchan").read_text())
     source.rename(tmp_path / "switched")
     process.kill()
     process.wait()
     try:
         until(lambda: not runs(int(guard)))
-        assert not runs(int(one))
+        assert not runs(int(child))
         assert not runs(int(bare))
         assert not Path(scratch).exists()
     finally:
-        for left in (one, bare):
+        for left in (child, bare):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(left), signal.SIGKILL)
 
@@ -213,24 +213,24 @@ def test_a_guard_that_was_killed_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["/bin/false", "/nowhere/python"])
-def test_a_guard_that_does_not_stay_is_tried_some_times_and_told_once(
+def test_a_guard_that_keeps_exiting_is_restarted_some_times_and_reported_once(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Session(tmp_path)
     session.open()
     guards = [session._guard]
-    told: list[str] = []
+    warnings: list[str] = []
     assert guards[0]
     guards[0].kill()
     monkeypatch.setattr(sys, "executable", program)
     for _ in range(4 * GUARD_TRIES):
         assert session._guard
         session._guard.wait()
-        session.keep_guard(told.append)
+        session.keep_guard(warnings.append)
         if session._guard is not guards[-1]:
             guards.append(session._guard)
-    assert len(told) == 1
-    assert "with Ctrl-C, not with kill -9" in told[0]
+    assert len(warnings) == 1
+    assert "with Ctrl-C, not with kill -9" in warnings[0]
     assert len(guards) == (1 if "nowhere" in program else 1 + GUARD_TRIES)
     monkeypatch.undo()
     sleeper, _ = start(SLEEPER, session.mark)
@@ -262,7 +262,7 @@ def test_what_a_supervisor_killed_with_its_guard_left_is_ended_at_the_next_start
 
 
 @pytest.mark.parametrize("note", ["{}", "{}/dagmar-x", "dagmar-0123456789abcdef"])
-def test_a_note_of_a_session_that_is_none_removes_nothing(note: str, tmp_path: Path) -> None:
+def test_an_invalid_note_of_a_session_removes_nothing(note: str, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (tmp_path / ".dagmar/tmp").mkdir(parents=True)
@@ -284,8 +284,8 @@ def test_a_disk_without_any_room_is_one_line(tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=SECONDS, preexec_fn=no_room,
     )  # fmt: skip
     assert done.returncode == SetupError.exit_code
-    told, hint = done.stderr.splitlines()
-    assert "no temporary file can be written: " in told
+    message, hint = done.stderr.splitlines()
+    assert "no temporary file can be written: " in message
     assert "export TMPDIR=DIR" in hint
 
 
@@ -313,9 +313,9 @@ def test_the_next_free_port_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert taken(port)
-        found = free_port(port)
-        assert found != port
-        assert free_port(found, avoid={found}) != found
+        free = free_port(port)
+        assert free != port
+        assert free_port(free, avoid={free}) != free
 
 
 def test_a_port_that_is_bound_on_all_addresses_is_taken() -> None:
@@ -324,7 +324,7 @@ def test_a_port_that_is_bound_on_all_addresses_is_taken() -> None:
         assert free_port(port) != port
 
 
-def test_a_port_is_refused_where_nobody_listens_and_not_where_somebody_is_busy() -> None:
+def test_a_port_is_refused_if_nobody_listens_but_not_if_the_listener_is_busy() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
@@ -393,7 +393,7 @@ server.serve_forever()
 BUSY = "OSError: [Errno 98] Address already in use"
 
 
-def test_a_line_about_a_busy_address_is_no_proof_that_the_port_is_lost(mark: str) -> None:
+def test_a_line_about_a_busy_address_does_not_prove_that_the_port_is_lost(mark: str) -> None:
     assert says_busy(BUSY)
     process, port = start(LISTENER, mark)
     assert not lost_port(mark, int(port), BUSY)  # ours listens there
@@ -416,7 +416,7 @@ def test_a_port_that_somebody_else_has_is_lost(listens: bool, mark: str) -> None
 
 
 @pytest.mark.parametrize("answer", [None, [], "ok", {}, {"status": "starting"}])
-def test_other_answers_are_no_dagster_and_no_marimo(answer: object) -> None:
+def test_other_answers_are_neither_dagster_nor_marimo(answer: object) -> None:
     assert not is_dagster(answer)
     assert not is_marimo(answer)
 
@@ -424,7 +424,7 @@ def test_other_answers_are_no_dagster_and_no_marimo(answer: object) -> None:
 # Children and what they print
 
 
-def test_a_child_tells_its_lines_and_its_end(tmp_path: Path) -> None:
+def test_a_child_reports_its_lines_and_its_end(tmp_path: Path) -> None:
     lines: list[str] = []
     ended: list[int] = []
     code = "import sys; [print(i) for i in range(40)]; print('ü', file=sys.stderr); sys.exit(3)"
@@ -437,7 +437,7 @@ def test_a_child_tells_its_lines_and_its_end(tmp_path: Path) -> None:
     assert not child.running
 
 
-def test_a_program_that_is_not_there_is_a_setup_error(tmp_path: Path) -> None:
+def test_a_program_that_does_not_exist_is_a_setup_error(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot be started: No such file"):
         Child(["/nowhere/dagster"], tmp_path, {}).start(print, lambda *_: None)
 
@@ -451,7 +451,7 @@ def test_a_pipe_that_orphans_hold_does_not_hide_the_end(tmp_path: Path, mark: st
     assert ended == [0]
 
 
-def test_colours_stay_and_what_steers_a_terminal_goes() -> None:
+def test_colours_are_kept_and_control_sequences_removed() -> None:
     text = "\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07\x1b[1;1Hx\x1b7\rend\x00"
     assert logs.colored(text) == "\x1b[31mred\x1b[0m xend"
     assert logs.plain(text) == "red xend"
@@ -473,21 +473,21 @@ def test_logs_are_rotated_at_each_start_and_when_they_grow(
         log.write("x" * 50)
     log.close()
     assert len(list(file.parent.iterdir())) == 1 + logs.BACKUPS
-    assert all(one.stat().st_size <= 100 for one in file.parent.iterdir())
+    assert all(log.stat().st_size <= 100 for log in file.parent.iterdir())
 
 
-def test_a_log_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
+    warnings: list[str] = []
     (tmp_path / "full.log").symlink_to("/dev/full")
-    log = logs.LogFile(tmp_path / "full.log", told.append)
+    log = logs.LogFile(tmp_path / "full.log", warnings.append)
     for _ in range(5):
         log.write("x")
     log.close()
-    assert len(told) == 1
-    assert told[0].endswith("full.log is not written any more: No space left on device")
+    assert len(warnings) == 1
+    assert warnings[0].endswith("full.log is not written any more: No space left on device")
     (tmp_path / "file").touch()
-    logs.LogFile(tmp_path / "file" / "x.log", told.append).write("x")
-    assert len(told) == 2
+    logs.LogFile(tmp_path / "file" / "x.log", warnings.append).write("x")
+    assert len(warnings) == 2
 
 
 @pytest.mark.parametrize(
@@ -553,9 +553,9 @@ def test_how_calm_it_is_depends_on_terminal_and_level(
             for name in ("debug", "info", "error"):
                 reporter.line(DAGSTER, f"2026 - dagster - {name.upper()} - {moment}")
             reporter.ready()
-    told = re.findall(r"(DEBUG|INFO|ERROR) - (\w+)", capsys.readouterr().err)
-    assert [name.lower() for name, moment in told if moment == "starting"] == before
-    assert [name.lower() for name, moment in told if moment == "ready"] == after
+    shown = re.findall(r"(DEBUG|INFO|ERROR) - (\w+)", capsys.readouterr().err)
+    assert [name.lower() for name, moment in shown if moment == "starting"] == before
+    assert [name.lower() for name, moment in shown if moment == "ready"] == after
 
 
 def test_lines_without_a_level_go_with_the_line_before_them() -> None:
@@ -566,22 +566,24 @@ def test_lines_without_a_level_go_with_the_line_before_them() -> None:
     assert not calm.shows(MARIMO, "  File x")
 
 
-class Listener(Reporter):
+class Recorder(Reporter):
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.texts: list[str] = []
 
     def event(self, name: str, text: str = "", **fields: object) -> None:
-        self.heard.append(text)
+        self.texts.append(text)
 
 
 def a_server(name: str) -> Server:
     return Server(name, 3000, "/", bool, lambda port: [], port=3000)
 
 
-def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_start_is_reported_now_and_then_and_times_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [0.0]
     monkeypatch.setattr("dagmar.dev.reporter.time.monotonic", lambda: now[0])
-    reporter = Listener()
+    reporter = Recorder()
     stage = Stages(reporter)
     both = [a_server(DAGSTER), a_server(MARIMO)]
     for now[0] in (1.0, 19.0, 20.0, 21.0, 39.0):
@@ -590,7 +592,7 @@ def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.Mon
     for now[0] in (45.0, 46.0, 299.0):
         stage.waiting(both)
     where = "the logs are in .dagmar/logs/."
-    assert reporter.heard == [
+    assert reporter.texts == [
         f"Still waiting for Dagster and marimo (20 s); {where}",
         f"Still waiting for Dagster (45 s); {where}",
         f"Still waiting for Dagster (299 s); {where}",
@@ -603,7 +605,7 @@ def test_a_long_start_is_told_from_time_to_time_and_ends(monkeypatch: pytest.Mon
         stage.waiting(both)
 
 
-def test_code_locations_that_cannot_be_looked_at_are_not_loaded() -> None:
+def test_code_locations_that_cannot_be_checked_count_as_not_loaded() -> None:
     with pytest.raises(Unreachable):
         own_dagster.broken_locations(f"http://127.0.0.1:{free_port()}")
     for answer in (page(500), document({"data": {"version": "1"}}), document([])):
@@ -615,7 +617,7 @@ def test_code_locations_that_cannot_be_looked_at_are_not_loaded() -> None:
     own_dagster.require_loaded({})
 
 
-def test_a_socket_that_cannot_be_cancelled_for_does_not_keep_the_others_from_it(
+def test_a_failure_to_cancel_the_runs_of_one_socket_does_not_affect_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Gone(os.PathLike[str]):
@@ -687,7 +689,7 @@ def test_nothing_outside_the_exports_is_served(reports: ReportsServer) -> None:
         assert not answer.endswith(b"secret")
 
 
-def test_a_page_of_elsewhere_that_borrows_the_address_gets_nothing(reports: ReportsServer) -> None:
+def test_a_request_under_another_host_name_gets_nothing(reports: ReportsServer) -> None:
     for method in ("GET", "HEAD"):
         answer = requests.request(
             method, reports.url, headers={"Host": f"evil.example:{reports.port}"}, timeout=10
@@ -705,9 +707,9 @@ def test_a_second_reports_server_takes_the_next_port(
     other.stop()
 
 
-# What is said
+# What is printed
 
-TALKER = """
+PRINTS_MUCH = """
 import sys, threading
 from dagmar.dev.reporter import WAITING_LINES, Reporter
 from dagmar.tasks.command import _guarded
@@ -715,15 +717,15 @@ from dagmar.tasks.command import _guarded
 with _guarded(), Reporter(json=False) as reporter:
     reporter.event("starting", "Starting")
     many = range(2 * WAITING_LINES)
-    talk = lambda: [reporter.line("marimo", str(i)) for i in many]
-    threading.Thread(target=talk, daemon=True).start()
+    print_all = lambda: [reporter.line("marimo", str(i)) for i in many]
+    threading.Thread(target=print_all, daemon=True).start()
     reporter.event("stopping", "Stopping")
     print("stopped", flush=True)
     raise KeyboardInterrupt
 """
 
 
-def test_a_terminal_that_is_held_does_not_hold_the_end() -> None:
+def test_a_paused_terminal_does_not_delay_the_end() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb"):
         os.set_blocking(writing, False)
@@ -732,14 +734,14 @@ def test_a_terminal_that_is_held_does_not_hold_the_end() -> None:
                 os.write(writing, b"x")
         os.set_blocking(writing, True)
         done = subprocess.run(
-            [sys.executable, "-c", TALKER],
+            [sys.executable, "-c", PRINTS_MUCH],
             stdout=subprocess.PIPE, stderr=writing, timeout=SECONDS,
         )  # fmt: skip
         os.close(writing)
     assert (done.stdout, done.returncode) == (b"stopped\n", 130)
 
 
-def test_what_was_said_comes_out_whole_and_in_order() -> None:
+def test_what_was_reported_is_printed_completely_and_in_order() -> None:
     code = (
         "from dagmar.dev.reporter import Reporter\n"
         "with Reporter(json=False) as reporter:\n"
@@ -774,7 +776,7 @@ def test_dev_json_is_private_and_read_while_its_process_runs(tmp_path: Path) -> 
     "text",
     [
         *("", "[]", "{}", '{"pid": "x"}', '{"pid": 99999999999999999999}', '{"pid": 2147483646}'),
-        # For kill, all processes and those of our own group.
+        # To kill, these mean all processes, and those of the same group.
         *('{"pid": -1, "started_at": "2026-01-01T00:00:00+00:00"}', '{"pid": 0}'),
     ],
 )
@@ -790,7 +792,7 @@ def test_a_later_process_with_the_same_number_is_not_ours(tmp_path: Path) -> Non
     assert devfile.read(tmp_path) is None
 
 
-def test_the_editors_token_stands_in_private_files_only(tmp_path: Path) -> None:
+def test_the_editors_token_is_in_private_files_only(tmp_path: Path) -> None:
     notebooks = tmp_path / "notebooks"
     notebooks.mkdir()
     file = notebooks / "a & b.py"
@@ -824,11 +826,11 @@ def test_dotenv_wins_over_the_shell_which_wins_over_the_env_file(
     more = tmp_path / "more.env"
     more.write_text("B=2\nC=2\nD=2\n", "utf-8")
     shell = {"A": "3", "B": "3", "C": "3"}
-    said: list[str] = []
-    read = read_environ(tmp_path, str(more), shell, said.append)
+    warnings: list[str] = []
+    read = read_environ(tmp_path, str(more), shell, warnings.append)
     assert read == {"A": "1", "B": "1", "C": "3", "D": "2"}
-    assert said == [f"B is in {more} and in .env, which wins: Dagster reads it last"]
-    # What Dagster itself makes of it, started with the shell's variables over the file's.
+    assert warnings == [f"B is in {more} and in .env, which wins: Dagster reads it last"]
+    # What Dagster itself reads, started with the shell's variables over the file's.
     for name, value in {**read, **shell}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -840,20 +842,20 @@ def test_dotenv_wins_over_the_shell_which_wins_over_the_env_file(
         read_environ(tmp_path, str(more), {})
 
 
-def test_a_line_that_sets_nothing_is_told_by_file_and_line_once(
+def test_a_line_that_sets_nothing_is_reported_once_by_file_and_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / ".env").write_text("A=1\n\n# a comment\n\ns3cret is here\nB=2\n", "utf-8")
     read = read_environ(tmp_path, "", {}, console.warn)
     assert read == {"A": "1", "B": "2"}
     assert named_home(tmp_path, {}) == ""
-    told = capsys.readouterr().err
-    assert told == "warning: .env:5: this is not a NAME=value line, and is ignored\n"
+    output = capsys.readouterr().err
+    assert output == "warning: .env:5: this is not a NAME=value line, and is ignored\n"
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize("text", ["'KEY=x'=s3cret\n", "KEY='s3cret\0'\n", "'KEY\0'=s3cret\n"])
-def test_a_variable_that_no_program_can_get_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_variable_that_cannot_be_in_an_environment_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(text, "utf-8")
     with pytest.raises(UsageError, match=r"\.env sets a variable .*: 'KEY…'") as refusal:
         read_environ(tmp_path, "", {})
@@ -921,7 +923,7 @@ def test_dg_dev_is_for_dg_projects(file: str, text: str, is_dg: bool, tmp_path: 
         ({"DISPLAY": ":0", "CI": "1"}, True, False),
     ],
 )
-def test_a_browser_is_for_somebody_who_can_see_it(
+def test_a_browser_opens_only_if_a_user_can_see_it(
     variables: dict[str, str], terminal: bool, opens: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "CI"):

@@ -91,9 +91,10 @@ def _values(file: Path, warn: Callable[[str], None] | None) -> dict[str, str]:
     try:
         state = file.stat()
         values = _read(file, state.st_mtime_ns, state.st_size)
-        for binding, line in bindings(file) if warn else ():
-            if warn and binding.error:
-                warn(f"{file.name}:{line}: this is not a NAME=value line, and is ignored")
+        if warn:
+            for binding, line in bindings(file):
+                if binding.error:
+                    warn(f"{file.name}:{line}: this is not a NAME=value line, and is ignored")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{file} cannot be read: {reason}") from None
