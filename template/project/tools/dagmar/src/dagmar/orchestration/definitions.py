@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError
+from dagmar.errors import DagmarError, Invalid, SetupError
 from dagmar.failure import Failure
+from dagmar.orchestration.internals import UnknownDagster
 from dagmar.orchestration.loader import definitions_of
+from dagmar.project import devfile
+from dagmar.project.locations import ADD, GRPC, Workspace, require_loadable
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Catalog, Inputs, Item
 
 
@@ -51,6 +54,58 @@ def read_definitions(root: Path) -> Catalog:
     catalog.assets = sorted(_once(catalog.assets), key=lambda asset: str(list(asset["key"].parts)))
     catalog.inputs = lambda keys: {key: inputs_of(graphs[key], key) for key in keys}
     return catalog
+
+
+def check_values(root: Path, keys: Collection[AssetKey], url: str) -> str:
+    """Refuse assets of the catalog at `url` whose values can never be loaded in this project.
+
+    Return why it is not certain for the others: code that does not load now may load later.
+    Raises SetupError if no code location can be loaded here, Invalid if none defines an asset.
+    """
+    if not keys:
+        return ""
+    try:
+        workspace = require_loadable(root)
+    except SetupError as error:
+        raise SetupError(
+            f"{_listed(keys)} can never be loaded in this project: {error.message}", error.hint
+        ) from None
+    remote = [place.name for place in workspace.locations if place.kind == GRPC]
+    running = devfile.read(root)
+    if not url or (not remote and running and running.dagster_url == url):
+        return ""  # the catalog is that of the project's own definitions
+    failures: dict[str, DagmarError] = {}
+    known: set[AssetKey] = set()
+    try:
+        with _quiet():
+            for loaded in definitions_of(root).each(failures):
+                known.update(map(_key, loaded.repository.asset_graph.asset_nodes))
+    except UnknownDagster as error:
+        return error.message
+    missing = [key for key in keys if key not in known]
+    if reasons := [failures[name].message for name in failures if name not in remote]:
+        return "; ".join(reasons) if missing else ""
+    if missing:
+        behind = f", or they are behind the gRPC server of {', '.join(remote)}" if remote else ""
+        raise Invalid(
+            f"{_listed(missing)} can never be loaded in this project: its definitions do not have "
+            f"what the Dagster at {url} has{behind}",
+            _hint(workspace),
+        )
+    return ""
+
+
+def _listed(keys: Collection[AssetKey]) -> str:
+    return ", ".join(f"'{key}'" for key in sorted(keys))
+
+
+def _hint(workspace: Workspace) -> str:
+    elsewhere = "scaffold the notebook in the project that defines its inputs."
+    if workspace.with_dg:
+        return elsewhere.capitalize()
+    if workspace.guessed:
+        return f"{ADD.format('YOUR_PACKAGE.definitions')}. Or {elsewhere}"
+    return f"Add the code location to {workspace.declared_in}, or {elsewhere}"
 
 
 def _location(name: str, repositories: Sequence[str] = (), error: Failure | None = None) -> Item:

@@ -14,15 +14,14 @@ from dagmar.errors import (
     Conflict,
     Invalid,
     SettingsError,
-    SetupError,
     UsageError,
     did_you_mean,
 )
 from dagmar.files import write_all
+from dagmar.notebook.cells import read_source
 from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
-from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
 from dagmar.scaffold.naming import Names
 from dagmar.scaffold.own_template import OWN, SHAPE, as_saved, combine
@@ -194,11 +193,7 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
     _set_status(settings, notebooks, request.force)
     new = [notebook for notebook in notebooks if notebook.status != "kept"]
     if new:
-        try:
-            require_loadable(root)
-        except SetupError as error:  # a server may know the assets anyway
-            console.warn(f"pair.load cannot work in this project: {error.message}. {error.hint}")
-        _render(root, template, request, new)
+        _render(root, template, request, new, catalog.url)
     if request.git_commit and new:
         _commit(root, new)
     return Scaffolded(root, notebooks, request.dry_run)
@@ -333,6 +328,7 @@ def _render(
     template: templates.Template,
     request: ScaffoldRequest,
     new: Sequence[Notebook],
+    url: str,
 ) -> None:
     """Render in a scratch folder, check the result, then move every file to its place."""
     scratch = root / SCRATCH
@@ -350,6 +346,7 @@ def _render(
             for file in filter(None, (notebook.file, notebook.answers_file)):
                 texts[file] = (out / file.relative_to(root)).read_text("utf-8")
             _check_python(notebook, texts[notebook.file])
+        _check_inputs(root, url, new, [out / book.file.relative_to(root) for book in new])
         if own:
             rendered = {out / notebook.file.relative_to(root): notebook.file for notebook in new}
             saved = as_saved({file: texts[to] for file, to in rendered.items()}, own)
@@ -384,6 +381,16 @@ def _check_python(notebook: Notebook, text: str) -> None:
             f"Python: {getattr(error, 'msg', error)}" + (f", line {line}" if line else ""),
             f"Check {SHAPE} in that folder.",
         ) from None
+
+
+def _check_inputs(root: Path, url: str, new: Sequence[Notebook], rendered: Iterable[Path]) -> None:
+    """Refuse notebooks that could never load their inputs. Raises what `check_values` does."""
+    from dagmar.orchestration.definitions import check_values
+
+    inputs = {AssetKey(item["asset"]) for book in new for item in book.answers.get("inputs", ())}
+    loaded = {load.key for file in rendered for load in read_source(file).loads()}
+    if reason := check_values(root, inputs & loaded, url):
+        console.warn(f"the inputs may not load: {reason}")
 
 
 def _commit(root: Path, new: Sequence[Notebook]) -> None:
