@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from dagmar.errors import Invalid, SetupError
-from dagmar.notebook.check import check
+from dagmar.notebook.checking import check
 from dagmar.orchestration import here, internals
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.orchestration.instance import instance
@@ -25,16 +25,8 @@ from dagmar.project.settings import load as load_settings
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Project
 from dagmar.upkeep.checks.notebooks import definitions as definitions_check
 from dagster._core.workspace.load_target import PyProjectFileTarget, WorkspaceFileTarget
+from support.layouts import LAYOUTS, TWO, defs
 
-ASSET = """\
-import dagster as dg
-
-
-@dg.asset
-def {name}() -> int:
-    return {value}
-"""
-DEFS = ASSET + "\n\ndefs = dg.Definitions(assets=[{name}])\n"
 NOTEBOOK = """\
 import marimo
 
@@ -51,81 +43,6 @@ def inputs():
     orders = pair.load("orders")
     return (orders,)
 """
-
-
-def defs(name: str = "orders", value: str = "3") -> str:
-    return DEFS.format(name=name, value=value)
-
-
-LAYOUTS: dict[str, dict[str, str]] = {
-    "dg project": {
-        "pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\n',
-        "src/shop/definitions.py": defs(),
-    },
-    "dg project with another module": {
-        "pyproject.toml": "[tool.dg.project]\n"
-        'root_module = "shop"\ncode_location_target_module = "shop.repo"\n',
-        "shop/repo.py": defs(),
-    },
-    "dg.toml": {
-        "dg.toml": 'directory_type = "project"\n[project]\nroot_module = "shop"\n',
-        "pyproject.toml": '[tool.dagster]\nmodule_name = "hidden"\n',
-        "src/shop/definitions.py": defs(),
-    },
-    "dg workspace": {
-        "dg.toml": 'directory_type = "workspace"\n'
-        '[[workspace.projects]]\npath = "back"\n[[workspace.projects]]\npath = "front"\n',
-        "back/pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\n',
-        "back/src/shop/definitions.py": defs("returns", "4"),
-        "front/pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\n',
-        "front/src/shop/definitions.py": defs(),
-    },
-    "autoload_defs": {
-        "pyproject.toml": '[tool.dg.project]\nroot_module = "shop"\nautoload_defs = true\n',
-        "shop/__init__.py": "",
-        "shop/defs/__init__.py": "",
-        "shop/defs/assets.py": ASSET.format(name="orders", value="3"),
-    },
-    "[tool.dagster] module_name": {
-        "pyproject.toml": '[tool.dagster]\nmodule_name = "shop"\n',
-        "setup.py": "from setuptools import setup\n\nsetup()\n",
-        "shop/__init__.py": "from shop.assets import defs\n",
-        "shop/assets.py": defs(),
-    },
-    "[tool.dagster] modules": {
-        "pyproject.toml": "[tool.dagster]\n"
-        'modules = [{ type = "module", name = "back" }, { type = "module", name = "front" }]\n',
-        "back.py": defs("returns", "4"),
-        "front.py": defs(),
-    },
-    "workspace.yaml python_file": {
-        "workspace.yaml": "load_from:\n- python_file: back.py\n"
-        "- python_file:\n    relative_path: front/repo.py\n    working_directory: front\n"
-        "    attribute: shop\n",
-        "back.py": defs("returns", "4"),
-        "front/helper.py": "VALUE = 3\n",
-        "front/repo.py": "from helper import VALUE\n"
-        + defs(value="VALUE").replace("defs =", "shop ="),
-    },
-    "workspace.yaml python_module": {
-        "workspace.yaml": "load_from:\n- python_module: back\n"
-        "- python_module: {module_name: shop, working_directory: front, location_name: the shop}\n",
-        "back.py": defs("returns", "4"),
-        "front/shop.py": defs(),
-    },
-    "workspace.yaml python_package": {
-        "workspace.yaml": "load_from:\n- python_package: shop\n",
-        "shop/__init__.py": defs(),
-    },
-    "setup.cfg": {
-        "setup.cfg": "[metadata]\nname = shop\n",
-        "shop/__init__.py": "",
-        "shop/repository.py": "from dagster import Definitions, repository\n"
-        + defs().replace("defs = dg.Definitions(assets=[orders])", "")
-        + "\n\n@repository\ndef shop():\n    return [orders]\n",
-    },
-}
-TWO = {name for name, files in LAYOUTS.items() if "returns" in "".join(files.values())}
 
 
 def no_remarks(files: list[Path]) -> dict[Path, list[object]]:
@@ -163,7 +80,7 @@ def run(root: Path, name: str = "orders") -> object:
 def test_a_layout_loads_in_notebooks_and_is_sound_for_check_and_doctor(
     layout: str, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagmar.notebook.check.run_marimo_check", no_remarks)
+    monkeypatch.setattr("dagmar.notebook.checking.run_marimo_check", no_remarks)
     root = write({**LAYOUTS[layout], "notebooks/orders.py": NOTEBOOK})
     assert run(root) == 3
     if layout in TWO:
@@ -172,7 +89,7 @@ def test_a_layout_loads_in_notebooks_and_is_sound_for_check_and_doctor(
     assert exported["orders"] == 3
     catalog = read_definitions(root)
     assert [str(asset["key"]) for asset in catalog.assets] == [
-        "orders", *(["returns"] if layout in TWO else []),
+        "orders", "orders_total", *(["returns", "returns_total"] if layout in TWO else []),
     ]  # fmt: skip
     settings = load_settings(root)
     (checked,) = check(settings, [(root / "notebooks/orders.py").resolve()], catalog)
@@ -204,7 +121,7 @@ def test_code_locations_are_those_of_dagster(
 def test_nothing_is_loaded_from_a_project_that_says_nothing(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagmar.notebook.check.run_marimo_check", no_remarks)
+    monkeypatch.setattr("dagmar.notebook.checking.run_marimo_check", no_remarks)
     root = write({"README.md": "", "notebooks/orders.py": NOTEBOOK})
     sentence = "pyproject.toml does not say where the definitions are"
     for load in (lambda: load_value(root, "orders"), lambda: read_definitions(root)):
