@@ -26,6 +26,7 @@ from support.dev_process import (
     stored_status,
     wait_for,
 )
+from support.export_project import export, paired, write
 from support.http_server import document, serve
 from support.project import Project
 
@@ -307,6 +308,32 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
     assert "access_token=…" in log
     assert token not in log
     assert token not in dev.said
+
+
+def test_runs_and_exports_use_the_instance_that_env_file_names(tmp_path: Path) -> None:
+    root, home = make_dev_project(tmp_path / "shop"), tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
+    (tmp_path / "more.env").write_text(f"DAGSTER_HOME={home}\n", "utf-8")
+    cell = "value():\nprint('it is', pair.load('orders'))"
+    write(root / "notebooks", cell, name="paired", head=paired("orders"))
+    flags = ("--no-marimo", "--env-file", str(tmp_path / "more.env"))
+    with running_dev(root, *flags) as dev:
+        dev.until("ready")
+        ran = Project(root).invoke("run", "--asset", "orders", "--json")
+        assert ran.returncode == 0, ran.stderr
+        (run,) = json.loads(ran.stdout)["runs"]
+        assert run["status"] == "SUCCESS"
+        status, exports, talk = export(
+            Project(root), "--notebook", "notebooks/paired.py", "--format", "md"
+        )
+        assert status == 0, (exports, talk)
+        os.kill(dev.process.pid, signal.SIGINT)
+        assert dev.finished() == 130
+    (page,) = (root / ".dagmar/exports").rglob("*.md")
+    assert "it is 1" in page.read_text("utf-8")
+    assert (home / "storage/orders").is_file()
+    assert not (root / ".dagmar/dagster_home/history").exists()
 
 
 def test_a_program_that_takes_the_port_at_the_last_moment_keeps_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from dagmar.upkeep.checking import FAIL, PASS, WARN, Project
 from dagmar.upkeep.checks.notebooks import definitions as definitions_check
 from dagster._core.workspace.load_target import PyProjectFileTarget, WorkspaceFileTarget
 from support.layouts import LAYOUTS, TWO, defs
+from support.project import TASKS
 
 NOTEBOOK = """\
 import marimo
@@ -231,6 +233,58 @@ def test_code_that_does_not_load_is_an_error_and_the_old_code_never_runs(
         load_value(root, "orders")
     write({"shop/helper.py": "VALUE = 5\n"})
     assert run(root) == 5
+
+
+KERNEL = """\
+import sys
+
+from dagmar.errors import DagmarError
+from dagmar.pair.buttons import materialize_here
+from dagmar.pair.controls import LaunchOptions
+from orders import pair
+
+for _ in sys.stdin:
+    try:
+        attempt = materialize_here(pair._context, LaunchOptions())
+        print(attempt.error or pair.load("orders"), flush=True)
+    except DagmarError as error:
+        print(error.message, flush=True)
+"""
+
+
+def test_materialize_here_in_a_notebook_runs_the_code_as_saved(write: Callable[..., Path]) -> None:
+    root = write({**PACKAGE, "notebooks/orders.py": NOTEBOOK, "tasks.py": TASKS})
+    environ = {**os.environ, "PYTHONPATH": str(root / "notebooks"), "PYTHONDONTWRITEBYTECODE": ""}
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", KERNEL],
+        cwd=root,
+        env=environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as kernel:
+
+        def click() -> str:
+            assert kernel.stdin
+            assert kernel.stdout
+            kernel.stdin.write("\n")
+            kernel.stdin.flush()
+            return kernel.stdout.readline().strip()
+
+        assert click() == "1"
+        for number in (2, 3):  # within a second, and of the same size
+            write({"shop/helper.py": f"VALUE = {number}\n"})
+            assert click() == str(number)
+        written = "from shop.helper import VALUE\n" + defs(value="VALUE * 10")
+        write({"shop/definitions.py": written})
+        assert click() == "30"
+        write({"shop/definitions.py": written.replace("return VALUE", "return (VALUE")})
+        assert "SyntaxError: " in (told := click())
+        assert "shop/definitions.py, line " in told
+        write({"shop/definitions.py": written, "shop/helper.py": "VALUE = 4\n"})
+        assert click() == "40"
+        assert kernel.stdin
+        kernel.stdin.close()
 
 
 def test_what_a_notebook_imported_stays_the_same_until_it_is_edited(
