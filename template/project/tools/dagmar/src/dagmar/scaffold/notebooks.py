@@ -383,7 +383,7 @@ def _check_python(notebook: Notebook, text: str) -> None:
         ) from None
 
 
-def _check_inputs(root: Path, url: str, new: Sequence[Notebook], rendered: Iterable[Path]) -> None:
+def _check_inputs(root: Path, url: str, new: Sequence[Notebook], rendered: Sequence[Path]) -> None:
     """Refuse notebooks that could never load their inputs. Raises what `check_values` does."""
     from dagmar.orchestration.definitions import check_values
 
