@@ -38,7 +38,7 @@ time.sleep(3600)
 environment.dagster_command = lambda *_: [sys.executable, "-c", code]
 program.run()
 """
-# A server in Dagster's place that answers, but not where its runs are to be cancelled.
+# A server in Dagster's place that answers, but not the request to cancel its runs.
 IN_ITS_PLACE = """
 import subprocess, sys
 import dagmar.dev.own_dagster as dagster, dagmar.dev.environment as environment
@@ -121,7 +121,7 @@ def test_nothing_is_left(end: str, moment: str, turn: int, tmp_path: Path) -> No
     if end == "sigkill":
         assert status == -signal.SIGKILL
         return
-    assert "Traceback (most recent call last)" not in _own_talk(dev)
+    assert "Traceback (most recent call last)" not in _own_output(dev)
     assert dev.events[-1]["event"] in ("stopped", "failed")
     if end in SIGNALS:
         assert status == 130
@@ -168,8 +168,8 @@ def test_a_second_ctrl_c_kills_what_ignores_the_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "hangs", "seconds"),
     [
-        pytest.param(IGNORES_SIGNALS, 3600, END_SECONDS, id="a server that hears nothing"),
-        # While runs from before are looked at, which nobody needs any more.
+        pytest.param(IGNORES_SIGNALS, 3600, END_SECONDS, id="a server that ignores signals"),
+        # While earlier runs are being checked, which is not needed any more.
         pytest.param("", 0, ORDERLY_SECONDS, id="a server that ends at once"),
     ],
 )
@@ -186,6 +186,6 @@ def test_one_ctrl_c_is_enough(before: str, hangs: int, seconds: float, tmp_path:
     assert took <= seconds, dev.said
 
 
-def _own_talk(dev: Dev) -> str:
+def _own_output(dev: Dev) -> str:
     servers = ("dagster |", "marimo  |")
     return "".join(line for line in dev.talk if not line.startswith(servers))

@@ -190,7 +190,7 @@ def test_after_a_sigkill_it_starts_on_other_ports_and_marks_the_run_as_failed(
     assert stored_status(root, run_id) == "FAILURE"
     moved = [event for event in dev.events if event["event"] == "port_taken"]
     for name, port in taken.items():
-        # More than one move where the next port goes to somebody else between look and start.
+        # More than one move if another program takes the next port between check and start.
         moves = [event for event in moved if event["server"] == name]
         assert moves[0]["wanted"] == port
         assert ready[f"{name}_url"] == f"http://127.0.0.1:{moves[-1]['port']}"

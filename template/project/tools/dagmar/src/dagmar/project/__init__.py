@@ -1,1 +1,1 @@
-"""The project: its settings, its files, and the template that it was made from."""
+"""The project: its settings, its files, and the template that it was generated from."""

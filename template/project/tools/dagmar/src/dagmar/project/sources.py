@@ -49,7 +49,7 @@ def merge(
 ) -> dict[str, Any]:
     """Return `upper` merged over `lower`, mapping by mapping; lists are replaced.
 
-    So is a mapping if `replaces` says so of its key, the lower and the upper one.
+    `replaces(key, below, value)` decides whether a mapping is replaced as a whole too.
     """
     merged = dict(lower)
     for key, value in upper.items():

@@ -1,4 +1,4 @@
-"""The template that this project was made from: its clone in `.dagmar/cache`, and Copier runs.
+"""The template that this project was generated from: its clone in `.dagmar/cache`, and Copier runs.
 
 With the clone, scaffolding works without a network. Its name ends in `.git`, by which Copier
 recognizes a bare repository.
