@@ -49,8 +49,8 @@ def check(
     if launched:
         assert status == 0, f"{cut}: {talk}"
         document = json.loads(stdout)
-        found = document["backfill"]["id"] if backfill else document["runs"][0]["run_id"]
-        assert [found] == launched
+        sent_id = document["backfill"]["id"] if backfill else document["runs"][0]["run_id"]
+        assert [sent_id] == launched
     else:
         assert status == 5, f"{cut}: {talk}"
         assert "does not launch twice" in talk

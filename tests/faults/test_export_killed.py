@@ -109,8 +109,8 @@ def kill_at(root: Path, who: str, at: int) -> None:
     assert_good(root)
     again = run(root, "nobody", 0)
     assert again.returncode == 0, (at, again.stderr)
-    (one,) = json.loads(again.stdout)["exports"]
-    assert one["status"] == "ok"
+    (exported,) = json.loads(again.stdout)["exports"]
+    assert exported["status"] == "ok"
     assert_good(root)
     left = [path.name for path in (root / ".dagmar/exports/good").iterdir()]
     assert not [name for name in left if re.match(r"\..*partial", name)], (at, left)
@@ -156,12 +156,12 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))"""
 def test_a_page_whose_process_was_killed_is_not_a_page(tmp_path: Path) -> None:
     project = export_project(tmp_path, limited=LIMITED)
     flags = ("--notebook", "limited.py", "--format", "md", "--format", "html")
-    status, (one,), talk = export(project, *flags)
+    status, (exported,), talk = export(project, *flags)
     assert status == 4, talk
-    assert one["error"]["class"] == "ProcessEnded"
-    assert f"killed by signal {signal.SIGXFSZ:d}" in one["error"]["message"]
-    assert [Path(file).name for file in one["files"]] == ["limited.md"]
-    folder = tmp_path / ".dagmar/exports/limited" / one["id"]
+    assert exported["error"]["class"] == "ProcessEnded"
+    assert f"killed by signal {signal.SIGXFSZ:d}" in exported["error"]["message"]
+    assert [Path(file).name for file in exported["files"]] == ["limited.md"]
+    folder = tmp_path / ".dagmar/exports/limited" / exported["id"]
     assert sorted(file.name for file in folder.iterdir()) == ["limited.md", manifests.NAME]
     assert assert_whole(tmp_path / ".dagmar/exports") == 1
 
@@ -194,7 +194,7 @@ class Bucket:
         self._client.create_bucket(Bucket="killed")
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer one request; at the n-th change kill the client, before or after it is made."""
+        """Answer one request; at the n-th change kill the client, before or after it is stored."""
         if environ["REQUEST_METHOD"] not in ("PUT", "POST", "DELETE"):
             return self._answer(environ, start_response)
         self.changes.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
@@ -227,15 +227,15 @@ class Bucket:
         return self._process.returncode, printed, talk
 
     def assert_whole(self) -> set[str]:
-        """Assert that every manifest tells the truth, and return the ids of whole exports.
+        """Assert that every manifest is true, and return the ids of whole exports.
 
         Whatever is in an export's folder is named by a manifest next to it: it can be found and
         removed even if nobody ever sends that export again.
         """
-        found = self._client.list_objects_v2(Bucket="killed").get("Contents", [])
+        objects = self._client.list_objects_v2(Bucket="killed").get("Contents", [])
         files = {
-            one["Key"]: self._client.get_object(Bucket="killed", Key=one["Key"])["Body"].read()
-            for one in found
+            key: self._client.get_object(Bucket="killed", Key=key)["Body"].read()
+            for key in (entry["Key"] for entry in objects)
         }
         whole, named = set(), set()
         for key, data in files.items():
@@ -274,8 +274,8 @@ def kill_in_upload(root: Path, bucket: Bucket, at: int, taken: bool) -> None:
     assert_whole(root / ".dagmar/exports")
     status, printed, talk = bucket.export(root)
     assert status == 0, (at, talk)
-    (one,) = json.loads(printed)["exports"]
-    assert one["id"] in bucket.assert_whole()
+    (exported,) = json.loads(printed)["exports"]
+    assert exported["id"] in bucket.assert_whole()
 
 
 def test_an_export_that_is_killed_while_a_bucket_gets_its_manifest(

@@ -47,8 +47,8 @@ def observations(client: DagsterClient, key: str) -> list[dict[str, Any]]:
     variables = {"key": {"path": key.split("/")}}
     body = {"operationName": "Observations", "query": OBSERVATIONS, "variables": variables}
     answer = json.loads(client._post(client._endpoint, body).content)
-    found = answer["data"]["assetOrError"]
-    return list(found.get("assetObservations", []))
+    asset = answer["data"]["assetOrError"]
+    return list(asset.get("assetObservations", []))
 
 
 def entries(observation: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -91,13 +91,13 @@ def test_a_shared_instance_gets_a_typed_link_and_the_numbers(
     (live.root / ".dagmar/dev.json").write_text(json.dumps(running), "utf-8")
     flags = ("--notebook", "orders.py", "--attach", "raw/dash-ed.key")
     environ = {"DAGSTER_HOME": str(dagster_home)}
-    status, (one,), talk = export(live, *flags, environ=environ)
+    status, (exported,), talk = export(live, *flags, environ=environ)
     assert status == 0, talk
-    assert one["attached_to"] == ["raw/dash-ed.key"]
+    assert exported["attached_to"] == ["raw/dash-ed.key"]
     newest = observations(client, "raw/dash-ed.key")[0]
     metadata = entries(newest)
-    assert metadata["report"] == ("UrlMetadataEntry", one["url"])
-    assert one["url"].startswith("http://127.0.0.1:4321/orders/")
+    assert metadata["report"] == ("UrlMetadataEntry", exported["url"])
+    assert exported["url"].startswith("http://127.0.0.1:4321/orders/")
     assert metadata["rows"] == ("IntMetadataEntry", "12")
     assert metadata["notebook"] == ("TextMetadataEntry", "notebooks/orders.py")
 
@@ -162,10 +162,10 @@ def test_a_missing_asset_is_not_created_and_the_attach_can_be_repeated(
     assert observations(client, "raw/ordres") == []
     id = exported.manifest.id
     assert problem.repeat == f"invoke export --existing {id} --attach raw/orders"
-    status, (one,), talk = export(live, "--existing", id, "--attach", "raw/orders")
+    status, (exported,), talk = export(live, "--existing", id, "--attach", "raw/orders")
     assert status == 0, talk
-    assert one["attached_to"] == ["raw/orders"]
-    assert entries(observations(client, "raw/orders")[0])["report"][1] == one["url"]
+    assert exported["attached_to"] == ["raw/orders"]
+    assert entries(observations(client, "raw/orders")[0])["report"][1] == exported["url"]
 
 
 def test_a_server_that_is_away_or_read_only_keeps_the_page(
@@ -195,8 +195,10 @@ def test_a_server_that_was_started_read_only_gets_nothing_even_in_a_shared_insta
     with dagster_server(dagster_home, "dagster_webserver", "--read-only") as server:
         server.wait()
         flags = ("--existing", exported.manifest.id, "--attach", "raw/orders", "--url", server.url)
-        status, (one,), talk = export(live, *flags, environ={"DAGSTER_HOME": str(dagster_home)})
-    assert (status, one["attached_to"]) == (6, []), talk
+        status, (exported,), talk = export(
+            live, *flags, environ={"DAGSTER_HOME": str(dagster_home)}
+        )
+    assert (status, exported["attached_to"]) == (6, []), talk
     assert "does not allow you to report on raw/orders" in talk
     assert len(observations(client, "raw/orders")) == before
     assert exported.page is not None

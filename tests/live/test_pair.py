@@ -472,8 +472,8 @@ def test_a_server_that_goes_away_is_waited_for(
 
 
 def newest(client: DagsterClient) -> list[str]:
-    found = client.query("RunsByTag", tags=[])["runsOrError"]["results"]
-    return [run["runId"] for run in found]
+    runs = client.query("RunsByTag", tags=[])["runsOrError"]["results"]
+    return [run["runId"] for run in runs]
 
 
 def python(context: Context, *arguments: str, **environ: str) -> str:

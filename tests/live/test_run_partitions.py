@@ -72,23 +72,23 @@ def test_a_partitioned_job_runs_with_the_config_of_its_partition(
     assert log.count("hello tuesday") == 2
 
 
-def ended(live: Project, tag: str, *flags: str) -> str:
-    """Run to the end, which may be a failure, and return it."""
+def status_of(live: Project, tag: str, *flags: str) -> str:
+    """Run to the end, which may be a failure, and return the status."""
     status, document, talk = run(live, tag, *flags)
-    (found,) = document["runs"]
-    assert status == (0 if found["status"] == "SUCCESS" else 4), talk
-    return str(found["status"])
+    (ended,) = document["runs"]
+    assert status == (0 if ended["status"] == "SUCCESS" else 4), talk
+    return str(ended["status"])
 
 
 def test_a_job_has_missing_and_failed_partitions_and_a_date_stays_text(
     live: Project, client: DagsterClient, tag: str
 ) -> None:
     job = ("--job", "morning_greeting")
-    assert ended(live, tag, *job, "--partition", "2026-01-01") == "SUCCESS"
-    (made,) = runs_tagged(client, tag)
-    assert "hello 2026-01-01" in logged(client, made)
+    assert status_of(live, tag, *job, "--partition", "2026-01-01") == "SUCCESS"
+    (run_id,) = runs_tagged(client, tag)
+    assert "hello 2026-01-01" in logged(client, run_id)
     never = ("--set", "ops.greet.config.times=-1")
-    assert ended(live, tag, *job, "--partition", "2026-01-02", *never) == "FAILURE"
+    assert status_of(live, tag, *job, "--partition", "2026-01-02", *never) == "FAILURE"
     _, _, talk = run(live, tag, *job, "--failed", "--validate-only")
     assert "Valid: job morning_greeting for 2026-01-02." in talk
     _, _, talk = run(live, tag, *job, "--missing", "--validate-only")
@@ -101,11 +101,11 @@ def test_an_asset_of_two_dimensions_has_missing_and_failed_partitions(
 ) -> None:
     asset = ("--asset", "checkered")
     for key in ("a|1", "b|1"):
-        assert ended(live, tag, *asset, "--partition", key) == "SUCCESS"
+        assert status_of(live, tag, *asset, "--partition", key) == "SUCCESS"
     fails = dagster_home / "second-fails"
     fails.touch()
     try:
-        assert ended(live, tag, *asset, "--partition", "a|2") == "FAILURE"
+        assert status_of(live, tag, *asset, "--partition", "a|2") == "FAILURE"
     finally:
         fails.unlink()
     _, _, talk = run(live, tag, *asset, "--failed", "--validate-only")

@@ -48,7 +48,7 @@ class RunRequest:
         subjects = (self.assets, self.select, self.job, self.retry, self.follow, self.cancel)
         if sum(map(bool, subjects)) != 1 or not all(self.assets):
             raise UsageError(
-                "say one thing to run: --asset, --select, --job, --retry, --follow or --cancel",
+                "choose one of --asset, --select, --job, --retry, --follow and --cancel",
                 "For example: invoke run --asset raw/orders",
             )
         if not (self.assets or self.select or self.job):

@@ -135,8 +135,8 @@ def _explanation(run: Run) -> str:
     if run.status != "FAILURE":
         return f"{name} was cancelled"
     error = run.error or NO_REASON
-    where = f" in step {error.place}" if error.place else ""
-    return "\n".join(filter(None, [f"{name} failed{where}: {error.text}", error.trace]))
+    step = f" in step {error.place}" if error.place else ""
+    return "\n".join(filter(None, [f"{name} failed{step}: {error.text}", error.trace]))
 
 
 class TrackedRuns:
