@@ -88,7 +88,7 @@ class DagsterServer:
         """The id of the process group of the server and its children, while it runs."""
         return self._process.pid if self._process else None
 
-    def wait(self, seconds: float = 120.0) -> None:
+    def wait(self, seconds: float = 300.0) -> None:
         """Wait until code locations have loaded and the server answers.
 
         Raises SetupError with the last lines of its log where it ends before that, TimedOut.

@@ -73,13 +73,13 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 def run(root: Path, name: str = "orders") -> object:
     """Materialize an asset in this process and return its value."""
-    made = here.materialize(root, name)
-    assert made.success, made.error
+    run = here.materialize(root, name)
+    assert run.success, run.error
     return load_value(root, name)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_loads_in_notebooks_and_is_sound_for_check_and_doctor(
+def test_a_layout_loads_in_notebooks_and_passes_check_and_doctor(
     layout: str, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagmar.notebook.checking.run_marimo_check", no_remarks)
@@ -94,7 +94,7 @@ def test_a_layout_loads_in_notebooks_and_is_sound_for_check_and_doctor(
         "orders", "orders_total", *(["returns", "returns_total"] if layout in TWO else []),
     ]  # fmt: skip
     settings = load_settings(root)
-    (checked,) = check(settings, [(root / "notebooks/orders.py").resolve()], catalog)
+    (checked,) = check(settings, [(root / "notebooks/orders.py").resolve()], catalog).notebooks
     assert [finding for finding in checked.findings if finding.rule in ("pair", "inputs")] == []
     finding = definitions_check(Project(root, {}))
     assert finding.status == (WARN if layout == "setup.cfg" else PASS), finding.message
@@ -114,13 +114,14 @@ def test_code_locations_are_those_of_dagster(
     ours = read_workspace(root).locations
     assert [place.name for place in ours] == [origin.location_name for origin in origins]
     assert [(place.target, place.attribute or None) for place in ours] == [
-        (one.python_file or one.module_name or one.package_name, one.attribute) for one in theirs
+        (origin.python_file or origin.module_name or origin.package_name, origin.attribute)
+        for origin in theirs
     ]
-    for place, one in zip(ours, theirs, strict=True):
-        assert place.working_directory == root / (one.working_directory or "")
+    for place, origin in zip(ours, theirs, strict=True):
+        assert place.working_directory == root / (origin.working_directory or "")
 
 
-def test_nothing_is_loaded_from_a_project_that_says_nothing(
+def test_nothing_is_loaded_from_a_project_that_declares_nothing(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagmar.notebook.checking.run_marimo_check", no_remarks)
@@ -131,7 +132,7 @@ def test_nothing_is_loaded_from_a_project_that_says_nothing(
             load()
     assert sentence in definitions_check(Project(root, {})).message
     file = (root / "notebooks/orders.py").resolve()
-    (checked,) = check(load_settings(root), [file], None)
+    (checked,) = check(load_settings(root), [file], None).notebooks
     assert sentence in "".join(finding.message for finding in checked.findings)
 
 
@@ -314,7 +315,7 @@ def test_a_code_location_that_does_not_load_hides_no_other(write: Callable[..., 
     assert run(root) == 3
     with pytest.raises(Invalid, match="'back' does not load: RuntimeError: no warehouse"):
         load_value(root, "returns")
-    (broken,) = [one for one in read_definitions(root).locations if one["error"]]
+    (broken,) = [place for place in read_definitions(root).locations if place["error"]]
     assert broken["name"] == "back"
     write({"back.py": defs("returns", "4")})
     assert run(root, "returns") == 4

@@ -19,7 +19,7 @@ from dagmar.orchestration.instance import instance
 from dagmar.orchestration.loader import definitions_of
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
-# Each test imports a module of its own: definitions stay in a process as they were loaded.
+# Each test imports another module.
 DEFINITIONS = """
 import contextlib
 import os
@@ -35,7 +35,7 @@ def orders(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     if barrier := getattr(sys, "meeting", None):
         with contextlib.suppress(threading.BrokenBarrierError):  # nobody else is here
             barrier.wait(1)
-    print("one of them is late", file=sys.stderr)
+    print("an order is late", file=sys.stderr)
     if os.environ.get("FORKED"):
         child = os.fork()
         if child == 0:
@@ -92,29 +92,29 @@ def test_a_run_in_the_kernel_is_recorded_as_dagster_records_it(project: Path) ->
     assert "ASSET_MATERIALIZATION" in kinds(project, ours.run_id)
     assert kinds(project, ours.run_id) == kinds(project, theirs.run_id)
     assert shape(database(project, ours.run_id)) == shape(database(project, theirs.run_id))
-    made = store.get_latest_materialization_event(dg.AssetKey("orders"))
-    assert made is not None
-    assert made.run_id == ours.run_id
+    record = store.get_latest_materialization_event(dg.AssetKey("orders"))
+    assert record is not None
+    assert record.run_id == ours.run_id
     # The objects of the instance are Dagster's own again.
     assert "_connect" not in vars(store.event_log_storage)
     assert "connect" not in vars(store.run_storage)
     assert "capture_logs" not in vars(store.compute_log_manager)
 
 
-def test_what_an_asset_prints_is_shown_and_is_in_its_logs(
+def test_the_output_of_an_asset_is_shown_and_is_in_its_logs(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = here.materialize(project, "orders")
     shown = capsys.readouterr()
     assert "three orders" in shown.out
-    assert "one of them is late" in shown.err
+    assert "an order is late" in shown.err
     manager = instance(project).compute_log_manager
     (key,) = manager.get_log_keys_for_log_key_prefix(
         [run.run_id, "compute_logs"], ComputeIOType.STDOUT
     )
     kept = manager.get_log_data(key)
     assert kept.stdout == b"three orders\n"
-    assert kept.stderr == b"one of them is late\n"
+    assert kept.stderr == b"an order is late\n"
     assert manager.is_capture_complete(key)
 
 
@@ -139,7 +139,7 @@ def test_a_process_that_an_asset_forks_opens_the_records_itself(
     connection.close()
 
 
-def test_a_fork_in_one_thread_is_not_held_up_by_what_another_thread_did() -> None:
+def test_a_fork_in_one_thread_is_not_blocked_by_another_thread() -> None:
     with warm._LOCK:  # as while another session opens a database
         child = os.fork()
         if child == 0:
@@ -147,7 +147,7 @@ def test_a_fork_in_one_thread_is_not_held_up_by_what_another_thread_did() -> Non
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_runs_of_two_sessions_in_one_process_are_made_one_after_the_other(
+def test_runs_of_two_sessions_in_one_process_wait_for_each_other(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     definitions_of(project).with_asset("orders")
@@ -177,7 +177,7 @@ def test_a_new_instance_is_opened_by_many_sessions_at_once(project: Path) -> Non
         assert len(set(map(id, pool.map(opened, range(8))))) == 1
 
 
-def test_where_a_database_cannot_be_copied_dagster_makes_it(
+def test_dagster_creates_a_database_that_cannot_be_copied(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_links(*names: object) -> None:

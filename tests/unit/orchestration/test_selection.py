@@ -109,7 +109,7 @@ def dagsters_own(expression: str) -> set[str]:
         "is:materializable",
     ],
 )
-def test_a_selection_is_what_dagster_makes_of_it(expression: str) -> None:
+def test_a_selection_is_dagsters_own(expression: str) -> None:
     assert resolve(expression, catalog()) == dagsters_own(expression)
 
 
@@ -118,7 +118,7 @@ def test_external_assets_are_part_of_the_graph() -> None:
     assert resolve("key:elsewhere+", catalog()) == {"elsewhere", "raw/dash-ed.key"}
 
 
-def test_what_is_upstream_is_followed_to_the_end() -> None:
+def test_upstream_assets_are_followed_to_the_end() -> None:
     assert resolve("+key:report", catalog()) == {"raw/orders", "orders", "totals", "report"}
 
 
@@ -154,7 +154,7 @@ def test_two_refused_attributes_are_both_named() -> None:
         resolve("status:x or column:y", catalog())
 
 
-def test_a_refused_attributes_name_inside_quotes_is_just_text() -> None:
+def test_the_name_of_a_refused_attribute_in_quotes_is_text() -> None:
     assert resolve('key:"status:x" or key:orders', catalog()) == {"orders"}
 
 
@@ -168,12 +168,12 @@ def test_bad_syntax_is_invalid(expression: str) -> None:
     assert caught.value.exit_code == 7
 
 
-def test_bad_syntax_is_told_before_what_cannot_be_used() -> None:
+def test_bad_syntax_is_reported_before_attributes_that_cannot_be_used() -> None:
     with pytest.raises(Invalid, match="Invalid selection string"):
         resolve("status:x and (", catalog())
 
 
-def test_dagsters_remarks_on_itself_are_not_passed_on() -> None:
+def test_dagsters_own_warnings_are_not_shown() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert resolve("group:sales", catalog())

@@ -1,4 +1,4 @@
-"""A process in which Dagster loaded and made something still ends when it is told to."""
+"""A process in which Dagster loaded or materialized something still ends on SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import dagster as dg
 
 
 @dg.asset
-def one():
+def orders():
     return 1
 
 
-defs = dg.Definitions(assets=[one])
+defs = dg.Definitions(assets=[orders])
 """
 SCRIPT = """
 import signal
@@ -29,19 +29,19 @@ def handler(*_): ...
 
 
 signal.signal(signal.SIGTERM, handler)
-run = here.materialize(Path.cwd(), "one")
+run = here.materialize(Path.cwd(), "orders")
 assert run.success, run
 assert signal.getsignal(signal.SIGTERM) is handler, "after materialize"
-assert values.load_value(Path.cwd(), "one") == 1
+assert values.load_value(Path.cwd(), "orders") == 1
 assert signal.getsignal(signal.SIGTERM) is handler, "after load_value"
 """
 
 
-def test_sigterm_keeps_its_handler_when_an_asset_is_made_and_loaded(tmp_path: Path) -> None:
+def test_sigterm_keeps_its_handler_when_an_asset_is_materialized_and_loaded(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    (tmp_path / "one.py").write_text(DEFINITIONS)
-    (tmp_path / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "one"\n')
+    (tmp_path / "shop.py").write_text(DEFINITIONS)
+    (tmp_path / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "shop"\n')
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         cwd=tmp_path,

@@ -133,7 +133,7 @@ def test_inputs_are_distinguished_from_dependencies_without_a_value(root: Path) 
 def test_an_asset_that_dagster_does_not_materialize_says_so_if_it_cannot_be_loaded(
     root: Path,
 ) -> None:
-    with pytest.raises(LoadFailed, match="'lake' is not made by Dagster") as caught:
+    with pytest.raises(LoadFailed, match="'lake' is not materialized by Dagster") as caught:
         load_value(root, "lake", "02.01.2026")
     assert "invoke run" not in caught.value.hint
 

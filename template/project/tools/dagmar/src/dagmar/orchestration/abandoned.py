@@ -1,7 +1,7 @@
-"""Marks the runs that nobody executes any more as failed.
+"""Marks runs as failed that no process executes any longer.
 
-A run whose `invoke dev` was killed stays STARTED for ever. This runs in a process of its own,
-because it needs the dagster library, and the supervisor stays small without it.
+A run whose `invoke dev` was killed stays STARTED forever. This runs in a separate process: it needs
+the dagster library, and the supervisor stays small without it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ REASON = "The process that executed this run is gone: its Dagster was killed."
 
 
 def mark_failed(home: Path, before: float) -> list[str]:
-    """Mark runs of the instance in `home`, made before this time, that no process executes.
+    """Mark runs of the instance in `home`, created before this time, that no process executes.
 
-    Returns their ids. An instance whose runs are not kept in that folder is left alone: others
-    may be executing them.
+    Returns their ids. An instance that does not keep its runs in that folder is left alone: other
+    machines may be executing them.
     """
     from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
@@ -42,18 +42,18 @@ def mark_failed(home: Path, before: float) -> list[str]:
         )
         failed = []
         for record in instance.get_run_records(unfinished):
-            made = record.create_timestamp.timestamp()
-            if made < before and _abandoned(instance, record):
+            created = record.create_timestamp.timestamp()
+            if created < before and _abandoned(instance, record):
                 instance.report_run_failed(record.dagster_run, REASON)
                 failed.append(record.dagster_run.run_id)
         return failed
 
 
 def _abandoned(instance: DagsterInstance, record: Any) -> bool:
-    """Whether no process executes the run: the one it names is gone, or its code server is."""
+    """Return whether no process executes the run: the one it names is gone, or its code server."""
     run = record.dagster_run
     pids = _processes(instance, run.run_id)
-    if any(_runs(pid, record.update_timestamp.timestamp()) for pid in pids):
+    if any(_is_running(pid, record.update_timestamp.timestamp()) for pid in pids):
         return False
     server = run.tags.get(".dagster/grpc_info")
     # A run that names neither a process nor a server may be just starting somewhere.
@@ -61,21 +61,21 @@ def _abandoned(instance: DagsterInstance, record: Any) -> bool:
 
 
 def _processes(instance: DagsterInstance, run_id: str) -> set[int]:
-    """Return the process ids that the run's own log names."""
+    """Return the process ids in the run's log."""
     from dagster import DagsterEventType
 
-    found = set()
+    pids = set()
     for entry in instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         metadata = event.engine_event_data.metadata if event else {}
         value = getattr(metadata.get("pid"), "value", None)
         if str(value).isdigit():
-            found.add(int(str(value)))
-    return found
+            pids.add(int(str(value)))
+    return pids
 
 
-def _runs(pid: int, seen: float) -> bool:
-    """Whether a process of this id runs that is as old as the run's last event."""
+def _is_running(pid: int, seen: float) -> bool:
+    """Return whether the process exists and is not newer than the run's last event."""
     import psutil
 
     try:
@@ -88,7 +88,7 @@ def _runs(pid: int, seen: float) -> bool:
 
 
 def _answers(server: dict[str, Any]) -> bool:
-    """Whether the code server that launched the run is still there."""
+    """Return whether the code server that launched the run still answers."""
     family, address = socket.AF_INET, (server.get("host"), server.get("port"))
     if path := server.get("socket"):
         family, address = socket.AF_UNIX, path

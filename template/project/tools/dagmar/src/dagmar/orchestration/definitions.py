@@ -1,4 +1,4 @@
-"""The project's own definitions in the shape of the catalog: what there is without a server."""
+"""The project's definitions as a catalog, read without a server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_definitions(root: Path) -> Catalog:
     """Load the project's definitions and return their assets and jobs.
 
     A code location that does not load is in `broken`; if none does, its error is raised.
-    Raises SetupError, also if nothing says where the definitions are.
+    Raises SetupError, also if the project does not declare its definitions.
     """
     catalog = Catalog("", "", [])
     graphs: dict[str, Any] = {}
@@ -132,7 +132,7 @@ def _once(assets: list[Item]) -> list[Item]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the user's modules print away from stdout, where data is printed."""
+    """Silence warnings, and keep what the user's modules print out of stdout, which is data."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         yield
@@ -140,7 +140,7 @@ def _quiet() -> Iterator[None]:
 
 def _asset(node: Any) -> Item:
     return {
-        "key": AssetKey.from_parts(node.key.path),
+        "key": _key(node),
         "group": node.group_name,
         "kinds": sorted(node.kinds),
         "tags": {key: text for key, text in node.tags.items() if not key.startswith(KIND_TAG)},
@@ -154,34 +154,34 @@ def _asset(node: Any) -> Item:
 
 
 def inputs_of(graph: Any, key: str) -> Inputs:
-    """Return what an asset of an asset graph takes from upstream."""
+    """Return the upstream assets whose values an asset of an asset graph loads."""
     import dagster as dg
 
     node = graph.get(dg.AssetKey(AssetKey(key).parts))
     own, values, alike = node.partitions_def, [], []
-    for above in sorted(taken_as_values(node), key=lambda key: AssetKey.from_parts(key.path)):
-        values.append(AssetKey.from_parts(above.path))
-        mapping = node.partition_mappings.get(above)
+    for upstream in sorted(_loaded_keys(node), key=lambda key: AssetKey.from_parts(key.path)):
+        values.append(AssetKey.from_parts(upstream.path))
+        mapping = node.partition_mappings.get(upstream)
         same = (dg.IdentityPartitionMapping, dg.TimeWindowPartitionMapping)
         if (
             own is not None
-            and graph.has(above)
-            and graph.get(above).partitions_def == own
+            and graph.has(upstream)
+            and graph.get(upstream).partitions_def == own
             and (mapping is None or isinstance(mapping, same))
         ):
             alike.append(values[-1])
     return Inputs(own is not None, tuple(values), frozenset(alike))
 
 
-def taken_as_values(node: Any) -> set[Any]:
-    """Return the keys of the upstream assets whose value an asset gets."""
+def _loaded_keys(node: Any) -> set[Any]:
+    """Return the keys of the upstream assets whose values an asset loads."""
     assets = node.assets_def
     if not assets.is_executable:
         return set()
     nothing = {
-        assets.keys_by_input_name[one.name]
-        for one in assets.node_def.input_defs
-        if one.dagster_type.is_nothing and one.name in assets.keys_by_input_name
+        assets.keys_by_input_name[definition.name]
+        for definition in assets.node_def.input_defs
+        if definition.dagster_type.is_nothing and definition.name in assets.keys_by_input_name
     }
     return set(node.parent_keys) - nothing
 

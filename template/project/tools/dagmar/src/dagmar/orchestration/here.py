@@ -14,7 +14,7 @@ from dagmar.failure import Failure
 from dagmar.orchestration.instance import home, instance
 from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
-from dagmar.orchestration.partitions import check_partition, exact_key
+from dagmar.orchestration.partitions import check_partition, typed_key
 from dagmar.orchestration.quiet import no_warnings, prints_kept, sigterm_kept
 from dagmar.orchestration.warm import warm
 from dagmar.project.sources import merge
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from dagster import JobDefinition
 
 IO_MANAGER = "io_manager"
-# Where one session of an app starts a run, Dagster sets up logging in a way that locks up with
-# another's events.
+# When one session of an app starts a run, Dagster sets up logging, which deadlocks with the events
+# of another session's run.
 _RUNNING = threading.RLock()
 
 
@@ -48,11 +48,11 @@ def materialize(
 ) -> LocalRun:
     """Run one asset, or a job, in this process, recorded in the project's instance.
 
-    One at a time: a second one waits for the first. An asset that can only be made together with
-    others is made with them.
+    One at a time: a second one waits for the first. An asset that can only be materialized together
+    with others is materialized with them.
 
-    Raises SetupError where the project has no instance of its own, Invalid for an unknown name
-    or partition and for run config that does not fit.
+    Raises SetupError if the project has no instance, Invalid for an unknown name or partition and
+    for run config that is not valid.
     """
     from dagster import DagsterInvalidConfigError
 
@@ -63,35 +63,35 @@ def materialize(
             "this project has no Dagster instance to record a run in",
             "Set DAGSTER_HOME, or type: mkdir -p .dagmar/dagster_home",
         )
-    definitions, store = definitions_of(root), instance(root)
+    definitions, local = definitions_of(root), instance(root)
     if asset:
-        found, key = definitions.with_asset(asset)
-        keys, definition = [key], found.get_job(IMPLICIT_JOB)
-    else:
-        found = definitions.with_job(*job.partition("@")[::2])
-        keys, definition = [], found.get_job(job.partition("@")[0])
-    for key in keys:
-        if not found.asset_graph.get(key).is_materializable:
+        repository, key = definitions.with_asset(asset)
+        node = repository.asset_graph.get(key)
+        if not node.is_materializable:
             raise Invalid(f"the asset '{asset}' cannot be materialized: Dagster only observes it")
-    partitions = (
-        found.asset_graph.get(keys[0]).partitions_def if keys else definition.partitions_def
-    )
+        definition, partitions = repository.get_job(IMPLICIT_JOB), node.partitions_def
+        # With those of the same function, if it cannot materialize one alone.
+        keys = sorted(node.execution_set_asset_keys)
+    else:
+        name, _, location = job.partition("@")
+        definition = definitions.with_job(name, location).get_job(name)
+        partitions, keys = definition.partitions_def, []
     what = asset or f"job {job}"
     if partitions is not None and partition is None:
-        raise Invalid(f"'{what}' is partitioned: say which partition", "Pick one in the controls.")
+        raise Invalid(
+            f"'{what}' has partitions, and none was chosen", "Choose one in the controls."
+        )
     if partition is not None:
-        check_partition(partitions, store, what, partition)
-    if keys:  # with those that the same function makes, where it cannot make one alone
-        keys = sorted(found.asset_graph.get(keys[0]).execution_set_asset_keys)
+        check_partition(partitions, local, what, partition)
     # The executor is this process; config for another one would not be valid.
-    given = {name: value for name, value in (config or {}).items() if name != "execution"}
+    settings = {name: value for name, value in (config or {}).items() if name != "execution"}
     try:
-        with _RUNNING, no_warnings(), warm(store), prints_kept(store):
+        with _RUNNING, no_warnings(), warm(local), prints_kept(local):
             result = definition.execute_in_process(
-                run_config=_with_job_defaults(definition, partition, given) or None,
-                instance=store,
+                run_config=_with_job_defaults(definition, partition, settings) or None,
+                instance=local,
                 asset_selection=keys,
-                partition_key=exact_key(partitions, partition),
+                partition_key=typed_key(partitions, partition),
                 tags=dict(tags or {}),
                 raise_on_error=False,
                 resources=_kept_io_manager(definition),
@@ -106,20 +106,20 @@ def materialize(
 def _with_job_defaults(
     definition: JobDefinition, partition: str | None, config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the config over what the job brings for its partition or for all runs."""
+    """Return the config merged over the job's own, for its partition or for all runs."""
     own: Mapping[str, Any] = {}
     if partition is not None and definition.partitioned_config is not None:
         own = definition.partitioned_config.get_run_config_for_partition_key(partition)
     elif definition.run_config is not None:
         own = definition.run_config
     if definition.loggers.get("console") == internal("colored_console_logger"):
-        # What Dagster says of every step would fill the cell.
+        # Dagster's debug messages about each step would fill the cell.
         own = merge({"loggers": {"console": {"config": {"log_level": "INFO"}}}}, own)
     return merge(own, config)
 
 
 def _kept_io_manager(definition: JobDefinition) -> dict[str, Any] | None:
-    """Return the default IO manager where it is in use.
+    """Return the default IO manager if the job uses it.
 
     Dagster swaps it for one in memory when a job is executed in process: the value would be
     lost, and inputs would not be found.
@@ -130,7 +130,7 @@ def _kept_io_manager(definition: JobDefinition) -> dict[str, Any] | None:
 
 
 def _failure(events: Iterable[Any]) -> Failure | None:
-    """Return why the run failed: its first step that did, or what failed outside its steps."""
+    """Return why the run failed: the error of the first failed step, or one outside of steps."""
     reason = None
     for event in events:
         if event.is_step_failure and event.step_failure_data.error:
@@ -142,16 +142,13 @@ def _failure(events: Iterable[Any]) -> Failure | None:
 
 
 def _as_answer(error: Any) -> dict[str, Any]:
-    """Return an error as the server writes it into GraphQL."""
-    chain, link = [], error.cause
-    while link is not None:
-        chain.append({"error": _link(link)})
-        link = link.cause
-    return {**_link(error), "errorChain": chain}
-
-
-def _link(error: Any) -> dict[str, Any]:
-    return {"className": error.cls_name, "message": error.message, "stack": list(error.stack)}
+    """Return an error as it is in the server's GraphQL answers."""
+    links = []
+    while error is not None:
+        link = {"className": error.cls_name, "message": error.message, "stack": list(error.stack)}
+        links.append(link)
+        error = error.cause
+    return {**links[0], "errorChain": [{"error": link} for link in links[1:]]}
 
 
 def _config_error(what: str, errors: Iterable[Any]) -> Invalid:

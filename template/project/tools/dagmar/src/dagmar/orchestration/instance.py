@@ -1,4 +1,4 @@
-"""The project's own Dagster instance: where it is, and what is recorded in it from here."""
+"""The project's Dagster instance: where it is, and what is recorded in it from here."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import SetupError
-from dagmar.orchestration.quiet import in_words
+from dagmar.orchestration.quiet import one_line
 from dagmar.project.environ import named_home, own_environ
 from dagmar.project.layout import LOCAL_INSTANCE
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-# Two sessions of an app share a process, and making a new instance's tables at once fails for both.
+# Two sessions of an app share a process; creating a new instance's tables at once fails in both.
 _OPENING = threading.RLock()
 
 
@@ -31,9 +31,9 @@ def home(root: Path) -> Path | None:
 
 
 def instance(root: Path) -> DagsterInstance:
-    """Return the project's Dagster instance; one that forgets where the project has none.
+    """Return the project's Dagster instance; one that is kept in memory if the project has none.
 
-    Raises SetupError where its folder or its dagster.yaml cannot be used.
+    Raises SetupError if its folder or its dagster.yaml cannot be used.
     """
     with _OPENING:
         return _instance(home(root))
@@ -49,13 +49,13 @@ def _instance(folder: Path | None) -> DagsterInstance:
         return dg.DagsterInstance.from_config(str(folder))
     except Exception as error:  # whatever a storage class raises, and Dagster itself
         raise SetupError(
-            f"the Dagster instance in {folder} cannot be opened: {in_words(error)}",
+            f"the Dagster instance in {folder} cannot be opened: {one_line(error)}",
             "Check DAGSTER_HOME and the dagster.yaml there.",
         ) from error
 
 
 def is_own_instance(root: Path, info: Mapping[str, Any]) -> bool:
-    """Whether a server with this instance configuration records runs where this project does."""
+    """Return whether a server with this instance configuration uses the project's instance."""
     if not info:
         return False
     with _OPENING:
@@ -78,7 +78,7 @@ def _storage(info: Mapping[str, Any]) -> tuple[str, Any]:
 def observe(
     root: Path, key: str, metadata: Mapping[str, Any], description: str, partition: str | None
 ) -> None:
-    """Record an observation on the asset. Raises SetupError where the instance refuses it."""
+    """Record an observation on the asset. Raises SetupError if the instance refuses it."""
     import dagster as dg
 
     event = dg.AssetObservation(
@@ -87,9 +87,9 @@ def observe(
         description=description,
         partition=partition,
     )
-    store = instance(root)
+    local = instance(root)
     try:
-        store.report_runless_asset_event(event)
+        local.report_runless_asset_event(event)
     except Exception as error:  # whatever a storage raises
         raise SetupError(
             f"the project's instance cannot be written: {error}", "Check DAGSTER_HOME."
@@ -97,7 +97,7 @@ def observe(
 
 
 def _typed(value: Any) -> Any:
-    """Return a link as Dagster's own type for it; other values find theirs."""
+    """Return a web address as Dagster's type for links; it infers the types of other values."""
     import dagster as dg
 
     if isinstance(value, str) and value.startswith(("http://", "https://")):

@@ -1,7 +1,7 @@
-"""The one door to Dagster's private API: what is used of it, and what a Dagster without it means.
+"""The only access to Dagster's private API: the names that are used of it.
 
-Everything else that dagmar uses of Dagster is public. A name that has moved is reported here, as
-what it is: a Dagster that dagmar does not know, not a mistake in the user's definitions.
+Everything else that dagmar uses of Dagster is public. A name that has moved is reported as what it
+is: a Dagster that dagmar was not tested with, not a mistake in the user's definitions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PLACES = {
 
 
 class UnknownDagster(SetupError):
-    """This Dagster does not have what dagmar uses of its private API."""
+    """This Dagster lacks a name of its private API that dagmar uses."""
 
 
 @functools.cache

@@ -25,14 +25,9 @@ from typing import TYPE_CHECKING, Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, did_you_mean
 from dagmar.orchestration.internals import UnknownDagster, internal
-from dagmar.orchestration.quiet import in_words, no_warnings
+from dagmar.orchestration.quiet import no_warnings, one_line
 from dagmar.project import devfile
-from dagmar.project.environ import (
-    apply_environ,
-    current_environ,
-    own_environ,
-    read_environ,
-)
+from dagmar.project.environ import apply_environ, current_environ, own_environ, read_environ
 from dagmar.project.locations import (
     AUTOLOAD,
     DECLARING_FILES,
@@ -48,10 +43,10 @@ if TYPE_CHECKING:
     from dagster import RepositoryDefinition
 
 Stamp = tuple[int, int] | None
-"""When a file was changed last, in nanoseconds, and its size; None if there is none."""
+"""When a file was last changed, in nanoseconds, and its size; None if it does not exist."""
 
 SOURCES = (".py", ".yaml", ".yml")
-# Folders below the project that its definitions are not imported from.
+# Folders in the project that its definitions are not imported from.
 ELSEWHERE = {"__marimo__", "__pycache__", "node_modules", "notebooks", "site-packages", "tests"}
 _LOCK = threading.RLock()
 _PROJECTS: dict[Path, Definitions] = {}
@@ -121,10 +116,10 @@ class Definitions:
         raise _unknown("job", name, known, failures)
 
     def each(self, failures: dict[str, DagmarError] | None = None) -> Iterator[Loaded]:
-        """Yield the repositories, those first that are loaded; the others are loaded on the way.
+        """Yield the repositories, starting with those that are loaded; load the others in turn.
 
-        A code location that does not load is added to `failures`; without that list, its error is
-        raised. Raises SetupError if nothing says where the definitions are.
+        A code location that does not load is added to `failures`, or its error is raised if that
+        is None. Raises SetupError if the project does not declare its definitions.
         """
         with _LOCK, no_warnings():
             self._refresh()
@@ -176,7 +171,7 @@ class Definitions:
             if (now := _stamp(folder)) != stamp:
                 if _names(folder) != names:
                     return True
-                self._folders[folder] = now, names  # data was written beside the code
+                self._folders[folder] = now, names  # data was written next to the code
         return False
 
     def _load(self, location: CodeLocation) -> list[Loaded]:
@@ -187,9 +182,8 @@ class Definitions:
                 "Launch runs on the server instead, and read values where they are stored.",
             )
         started = time.time_ns()
-        if (
-            location.folder and location.folder != self.root
-        ):  # one project of several has its own .env
+        # One project of several has its own .env.
+        if location.folder and location.folder != self.root:
             environ = current_environ(self.root, own_environ())
             apply_environ(read_environ(location.folder, "", environ))
             self._files[location.folder / ".env"] = _stamp(location.folder / ".env")
@@ -206,7 +200,7 @@ class Definitions:
                     if (repository := internals[1](target)) is not None
                 ]
             for loaded in repositories:
-                loaded.repository.asset_graph  # noqa: B018  what is wrong in it is found here
+                loaded.repository.asset_graph  # noqa: B018  errors in it are raised here
         except Exception as error:  # whatever the user's modules raise
             raise self._failure(location, error) from error
         finally:
@@ -220,7 +214,7 @@ class Definitions:
     def _failure(self, location: CodeLocation, error: Exception) -> SetupError:
         assert self._workspace is not None
         where = _place(error, self.root)
-        message = f"the code location '{location.name}' does not load: {in_words(error)}"
+        message = f"the code location '{location.name}' does not load: {one_line(error)}"
         # What Python says of a syntax error names the file already, without its folder.
         if where:
             message += f" ({where})"
@@ -234,11 +228,13 @@ class Definitions:
         return f"To see it outside dagmar, type: {self._workspace.check_command}"
 
     def _make_room(self, location: CodeLocation) -> None:
-        """Drop modules that would be taken for those of this code location, or are not as saved."""
+        """Drop modules with the names of this code location's that are foreign or out of date."""
+        import psutil
+
         importlib.invalidate_caches()
         tops = {path.stem for place in location.places for path in _entries(place)}
-        # At first: the notebook may have imported one before it was edited.
-        began = None if self._modules else _process_start_ns()
+        # For the first location: the notebook may have imported a module before it was edited.
+        began = None if self._modules else int(psutil.Process().create_time() * 1e9)
         for project in _PROJECTS.values():
             for name, file in list(project._own_modules(list(sys.modules))):
                 if name.partition(".")[0] in tops:
@@ -248,7 +244,8 @@ class Definitions:
         if source := location.source:
             package = source.parent if location.kind != FILE else source
             for file in _walk(package if package not in location.places else source):
-                _remove_stale_bytecode(file)
+                # Python itself compares whole seconds, and the size.
+                _remove_bytecode(file, only_older=True)
 
     def _watch(self, names: list[str], started: int) -> None:
         """Note the state of the files behind modules: their package's, and their own."""
@@ -256,7 +253,7 @@ class Definitions:
 
         def stamped(path: Path) -> Stamp:
             stamp = _stamp(path)
-            # It was saved while it was loaded: perhaps after it was read.
+            # Saved while it was loaded: perhaps after it was read.
             return (0, 0) if stamp and started and started <= stamp[0] <= now else stamp
 
         self._modules.update(names)
@@ -267,14 +264,14 @@ class Definitions:
             top = Path(_file_of(sys.modules.get(name.partition(".")[0])) or file)
             package = top if top.is_dir() else top.parent
             if top.name not in ("__init__.py", package.name) or package in self._folders:
-                continue  # a module alone, or known
+                continue  # not a package, or known
             for folder in _folders(package):
                 self._folders[folder] = _stamp(folder), _names(folder)
                 for source in self._folders[folder][1]:
                     self._files.setdefault(folder / source, stamped(folder / source))
 
     def _drop(self) -> None:
-        """Drop the project's own modules, and what Python keeps of files that were changed."""
+        """Drop the project's own modules, and the bytecode of files that were changed."""
         for file, stamp in self._files.items():
             if file.suffix == ".py" and _stamp(file) != stamp:
                 _remove_bytecode(file)
@@ -283,7 +280,7 @@ class Definitions:
         importlib.invalidate_caches()
 
     def _own_modules(self, names: list[str]) -> Iterator[tuple[str, Path]]:
-        """Yield the modules that the definitions may be made of, each with its file."""
+        """Yield the modules that the definitions may come from, each with its file."""
         places = self._workspace.locations if self._workspace else ()
         folders = [self.root, *(place.working_directory for place in places)]
         prefixes = tuple(f"{folder}{os.sep}" for folder in folders)
@@ -301,7 +298,7 @@ class Definitions:
 def _unknown(
     what: str, name: str, known: list[str], failures: dict[str, DagmarError]
 ) -> DagmarError:
-    """Return the error for what no code location has, as far as they load."""
+    """Return the error for an asset or job that is in no code location that loads."""
     if failures and not known:
         return next(iter(failures.values()))
     message = f"the project's definitions have no {what} '{name}'{did_you_mean(name, known)}"
@@ -336,7 +333,7 @@ def _targets(location: CodeLocation, targets_of: Any) -> Iterator[Any]:
 def _import_file(file: Path) -> ModuleType:
     name = file.stem
     if name in sys.stdlib_module_names or getattr(sys.modules.get(name), "__path__", None):
-        name = f"dagmar_{name}"  # not over a module that others use
+        name = f"dagmar_{name}"  # does not replace a module that others use
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is not a Python file")
@@ -352,7 +349,7 @@ def _import_file(file: Path) -> ModuleType:
 
 @contextlib.contextmanager
 def _first_on_path(location: CodeLocation) -> Iterator[None]:
-    """Import from the working directory first, as Dagster does, and from it last afterwards."""
+    """Import from the working directory first, as Dagster does; afterwards, from it last."""
     first, *others = map(str, location.places)
     sys.path.insert(0, first)
     sys.path += [place for place in others if place not in sys.path]
@@ -388,7 +385,7 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _names(folder: Path) -> frozenset[str]:
-    """Return the names of a folder's source files and folders of them."""
+    """Return the names of a folder's source files."""
     return frozenset(
         entry.name for entry in _entries(folder) if entry.suffix in SOURCES and entry.is_file()
     )
@@ -402,7 +399,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _folders(package: Path) -> Iterator[Path]:
-    """Yield a package's folder and those below it that code may be imported from."""
+    """Yield a package's folder and the folders in it that code may be imported from."""
     for folder, inner, _ in os.walk(package):
         inner[:] = [
             name
@@ -429,13 +426,13 @@ def _file_of(module: object) -> str | None:
     if not isinstance(file, str) and "__path__" in known:
         try:
             file = next(iter(known["__path__"]), None)
-        except KeyError:  # its parent is not loaded any more
+        except KeyError:  # its parent is no longer loaded
             return None
     return file if isinstance(file, str) and os.path.isabs(file) else None
 
 
 def _may_be_imported(file: Path, folder: Path) -> bool:
-    """Whether a file below the folder is code of the project: no test, no notebook, no library."""
+    """Return whether a file in the folder is project code: not a test, a notebook or a library."""
     *parts, name = file.relative_to(folder).parts
     if ELSEWHERE & set(parts) or any(part.startswith(".") for part in parts):
         return False
@@ -448,28 +445,8 @@ def _may_be_imported(file: Path, folder: Path) -> bool:
     )
 
 
-def _remove_stale_bytecode(file: Path) -> None:
-    """Remove bytecode from before the last change: Python compares whole seconds and the size."""
-    compiled = _bytecode(file)
-    made, saved = compiled and _stamp(compiled), _stamp(file)
-    if compiled and made and saved and made[0] <= saved[0]:
-        _remove_bytecode(file)
-
-
-def _remove_bytecode(file: Path) -> None:
-    if compiled := _bytecode(file):
-        with contextlib.suppress(OSError):
-            compiled.unlink()
-
-
-def _bytecode(file: Path) -> Path | None:
-    try:
-        return Path(importlib.util.cache_from_source(str(file)))
-    except NotImplementedError:
-        return None
-
-
-def _process_start_ns() -> int:
-    import psutil
-
-    return int(psutil.Process().create_time() * 1e9)
+def _remove_bytecode(file: Path, only_older: bool = False) -> None:
+    with contextlib.suppress(OSError, NotImplementedError):
+        bytecode = Path(importlib.util.cache_from_source(str(file)))
+        if not only_older or bytecode.stat().st_mtime_ns <= file.stat().st_mtime_ns:
+            bytecode.unlink()

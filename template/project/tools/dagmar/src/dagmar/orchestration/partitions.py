@@ -1,4 +1,4 @@
-"""The partitions of an asset in the project's definitions, and which one a notebook is about."""
+"""The partitions of an asset in the project's definitions, and the one that a notebook shows."""
 
 from __future__ import annotations
 
@@ -18,62 +18,64 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance, PartitionsDefinition
 
 Rank = Callable[[str], Any]
-"""Where a key stands among the others; None for one that there is not any more."""
+"""The position of a key among the others; None if it no longer exists."""
 
 
 def latest_partition(root: Path, key: str) -> str | None:
     """Return the latest partition of an asset that is materialized in the project's instance.
 
-    Where there is none, the latest for which its inputs are that have the same partitions; None
-    where there is none of that either, and for an asset without partitions.
+    If none is, return the latest for which all inputs with the same partitions are; None if there
+    is none either, and for an asset without partitions.
     Raises Invalid for an unknown asset.
     """
-    found, asset = definitions_of(root).with_asset(key)
-    partitions = found.asset_graph.get(asset).partitions_def
+    repository, asset = definitions_of(root).with_asset(key)
+    partitions = repository.asset_graph.get(asset).partitions_def
     if partitions is None:
         return None
     import dagster as dg
 
-    store = instance(root)
+    local = instance(root)
     with no_warnings():
-        made = store.get_materialized_partitions(asset)
-        if not made:
-            above = [
-                store.get_materialized_partitions(dg.AssetKey(AssetKey(name).parts))
-                for name in sorted(inputs_of(found.asset_graph, key).alike - {key})
+        materialized = local.get_materialized_partitions(asset)
+        if not materialized:
+            inputs = [
+                local.get_materialized_partitions(dg.AssetKey(AssetKey(name).parts))
+                for name in sorted(inputs_of(repository.asset_graph, key).alike - {key})
             ]
-            made = set.intersection(*map(set, above)) if above else set()
-        return _last(partitions, store, made)
+            materialized = set.intersection(*map(set, inputs)) if inputs else set()
+        return _last(partitions, local, materialized)
 
 
 def require_partition(root: Path, key: str, partition: str) -> str:
-    """Return the partition as it was given. Raises Invalid where the asset has none of that key."""
-    found, asset = definitions_of(root).with_asset(key)
-    check_partition(found.asset_graph.get(asset).partitions_def, instance(root), key, partition)
+    """Return the partition unchanged. Raises Invalid if the asset does not have it."""
+    repository, asset = definitions_of(root).with_asset(key)
+    check_partition(
+        repository.asset_graph.get(asset).partitions_def, instance(root), key, partition
+    )
     return partition
 
 
 def refuse_unknown(root: Path, key: str, partition: str) -> None:
     """Raise Invalid for a partition that an asset of the project's definitions does not have.
 
-    Where they do not load, do not have the asset, or it has no partitions, nothing is known.
+    Nothing is known if they do not load or do not have the asset, or if it has no partitions.
     """
     try:
-        found, asset = definitions_of(root).with_asset(key)
+        repository, asset = definitions_of(root).with_asset(key)
     except (SetupError, Invalid):
         return
-    partitions = found.asset_graph.get(asset).partitions_def
+    partitions = repository.asset_graph.get(asset).partitions_def
     if partitions is not None:
         check_partition(partitions, instance(root), key, partition)
 
 
 def _last(
-    partitions: PartitionsDefinition[Any], store: DagsterInstance, keys: Iterable[str]
+    partitions: PartitionsDefinition[Any], local: DagsterInstance, keys: Iterable[str]
 ) -> str | None:
-    rank = _rank(partitions, store)
-    ranked = sorted((place, key) for key in keys if (place := rank(key)) is not None)
+    rank = _rank(partitions, local)
+    ranked = sorted((position, key) for key in keys if (position := rank(key)) is not None)
     for _, key in reversed(ranked):
-        # It may have been made before the definition was changed.
+        # It may have been materialized before the definition was changed.
         if _is_in_time(partitions, key):
             return key
     return None
@@ -83,15 +85,15 @@ def _is_in_time(partitions: PartitionsDefinition[Any], key: str) -> bool:
     import dagster as dg
 
     if isinstance(partitions, dg.MultiPartitionsDefinition):
-        exact = partitions.get_partition_key_from_str(key).keys_by_dimension
+        keys = partitions.get_partition_key_from_str(key).keys_by_dimension
         parts = partitions.partitions_defs
-        return all(_is_in_time(part.partitions_def, exact[part.name]) for part in parts)
+        return all(_is_in_time(part.partitions_def, keys[part.name]) for part in parts)
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return partitions.has_partition_key(key)
     return True  # the others were looked up in their list
 
 
-def _rank(partitions: PartitionsDefinition[Any], store: DagsterInstance) -> Rank:
+def _rank(partitions: PartitionsDefinition[Any], local: DagsterInstance) -> Rank:
     """Return the order of the keys: time by time, other keys as they are listed."""
     import dagster as dg
 
@@ -101,15 +103,15 @@ def _rank(partitions: PartitionsDefinition[Any], store: DagsterInstance) -> Rank
             partitions.partitions_defs,
             key=lambda part: not isinstance(part.partitions_def, dg.TimeWindowPartitionsDefinition),
         )
-        ranks = {part.name: _rank(part.partitions_def, store) for part in parts}
+        ranks = {part.name: _rank(part.partitions_def, local) for part in parts}
 
         def of_all(key: str) -> Any:
             try:
-                exact = partitions.get_partition_key_from_str(key).keys_by_dimension
+                keys = partitions.get_partition_key_from_str(key).keys_by_dimension
             except dg.DagsterInvariantViolationError:
                 return None
-            places = [rank(exact[name]) for name, rank in ranks.items()]
-            return None if None in places else places
+            positions = [rank(keys[name]) for name, rank in ranks.items()]
+            return None if None in positions else positions
 
         return of_all
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
@@ -123,28 +125,28 @@ def _rank(partitions: PartitionsDefinition[Any], store: DagsterInstance) -> Rank
                 return None
 
         return of_time
-    listed = {key: place for place, key in enumerate(partition_keys(partitions, store))}
-    return listed.get
+    positions = {key: number for number, key in enumerate(partition_keys(partitions, local))}
+    return positions.get
 
 
-def partition_keys(partitions: PartitionsDefinition[Any], store: DagsterInstance) -> list[str]:
-    """Return every partition there is, in order."""
-    return list(partitions.get_partition_keys(dynamic_partitions_store=store))
+def partition_keys(partitions: PartitionsDefinition[Any], local: DagsterInstance) -> list[str]:
+    """Return the keys of all partitions, in order."""
+    return list(partitions.get_partition_keys(dynamic_partitions_store=local))
 
 
-def exact_key(partitions: PartitionsDefinition[Any] | None, key: str | None) -> str | None:
-    """Return the key as Dagster makes it: IO managers tell one of several dimensions by type."""
-    exact = getattr(partitions, "get_partition_key_from_str", None)
-    return exact(key) if exact and key is not None else key
+def typed_key(partitions: PartitionsDefinition[Any] | None, key: str | None) -> str | None:
+    """Return the key in Dagster's own type, by which IO managers know several dimensions."""
+    parse = getattr(partitions, "get_partition_key_from_str", None)
+    return parse(key) if parse and key is not None else key
 
 
 def check_partition(
-    partitions: PartitionsDefinition[Any] | None, store: DagsterInstance, key: str, partition: str
+    partitions: PartitionsDefinition[Any] | None, local: DagsterInstance, key: str, partition: str
 ) -> None:
-    """Raise Invalid where the asset has no partition of this key."""
+    """Raise Invalid if the asset has no partition with this key."""
     if partitions is None:
         raise Invalid(f"the asset '{key}' has no partitions", "Leave the partition out.")
-    keys = partition_keys(partitions, store)
+    keys = partition_keys(partitions, local)
     if partition not in keys:
         from dagmar.server.partitions import no_such_partition
 

@@ -1,9 +1,9 @@
-"""What Dagster does on the side in a process that it runs in: kept quiet, or put back.
+"""The side effects of Dagster on its process: silenced, or undone.
 
-What a run prints in a kernel is kept where the Dagster UI looks for it. Dagster captures what a
-step prints through file descriptors, and starts four processes for each step that show it in the
-meantime. A kernel shows prints by itself, through a `sys.stdout` of its own that such a capture
-does not see: the files would stay empty.
+The output of a run in a kernel is written where the Dagster UI looks for it. Dagster captures the
+output of a step through file descriptors, and starts four processes for each step to show it at the
+same time. A kernel has its own `sys.stdout`, which such a capture does not see: the files would
+stay empty.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BUSY = threading.Lock()
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out what IO managers log of every file that they read, and Dagster's warnings."""
+    """Silence what IO managers log about every file that they read, and Dagster's warnings."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.DEBUG))
     try:
@@ -41,13 +41,13 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_warnings() -> Iterator[None]:
-    """Leave out Dagster's remarks on beta parameters and the like: its server logs them too."""
+    """Silence Dagster's warnings about beta parameters and the like: its server logs them too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"dagster(_shared)?\.")
         yield
 
 
-def in_words(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return an exception in one line."""
     (first, *_) = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -55,10 +55,10 @@ def in_words(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """Leave SIGTERM as it was.
+    """Restore the handler of SIGTERM.
 
-    Dagster puts SIGINT's handler there and leaves it: a kernel would not end when marimo tells
-    it to, and an export would wait for it for ever.
+    Dagster replaces it with that of SIGINT: a kernel would not end when marimo stops it, and an
+    export would wait for it forever.
     """
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -71,9 +71,9 @@ def sigterm_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def prints_kept(instance: DagsterInstance) -> Iterator[None]:
-    """Write what Python prints in each step into the step's log files as well, inside the block.
+    """Write the output of each step into the step's log files as well, inside the block.
 
-    An instance that keeps its logs elsewhere than in local files is left as it is.
+    An instance that does not keep its logs in local files is left as it is.
     """
     manager: Any = instance.compute_log_manager
     try:
@@ -109,7 +109,7 @@ def _captured(manager: Any, owner: int, key: Sequence[str]) -> Iterator[Any]:
 
 
 class _Both:
-    """A stream that writes into a file what it shows; all else is the stream's own."""
+    """A stream whose text is also written to a file."""
 
     def __init__(self, shown: Any, kept: IO[str]) -> None:
         self._shown = shown

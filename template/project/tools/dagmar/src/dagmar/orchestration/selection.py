@@ -18,7 +18,7 @@ ONLY_IN_THE_UI = (
 """Attributes that Dagster parses, and that need more than the graph to be resolved."""
 
 KEY = re.compile(r'(\bkey\s*:\s*")([^"]*)')
-# Dagster's language has no backslash, and takes every slash for one between components.
+# Dagster's language has no backslash, and reads every slash as one between components.
 HIDDEN = {ord("\\"): "\ue000", ord("/"): "\ue001"}
 SHOWN = {0xE000: "\\", 0xE001: "/"}
 
@@ -33,7 +33,7 @@ def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[AssetKey]:
     parse, and for attributes that cannot be resolved outside Dagster's UI, by name.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # dagster's remarks on its own beta parameters
+        warnings.simplefilter("ignore")  # Dagster's own, about beta parameters
         import dagster as dg
 
         dagster_error = internal("DagsterError")
@@ -44,7 +44,7 @@ def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[AssetKey]:
             selection = dg.AssetSelection.from_string(hidden, include_sources=True)
             if used:
                 raise NotImplementedError
-            chosen = selection.resolve(_graph(list(assets)), allow_missing=True)
+            selected = selection.resolve(_graph(list(assets)), allow_missing=True)
         except (NotImplementedError, internal("CheckError")):
             instead = " Use --location for code_location." if "code_location" in used else ""
             raise Invalid(
@@ -55,32 +55,32 @@ def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[AssetKey]:
         except dagster_error as error:
             reason = str(error).replace(hidden, expression).strip().splitlines()[0]
             raise Invalid(f"--select {expression!r}: {reason}", EXAMPLES) from None
-    return {AssetKey.from_parts(part.translate(SHOWN) for part in key.path) for key in chosen}
+    return {AssetKey.from_parts(part.translate(SHOWN) for part in key.path) for key in selected}
 
 
 def _hidden(key: AssetKey) -> list[str]:
-    """Return the components without the characters that the language cannot tell apart."""
+    """Return the components without the characters that the language cannot distinguish."""
     return [part.translate(HIDDEN) for part in key.parts]
 
 
 def _graph(assets: list[dict[str, Any]]) -> Any:
-    """Return the assets as an asset graph; what Dagster makes there is told from what it observes.
+    """Return the assets as an asset graph, materializable ones apart from those only observed.
 
-    Outputs are numbered: names that Dagster would make of the keys can clash, or be refused.
+    Outputs are numbered: names that Dagster derives from the keys can clash, or be refused.
     """
     import dagster as dg
 
-    made = {f"made_{i}": _spec(item) for i, item in enumerate(assets) if item["materializable"]}
+    specs = {f"asset_{i}": _spec(item) for i, item in enumerate(assets) if item["materializable"]}
     observed = [_spec(item) for item in assets if not item["materializable"]]
     parts = [dg.AssetsDefinition(specs=observed)] if observed else []
-    if made:
-        outs = {name: dg.Out(dg.Nothing, is_required=False) for name in made}
+    if specs:
+        outs = {name: dg.Out(dg.Nothing, is_required=False) for name in specs}
         parts.append(
             dg.AssetsDefinition(
                 keys_by_input_name={},
-                keys_by_output_name={name: spec.key for name, spec in made.items()},
+                keys_by_output_name={name: spec.key for name, spec in specs.items()},
                 node_def=dg.OpDefinition(lambda: None, name="never_run", outs=outs),
-                specs=list(made.values()),
+                specs=list(specs.values()),
                 can_subset=True,
             )
         )
@@ -94,10 +94,10 @@ def _spec(item: dict[str, Any]) -> Any:
     """Return the asset as a spec, without what Dagster itself would not accept in one."""
     import dagster as dg
 
-    above = [key for key in item["dependencies"] if key != item["key"]]
+    upstream = [key for key in item["dependencies"] if key != item["key"]]
     return dg.AssetSpec(
         dg.AssetKey(_hidden(AssetKey(item["key"]))),
-        deps=[dg.AssetKey(_hidden(AssetKey(key))) for key in above],
+        deps=[dg.AssetKey(_hidden(AssetKey(key))) for key in upstream],
         group_name=item["group"],
         kinds=set(item["kinds"]),
         owners=item["owners"],

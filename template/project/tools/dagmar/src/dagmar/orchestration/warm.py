@@ -1,7 +1,7 @@
 """One run's records without what Dagster's SQLite storages repeat for each of its events.
 
-They open a connection for every event, and build the tables of every run's own database through
-Alembic: more than half of what a short run in a notebook's kernel takes. While `warm` holds,
+They open a connection for every event, and build the tables of each run's database through
+Alembic: more than half of the time of a short run in a notebook's kernel. While `warm` holds,
 connections stay open, and a new run's database is a copy of an empty one that Dagster made in this
 process. What is written, and where, is the same. Any other storage is left as it is.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
     from sqlalchemy.engine import Connection, Engine
 
-# What is used of Dagster's classes below, and is not promised by them.
+# Private names of Dagster's classes that are used below.
 _NEEDED = ("_connect", "_initdb", "_initialized_dbs", "_db_lock", "_conn_string")
 _LOCK = threading.Lock()
 _OPEN: weakref.WeakSet[_Engines] = weakref.WeakSet()
@@ -39,7 +39,7 @@ def warm(instance: DagsterInstance) -> Iterator[None]:
         known_kinds = internal("SqliteEventLogStorage"), internal("SqliteRunStorage")
         internal("create_engine"), internal("create_db_conn_string")
         plain = (type(events), type(runs)) == known_kinds
-    except UnknownDagster:  # then a run takes longer, and that is all
+    except UnknownDagster:  # a run takes longer, no more
         plain = False
     known = plain and all(hasattr(events, name) or hasattr(runs, name) for name in _NEEDED)
     engines = _Engines()
@@ -49,7 +49,7 @@ def warm(instance: DagsterInstance) -> Iterator[None]:
             # On these two objects only: the classes, and whatever uses them, stay as they are.
             events._connect = functools.partial(_connect_events, events, engines)
             runs.connect = functools.partial(engines.connect, runs._conn_string)
-    if not ours:  # of another kind, or warm already: two sessions of an app share a process
+    if not ours:  # of another kind, or already warm: two sessions of an app share a process
         yield
         return
     try:
@@ -57,7 +57,7 @@ def warm(instance: DagsterInstance) -> Iterator[None]:
     finally:
         with _LOCK:
             del events._connect, runs.connect
-        # Closing waits for the disk; whoever waits for the run need not.
+        # Closing waits for the disk; the caller need not.
         threading.Thread(target=engines.close, name="dagmar-close").start()
 
 
@@ -97,7 +97,7 @@ class _Engines:
 
 
 def _commit_without_waiting(connection: Any, record: object) -> None:
-    # Safe against a crash of this process; the disk is waited for when the run is over.
+    # Safe if this process crashes; the disk is waited for after the run.
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
@@ -114,7 +114,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def _connect_events(storage: Any, engines: _Engines, shard: str) -> Iterator[Connection]:
-    """Do what SqliteEventLogStorage._connect does, with a connection that is open already."""
+    """Do what SqliteEventLogStorage._connect does, with an open connection."""
     with storage._db_lock:
         url = storage.conn_string_for_shard(shard)
         if shard not in storage._initialized_dbs:
@@ -126,14 +126,14 @@ def _connect_events(storage: Any, engines: _Engines, shard: str) -> Iterator[Con
 
 
 def _copied(storage: Any, database: Path) -> bool:
-    """Whether a run's database was made here, whole at once; not where there is one."""
+    """Create a run's database in one step, unless it exists; return whether it was created."""
     if database.exists():
         return False
     new = database.with_name(f".{database.stem}.dagmar")
     try:
         new.write_bytes(_empty_database(storage))
         os.link(new, database)
-    except OSError:  # somebody was first, or there are no hard links: then Dagster makes it
+    except OSError:  # another was first, or hard links are not supported: Dagster creates it
         return False
     finally:
         new.unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def _copied(storage: Any, database: Path) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _empty_database(storage: Any) -> bytes:
-    """Return a run's database as Dagster makes it, before the first event."""
+    """Return a run's database as Dagster creates it, before the first event."""
     from sqlalchemy.pool import NullPool
 
     create_engine, address = internal("create_engine"), internal("create_db_conn_string")
