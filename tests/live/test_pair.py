@@ -183,7 +183,7 @@ def test_what_was_never_materialized_says_what_to_type(paired: Make) -> None:
     context = paired("grid")
     with pytest.raises(Invalid, match="never materialized") as caught:
         load_value(context.root, "grid", "blue|2026-01-01")
-    assert caught.value.hint == "Type: invoke run --asset grid --partition 'blue|2026-01-01'"
+    assert caught.value.command == "invoke run --asset grid --partition 'blue|2026-01-01'"
     assert caught.value.__suppress_context__  # no traceback of a file that is not there
 
 

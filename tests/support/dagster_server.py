@@ -80,7 +80,7 @@ class DagsterServer:
         except FileNotFoundError:
             raise SetupError(
                 f"{self._command[0]} is not installed",
-                "Type: uv sync",
+                command="uv sync",
             ) from None
 
     @property

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+from pathlib import Path
 
 import pytest
-from dagmar import errors
-from dagmar.errors import DagmarError, did_you_mean, typed
+from dagmar import console, errors
+from dagmar.errors import DagmarError, did_you_mean, suggestion
 
+TYPE = "Type: "  # what `suggestion` puts before a command
 LINE = re.compile(r"^    (?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+) +(?P<code>\d+) {3}\S", re.MULTILINE)
 
 
@@ -48,7 +51,7 @@ def test_every_error_says_what_it_is() -> None:
 
 def test_an_error_shows_message_and_hint() -> None:
     assert str(DagmarError("no")) == "no"
-    assert str(DagmarError("no", "Type: yes")) == "no\nType: yes"
+    assert str(DagmarError("no", "Or not.", "yes")) == "no\nType: yes\n  Or not."
 
 
 @pytest.mark.parametrize(
@@ -64,24 +67,53 @@ def test_nothing_is_offered_where_nothing_is_known() -> None:
     assert did_you_mean("x", []) == ""
 
 
+def test_a_hint_with_a_colon_leads_to_the_command_and_a_sentence_follows_it() -> None:
+    assert suggestion("", "git status") == "Type: git status"
+    assert suggestion("To see why, type:", "dg check defs") == "To see why, type: dg check defs"
+    assert suggestion("Or wait.", "invoke dev") == "Type: invoke dev\n  Or wait."
+    assert suggestion("Two:", "invoke dev\ndg dev") == "Two:\n    invoke dev\n    dg dev"
+
+
 @pytest.mark.parametrize(
-    ("hint", "pasted"),
+    ("hint", "command", "pasted"),
     [
-        ("Type: invoke doctor --fix", "Type: uv run invoke doctor --fix"),
-        ("start it with `invoke dev`.", "start it with `uv run invoke dev`."),
-        ("type:\n    invoke run --follow x", "type:\n    uv run invoke run --follow x"),
-        ("To see why, type: dg check defs", "To see why, type: uv run dg check defs"),
-        ("Type: uv run invoke doctor", "Type: uv run invoke doctor"),
-        ("Type: uv sync (or: invoke dev)", "Type: uv sync (or: uv run invoke dev)"),
-        ("invoke dev keeps its files here", "invoke dev keeps its files here"),
-        ("whoever reinvoked: dagster is gone", "whoever reinvoked: dagster is gone"),
-        ("Type: git status", "Type: git status"),
+        ("", "invoke doctor --fix", "Type: uv run invoke doctor --fix"),
+        ("start it with `invoke dev`.", "", "start it with `uv run invoke dev`."),
+        ("type:", "invoke run\ndg dev", "type:\n    uv run invoke run\n    uv run dg dev"),
+        ("Start it:", "dagster-daemon run", "Start it: uv run dagster-daemon run"),
+        ("", "uv run invoke doctor", "Type: uv run invoke doctor"),
+        (
+            "Or go without: `invoke dev`.",
+            "uv sync",
+            "Type: uv sync\n  Or go without: `uv run invoke dev`.",
+        ),
+        (
+            "to see why, type: invoke dev keeps its files",
+            "",
+            "to see why, type: invoke dev keeps its files",
+        ),
+        ("`reinvoked` and `dagster` stay", "", "`reinvoked` and `dagster` stay"),
+        ("", "git status", "Type: git status"),
     ],
 )
-def test_a_hint_can_be_pasted_by_users_of_uv_run_and_by_others(
-    hint: str, pasted: str, monkeypatch: pytest.MonkeyPatch
+def test_a_command_can_be_pasted_by_users_of_uv_run_and_by_others(
+    hint: str, command: str, pasted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV", "/usr/bin/uv")
-    assert typed(hint) == pasted
+    assert console.pasteable(hint, command) == pasted
     monkeypatch.delenv("UV")
-    assert typed(hint) == hint
+    assert console.pasteable(hint, command) == suggestion(hint, command)
+
+
+def test_commands_are_fields_of_their_own_and_not_a_part_of_messages_and_hints() -> None:
+    """A text that says what to type is followed by the command, or has it in backticks."""
+    texts = []
+    for file in sorted(Path(errors.__file__).parent.rglob("*.py")):
+        tree = ast.parse(file.read_text("utf-8"))
+        prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
+                texts.append((f"{file.name}:{node.lineno}", node.value))
+    assert len(texts) > 1000
+    in_text = re.compile(r"^Type:|\b[Tt]ype( again)?: +\w|: (invoke|dg) [a-z-]")
+    assert [text for text in texts if in_text.search(text[1]) and text[1] != TYPE] == []

@@ -874,8 +874,8 @@ def test_the_instance_is_the_projects_own_unless_one_is_named(tmp_path: Path) ->
     for wrong in ("relative", str(none)):
         with pytest.raises(SetupError, match="DAGSTER_HOME must be") as refusal:
             environment.dagster_home(tmp_path, {"DAGSTER_HOME": wrong})
-        assert "unset" not in refusal.value.hint  # the shell has not set it
-    subprocess.run(refusal.value.hint.removeprefix("Create it: "), shell=True, check=True)
+        assert "unset" not in refusal.value.command  # the shell has not set it
+    subprocess.run(refusal.value.command, shell=True, check=True)
     assert environment.dagster_home(tmp_path, {"DAGSTER_HOME": str(none)}) == none
 
 

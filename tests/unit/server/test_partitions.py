@@ -135,7 +135,7 @@ def test_an_asset_that_dagster_does_not_materialize_says_so_if_it_cannot_be_load
 ) -> None:
     with pytest.raises(LoadFailed, match="'lake' is not materialized by Dagster") as caught:
         load_value(root, "lake", "02.01.2026")
-    assert "invoke run" not in caught.value.hint
+    assert "invoke run" not in caught.value.suggestion
 
 
 SCRIPT = """

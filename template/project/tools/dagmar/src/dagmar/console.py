@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dagmar.errors import DagmarError, typed
+from dagmar.errors import DagmarError, suggestion
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_OURS = re.compile(r"^(?=(?:invoke|dg|marimo|dagster-daemon) )", re.MULTILINE)
+_OURS_IN_BACKTICKS = re.compile(r"`(?=(?:invoke|dg|marimo|dagster-daemon) )")
 GAP = 3  # between two columns of a table
 
 
@@ -54,8 +56,16 @@ def mark(label: str, color: int, text: str, width: int = 0) -> None:
 def complain(error: DagmarError) -> None:
     """Print an error and what to type next."""
     _labelled("error:", 31, error.message)
-    if error.hint:
-        say(typed(f"  {error.hint}"))
+    if text := pasteable(error.hint, error.command):
+        say(f"  {text}")
+
+
+def pasteable(hint: str, command: str = "") -> str:
+    """Join a hint and a command, with `uv run` before our programs if that started this one."""
+    if os.environ.get("UV"):
+        hint = _OURS_IN_BACKTICKS.sub("`uv run ", hint)
+        command = _OURS.sub("uv run ", command)
+    return suggestion(hint, command)
 
 
 def warn(text: str) -> None:

@@ -44,7 +44,8 @@ class Filters:
             if self.kind != "all" and self.kind not in has:
                 raise UsageError(
                     f"{flag} filters {' and '.join(has)}, not {self.kind}",
-                    f"Leave {flag} out, or type: --kind {has[0]}",
+                    f"Leave {flag} out, or type:",
+                    command=f"--kind {has[0]}",
                 )
 
     def _limits(self) -> list[tuple[str, tuple[str, ...]]]:

@@ -22,32 +22,39 @@ Status 1 is left to Invoke itself and to bugs.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping
-
-# A command in a hint, where it begins: after a colon, in backticks, or on a line of its own.
-_COMMAND = re.compile(r"(: |`|^ +)(?=(?:invoke|dg|marimo) [a-z-])", re.MULTILINE)
 
 
 class DagmarError(Exception):
-    """What went wrong, what to type next, and the exit status.
+    """What went wrong, what to do next, and the exit status.
 
-    `meant` is the known name that each unknown one may stand for.
+    `command` is what to type, without `uv run`; `hint` is prose, with further commands in
+    backticks; `meant` is the known name that each unknown one may stand for.
     """
 
     exit_code = 1
 
     def __init__(
-        self, message: str, hint: str = "", *, meant: Mapping[str, str] | None = None
+        self,
+        message: str,
+        hint: str = "",
+        command: str = "",
+        *,
+        meant: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.command = command
         self.meant = dict(meant or {})
 
     def __str__(self) -> str:
-        return f"{self.message}\n{self.hint}" if self.hint else self.message
+        return "\n".join(filter(None, [self.message, self.suggestion]))
+
+    @property
+    def suggestion(self) -> str:
+        """The hint and the command as one text, without `uv run`."""
+        return suggestion(self.hint, self.command)
 
 
 class UsageError(DagmarError):
@@ -145,6 +152,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" — did you mean '{near}'?" if near else ""
 
 
-def typed(hint: str) -> str:
-    """Return a hint whose commands can be pasted: with `uv run` where that started us."""
-    return _COMMAND.sub(r"\1uv run ", hint) if os.environ.get("UV") else hint
+def suggestion(hint: str, command: str) -> str:
+    """Join a hint and a command (a line for each): a hint ending with a colon leads to it."""
+    if not command:
+        return hint
+    if "\n" in command:
+        return f"{hint}\n    " + command.replace("\n", "\n    ")
+    if hint.endswith(":"):
+        return f"{hint} {command}"
+    return "\n  ".join(filter(None, [f"Type: {command}", hint]))

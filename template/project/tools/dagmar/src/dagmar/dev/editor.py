@@ -40,7 +40,9 @@ class Editor:
             if not file.is_file():
                 raise UsageError(f"there is no {notebook}", "Give --notebook a notebook's file.")
             if file.suffix not in (".py", ".md"):
-                raise Invalid(f"{notebook} is not a marimo notebook", "Convert it: marimo convert")
+                raise Invalid(
+                    f"{notebook} is not a marimo notebook", "Convert it:", command="marimo convert"
+                )
             file, folder = file.resolve(), folder.resolve()
             if folder in file.parents:
                 self._file = file.relative_to(folder).as_posix()

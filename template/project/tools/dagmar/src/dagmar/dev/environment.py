@@ -27,12 +27,15 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
         home = Path(os.path.expanduser(named))
         if not home.is_absolute() or not home.is_dir():
             if home.is_absolute():
-                hint = f"Create it: mkdir -p {shlex.quote(str(home))}"
+                hint, command = "Create it:", f"mkdir -p {shlex.quote(str(home))}"
             elif os.environ.get("DAGSTER_HOME") == named:
-                hint = "Or type: unset DAGSTER_HOME"
+                hint, command = "Or type:", "unset DAGSTER_HOME"
             else:
                 hint = "Remove it from .env (or the --env-file), or write an absolute path there."
-            raise SetupError("DAGSTER_HOME must be the absolute path of an existing folder", hint)
+                command = ""
+            raise SetupError(
+                "DAGSTER_HOME must be the absolute path of an existing folder", hint, command
+            )
         return home
     home = root / LOCAL_INSTANCE
     if not (home / "dagster.yaml").exists():
@@ -91,5 +94,6 @@ def _require(module: str, package: str, flag: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise SetupError(
             f"{package} is not installed",
-            f"Type: uv sync (or start without it: invoke dev --no-{flag})",
+            f"Or start without it: `invoke dev --no-{flag}`.",
+            "uv sync",
         )

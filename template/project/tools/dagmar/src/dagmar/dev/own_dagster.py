@@ -71,7 +71,8 @@ def broken_locations(url: str) -> dict[str, str]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnexpectedAnswer(
             f"Dagster did not report whether its code locations load ({type(error).__name__})",
-            "To see whether they do, type: dg check defs",
+            "To see whether they do, type:",
+            command="dg check defs",
         ) from error
 
 
@@ -82,7 +83,9 @@ def require_loaded(looked: Mapping[str, str] | Exception) -> None:
     if looked:
         count = f"{len(looked)} code location{'s do' if len(looked) > 1 else ' does'}"
         raise SetupError(
-            f"not everything is ready: {count} not load", "To see why, type: dg check defs"
+            f"not everything is ready: {count} not load",
+            "To see why, type:",
+            command="dg check defs",
         )
 
 

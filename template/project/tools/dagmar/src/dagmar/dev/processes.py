@@ -133,7 +133,7 @@ class Child:
             )
         except OSError as error:
             reason = f"{self._arguments[0]} cannot be started: {error.strerror}"
-            raise SetupError(reason, "Type: uv sync") from None
+            raise SetupError(reason, command="uv sync") from None
         self._process = process
         pump = threading.Thread(target=self._pump, args=(process, printed), daemon=True)
         pump.start()

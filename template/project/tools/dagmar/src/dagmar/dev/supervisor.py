@@ -318,7 +318,8 @@ class Supervisor:
         if server.tries >= PORT_TRIES:
             raise Conflict(
                 f"port after port was taken while {server.title} was starting",
-                f"Choose another one: invoke dev --{server.name}-port N",
+                "Choose another one:",
+                command=f"invoke dev --{server.name}-port N",
             )
         taken = server.port
         server.port = free_port(taken + 1, self._ports())
@@ -369,7 +370,7 @@ class Supervisor:
             for log in self._logs.values():
                 log.close()
         if not gone:
-            self._reporter.warn("some processes could not be ended; to see them, type: ps -ef")
+            self._reporter.warn("some processes could not be ended; `ps -ef` shows them")
         elif began:
             self._reporter.event("stopped", "Stopped; no process is left.")
 
@@ -423,5 +424,7 @@ def dev(settings: Settings, request: DevRequest, json: bool) -> None:
         try:
             Supervisor(settings, request, reporter).run()
         except DagmarError as error:
-            reporter.event("failed", message=error.message, hint=error.hint, status=error.exit_code)
+            reporter.event(
+                "failed", message=error.message, hint=error.suggestion, status=error.exit_code
+            )
             raise

@@ -293,7 +293,9 @@ def _explained(error: DagmarError | OSError) -> DagmarError:
     if isinstance(error, DagmarError):
         return error
     where = f"{error.filename}: " if error.filename else ""
-    return SetupError(f"{where}{error.strerror or error}", "Try again, or type: invoke doctor")
+    return SetupError(
+        f"{where}{error.strerror or error}", "Try again, or type:", command="invoke doctor"
+    )
 
 
 def _paired(notebook: Path) -> tuple[str | None, str | None]:

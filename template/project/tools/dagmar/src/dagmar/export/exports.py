@@ -11,7 +11,7 @@ from dagmar import console
 from dagmar.console import LiveLine
 from dagmar.errors import DagmarError, RunFailed
 from dagmar.export import exporting
-from dagmar.export.exporting import Exported
+from dagmar.export.exporting import Exported, Problem
 from dagmar.export.manifests import cell_of
 from dagmar.export.publish import Publisher, existing
 from dagmar.export.request import ExportRequest, find_notebooks
@@ -121,12 +121,10 @@ def _explain(one: Exported, several: bool) -> None:
     if manifest and manifest.error and (trace := manifest.error.traceback):
         console.say(trace)
     for problem in one.problems if several or (manifest and manifest.error) else one.problems[:-1]:
-        again = f"To try again: {problem.repeat}" if problem.repeat else ""
-        hint = "\n  ".join(filter(None, [problem.error.hint, again]))
-        console.complain(type(problem.error)(problem.error.message, hint))
+        console.complain(_with_repeat(problem, problem.error.message))
     if several and not one.ok:
         error = _error(one)
-        console.complain(type(error)(f"{one.notebook}: {error.message}", error.hint))
+        console.complain(type(error)(f"{one.notebook}: {error.message}", error.hint, error.command))
 
 
 def _error(one: Exported) -> DagmarError:
@@ -141,10 +139,18 @@ def _error(one: Exported) -> DagmarError:
         failed.exit_code = one.exit_code
         return failed
     problem = one.problems[-1]
+    error = _with_repeat(problem, f"{problem.step}: {problem.error.message}", "The page is kept. ")
+    if problem.step == "attach" and manifest and not problem.repeat:
+        again = f"The page is kept. Correct that, and try again with --existing {manifest.id}"
+        error.hint = "\n  ".join(filter(None, [error.hint, again]))
+    return error
+
+
+def _with_repeat(problem: Problem, message: str, remark: str = "") -> DagmarError:
+    """Return the error of a problem, with the command that tries again."""
     error = problem.error
-    again = f"The page is kept. To try again: {problem.repeat}" if problem.repeat else ""
-    if problem.step == "attach" and manifest and not again:
-        again = f"The page is kept. Correct that, and try again with: --existing {manifest.id}"
-    told_error = type(error)(f"{problem.step}: {error.message}", error.hint)
-    told_error.hint = "\n  ".join(part for part in (error.hint, again) if part)
-    return told_error
+    if not problem.repeat:
+        return type(error)(message, error.hint, error.command)
+    first = f"First: `{error.command}`." if error.command else ""
+    hint = "\n  ".join(filter(None, [error.hint, first, f"{remark}To try again:"]))
+    return type(error)(message, hint, problem.repeat)

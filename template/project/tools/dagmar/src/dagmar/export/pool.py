@@ -139,7 +139,7 @@ class Worker:
 def _outcome(kind: str, event: dict[str, Any]) -> Outcome:
     if kind == "refused":
         error_class = getattr(errors, event["class"], Invalid)
-        return Outcome(refused=error_class(event["message"], event["hint"]))
+        return Outcome(refused=error_class(event["message"], event["hint"], event["command"]))
     failure = event.pop("error")
     error = Failure.from_document(failure, "cell") if failure else None
     return Outcome(**event, error=error, exit_code=errors.RunFailed.exit_code if error else 0)

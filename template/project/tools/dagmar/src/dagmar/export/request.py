@@ -51,7 +51,8 @@ class ExportRequest:
                 "say which notebooks: --notebook PATH, or --all"
                 if not chosen
                 else "give one of --notebook, --all and --existing",
-                "For example: invoke export --notebook notebooks/orders.py",
+                "For example:",
+                command="invoke export --notebook notebooks/orders.py",
             )
         if self.attach and (self.all or len(self.notebooks) > 1):
             raise UsageError(
@@ -100,7 +101,8 @@ def find_notebooks(settings: Settings, request: ExportRequest) -> list[Path]:
         if not found:
             raise Invalid(
                 f"there are no notebooks in {settings.notebooks.name}",
-                "Make one: invoke scaffold --asset KEY",
+                "Create one:",
+                command="invoke scaffold --asset KEY",
             )
         return found
     notebooks = []

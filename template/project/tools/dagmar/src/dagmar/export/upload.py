@@ -196,7 +196,8 @@ class Storage:
             # fsspec raises an error without a name from the one with it.
             library = str(getattr(error.__cause__ or error, "name", "")).partition(".")[0]
             raise SetupError(
-                f"{library} is not installed, which {self.scheme} needs", f"Type: uv add {library}"
+                f"{library} is not installed, which {self.scheme} needs",
+                command=f"uv add {library}",
             ) from None
         except Exception as error:  # each storage library has its own
             status, message = _status(error), _message(error)

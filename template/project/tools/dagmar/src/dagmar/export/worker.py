@@ -161,8 +161,8 @@ def _work(job: dict[str, Any], events: int) -> None:
                 "Free some space, or choose another folder: --output DIR",
             )
         )
-        name = type(refused).__name__
-        _send(events, "refused", **{"class": name}, message=refused.message, hint=refused.hint)
+        fields = {name: getattr(refused, name) for name in ("message", "hint", "command")}
+        _send(events, "refused", **{"class": type(refused).__name__}, **fields)
 
 
 def _export(job: dict[str, Any], events: int) -> None:

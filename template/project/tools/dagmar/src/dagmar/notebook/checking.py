@@ -13,7 +13,14 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, typed
+from dagmar.errors import (
+    DagmarError,
+    Invalid,
+    SetupError,
+    UsageError,
+    did_you_mean,
+    suggestion,
+)
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.compatibility import guarded
 from dagmar.notebook.pairing import Paired, has_job, read_pairs
@@ -35,6 +42,12 @@ class Finding:
     rule: str
     message: str
     hint: str = ""
+    command: str = ""
+
+    def as_document(self) -> Item:
+        """Return what `--json` prints of it."""
+        document = asdict(self)
+        return {**document, "hint": suggestion(self.hint, document.pop("command"))}
 
 
 @dataclass
@@ -62,7 +75,10 @@ class CheckedNotebooks:
         """Return the JSON document."""
         return {
             "ok": not any(notebook.errors for notebook in self.notebooks),
-            "notebooks": [asdict(notebook) for notebook in self.notebooks],
+            "notebooks": [
+                {**asdict(each), "findings": [finding.as_document() for finding in each.findings]}
+                for each in self.notebooks
+            ],
         }
 
     def show(self) -> None:
@@ -72,8 +88,8 @@ class CheckedNotebooks:
                 place = f"{notebook.path}:{finding.line}" if finding.line else notebook.path
                 about = f"{finding.severity}: {finding.message} [{finding.rule}]"
                 console.out(f"{place}: {about}")
-                if finding.hint:
-                    console.out(f"  {typed(finding.hint)}")
+                if text := console.pasteable(finding.hint, finding.command):
+                    console.out(f"  {text}")
         number = len(self.notebooks)
         console.say(f"Checked {number} notebook{'s' * (number != 1)}.")
 
@@ -83,7 +99,8 @@ class CheckedNotebooks:
             bad = sum(notebook.errors > 0 for notebook in self.notebooks)
             raise Invalid(
                 f"{errors} error{'s' * (errors > 1)} in {bad} notebook{'s' * (bad > 1)}",
-                "Correct them, then type: invoke check",
+                "Correct them, then type:",
+                command="invoke check",
             )
 
 
@@ -98,7 +115,9 @@ def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
             raise UsageError(f"there is no {path}", "Give --path a notebook or a folder.")
         if path.is_file() and not _is_notebook(path):
             raise Invalid(
-                f"{path} is not a marimo notebook", "Create one: invoke scaffold --asset …"
+                f"{path} is not a marimo notebook",
+                "Create one:",
+                command="invoke scaffold --asset …",
             )
         for file in [path] if path.is_file() else filter(_is_notebook, _python_files(path)):
             notebooks[file.resolve()] = None
@@ -146,7 +165,9 @@ def check(
             sources[file] = read_source(file)
             pairs[file] = list(read_pairs(sources[file].tree))
         except Invalid as error:
-            findings[file].append(Finding(0, ERROR, "syntax", error.message, error.hint))
+            findings[file].append(
+                Finding(0, ERROR, "syntax", error.message, error.hint, error.command)
+            )
     inputs = {}
     if catalog:
         paired = {pair.asset for file in pairs for pair in pairs[file]}
@@ -194,7 +215,7 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
         issues = json.loads(done.stdout)["issues"]
     except (ValueError, KeyError, TypeError):
         last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise SetupError(f"`marimo check` does not work: {last[0]}", "Type: uv sync") from None
+        raise SetupError(f"`marimo check` does not work: {last[0]}", command="uv sync") from None
     for issue in issues:
         file = Path(str(issue.get("filename", ""))).resolve()
         if file in findings and issue.get("type") != "error":  # a file that cannot be read
@@ -220,13 +241,14 @@ def _names_and_form(source: Source) -> Iterator[Finding]:
         yield Finding(0, WARNING, "marimo", message)
         return
     except Invalid as error:
-        yield Finding(0, ERROR, "no-notebook", error.message, error.hint)
+        yield Finding(0, ERROR, "no-notebook", error.message, error.hint, error.command)
         return
     for name, line in undefined:
         yield Finding(line, ERROR, "undefined-name", f"no cell defines '{name}'")
     if saved != source.text:
-        hint = "Save it in the editor, or type: marimo check --fix FILE"
-        yield Finding(0, WARNING, "form", "marimo would format this file differently", hint)
+        hint, command = "Save it in the editor, or type:", "marimo check --fix FILE"
+        message = "marimo would format this file differently"
+        yield Finding(0, WARNING, "form", message, hint, command)
 
 
 def _loading(root: Path, source: Source) -> Iterator[Finding]:
@@ -236,7 +258,7 @@ def _loading(root: Path, source: Source) -> Iterator[Finding]:
             require_loadable(root)
         except SetupError as error:
             message = f"no value can be loaded: {error.message}"
-            yield Finding(loads[0].line, WARNING, "inputs", message, error.hint)
+            yield Finding(loads[0].line, WARNING, "inputs", message, error.hint, error.command)
 
 
 def _against(
@@ -290,8 +312,8 @@ def _version(root: Path, file: Path) -> Iterator[Finding]:
     try:
         version, current = (templates.read_answers(answers).get("_commit") for answers in files)
     except Invalid as error:
-        yield Finding(0, ERROR, "template", error.message, error.hint)
+        yield Finding(0, ERROR, "template", error.message, error.hint, error.command)
         return
     if version != current:
         message = f"it is on {version} of the template, the project on {current}"
-        yield Finding(0, WARNING, "template", message, "Type: invoke update")
+        yield Finding(0, WARNING, "template", message, command="invoke update")

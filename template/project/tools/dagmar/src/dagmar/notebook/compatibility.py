@@ -15,7 +15,7 @@ from dagmar.errors import SetupError
 
 TESTED = ("0.25", "0.26")
 """The tested versions of marimo: from the first, and below the second."""
-INSTALL_TESTED = f"Type: uv add 'marimo>={TESTED[0]},<{TESTED[1]}'"
+INSTALL_TESTED = f"uv add 'marimo>={TESTED[0]},<{TESTED[1]}'"
 
 
 def marimo_version() -> str:
@@ -23,7 +23,7 @@ def marimo_version() -> str:
     try:
         return metadata.version("marimo")
     except metadata.PackageNotFoundError:
-        raise SetupError("marimo is not installed", "Type: uv add marimo") from None
+        raise SetupError("marimo is not installed", command="uv add marimo") from None
 
 
 def is_tested(version: str) -> bool:
@@ -46,7 +46,8 @@ def unsupported(reason: str, instead: str = "") -> SetupError:
     """Return the error for a version of marimo that dagmar is not tested with."""
     return SetupError(
         f"dagmar does not support marimo {marimo_version()}: {reason}",
-        f"{instead or 'Type: invoke update'}\n  {INSTALL_TESTED}",
+        instead or f"Or install a tested version: `{INSTALL_TESTED}`.",
+        INSTALL_TESTED if instead else "invoke update",
     )
 
 

@@ -73,24 +73,26 @@ def load(path: Path) -> InternalApp:
         load_app,
     )
 
-    hint = f"Type: invoke check --path {os.path.relpath(path)}"
+    command = f"invoke check --path {os.path.relpath(path)}"
     read_notebook(path)
     try:
         app = load_app(str(path))
     except (SyntaxError, ValueError, MarimoFileError, NonMarimoPythonScriptError) as error:
-        raise Invalid(f"marimo cannot read {path.name}: {_first_line(error)}", hint) from None
+        raise Invalid(
+            f"marimo cannot read {path.name}: {_first_line(error)}", command=command
+        ) from None
     if app is None:
-        raise Invalid(f"marimo cannot read {path.name}", hint)
+        raise Invalid(f"marimo cannot read {path.name}", command=command)
     internal = InternalApp(app)
     if any(data.cell is None for data in internal.cell_manager.cell_data()):
-        raise Invalid(f"a cell of {path.name} is not valid Python", hint)
+        raise Invalid(f"a cell of {path.name} is not valid Python", command=command)
     try:
         internal.graph  # noqa: B018  built on first access
     except MultipleDefinitionError as error:
-        raise Invalid(f"{path.name}: {_first_line(error)}", hint) from None
+        raise Invalid(f"{path.name}: {_first_line(error)}", command=command) from None
     except CycleError as error:
         message = f"the cells of {path.name} form a cycle: {_first_line(error)}"
-        raise Invalid(message, hint) from None
+        raise Invalid(message, command=command) from None
     return internal
 
 

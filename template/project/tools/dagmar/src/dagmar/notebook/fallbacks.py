@@ -61,7 +61,7 @@ def _add_chart(data: dict[str, Any], mimetype: str) -> None:
         import vl_convert
     except ImportError:
         data["text/html"] = _note(
-            "A chart, which cannot be drawn here without vl-convert. Type: uv add vl-convert-python"
+            "A chart, which cannot be drawn here without vl-convert: `uv add vl-convert-python`"
         )
         return
     convert = vl_convert.vegalite_to_svg if "vegalite" in mimetype else vl_convert.vega_to_svg

@@ -116,7 +116,7 @@ def _run(
             )
         raise Invalid(
             f"`{NAME} {format}` wrote no file for {path.name}: {message}",
-            f"Type: invoke check --path {os.path.relpath(path)}",
+            command=f"invoke check --path {os.path.relpath(path)}",
         )
     text = file.read_text("utf-8")
     file.unlink()

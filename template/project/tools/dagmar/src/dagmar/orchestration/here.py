@@ -61,7 +61,8 @@ def materialize(
     if home(root) is None:
         raise SetupError(
             "this project has no Dagster instance to record a run in",
-            "Set DAGSTER_HOME, or type: mkdir -p .dagmar/dagster_home",
+            "Set DAGSTER_HOME, or type:",
+            command="mkdir -p .dagmar/dagster_home",
         )
     definitions, local = definitions_of(root), instance(root)
     if asset:

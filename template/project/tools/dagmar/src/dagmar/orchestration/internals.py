@@ -47,5 +47,6 @@ def internal(name: str) -> Any:
         raise UnknownDagster(
             f"this Dagster ({metadata.version('dagster')}) has no {place}.{name}: "
             f"dagmar is tested with Dagster {TESTED}",
-            "Type: invoke update, or install one of these: uv add 'dagster<1.14'",
+            "Or install a tested one: `uv add 'dagster<1.14'`.",
+            "invoke update",
         ) from None

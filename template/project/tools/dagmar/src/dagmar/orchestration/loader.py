@@ -206,13 +206,10 @@ class Definitions:
         finally:
             self._watch(list(sys.modules), started)
         if not repositories:
-            raise SetupError(
-                f"the code location '{location.name}' has no Dagster definitions", self._hint()
-            )
+            raise self._error(f"the code location '{location.name}' has no Dagster definitions")
         return repositories
 
     def _failure(self, location: CodeLocation, error: Exception) -> SetupError:
-        assert self._workspace is not None
         where = _place(error, self.root)
         message = f"the code location '{location.name}' does not load: {one_line(error)}"
         # What Python says of a syntax error names the file already, without its folder.
@@ -221,11 +218,11 @@ class Definitions:
         own = location.executable
         if own and os.path.realpath(own) != os.path.realpath(sys.executable):
             message += f". Dagster loads it with another Python: {own}"
-        return SetupError(message, self._hint())
+        return self._error(message)
 
-    def _hint(self) -> str:
+    def _error(self, message: str) -> SetupError:
         assert self._workspace is not None
-        return f"To see it outside dagmar, type: {self._workspace.check_command}"
+        return SetupError(message, "To see it outside dagmar, type:", self._workspace.check_command)
 
     def _make_room(self, location: CodeLocation) -> None:
         """Drop modules with the names of this code location's that are foreign or out of date."""
@@ -303,12 +300,14 @@ def _unknown(
         return next(iter(failures.values()))
     message = f"the project's definitions have no {what} '{name}'{did_you_mean(name, known)}"
     if not failures:
-        return Invalid(message, f"Type: invoke discover --kind {what}s")
+        return Invalid(message, command=f"invoke discover --kind {what}s")
     end = "" if message.endswith("?") else "."
     reasons = "\n  ".join(failure.message for failure in failures.values())
+    first = next(iter(failures.values()))
     return Invalid(
         f"{message}{end} Not every code location loads:\n  {reasons}",
-        next(iter(failures.values())).hint,
+        first.hint,
+        first.command,
     )
 
 

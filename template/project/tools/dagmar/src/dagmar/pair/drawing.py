@@ -48,9 +48,9 @@ def note(text: str, hint: str = "", kind: Literal["neutral", "warn", "danger"] =
 def refusal(error: DagmarError, missing: str = "") -> str:
     """Return an error and what to type next; `missing` is what only a server knows."""
     if missing and isinstance(error, Unreachable):
-        hint = f"{error.hint} Then run this cell again."
+        hint = f"{error.suggestion} Then run this cell again."
         return note(f"{error.message}: {missing} cannot be shown.", hint, "warn")
-    return note(error.message, error.hint, "danger")
+    return note(error.message, error.suggestion, "danger")
 
 
 def link(url: str, text: str) -> str:

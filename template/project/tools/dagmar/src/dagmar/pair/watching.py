@@ -220,7 +220,7 @@ class Watcher:
             parts.append("<div>Waiting for Dagster…</div>")
         if isinstance(self._trouble, Unreachable):
             text = f"{self._trouble.message}. Still trying; the run may go on."
-            parts.append(drawing.note(text, self._trouble.hint, "warn"))
+            parts.append(drawing.note(text, self._trouble.suggestion, "warn"))
         elif self._trouble is not None:
             parts.append(drawing.refusal(self._trouble))
         if self._run is not None:

@@ -182,10 +182,10 @@ class Settings:
     def _variable(self, variable: str, path: tuple[str, ...]) -> str:
         value = self.environ.get(variable, "")
         if not value:
-            hint = "Set the variable that is named there, or correct its name."
+            hint, command = "Set the variable that is named there, or correct its name.", ""
             if _PLAIN_NAME.fullmatch(variable):
-                hint = f"Type: export {variable}=…"
-            raise self._error(path, "names an environment variable that is not set", hint)
+                hint, command = "", f"export {variable}=…"
+            raise self._error(path, "names an environment variable that is not set", hint, command)
         if _CONTROL.search(value):
             raise self._error(
                 path,
@@ -195,8 +195,10 @@ class Settings:
             )
         return value
 
-    def _error(self, path: KeyPath, problem: str, hint: str = "") -> SettingsError:
-        return SettingsError(f"{self.layer.place(path)}: {'.'.join(path)} {problem}", hint)
+    def _error(
+        self, path: KeyPath, problem: str, hint: str = "", command: str = ""
+    ) -> SettingsError:
+        return SettingsError(f"{self.layer.place(path)}: {'.'.join(path)} {problem}", hint, command)
 
     def _file(self, name: str, spec: Mapping[str, Any], key: str) -> str | None:
         if key not in spec:

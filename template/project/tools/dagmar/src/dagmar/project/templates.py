@@ -45,13 +45,13 @@ def read_answers(file: Path) -> dict[str, Any]:
     import yaml
 
     name = file.name if file.name == ANSWERS else f"{NOTEBOOK_ANSWERS}/{file.name}"
-    hint = f"Type: git checkout HEAD -- {shlex.quote(name)}"
+    command = f"git checkout HEAD -- {shlex.quote(name)}"
     try:
         answers = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Invalid(f"{name} cannot be read: {type(error).__name__}", hint) from None
+        raise Invalid(f"{name} cannot be read: {type(error).__name__}", command=command) from None
     if not isinstance(answers, dict) or not isinstance(answers.get("_src_path"), str):
-        raise Invalid(f"{name} is not an answers file", hint)
+        raise Invalid(f"{name} is not an answers file", command=command)
     return answers
 
 
@@ -193,7 +193,7 @@ def git(
         raise SetupError("git was not found", "Install git.") from None
     except subprocess.TimeoutExpired:
         raise SetupError(
-            f"`git {arguments[0]}` did not end within {timeout:g} s", "Type: git status"
+            f"`git {arguments[0]}` did not end within {timeout:g} s", command="git status"
         ) from None
 
 

@@ -91,7 +91,7 @@ class Follower:
 
     def _until_final(self, read: Callable[[], State], what: str, name: str) -> State:
         seen = first = time.monotonic()
-        come_back = f"To come back to it, type: invoke run --follow {name}"
+        come_back = "To come back to it, type:", f"invoke run --follow {name}"
         while True:
             now = time.monotonic()
             try:
@@ -99,7 +99,7 @@ class Follower:
             except DagmarError as error:
                 # A proxy may answer with a login page while Dagster restarts.
                 if now - seen > LOST_SECONDS:
-                    raise Unreachable(f"{error.message}; {what} may go on", come_back) from None
+                    raise Unreachable(f"{error.message}; {what} may go on", *come_back) from None
                 if "lost" not in self._warned:
                     self._warned.add("lost")
                     console.warn(f"{error.message}. Still trying; {what} may go on.")
@@ -113,7 +113,7 @@ class Follower:
                     self._warn_without_daemon(state.status)
             pause = max(now + self.poll_seconds - time.monotonic(), 0)
             if self.deadline is not None and time.monotonic() + pause > self.deadline:
-                raise TimedOut(f"{what} has not ended in the time allowed", come_back)
+                raise TimedOut(f"{what} has not ended in the time allowed", *come_back)
             time.sleep(pause)
 
     def _warn_without_daemon(self, status: str) -> None:

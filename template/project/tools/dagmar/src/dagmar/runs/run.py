@@ -49,7 +49,8 @@ class RunRequest:
         if sum(map(bool, subjects)) != 1 or not all(self.assets):
             raise UsageError(
                 "choose one of --asset, --select, --job, --retry, --follow and --cancel",
-                "For example: invoke run --asset raw/orders",
+                "For example:",
+                command="invoke run --asset raw/orders",
             )
         if not (self.assets or self.select or self.job):
             extra = {
@@ -100,6 +101,7 @@ def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:
     if not keys:
         raise UsageError(
             f"--select {expression!r} selects no asset that can be materialized",
-            f"To see what it selects, type: invoke discover --select {expression!r}",
+            "To see what it selects, type:",
+            command=f"invoke discover --select {expression!r}",
         )
     return keys

@@ -116,8 +116,10 @@ class RunResult:
                 messages.append(f"backfill {self.backfill.backfill_id}{reason}")
             pages, retry = [self.backfill.url], ""
         if messages:
-            again = f"\n  To retry, type: invoke run --retry {retry}" if retry else ""
-            raise RunFailed("\n".join(messages), f"Its page: {pages[0]}{again}")
+            page = f"Its page: {pages[0]}"
+            if retry:
+                page, command = f"{page}\n  To retry, type:", f"invoke run --retry {retry}"
+            raise RunFailed("\n".join(messages), page, command if retry else "")
 
     @property
     def _reached(self) -> bool:
@@ -262,7 +264,7 @@ class RunTracker:
                 console.complain(error)
                 # Status 2, 6 and 7 mean that nothing was launched, which is no longer true.
                 lost = isinstance(error, Unreachable)
-                failure = error if lost else RunFailed(error.message, error.hint)
+                failure = error if lost else RunFailed(error.message, error.hint, error.command)
                 break
         result = self._follow()
         return replace(result, error=result.error or failure)
@@ -288,10 +290,14 @@ class RunTracker:
     def _interrupted_launch(self, prepared: Launch) -> RunResult:
         """Return the result of a launch that Ctrl-C interrupted: it may have arrived."""
         before = self._tracked.names
+        hint = "To find out, type:"
+        if before:
+            follow = ", ".join(f"`invoke run --follow {name}`" for name in before)
+            hint = f"What was launched before goes on; to come back to it: {follow}.\n  {hint}"
         error = Interrupted(
             f"interrupted while {prepared.what} was being launched; it may have been",
-            f"To find out, type: invoke run --follow {prepared.launch_id}"
-            + (f"\n  What was launched before goes on. {_come_back(before)}" if before else ""),
+            hint,
+            f"invoke run --follow {prepared.launch_id}",
         )
         return replace(self._tracked.look(), error=error)
 
@@ -324,9 +330,7 @@ class RunTracker:
         result = result or self._tracked.look()
         standing = self._tracked.standing(result)
         if going := self._tracked.going(result):
-            return replace(
-                result, error=kind(message, f"{remark or standing.value} {_come_back(going)}")
-            )
+            return replace(result, error=_going(kind, message, remark or standing.value, going))
         if cancel and standing in (Standing.CANCELED, Standing.PARTLY_CANCELED):
             return replace(result, error=kind(message, standing.value))
         # It ended by itself in the meantime, and only its own status counts.
@@ -355,10 +359,8 @@ class Cancellation:
             result = self._tracked.look()
             error = None
             if going := self._tracked.going(result):
-                error = Interrupted(
-                    "stopped waiting for what is being cancelled to end",
-                    f"It may not be cancelled yet. {_come_back(going)}",
-                )
+                message = "stopped waiting for what is being cancelled to end"
+                error = _going(Interrupted, message, "It may not be cancelled yet.", going)
             return replace(result, error=error, goal=Goal.CANCELED)
 
     def send_and_wait(self) -> RunResult:
@@ -375,7 +377,7 @@ class Cancellation:
                 return tracked.follow(min(time.monotonic() + runs.CANCEL_AGAIN_SECONDS, deadline))
             except TimedOut as error:
                 if time.monotonic() + tracked.poll_seconds > deadline:
-                    late = TimedOut(refusal or error.message, error.hint)
+                    late = TimedOut(refusal or error.message, error.hint, error.command)
                     return replace(tracked.look(), error=late)
 
     def _send(self) -> RunResult:
@@ -414,8 +416,10 @@ class Cancellation:
         return refusal
 
 
-def _come_back(names: Sequence[str]) -> str:
-    return "To come back to it, type:" + "".join(f"\n    invoke run --follow {n}" for n in names)
+def _going(kind: type[DagmarError], message: str, remark: str, names: Sequence[str]) -> DagmarError:
+    """Return the error for runs that go on without us."""
+    commands = "\n".join(f"invoke run --follow {name}" for name in names)
+    return kind(message, f"{remark} To come back to it, type:", commands)
 
 
 def _asked_to_cancel() -> bool:

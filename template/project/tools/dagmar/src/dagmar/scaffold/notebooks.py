@@ -208,7 +208,9 @@ def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
 
         keys = sorted(resolve(request.select, catalog.assets) & set(assets))
         if not keys:
-            raise Invalid("--select matches no asset", "Try it with: invoke discover --select …")
+            raise Invalid(
+                "--select matches no asset", "Try it with:", command="invoke discover --select …"
+            )
     for key in keys:
         if key not in assets:
             raise _unknown("asset", key, assets, catalog)
@@ -230,12 +232,12 @@ def _unknown(kind: str, name: str, known: Collection[str], catalog: Catalog) -> 
     """Return the error for a name that Dagster does not know."""
     message = f"there is no {kind} '{name}'{did_you_mean(name, known)}"
     if not catalog.broken:
-        return Invalid(message, f"List them with: invoke discover --kind {kind}s")
+        return Invalid(message, "List them with:", command=f"invoke discover --kind {kind}s")
     reasons = [f"  {location}: {failure.text}" for location, failure in catalog.broken.items()]
     return Invalid(
         "\n".join((f"{message}. Not every code location is loaded:", *reasons)),
-        "Fix it, and reload it in the Dagster UI. For the traceback, type: "
-        "invoke discover --kind locations --json",
+        "Fix it, and reload it in the Dagster UI. For the traceback, type:",
+        command="invoke discover --kind locations --json",
     )
 
 

@@ -167,7 +167,7 @@ class DagsterClient:
             # may have forwarded the request.
             if response.status_code in (400, 401, 403) or 300 <= response.status_code < 400:
                 raise
-            raise AnswerLost(error.message, error.hint) from None
+            raise AnswerLost(error.message, error.hint, error.command) from None
 
     def report(self, path: str, body: Mapping[str, Any]) -> None:
         """Send a report to Dagster's REST interface once, such as `report_asset_observation/…`.
@@ -364,5 +364,6 @@ def member(
         )
     raise UnexpectedAnswer(
         f"Dagster answered with {name}, which this version of dagmar does not know",
-        "Update dagmar: commit, then type: invoke update",
+        "Update dagmar: commit, then type:",
+        command="invoke update",
     )

@@ -239,7 +239,8 @@ def _search(find: Callable[[], Sequence[str]], launch: Launch, lost: AnswerLost)
             raise AnswerLost(
                 f"{lost.message}. Nothing with the tag {LAUNCH_TAG}={launch.launch_id} showed up "
                 f"within {SEARCH_SECONDS:g} s, and dagmar does not launch twice",
-                f"To look once more, type: invoke run --follow {launch.launch_id}",
+                "To look once more, type:",
+                command=f"invoke run --follow {launch.launch_id}",
             ) from None
         time.sleep(SEARCH_EVERY_SECONDS)
 

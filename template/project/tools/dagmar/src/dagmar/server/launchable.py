@@ -97,16 +97,14 @@ def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
     known = [AssetKey.from_parts(node["assetKey"]["path"]) for node in answer["assetNodes"]]
     names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
     meant = {str(key): near for key in missing if (near := nearest(key, known))}
-    return Invalid(f"there is no asset {names}", _where_else(answer, "assets"), meant=meant)
+    return Invalid(f"there is no asset {names}", *_where_else(answer, "assets"), meant=meant)
 
 
-def _where_else(answer: Item, kind: str) -> str:
-    """Say why Dagster may not know of something that its user does."""
-    return _broken(answer) or f"Type: invoke discover --kind {kind}\n  {STALE}"
+def _where_else(answer: Item, kind: str) -> tuple[str, str]:
+    """Return the hint and the command for what Dagster does not know although its user does.
 
-
-def _broken(answer: Item) -> str:
-    """Say which code locations do not load: what is looked for may be in one of them."""
+    It may be in a code location that does not load.
+    """
     entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
     names = [
         entry["name"]
@@ -114,11 +112,12 @@ def _broken(answer: Item) -> str:
         if (entry["locationOrLoadError"] or {}).get("__typename") == "PythonError"
     ]
     if not names:
-        return ""
+        return STALE, f"invoke discover --kind {kind}"
     one = len(names) == 1
     return (
         f"The code location{'' if one else 's'} {', '.join(names)} {'does' if one else 'do'} not "
-        "load; to see why, type: invoke discover"
+        "load; to see why, type:",
+        "invoke discover",
     )
 
 
@@ -182,7 +181,7 @@ def _job_named(answer: Item, name: str) -> Launch:
     if not named:
         raise Invalid(
             f"there is no job '{name}'{did_you_mean(wanted, [job.job for job in jobs])}",
-            _where_else(answer, "jobs"),
+            *_where_else(answer, "jobs"),
         )
     if len(named) > 1:
         places = ", ".join(f"--job {job.job}@{job.location}" for job in named)
@@ -268,7 +267,8 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
     if run["status"] not in RETRYABLE:
         raise Invalid(
             f"run {run_id} is {run['status'].lower()}: there is nothing to retry",
-            f"To look at it, type: invoke run --follow {run_id}",
+            "To look at it, type:",
+            command=f"invoke run --follow {run_id}",
         )
     if not run["hasReExecutePermission"]:
         raise not_permitted(f"retry run {run_id}")

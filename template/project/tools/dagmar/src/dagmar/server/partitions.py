@@ -98,7 +98,7 @@ class Partitions:
             if start > end:
                 raise Invalid(
                     f"--partition-range: '{first}' comes after '{last}'",
-                    f"Type: --partition-range '{last}{RANGE}{first}'",
+                    command=f"--partition-range '{last}{RANGE}{first}'",
                 )
             return keys[start : end + 1]
         elif choice.missing or choice.failed:

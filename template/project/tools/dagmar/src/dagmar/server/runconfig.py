@@ -29,7 +29,9 @@ def read_config(
     """
     if executor and executor not in EXECUTORS:
         raise UsageError(
-            f"there is no executor '{executor}' to choose", "Leave it out, or type: in_process"
+            f"there is no executor '{executor}' to choose",
+            "Leave it out, or type:",
+            command="in_process",
         )
     if list(files).count("-") > 1:
         raise UsageError("--config - reads standard input, which can be read once")
@@ -137,7 +139,9 @@ def _value(text: str) -> dict[str, Any]:
     )
     if not value.strip():
         raise UsageError(
-            f"--set {path}= has no value", f"For an empty text, type: --set {path}=\"''\""
+            f"--set {path}= has no value",
+            "For an empty text, type:",
+            command=f'''--set {path}="''"''',
         )
     nested: Any = parse_yaml(value, f"--set {path}")
     for part in reversed(path.split(".")):

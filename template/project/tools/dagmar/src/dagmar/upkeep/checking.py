@@ -36,11 +36,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, and the command that mends it."""
+    """What a check found, and how to correct it, as in a `DagmarError`."""
 
     status: str
     message: str
     hint: str = ""
+    command: str = ""
 
 
 class Skip(Exception):
@@ -67,18 +68,20 @@ class Check:
         except Skip as reason:
             return Finding(SKIP, str(reason))
         except DagmarError as error:
-            return Finding(FAIL, error.message, error.hint)
+            return Finding(FAIL, error.message, error.hint, error.command)
         except ModuleNotFoundError as error:
             package = (error.name or "a package").partition(".")[0]
-            return Finding(FAIL, f"{package} is not installed", project.install)
+            return Finding(FAIL, f"{package} is not installed", command=project.install)
         except ImportError:  # of a module that another thread failed to import
-            return Finding(FAIL, "a package that this check needs does not load", project.install)
+            return Finding(
+                FAIL, "a package that this check needs does not load", command=project.install
+            )
         except Exception as error:  # a check that crashes is one more finding
             (line, *_) = str(error).strip().splitlines() or [""]
             return Finding(
                 FAIL,
                 f"this check could not be made: {type(error).__name__}: {line}".rstrip(": "),
-                f"Without it, type: invoke doctor --list, and leave out '{self.name}'",
+                f"Leave out '{self.name}': `invoke doctor --list` shows the other names.",
             )
 
 
@@ -138,10 +141,10 @@ class Project:
 
     @property
     def install(self) -> str:
-        """The hint that installs what is missing."""
+        """The command that installs what is missing."""
         if (self.root / "uv.lock").exists() or shutil.which("uv", path=self.environ.get("PATH")):
-            return "Type: uv sync"
-        return 'Type: pip install -e "tools/dagmar[cli]" -e .'
+            return "uv sync"
+        return 'pip install -e "tools/dagmar[cli]" -e .'
 
     def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run git in the project.

@@ -86,7 +86,7 @@ def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
         found = find(plan, kinds)
     except PermissionError as error:
         raise SetupError(
-            f"{error.filename} cannot be read: {error.strerror}", "Type: invoke doctor"
+            f"{error.filename} cannot be read: {error.strerror}", command="invoke doctor"
         ) from None
     for item, changed in found:
         if changed >= limit:
@@ -122,7 +122,7 @@ def _tracked(root: Path) -> frozenset[Path]:
     done = templates.git(root, "ls-files", "-z")
     if done.returncode:
         raise SetupError(
-            f"git does not say what it tracks: {templates.last_line(done)}", "Type: git status"
+            f"git does not say what it tracks: {templates.last_line(done)}", command="git status"
         )
     return frozenset(root / name for name in done.stdout.split("\0") if name)
 
@@ -178,7 +178,7 @@ def remove(plan: Plan) -> None:
         path, reason = next(iter(failed.items()))
         raise SetupError(
             f"{len(failed)} could not be removed, the first is {plan.name(path)}: {reason}",
-            "Type: ls -ld " + plan.name(path.parent),
+            command=f"ls -ld {plan.name(path.parent)}",
         )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import SetupError, UsageError, did_you_mean, typed
+from dagmar.errors import SetupError, UsageError, did_you_mean, suggestion
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project
 from dagmar.upkeep.checks import CHECKS
 
@@ -83,7 +83,7 @@ class Diagnosis:
                     "name": result.check.name,
                     "status": result.finding.status,
                     "message": result.finding.message,
-                    "hint": result.finding.hint,
+                    "hint": suggestion(result.finding.hint, result.finding.command),
                 }
                 for result in self.results
             ],
@@ -96,8 +96,9 @@ class Diagnosis:
             finding = result.finding
             label, color = MARKS[finding.status]
             lines = finding.message.splitlines() or [""]
-            if finding.hint and finding.status in (WARN, FAIL):
-                lines.append(f"→ {typed(finding.hint)}")
+            text = console.pasteable(finding.hint, finding.command)
+            if text and finding.status in (WARN, FAIL):
+                lines.append(f"→ {text}")
             console.mark(label, color, f"{result.check.name:{width}}  {lines[0]}", 4)
             for line in lines[1:]:
                 console.out(f"{'':{width + 8}}{line.strip()}")
@@ -112,7 +113,8 @@ class Diagnosis:
         if failed := self._failed():
             raise SetupError(
                 f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
-                "Type what stands below each, then: invoke doctor",
+                "Type what stands below each, then:",
+                command="invoke doctor",
             )
 
     def _failed(self) -> list[str]:
@@ -126,7 +128,8 @@ def choose(only: Sequence[str]) -> tuple[Check, ...]:
         if name not in known:
             raise UsageError(
                 f"there is no check '{name}'{did_you_mean(name, known)}",
-                "To see them, type: invoke doctor --list",
+                "To see them, type:",
+                command="invoke doctor --list",
             )
     return tuple(check for check in CHECKS if not only or check.name in only)
 
@@ -150,7 +153,7 @@ def examine(project: Project, checks: Sequence[Check]) -> list[CheckResult]:
     late = Finding(
         FAIL,
         f"there was no answer within {ONLINE_SECONDS:g} s",
-        "Type: invoke doctor --only server",
+        command="invoke doctor --only server",
     )
     return [CheckResult(check, found.get(check.name, late)) for check in checks]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, typed
+from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean
 from dagmar.files import write_atomically
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
@@ -60,14 +60,14 @@ class Update:
                 console.out(
                     f"the project is on {self.current}; these notebooks are behind: {behind}"
                 )
-            console.say(typed("Type: invoke update"))
+            console.say(console.pasteable("", "invoke update"))
         else:
             for name in self.changed:
                 console.out(name)
             if not self.conflicts:
                 console.say("Merged. Look at it with `git diff HEAD`, then commit.")
             if self.later:
-                again = typed("Commit, then type again: invoke update")
+                again = console.pasteable("Commit, then type again:", "invoke update")
                 console.say(
                     f"Notebooks were brought to {self.current}, the project's version. Left: "
                     f"{', '.join(self.later)}. {again}"
@@ -79,8 +79,8 @@ class Update:
             files = "".join(f"\n  {name}" for name in self.conflicts)
             raise Conflict(
                 f"these files have conflicts, marked in them:{files}",
-                "Edit them, then type: git add . && git commit. "
-                "Or go back: git reset --hard && git clean -d --interactive",
+                "Edit them, then `git add . && git commit`. "
+                "Or go back: `git reset --hard && git clean -d --interactive`.",
             )
 
 
@@ -152,7 +152,7 @@ def _notebooks(root: Path) -> list[_Notebook]:
         ):
             raise Invalid(
                 f"{file.name} does not say which notebooks it is about",
-                f"Type: git checkout -- {file.relative_to(root).as_posix()}",
+                command=f"git checkout -- {file.relative_to(root).as_posix()}",
             )
         for notebook in listed:
             path = root / (notebook.get("folder") or "notebooks") / f"{notebook['name']}.py"
@@ -201,13 +201,14 @@ def _check_tree(root: Path) -> None:
     if done.returncode:
         raise SetupError(
             "the project is not in git, which an update needs",
-            'Type: git init && git add . && git commit -m "chore: start"',
+            command='git init && git add . && git commit -m "chore: start"',
         )
     if dirty := [line[3:] for line in done.stdout.split("\0") if line]:
         more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
         raise Conflict(
             f"there are changes that are not committed: {', '.join(dirty[:3])}{more}",
-            "Commit them first, or put them away: git stash --include-untracked",
+            "Commit them first, or put them away:",
+            command="git stash --include-untracked",
         )
 
 

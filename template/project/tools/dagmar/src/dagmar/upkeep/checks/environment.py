@@ -39,7 +39,7 @@ def python(project: Project) -> Finding:
         fits = ",".join(filter(None, [wanted, "" if unknown else oldest]))
         return Finding(
             FAIL, f"this is Python {version}, and the project needs {fits}",
-            f"Type: uv sync --python {shlex.quote(fits)}",
+            command=f"uv sync --python {shlex.quote(fits)}",
         )  # fmt: skip
     return Finding(PASS, f"Python {version}")
 
@@ -65,7 +65,7 @@ def environment(project: Project) -> Finding:
     if Path(project.prefix).resolve() != own.resolve():
         return Finding(
             WARN, f"this is the Python in {project.prefix}, not the one in .venv",
-            "Type: uv run invoke doctor",
+            command="uv run invoke doctor",
         )  # fmt: skip
     return Finding(PASS, ".venv")
 
@@ -93,13 +93,13 @@ def packages(project: Project) -> Finding:
         else:
             found.append(f"{one.name} {version}")
     if problems:
-        return Finding(FAIL, "; ".join(problems), project.install)
+        return Finding(FAIL, "; ".join(problems), command=project.install)
     marimo = project.version("marimo")
     if marimo and not is_tested(marimo):
         return Finding(
             WARN,
             f"dagmar is not tested with marimo {marimo}: reports are written by `marimo export`",
-            INSTALL_TESTED,
+            command=INSTALL_TESTED,
         )
     shown = [one for one in found if one.split()[0] in ("dagster", "marimo", "copier", "invoke")]
     return Finding(PASS, ", ".join(sorted(shown)))
@@ -115,12 +115,12 @@ def dagster_versions(project: Project) -> Finding:
     if odd := [f"{name} {found}" for name, found in others.items() if found not in (None, own)]:
         return Finding(
             FAIL, f"dagster is {own}, beside {', '.join(odd)}",
-            "Type: uv sync --upgrade",
+            command="uv sync --upgrade",
         )  # fmt: skip
     if missing := [name for name in ("dagster-webserver", "dagster-dg-cli") if not others[name]]:
         return Finding(
             WARN, f"{' and '.join(missing)} is not installed, so Dagster cannot be started here",
-            f"Type: uv add --dev {' '.join(missing)}",
+            command=f"uv add --dev {' '.join(missing)}",
         )  # fmt: skip
     return Finding(PASS, f"all {own}")
 
@@ -149,7 +149,9 @@ def uv(project: Project) -> Finding:
         return Finding(PASS, found)
     if not (project.root / "uv.lock").exists():
         raise Skip("uv is not installed, and the project has no uv.lock")
-    return Finding(WARN, "the project has a uv.lock, and uv was not found", "Type: pip install uv")
+    return Finding(
+        WARN, "the project has a uv.lock, and uv was not found", command="pip install uv"
+    )
 
 
 @check("permissions")
@@ -160,10 +162,10 @@ def permissions(project: Project) -> Finding:
         if not folder.exists():
             continue
         if not folder.is_dir():
-            return Finding(FAIL, f"{name} is a file, and must be a folder", f"Type: rm -i {name}")
+            return Finding(FAIL, f"{name} is a file, and must be a folder", command=f"rm -i {name}")
         if reason := unwritable(folder):
             return Finding(
-                FAIL, f"{folder} cannot be written to: {reason}", f"Type: ls -ld {name} && id"
+                FAIL, f"{folder} cannot be written to: {reason}", command=f"ls -ld {name} && id"
             )
     return Finding(PASS, "the project can be written to")
 
@@ -174,7 +176,7 @@ def disk(project: Project) -> Finding:
     free = shutil.disk_usage(project.root).free
     message = f"{free / 1e9:.1f} GB free"
     if free < LITTLE:
-        return Finding(FAIL if free < TOO_LITTLE else WARN, message, "Type: invoke clean")
+        return Finding(FAIL if free < TOO_LITTLE else WARN, message, command="invoke clean")
     return Finding(PASS, message)
 
 

@@ -40,36 +40,36 @@ def dagster_home(project: Project) -> Finding:
     if named and not folder.is_absolute():
         return Finding(
             FAIL, f"DAGSTER_HOME is a relative path ({named}), which Dagster refuses",
-            f'Type: export DAGSTER_HOME="$PWD"/{quoted}' if project.environ.get("DAGSTER_HOME")
-            else "Take it out of .env, or make it an absolute path there.",
+            *(("", f'export DAGSTER_HOME="$PWD"/{quoted}') if project.environ.get("DAGSTER_HOME")
+            else ("Take it out of .env, or write an absolute path there.",)),
         )  # fmt: skip
     if not folder.exists():
         if named:
             return Finding(
                 FAIL, f"DAGSTER_HOME names {named}, which does not exist",
-                f"Type: mkdir -p {quoted}",
+                command=f"mkdir -p {quoted}",
             )  # fmt: skip
         return Finding(
             WARN,
             f"DAGSTER_HOME is not set, and there is no {LOCAL_INSTANCE}: runs would not be kept",
-            _remake(project),
+            command=_remake(project),
         )
     place = shlex.quote(str(folder))
     if not folder.is_dir():
-        return Finding(FAIL, f"{folder} is a file, and must be a folder", f"Type: ls -l {place}")
+        return Finding(FAIL, f"{folder} is a file, and must be a folder", command=f"ls -l {place}")
     if reason := unwritable(folder):
         return Finding(
             FAIL,
             f"{folder} cannot be written to: {reason}",
-            f"Type: ls -ld {place} && id",
+            command=f"ls -ld {place} && id",
         )
     return _configuration(project, folder)
 
 
 def _remake(project: Project) -> str:
-    """Return the hint that brings back the configuration of the project's own instance."""
+    """Return the command that brings back the configuration of the project's own instance."""
     known = project.committed(CONFIGURATION.as_posix())
-    return f"Type: git checkout HEAD -- {CONFIGURATION}" if known else "Type: invoke doctor --fix"
+    return f"git checkout HEAD -- {CONFIGURATION}" if known else "invoke doctor --fix"
 
 
 def _configuration(project: Project, folder: Path) -> Finding:
@@ -82,15 +82,15 @@ def _configuration(project: Project, folder: Path) -> Finding:
     except FileNotFoundError:
         place = shlex.quote(str(folder))
         if folder == project.root / LOCAL_INSTANCE:
-            hint = _remake(project)
+            command = _remake(project)
         elif (project.root / CONFIGURATION).is_file():
-            hint = f"Type: cp {CONFIGURATION} {place}"
+            command = f"cp {CONFIGURATION} {place}"
         else:
-            hint = f"Type: echo 'telemetry: {{enabled: false}}' > {place}/dagster.yaml"
+            command = f"echo 'telemetry: {{enabled: false}}' > {place}/dagster.yaml"
         return Finding(
             WARN,
             f"there is no {name}: Dagster sends usage data, and queues runs for its daemon",
-            hint,
+            command=command,
         )
     except (OSError, ValueError, yaml.YAMLError) as error:
         return Finding(FAIL, f"{name} cannot be read: {type(error).__name__}", f"Edit {name}.")
@@ -106,7 +106,7 @@ def temporary_instances(project: Project) -> Finding:
     if found:
         return Finding(
             WARN, f"Dagster was started without DAGSTER_HOME, and left {some(found)}",
-            f"While Dagster is stopped, type: rm -r {found[0]}",
+            "While Dagster is stopped, type:", command=f"rm -r {found[0]}",
         )  # fmt: skip
     return Finding(PASS, "none")
 
@@ -128,10 +128,10 @@ def dev_file(project: Project) -> Finding:
     running = devfile.read(project.root)
     if running is None:
         return Finding(
-            WARN, f"{DEV_FILE} is left from a process that is gone", "Type: invoke doctor --fix"
+            WARN, f"{DEV_FILE} is left from a process that is gone", command="invoke doctor --fix"
         )
     if file.stat().st_mode & 0o077:
-        return Finding(WARN, f"others may read {DEV_FILE}", f"Type: chmod 600 {DEV_FILE}")
+        return Finding(WARN, f"others may read {DEV_FILE}", command=f"chmod 600 {DEV_FILE}")
     age = (time.time() - file.stat().st_mtime) / 60
     return Finding(PASS, f"process {running.pid}, for {age:.0f} min")
 

@@ -76,7 +76,7 @@ def definitions(project: Project) -> Finding:
     try:
         workspace = require_loadable(project.root)
     except SetupError as error:
-        return Finding(WARN, error.message, error.hint)
+        return Finding(WARN, error.message, error.hint, error.command)
     names, bad = [], list[str]()
     for location in workspace.locations:
         source = location.source
@@ -84,13 +84,13 @@ def definitions(project: Project) -> Finding:
             return Finding(
                 FAIL, f"{workspace.declared_in} names {location.target}, which is neither in src "
                 "nor in the project",
-                f"Correct it, then type: {workspace.check_command}",
+                "Correct it, then type:", command=workspace.check_command,
             )  # fmt: skip
         names.append(location.target)
         if source is not None and location.kind != GRPC:
             bad += _not_python(project, source)
     if bad:
-        return Finding(FAIL, some(bad), f"Correct it, then type: {workspace.check_command}")
+        return Finding(FAIL, some(bad), "Correct it, then type:", command=workspace.check_command)
     if workspace.guessed:
         return Finding(
             WARN, f"{NOWHERE}: {some(names)} looks like it, and is used", ADD.format(names[0])
@@ -143,7 +143,7 @@ def lazy_annotations(project: Project) -> Finding:
     if found:
         return Finding(
             FAIL, f"Dagster refuses the annotation of context at {some(found)}",
-            f"Remove `{LAZY}` there, then type: dg check defs",
+            f"Remove `{LAZY}` there, then type:", command="dg check defs",
         )  # fmt: skip
     return Finding(PASS, "none is in the way")
 
@@ -195,7 +195,7 @@ def notebooks(project: Project) -> Finding:
         except Invalid as error:
             bad.append(error.message)
     if bad:
-        return Finding(FAIL, "; ".join(bad), "Type: invoke check")
+        return Finding(FAIL, "; ".join(bad), command="invoke check")
     return Finding(PASS, f"{good} notebook{'s' * (good != 1)}")
 
 
@@ -209,15 +209,15 @@ def notebook_answers(project: Project) -> Finding:
         raise Skip("no notebook has answers")
     for file in files:
         name = project.relative(file)
-        restore = f"Type: git checkout HEAD -- {name}"
+        restore = f"git checkout HEAD -- {name}"
         try:
             known = read_answers(file).get("notebooks")
         except Invalid:
-            return Finding(FAIL, f"{name} is no answers file", restore)
+            return Finding(FAIL, f"{name} is no answers file", command=restore)
         if not (isinstance(known, list) and all(isinstance(one, dict) for one in known)):
-            return Finding(FAIL, f"{name} names no notebook", restore)
+            return Finding(FAIL, f"{name} names no notebook", command=restore)
         if not all(isinstance(one.get("name"), str) for one in known):
-            return Finding(FAIL, f"{name} names no notebook", restore)
+            return Finding(FAIL, f"{name} names no notebook", command=restore)
     return Finding(PASS, f"{len(files)} file{'s' * (len(files) != 1)}")
 
 
@@ -237,7 +237,7 @@ def notebook_places(project: Project) -> Finding:
         move = "git mv" if known else "mv -i"
         return Finding(
             FAIL, f"Dagster imports, and so runs, the notebook {some(found)}",
-            f"Type: {move} {shlex.quote(found[0])} {notebooks}/",
+            command=f"{move} {shlex.quote(found[0])} {notebooks}/",
         )  # fmt: skip
     return Finding(PASS, "none lies below defs/")
 
@@ -253,7 +253,7 @@ def notebook_environments(project: Project) -> Finding:
         return Finding(
             WARN, f"{some(found)} has a `# /// script` block: marimo may run it in an environment "
             "without this project",
-            f"Remove the block; until then type: marimo edit --no-sandbox {found[0]}",
+            "Remove the block; until then type:", command=f"marimo edit --no-sandbox {found[0]}",
         )  # fmt: skip
     return Finding(PASS, "none does")
 

@@ -24,7 +24,7 @@ from dagmar.project.templates import ANSWERS, last_line, masked, read_answers
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
-START = 'Type: git init && git add . && git commit -m "chore: start"'
+START = 'git init && git add . && git commit -m "chore: start"'
 # What dagmar writes while it works, which stays out of git.
 WORKING = [f"/{path.name}/" for path in (CACHE, EXPORTS, LOGS, SCRATCH)] + [f"/{DEV_FILE.name}"]
 IGNORED = [*WORKING, f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"]
@@ -53,7 +53,7 @@ def git_identity(project: Project) -> Finding:
         return Finding(
             WARN,
             "git does not know your name, so nothing can be committed",
-            'Type: git config --global user.name "You"; git config --global user.email you@…',
+            command='git config --global user.name "You"; git config --global user.email you@…',
         )
     return Finding(PASS, "name and address are set")
 
@@ -67,21 +67,23 @@ def repository(project: Project) -> Finding:
             folder = shlex.quote(str(project.root))
             return Finding(
                 FAIL, "the project belongs to another user, so git does not read it",
-                f"Type: git config --global --add safe.directory {folder}",
+                command=f"git config --global --add safe.directory {folder}",
             )  # fmt: skip
         if "not a git repository" not in done.stderr:
-            return Finding(FAIL, f"git says: {last_line(done)}", "Type: git status")
-        return Finding(FAIL, "the project is not in git, which an update needs", START)
+            return Finding(FAIL, f"git says: {last_line(done)}", command="git status")
+        return Finding(FAIL, "the project is not in git, which an update needs", command=START)
     if project.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
-        commit = 'Type: git add . && git commit -m "chore: start"'
-        return Finding(FAIL, "nothing is committed yet, and an update needs that", commit)
+        return Finding(
+            FAIL, "nothing is committed yet, and an update needs that",
+            command='git add . && git commit -m "chore: start"',
+        )  # fmt: skip
     done = project.git("status", "--porcelain", "-z", "--untracked-files=normal", "--", ":/")
     if done.returncode:
-        return Finding(FAIL, f"git says: {last_line(done)}", "Type: git status")
+        return Finding(FAIL, f"git says: {last_line(done)}", command="git status")
     if dirty := [line[3:] for line in done.stdout.split("\0") if len(line) > 3]:
         return Finding(
             WARN, f"not committed, so an update would refuse: {some(dirty)}",
-            'Type: git add -A && git commit -m "chore: before the update"',
+            command='git add -A && git commit -m "chore: before the update"',
         )  # fmt: skip
     return Finding(PASS, "everything is committed")
 
@@ -101,7 +103,7 @@ def conflicts(project: Project) -> Finding:
         steps += ["git add -A", "git commit"] if names else []
         return Finding(
             FAIL, f"conflicts of an update are left in {some(sorted({*names, *rejected}))}",
-            f"Edit {'them' if names else 'what they are about'}, then type: {' && '.join(steps)}",
+            f"Edit {'them' if names else 'what they are about'}, then type:", " && ".join(steps),
         )  # fmt: skip
     return Finding(PASS, "none")
 
@@ -146,19 +148,20 @@ def answers(project: Project) -> Finding:
     if not (project.root / ANSWERS).is_file():
         return Finding(
             FAIL, f"there is no {ANSWERS}, so the project cannot be updated",
-            f"Type: git checkout HEAD -- {ANSWERS}" if project.committed(ANSWERS)
-            else "Type: uvx copier copy --trust /path/to/dagmar .",
+            command=f"git checkout HEAD -- {ANSWERS}" if project.committed(ANSWERS)
+            else "uvx copier copy --trust /path/to/dagmar .",
         )  # fmt: skip
     for file in _answers_files(project.root):
         read_answers(file)  # raises Invalid, with what to type
     if relative := [project.relative(file) for file, _ in _relative_sources(project.root)]:
-        hint = f"Type the absolute path into {ANSWERS}."
+        hint, command = f"Write the absolute path into {ANSWERS}.", ""
         (_, origin), *_ = _relative_sources(project.root)
         if (project.root / origin / "copier.yml").is_file():
-            hint = "Type: invoke doctor --fix"
+            hint, command = "", "invoke doctor --fix"
         return Finding(
-            FAIL, f"_src_path is a relative path in {some(relative)}, which breaks an update", hint
-        )
+            FAIL, f"_src_path is a relative path in {some(relative)}, which breaks an update",
+            hint, command,
+        )  # fmt: skip
     if not read_answers(project.root / ANSWERS).get("_commit"):
         return Finding(
             FAIL, "the template was copied from a folder that is not in git: it has no versions",
@@ -192,7 +195,7 @@ def template(project: Project) -> Finding:
     if done.returncode:
         return Finding(
             FAIL, f"the template has no version {commit}, which the project was made from",
-            f"Type: git -C {shlex.quote(str(folder))} fetch --all --tags",
+            command=f"git -C {shlex.quote(str(folder))} fetch --all --tags",
         )  # fmt: skip
     return Finding(PASS, f"{commit} of {masked(origin)}")
 
@@ -217,18 +220,18 @@ def ignored(project: Project) -> Finding:
     if _is_ignored(project, f"{NOTEBOOK_ANSWERS}/x.yml"):
         return Finding(
             WARN, f"git ignores {NOTEBOOK_ANSWERS}, and notebooks cannot be updated without it",
-            f"Type: git check-ignore -v {NOTEBOOK_ANSWERS}/x.yml",
+            command=f"git check-ignore -v {NOTEBOOK_ANSWERS}/x.yml",
         )  # fmt: skip
     if not all(_is_ignored(project, path) for path in (*LEFT_BEHIND, str(DEV_FILE))):
         return Finding(
             WARN, f"{IGNORE} does not keep what dagmar makes while working out of git",
-            "Type: invoke doctor --fix",
+            command="invoke doctor --fix",
         )  # fmt: skip
     saved = project.notebooks / "__marimo__" / "x"
     if saved.is_relative_to(project.root) and not _is_ignored(project, project.relative(saved)):
         return Finding(
             WARN, "git does not ignore __marimo__/, so an update would refuse after an editor ran",
-            "Type: echo __marimo__/ >> .gitignore",
+            command="echo __marimo__/ >> .gitignore",
         )  # fmt: skip
     return Finding(PASS, "as it should be")
 
@@ -246,10 +249,10 @@ def secrets(project: Project) -> Finding:
     if tracked:
         return Finding(
             FAIL, f"git keeps {some(tracked)}: whoever reads the repository reads it too",
-            f"Type: git rm --cached {shlex.join(tracked)}, and change what stood in it.",
+            "Then change what is written there.", f"git rm --cached {shlex.join(tracked)}",
         )  # fmt: skip
     if (project.root / ".env").exists() and not _is_ignored(project, ".env"):
-        return Finding(WARN, "git does not ignore .env", "Type: echo .env >> .gitignore")
+        return Finding(WARN, "git does not ignore .env", command="echo .env >> .gitignore")
     return Finding(PASS, "none is tracked")
 
 

@@ -25,20 +25,20 @@ def server(project: Project) -> Finding:
         require_listening(target)
     except Unreachable as error:
         # Nobody has to have Dagster running here; elsewhere somebody should.
-        return Finding(WARN, error.message, error.hint)
+        return Finding(WARN, error.message, error.hint, error.command)
     version = str(project.workspace["version"])
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(numbers) == 2 and numbers < OLDEST:
         needed = ".".join(map(str, OLDEST))
         return Finding(
             FAIL, f"Dagster at {target.url} is {version}, and dagmar needs {needed}",
-            "Update it where it runs: uv add --upgrade dagster",
+            "Update it where it runs:", command="uv add --upgrade dagster",
         )  # fmt: skip
     here = project.version("dagster")
     if here and tuple(here.split(".")[:2]) != tuple(version.split(".")[:2]):
         return Finding(
             WARN, f"Dagster at {target.url} is {version}, and {here} is installed here",
-            f"Type: uv add 'dagster=={version}'",
+            command=f"uv add 'dagster=={version}'",
         )  # fmt: skip
     return Finding(PASS, f"Dagster {version} at {target.url}")
 
@@ -51,20 +51,23 @@ def code_locations(project: Project) -> Finding:
     try:
         project.need_server()
     except Skip as reason:  # nothing else here loads them: it takes too long
-        raise Skip(f"{reason}. To load the definitions, type: dg check defs") from None
+        raise Skip(f"{reason}. `dg check defs` loads the definitions without one") from None
     found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
     if failures := broken(found):
         told = "; ".join(
             f"'{name}' does not load: {failure.line}" for name, failure in failures.items()
         )
-        return Finding(FAIL, told, "Type: dg check defs")
+        return Finding(FAIL, told, command="dg check defs")
     if loading := [str(one["name"]) for one in found if one["status"] == "loading"]:
         return Finding(
-            WARN, f"still loading: {some(loading)}", "Type: invoke doctor --only code-locations"
+            WARN, f"still loading: {some(loading)}", command="invoke doctor --only code-locations"
         )
     if not found:
         return Finding(
-            WARN, "Dagster knows no code location", "Stop it, then type in the project: invoke dev"
+            WARN,
+            "Dagster knows no code location",
+            "Stop it, then type in the project:",
+            command="invoke dev",
         )
     return Finding(PASS, some([str(one["name"]) for one in found]))
 
@@ -83,11 +86,13 @@ def daemon(project: Project) -> Finding:
     )
     if not down:
         return Finding(PASS, "healthy")
-    hint = "Start it beside the server: dagster-daemon run"
+    problem = f"not running: {some(down)}"
     if queued:
         waiting = f"{len(queued)} run{'s' * (len(queued) != 1)} in the queue will wait for ever"
-        return Finding(FAIL, f"not running: {some(down)}; {waiting}", hint)
-    return Finding(WARN, f"not running: {some(down)}", hint)
+        problem += f"; {waiting}"
+    return Finding(
+        FAIL if queued else WARN, problem, "Start it beside the server:", "dagster-daemon run"
+    )
 
 
 @check("launching", online=True)
@@ -102,7 +107,7 @@ def launching(project: Project) -> Finding:
                 reason = f": {one['disabledReason']}" if one["disabledReason"] else ""
                 return Finding(
                     WARN, f"Dagster at {project.target.url} is read-only for you{reason}",
-                    "Use another one: invoke run --target NAME",
+                    "Use another one:", command="invoke run --target NAME",
                 )  # fmt: skip
     return Finding(PASS, "allowed")
 
@@ -128,7 +133,7 @@ def same_instance(project: Project) -> Finding:
         return Finding(
             WARN, f"Dagster keeps its runs in {base}, and notebooks look in {own}",
             "Stop Dagster, and start it with DAGSTER_HOME as it is set here."
-            if project.environ.get("DAGSTER_HOME") else "Stop Dagster, then type: invoke dev",
+            if project.environ.get("DAGSTER_HOME") else "Stop Dagster, then start `invoke dev`.",
         )  # fmt: skip
     return Finding(PASS, str(own))
 
@@ -162,7 +167,7 @@ def pairs(project: Project) -> Finding:
     if gone:
         # A code location that does not load may hide anything.
         status = WARN if catalog.broken else FAIL
-        return Finding(status, f"Dagster has no {some(gone)}", "Type: invoke check")
+        return Finding(status, f"Dagster has no {some(gone)}", command="invoke check")
     return Finding(PASS, f"{_count(found.assets, 'asset')}, {_count(found.jobs, 'job')}")
 
 

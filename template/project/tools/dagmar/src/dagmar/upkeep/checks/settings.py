@@ -62,14 +62,17 @@ def settings(project: Project) -> Finding:
         told = "; ".join(
             f"{FILE}:{one.line}: '{'.'.join(one.path)}' is called '{one.name}'" for one in old
         )
-        return Finding(FAIL, told, "Type: invoke doctor --fix")
+        return Finding(FAIL, told, command="invoke doctor --fix")
     from dagmar.project.settings import load
 
     try:
         load(project.root, project.environ)
     except SettingsError as error:
         return Finding(
-            FAIL, error.message, error.hint or f"Correct {FILE}, then type: invoke doctor"
+            FAIL,
+            error.message,
+            error.hint or f"Correct {FILE}, then type:",
+            error.command or ("" if error.hint else "invoke doctor"),
         )
     there = (project.root / FILE).is_file()
     return Finding(PASS, FILE if there else f"there is no {FILE}: defaults are used")
@@ -79,19 +82,20 @@ def settings(project: Project) -> Finding:
 def targets(project: Project) -> Finding:
     """Every target has the variables and files that it names."""
     own = project.settings.default_target
-    problems, worst, hint = [], WARN, ""
+    problems, worst, first = [], WARN, ("", "")
     for name in [own, *(other for other in project.settings.targets if other != own)]:
         try:
             project.settings.target("" if name == own else name)
         except SettingsError as error:
             problems.append(error.message)
-            hint = hint or error.hint or f"Correct targets.{name} in {FILE}."
+            if len(problems) == 1:
+                first = error.hint or f"Correct targets.{name} in {FILE}.", error.command
             # Only the target in use stops anything today.
             worst = FAIL if name == own else worst
         except DagmarError as error:  # the name of the default target itself
-            return Finding(FAIL, error.message, error.hint)
+            return Finding(FAIL, error.message, error.hint, error.command)
     if problems:
-        return Finding(worst, "; ".join(problems), hint)
+        return Finding(worst, "; ".join(problems), *first)
     return Finding(PASS, f"'{own}' is used, of {', '.join(sorted(project.settings.targets))}")
 
 
@@ -107,18 +111,20 @@ def storage(project: Project) -> Finding:
         folder = project.root / Path(place.removeprefix("file://")).expanduser()
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not there.is_dir():
-            return Finding(FAIL, f"{there} is a file, and must be a folder", f"Type: ls -l {there}")
+            return Finding(
+                FAIL, f"{there} is a file, and must be a folder", command=f"ls -l {there}"
+            )
         return Finding(PASS, f"a folder; {shutil.disk_usage(there).free / 1e9:.1f} GB free")
     if find_spec("upath") is None:
         return Finding(
             FAIL, "universal-pathlib is not installed, which uploads need",
-            "Type: uv add universal-pathlib",
+            command="uv add universal-pathlib",
         )  # fmt: skip
     if scheme not in STORES:
         raise Skip(f"nothing is known of {scheme}://")
     package, variables, files = STORES[scheme]
     if project.version(package) is None:
-        return Finding(FAIL, f"{scheme}:// needs {package}", f"Type: uv add {package}")
+        return Finding(FAIL, f"{scheme}:// needs {package}", command=f"uv add {package}")
     home = Path(project.environ.get("HOME") or "~").expanduser()
     known = any(project.environ.get(variable) for variable in variables) or any(
         (home / file.removeprefix("~/")).is_file() for file in files
@@ -126,7 +132,7 @@ def storage(project: Project) -> Finding:
     if not known:
         return Finding(
             WARN, f"no credentials for {scheme}:// were found; a machine's own role may still do",
-            f"Type: export {variables[0]}=…",
+            command=f"export {variables[0]}=…",
         )  # fmt: skip
     return Finding(PASS, f"{package}, and credentials; the upload itself is not tried")
 
