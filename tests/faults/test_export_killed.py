@@ -1,7 +1,7 @@
-"""SIGKILL at every write, rename and upload part of an export: nothing is left that lies.
+"""SIGKILL at every write, rename and upload part of an export: every manifest stays true.
 
-A hook counts what the process does to the exports folder, and kills it at the n-th. The next export
-must succeed, and sweep up. A bucket is a real S3 server's, which kills at the n-th request.
+A hook counts the changes of the process to the exports folder, and kills it at the n-th. The next
+export must succeed, and clean up. A bucket is on a real S3 server, which kills at the n-th request.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ watch()
 
 
 def command(to: str) -> list[str]:
-    """Return the export that is killed."""
+    """Return the command of the export that is killed."""
     first = [sys.executable, "-m", "invoke", "export", "--notebook", "good.py", "--json"]
     return [*first, "--format", "html", "--format", "md", "--upload", to, "--keep", "2"]
 
@@ -89,18 +89,18 @@ def run(root: Path, who: str, at: int) -> subprocess.CompletedProcess[str]:
 
 
 def steps(root: Path) -> int:
-    """Return how many steps were counted."""
+    """Return the number of steps that were counted."""
     return len((root / "log").read_text("utf-8").splitlines())
 
 
 def assert_good(root: Path) -> None:
-    """Assert that what is there is whole, here and where it was sent."""
+    """Assert that all exports are complete, here and in the folder that they were sent to."""
     assert_whole(root / ".dagmar/exports")
     assert_whole(root / "sent", unfinished=True)
 
 
 def kill_at(root: Path, who: str, at: int) -> None:
-    """Kill an export at one point, and let the next one find what it left."""
+    """Kill an export at one point, and run the next one on what it left."""
     killed = run(root, who, at)
     if who == "main":
         assert killed.returncode == -9, (at, killed.stderr)
@@ -118,7 +118,7 @@ def kill_at(root: Path, who: str, at: int) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project that has been exported and sent, so that everything has a predecessor."""
+    """A project that was exported and sent before, so that every file has a predecessor."""
     export_project(tmp_path, good=GOOD)
     for _ in range(2):
         done = run(tmp_path, "main", 0)
@@ -153,21 +153,23 @@ signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))"""
 
 
-def test_a_page_whose_process_was_killed_is_not_a_page(tmp_path: Path) -> None:
+def test_a_page_is_removed_if_its_process_was_killed_while_it_wrote_it(
+    tmp_path: Path,
+) -> None:
     project = export_project(tmp_path, limited=LIMITED)
     flags = ("--notebook", "limited.py", "--format", "md", "--format", "html")
-    status, (exported,), talk = export(project, *flags)
-    assert status == 4, talk
-    assert exported["error"]["class"] == "ProcessEnded"
-    assert f"killed by signal {signal.SIGXFSZ:d}" in exported["error"]["message"]
-    assert [Path(file).name for file in exported["files"]] == ["limited.md"]
-    folder = tmp_path / ".dagmar/exports/limited" / exported["id"]
+    status, (one,), stderr = export(project, *flags)
+    assert status == 4, stderr
+    assert one["error"]["class"] == "ProcessEnded"
+    assert f"killed by signal {signal.SIGXFSZ:d}" in one["error"]["message"]
+    assert [Path(file).name for file in one["files"]] == ["limited.md"]
+    folder = tmp_path / ".dagmar/exports/limited" / one["id"]
     assert sorted(file.name for file in folder.iterdir()) == ["limited.md", manifests.NAME]
     assert assert_whole(tmp_path / ".dagmar/exports") == 1
 
 
 class Bucket:
-    """A bucket of a real S3 server on loopback, and what is done at its n-th change."""
+    """A bucket on a real S3 server on loopback, which can kill its client at the n-th change."""
 
     def __init__(self) -> None:
         import boto3
@@ -194,7 +196,7 @@ class Bucket:
         self._client.create_bucket(Bucket="killed")
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer one request; at the n-th change kill the client, before or after it is stored."""
+        """Answer one request; at the n-th change kill the client, before or after the change."""
         if environ["REQUEST_METHOD"] not in ("PUT", "POST", "DELETE"):
             return self._answer(environ, start_response)
         self.changes.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
@@ -215,7 +217,7 @@ class Bucket:
     def export(self, root: Path, at: int = 0, taken: bool = False) -> tuple[int, str, str]:
         """Export and send a notebook, and return status, stdout and stderr.
 
-        It is killed at its `at`-th change, before the server makes it, or with `taken` after.
+        It is killed at its `at`-th change, before the server applies it, or with `taken` after.
         """
         self.changes.clear()
         self._at, self._taken = at, taken
@@ -223,19 +225,19 @@ class Bucket:
             command("s3://killed/reports"), cwd=root, env=self._environ, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as self._process:  # fmt: skip
-            printed, talk = self._process.communicate(timeout=300)
-        return self._process.returncode, printed, talk
+            stdout, stderr = self._process.communicate(timeout=300)
+        return self._process.returncode, stdout, stderr
 
     def assert_whole(self) -> set[str]:
-        """Assert that every manifest is true, and return the ids of whole exports.
+        """Assert that every manifest is true, and return the ids of complete exports.
 
-        Whatever is in an export's folder is named by a manifest next to it: it can be found and
-        removed even if nobody ever sends that export again.
+        Every file in an export's folder is named by the manifest there: it can be found and
+        removed even if that export is never sent again.
         """
-        objects = self._client.list_objects_v2(Bucket="killed").get("Contents", [])
+        listed = self._client.list_objects_v2(Bucket="killed").get("Contents", [])
+        keys = [file["Key"] for file in listed]
         files = {
-            key: self._client.get_object(Bucket="killed", Key=key)["Body"].read()
-            for key in (entry["Key"] for entry in objects)
+            key: self._client.get_object(Bucket="killed", Key=key)["Body"].read() for key in keys
         }
         whole, named = set(), set()
         for key, data in files.items():
@@ -267,15 +269,15 @@ def bucket() -> Iterator[Bucket]:
 
 
 def kill_in_upload(root: Path, bucket: Bucket, at: int, taken: bool) -> None:
-    """Kill an export at one change of the bucket, and let the next one go on."""
-    status, _, talk = bucket.export(root, at, taken)
-    assert status == -signal.SIGKILL, (at, talk)
+    """Kill an export at one change of the bucket, and let the next one complete it."""
+    status, _, stderr = bucket.export(root, at, taken)
+    assert status == -signal.SIGKILL, (at, stderr)
     bucket.assert_whole()
     assert_whole(root / ".dagmar/exports")
-    status, printed, talk = bucket.export(root)
-    assert status == 0, (at, talk)
-    (exported,) = json.loads(printed)["exports"]
-    assert exported["id"] in bucket.assert_whole()
+    status, stdout, stderr = bucket.export(root)
+    assert status == 0, (at, stderr)
+    (one,) = json.loads(stdout)["exports"]
+    assert one["id"] in bucket.assert_whole()
 
 
 def test_an_export_that_is_killed_while_a_bucket_gets_its_manifest(
@@ -293,8 +295,8 @@ def test_every_part_of_an_upload_at_which_an_export_is_killed(
 ) -> None:
     export_project(tmp_path, good=GOOD)
     for _ in range(3):
-        status, _, talk = bucket.export(tmp_path)
-        assert status == 0, talk
+        status, _, stderr = bucket.export(tmp_path)
+        assert status == 0, stderr
     changes = list(bucket.changes)
     assert any(change.startswith(("DELETE", "POST")) for change in changes)
     for at in range(1, len(changes) + 1):

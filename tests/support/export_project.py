@@ -1,4 +1,4 @@
-"""Projects with notebooks to export, for tests, and what must hold of every exports folder."""
+"""Projects with notebooks to export, exports without a run, and a check of exports folders."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def paired(asset: str) -> str:
 
 
 def export_project(root: Path, settings: str = "", **notebooks: str) -> Project:
-    """Make a project with notebooks of one cell each, by name."""
+    """Create a project with notebooks of one cell each, by name."""
     project = make_project(root, settings)
     for name, cell in notebooks.items():
         write(root / "notebooks", cell, name=name)
@@ -47,7 +47,7 @@ def export_project(root: Path, settings: str = "", **notebooks: str) -> Project:
 
 
 def export(project: Project, *flags: str, **options: Any) -> tuple[int, list[dict[str, Any]], str]:
-    """Call `invoke export --json`, and return its status, its exports and its talk."""
+    """Call `invoke export --json`, and return its status, its exports and its stderr."""
     done = project.invoke("export", *flags, "--json", **options)
     exports = json.loads(done.stdout)["exports"] if done.stdout else []
     return done.returncode, exports, done.stderr
@@ -78,9 +78,9 @@ def ids(exports: Path, name: str) -> list[str]:
 
 
 def assert_whole(exports: Path, unfinished: bool = False) -> int:
-    """Assert that every visible export is all that its manifest says; return how many there are.
+    """Assert that every visible export matches its manifest, and return their number.
 
-    `unfinished` allows for folders that are not whole, and say so: an upload may be at work.
+    `unfinished` allows folders whose status says that they are not complete: those of an upload.
     """
     count = 0
     for folder in exports.glob("*/*"):

@@ -1,4 +1,4 @@
-"""Exports on assets: what is asked of a server first, and what is sent to it and when."""
+"""Exports on assets: what the server is asked first, and what is sent to it and when."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Exported:
-    """An export that was made by hand."""
+    """An export without a page."""
     manifest = Manifest(
         notebook="notebooks/orders.py", notebook_sha256="0", name="orders",
         id="20260101T000000Z-00000000", status=manifests.OK, started_at="", ended_at="",
@@ -100,7 +100,7 @@ def test_an_asset_gets_it_once_for_each_partition_and_server(
             for partition in ("red", "blue"):
                 put(settings, running, exported, partition)
         for running in (first, second):
-            assert [one["partition"] for one in sent(running)] == ["red", "blue"]
+            assert [observation["partition"] for observation in sent(running)] == ["red", "blue"]
             assert sent(running)[0]["metadata"]["report"] == exported.url
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_does_not_allow_it_gets_nothing(
         assert sent(running) == []
 
 
-def test_a_server_is_asked_before_there_is_an_export_and_one_that_is_away_is_not_waited_for(
+def test_the_server_is_asked_before_an_export_and_one_that_is_down_does_not_prevent_it(
     settings: Settings,
 ) -> None:
     with server(allowed=False) as running, pytest.raises(NotAllowed, match="Disabled by"):
@@ -138,12 +138,14 @@ def test_a_server_is_asked_before_there_is_an_export_and_one_that_is_away_is_not
         ({}, "x", ""),
     ],
 )
-def test_the_command_to_try_again_is_one_that_can_succeed(
+def test_the_command_to_try_again_can_succeed(
     settings: Settings, exported: Exported, meant: dict[str, str], attach: str, again: str
 ) -> None:
     request = ExportRequest(notebooks=["orders.py"], attach=attach, partition="red")
-    found = Publisher(settings, request).repeat(exported, "attach", Invalid("unknown", meant=meant))
-    assert found == (again and f"invoke export --existing 20260101T000000Z-00000000{again}")
+    command = Publisher(settings, request).repeat(
+        exported, "attach", Invalid("unknown", meant=meant)
+    )
+    assert command == (again and f"invoke export --existing 20260101T000000Z-00000000{again}")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_the_command_to_try_again_is_one_that_can_succeed(
         (BEFORE, "red", "run-0", "run-0"),
     ],
 )
-def test_the_run_is_the_one_that_the_notebook_can_have_seen(
+def test_the_run_is_the_last_one_before_the_export(
     settings: Settings, exported: Exported,
     made_at: float, partition: str, known: str | None, run_id: str | None,
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""`invoke export`: what it leaves, and what no notebook can do to it."""
+"""`invoke export`: what it writes, and that no notebook can break it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ HANGING = {
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)"
     ),
 }
-TOLD = {
+FAILURES = {
     "fails": ("fails", "ZeroDivisionError", True),
     "leaves": ("leaves", "SystemExit", True),
     "misses": ("misses", "ModuleNotFoundError", True),
@@ -62,12 +62,17 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, dict[str, 
     write(project.root / "notebooks", "a(y):\nx = y\nreturn (x,)", "b(x):\ny = x\nreturn (y,)",
           name="circle")  # fmt: skip
     flags = ("--all", "--workers", "2", "--format", "html", "--format", "ipynb")
-    status, exports, talk = export(project, *flags)
-    return project.root, status, {Path(one["notebook"]).stem: one for one in exports}, talk
+    status, exports, stderr = export(project, *flags)
+    return (
+        project.root,
+        status,
+        {Path(export["notebook"]).stem: export for export in exports},
+        stderr,
+    )
 
 
 @pytest.mark.xdist_group("exports")
-def test_a_notebook_that_hangs_ends_in_time_with_its_page_if_it_lets_itself_be_stopped(
+def test_a_notebook_that_hangs_is_stopped_in_time_and_keeps_its_page_unless_it_ignores_sigint(
     tmp_path: Path,
 ) -> None:
     project = export_project(tmp_path, **HANGING)
@@ -78,15 +83,15 @@ def test_a_notebook_that_hangs_ends_in_time_with_its_page_if_it_lets_itself_be_s
         "later(asyncio):\nimport time\n\ntime.sleep(600)",
         name="awaits",
     )
-    status, exports, talk = export(project, "--all", "--workers", "2", "--timeout", "10")
+    status, exports, stderr = export(project, "--all", "--workers", "2", "--timeout", "10")
     assert status == 9
-    assert "longer than --timeout 10" in talk
+    assert "longer than --timeout 10" in stderr
     awaiting, stopped, killed = exports
-    for one in exports:
-        told = one["error"]
-        assert (told["cell"], told["class"]) == (Path(one["notebook"]).stem, "TimedOut")
-    for one in (awaiting, stopped):
-        assert "begun" in Path(one["files"][0]).read_text("utf-8")
+    for exported in exports:
+        error = exported["error"]
+        assert (error["cell"], error["class"]) == (Path(exported["notebook"]).stem, "TimedOut")
+    for exported in (awaiting, stopped):
+        assert "begun" in Path(exported["files"][0]).read_text("utf-8")
     assert "await asyncio.sleep(600)" in awaiting["error"]["traceback"]
     assert killed["files"] == []
     assert assert_whole(tmp_path / ".dagmar/exports") == 3
@@ -96,40 +101,40 @@ def test_a_notebook_that_hangs_ends_in_time_with_its_page_if_it_lets_itself_be_s
 def test_one_failing_notebook_never_hides_the_others(
     bad: tuple[Path, int, dict[str, Any], str],
 ) -> None:
-    root, status, exports, talk = bad
+    root, status, exports, stderr = bad
     assert status == 4
     assert exports["good"]["status"] == "ok"
     assert exports["prints"]["status"] == "ok"
     assert sum(Path(file).stat().st_size for file in exports["prints"]["files"]) < 2_000_000
-    for name in TOLD:
-        assert f"notebooks/{name}.py" in talk
-    assert "Exported 2 of " in talk
-    assert assert_whole(root / ".dagmar/exports") == len(TOLD) + 2
+    for name in FAILURES:
+        assert f"notebooks/{name}.py" in stderr
+    assert "Exported 2 of " in stderr
+    assert assert_whole(root / ".dagmar/exports") == len(FAILURES) + 2
 
 
 @pytest.mark.xdist_group("exports")
-@pytest.mark.parametrize("name", TOLD)
-def test_a_bad_notebook_is_told_and_recorded(
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_bad_notebook_is_reported_and_recorded(
     bad: tuple[Path, int, dict[str, Any], str], name: str
 ) -> None:
-    root, _, exports, talk = bad
-    cell, kind, page = TOLD[name]
-    one = exports[name]
-    assert one["status"] == "failed"
-    assert (one["error"]["cell"], one["error"]["class"]) == (cell, kind)
-    assert len(one["files"]) == (2 if page else 0)
-    folder = root / ".dagmar/exports" / name / one["id"]
+    root, _, exports, stderr = bad
+    cell, kind, page = FAILURES[name]
+    error = exports[name]["error"]
+    assert exports[name]["status"] == "failed"
+    assert (error["cell"], error["class"]) == (cell, kind)
+    assert len(exports[name]["files"]) == (2 if page else 0)
+    folder = root / ".dagmar/exports" / name / exports[name]["id"]
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    assert manifest["error"] == one["error"]
-    assert one["error"]["message"] in talk
+    assert manifest["error"] == error
+    assert error["message"] in stderr
     if kind != "ProcessEnded":
-        assert f'File "{name}.py", line ' in one["error"]["traceback"]
+        assert f'File "{name}.py", line ' in error["traceback"]
     if name == "dies":
-        assert one["error"]["traceback"] == "last words"
+        assert error["traceback"] == "last words"
 
 
 @pytest.mark.xdist_group("exports")
-def test_what_is_no_notebook_leaves_no_folder(
+def test_a_file_that_is_not_a_notebook_leaves_no_folder(
     bad: tuple[Path, int, dict[str, Any], str],
 ) -> None:
     root, _, exports, _ = bad
@@ -173,27 +178,32 @@ def test_an_export_can_be_traced_to_where_it_came_from(tmp_path: Path) -> None:
     assert "orders/index.html" in (tmp_path / ".dagmar/exports/index.html").read_text("utf-8")
 
 
-def test_a_partition_goes_to_the_notebook_that_takes_one(tmp_path: Path) -> None:
+def test_a_partition_is_passed_to_the_notebook_that_takes_one(tmp_path: Path) -> None:
     project = export_project(
         tmp_path,
         by_day="inputs():\npartition_key = None\nrows = [partition_key] * 3\nrows",
         whole='good():\nprint("forty-two")',
     )
-    status, exports, talk = export(project, "--all", "--partition", "2026-01-05", "--format", "md")
-    assert status == 0, talk
+    status, exports, stderr = export(
+        project, "--all", "--partition", "2026-01-05", "--format", "md"
+    )
+    assert status == 0, stderr
     by_day, whole = (Path(one["files"][0]) for one in exports)
     assert "2026-01-05" in by_day.read_text("utf-8")
     assert "datetime" not in by_day.read_text("utf-8")
     manifests_ = [
         json.loads((page.parent / "manifest.json").read_text()) for page in (by_day, whole)
     ]
-    assert [one["parameters"] for one in manifests_] == [{"partition_key": "2026-01-05"}, {}]
-    status, (one,), talk = export(project, "--notebook", "whole.py", "--partition", "2026-01-05")
+    assert [manifest["parameters"] for manifest in manifests_] == [
+        {"partition_key": "2026-01-05"},
+        {},
+    ]
+    status, (one,), stderr = export(project, "--notebook", "whole.py", "--partition", "2026-01-05")
     assert status == 7
-    assert one["error"]["message"] == "whole.py takes no partition"
+    assert one["error"]["message"] == "whole.py does not take a partition"
 
 
-def test_each_file_and_a_cell_without_a_name_are_told_once(tmp_path: Path) -> None:
+def test_each_file_and_a_cell_without_a_name_are_reported_once(tmp_path: Path) -> None:
     project = export_project(tmp_path)
     write(tmp_path / "notebooks", "_():\n1", "_():\n1 / 0", name="my orders")
     done = project.invoke("export", "--all", "--format", "md", "--format", "html")
@@ -202,7 +212,7 @@ def test_each_file_and_a_cell_without_a_name_are_told_once(tmp_path: Path) -> No
     page = (tmp_path / ".dagmar/exports/my orders" / id / "my orders").as_uri()
     assert done.stdout.splitlines() == [f"{page}.html", f"{page}.md"]
     assert "error: cell 2 failed: ZeroDivisionError" in done.stderr
-    assert [manifests.cell_of(Failure("m", place=one)) for one in ("Orders", "cell 2", "")] == [
+    assert [manifests.cell_of(Failure("m", place=cell)) for cell in ("Orders", "cell 2", "")] == [
         "cell Orders", "cell 2", "",
     ]  # fmt: skip
 
@@ -234,23 +244,23 @@ def shop(tmp_path: Path) -> Project:
 def test_a_partition_that_the_asset_does_not_have_is_refused_before_a_cell_is_run(
     flags: tuple[str, str], shop: Project
 ) -> None:
-    status, (one,), talk = export(shop, "--notebook", "orders.py", *flags)
+    status, (one,), stderr = export(shop, "--notebook", "orders.py", *flags)
     assert status == 7
-    asked = flags[1].removeprefix("partition_key=")
-    assert f"the asset 'orders' has no partition '{asked}'" in one["error"]["message"]
-    assert "Its partitions: from 2026-01-01 to 2026-01-31" in talk
+    partition = flags[1].removeprefix("partition_key=")
+    assert f"the asset 'orders' has no partition '{partition}'" in one["error"]["message"]
+    assert "Its partitions: from 2026-01-01 to 2026-01-31" in stderr
     assert not (shop.root / "ran").exists()
     assert ids(shop.root / ".dagmar/exports", "orders") == []
 
 
-def test_a_partition_is_not_refused_where_it_may_be_another_assets(shop: Project) -> None:
+def test_a_partition_is_not_refused_if_it_may_be_another_assets(shop: Project) -> None:
     flags = ("--all", "--partition", "2026-01-31", "--format", "md")
-    status, exports, talk = export(shop, *flags)
-    assert status == 0, talk
+    status, exports, stderr = export(shop, *flags)
+    assert status == 0, stderr
     assert len(exports) == 3
     (shop.root / "shop_of_days.py").write_text("1 / 0")
-    status, _, talk = export(shop, "--notebook", "orders.py", "--partition", "x")
-    assert status == 0, talk
+    status, _, stderr = export(shop, "--notebook", "orders.py", "--partition", "x")
+    assert status == 0, stderr
 
 
 def test_output_names_another_folder_and_dev_gives_http_links(tmp_path: Path) -> None:
@@ -269,7 +279,7 @@ def test_output_names_another_folder_and_dev_gives_http_links(tmp_path: Path) ->
     assert "cdn.jsdelivr.net" not in page
 
 
-def test_two_exports_of_one_notebook_at_the_same_time_are_two(tmp_path: Path) -> None:
+def test_two_exports_of_one_notebook_at_the_same_time_both_exist(tmp_path: Path) -> None:
     project = export_project(tmp_path, good=GOOD)
     with ThreadPoolExecutor(2) as threads:
         done = list(threads.map(lambda _: export(project, "--notebook", "good.py"), range(2)))
@@ -297,7 +307,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / ".dagmar/exports/good").glob(".*")] == []
 
 
-def test_ctrl_c_ends_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
     project = export_project(
         tmp_path,
         hangs="hangs():\nimport os\nimport pathlib\nimport time\n\n"
@@ -315,9 +325,9 @@ def test_ctrl_c_ends_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=60)
-    assert process.returncode == 130, talk
-    assert "Traceback" not in talk
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -325,23 +335,23 @@ def test_ctrl_c_ends_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("flags", "message"),
     [
-        ({"existing": "x", "dry_run": True}, "--dry-run goes with"),
-        ({}, "say which notebooks"),
-        ({"all": True, "notebooks": ["good.py"]}, "give one of"),
+        ({"existing": "x", "dry_run": True}, "exclude each other"),
+        ({}, "no notebook is selected"),
+        ({"all": True, "notebooks": ["good.py"]}, "give only one of"),
         ({"all": True, "attach": "orders"}, "one notebook with one asset"),
-        ({"existing": "x", "partition": "a"}, "--partition goes with --attach"),
+        ({"existing": "x", "partition": "a"}, "--partition needs --attach"),
         (
             {"all": True, "partition": "a", "parameters": {"partition_key": "b"}},
-            "say different things",
+            "differ",
         ),
-        ({"existing": "x", "timeout": 5.0}, "runs no notebook"),
+        ({"existing": "x", "timeout": 5.0}, "does not run a notebook"),
     ],
 )
-def test_flags_that_do_not_fit_together_are_refused(asked: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
-        ExportRequest(**asked)
+def test_flags_that_do_not_fit_together_are_refused(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ExportRequest(**flags)
 
 
 def test_malformed_flags_are_refused() -> None:
@@ -349,7 +359,7 @@ def test_malformed_flags_are_refused() -> None:
         ExportRequest(all=True, formats=("pdf",))
 
 
-def test_a_name_that_is_not_there_is_told_with_what_may_be_meant(
+def test_an_unknown_name_is_refused_with_a_suggestion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = load(export_project(tmp_path, good=GOOD).root)
@@ -366,7 +376,7 @@ def test_a_name_that_is_not_there_is_told_with_what_may_be_meant(
 @pytest.mark.parametrize(
     ("folder", "error"), [("/sys/dagmar/exports", NotAllowed), ("/dev/null/exports", Invalid)]
 )
-def test_a_folder_that_cannot_be_written_is_told(
+def test_a_folder_that_cannot_be_written_is_reported(
     tmp_path: Path, folder: str, error: type[DagmarError]
 ) -> None:
     place = folders.Place(Path(folder), "good")
@@ -374,12 +384,12 @@ def test_a_folder_that_cannot_be_written_is_told(
         pass
 
 
-def test_a_disk_that_is_full_is_told() -> None:
+def test_a_disk_that_is_full_is_reported() -> None:
     with pytest.raises(SetupError, match="No space left"), folders.writable(Path("x")):
         raise OSError(28, "No space left on device")
 
 
-def made(
+def write_export(
     folder: Path,
     age: float,
     status: str = manifests.OK,
@@ -387,7 +397,7 @@ def made(
     notebook: str = "notebooks/orders.py",
     asset: str = "",
 ) -> Manifest:
-    """Make an export by hand, of `age` days."""
+    """Write an export that is `age` days old."""
     moment = datetime.now(timezone.utc) - timedelta(days=age)
     id = f"{moment.strftime('%Y%m%dT%H%M%SZ')}-{int(age * 1000):08x}"
     home = folder / "orders" / id
@@ -404,12 +414,16 @@ def made(
 
 
 def test_old_exports_go_and_the_newest_good_one_always_stays(tmp_path: Path) -> None:
-    fresh_but_failed = made(tmp_path, 1, manifests.FAILED)
-    good, old, oldest = made(tmp_path, 40), made(tmp_path, 50), made(tmp_path, 60)
-    found = [(None, manifest) for manifest in (old, fresh_but_failed, oldest, good)]
+    fresh_but_failed = write_export(tmp_path, 1, manifests.FAILED)
+    good, old, oldest = (
+        write_export(tmp_path, 40),
+        write_export(tmp_path, 50),
+        write_export(tmp_path, 60),
+    )
+    exports = [(None, manifest) for manifest in (old, fresh_but_failed, oldest, good)]
 
     def gone(days: float | None = None, keep: int | None = None) -> list[str]:
-        return [manifest.id for _, manifest in retention.expired(found, days, keep)]
+        return [manifest.id for _, manifest in retention.expired(exports, days, keep)]
 
     assert gone() == []
     assert gone(days=30) == [old.id, oldest.id]
@@ -424,8 +438,8 @@ def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
 ) -> None:
     settings = load(export_project(tmp_path, "export: {keep: 1}\n").root)
     exports, sent = tmp_path / ".dagmar/exports", tmp_path / "sent"
-    new, linked = made(exports, 1), made(exports, 2, asset="raw/orders")
-    older = made(exports, 3, asset="raw/orders")
+    new, linked = write_export(exports, 1), write_export(exports, 2, asset="raw/orders")
+    older = write_export(exports, 3, asset="raw/orders")
     shutil.copytree(exports, sent)
     for manifest in (new, linked, older):
         text = replace(manifest, attached=[]).as_text()  # they are sent before they are attached
@@ -448,18 +462,18 @@ def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
 
 
 def test_notebooks_that_share_a_folder_keep_their_newest_good_export_each(tmp_path: Path) -> None:
-    theirs = [made(tmp_path, age, notebook="/elsewhere/orders.py") for age in (50, 60)]
-    mine = [made(tmp_path, age) for age in (1, 2)]
-    found = list(manifests.read_all(tmp_path / "orders"))
-    gone = [manifest.id for _, manifest in retention.expired(found, keep=1)]
+    theirs = [write_export(tmp_path, age, notebook="/elsewhere/orders.py") for age in (50, 60)]
+    mine = [write_export(tmp_path, age) for age in (1, 2)]
+    exports = list(manifests.read_all(tmp_path / "orders"))
+    gone = [manifest.id for _, manifest in retention.expired(exports, keep=1)]
     assert gone == [mine[1].id, theirs[1].id]
     policy = retention.Policy("notebooks/orders.py", keep=1)
     assert retention.expire(tmp_path, "orders", policy) == [tmp_path / "orders" / mine[1].id]
     assert ids(tmp_path, "orders") == [mine[0].id, *(one.id for one in theirs)]
 
 
-def test_what_is_at_work_is_not_removed(tmp_path: Path) -> None:
-    new, old = made(tmp_path, 1), made(tmp_path, 2)
+def test_an_export_in_use_is_not_removed(tmp_path: Path) -> None:
+    new, old = write_export(tmp_path, 1), write_export(tmp_path, 2)
     home = tmp_path / "orders" / old.id
     policy = retention.Policy("notebooks/orders.py", keep=1)
     with folders.held(home):
@@ -480,14 +494,14 @@ def test_two_exports_at_the_same_time_that_keep_one_both_succeed(tmp_path: Path)
     with ThreadPoolExecutor(2) as threads:
         done = list(threads.map(lambda _: export(project, *flags), range(2)))
     assert [status for status, _, _ in done] == [0, 0], done
-    status, (one,), talk = export(project, *flags)
-    assert status == 0, talk
+    status, (one,), stderr = export(project, *flags)
+    assert status == 0, stderr
     for folder in (tmp_path / ".dagmar/exports", tmp_path / "sent"):
         assert ids(folder, "good") == [one["id"]]
         assert assert_whole(folder) == 1
 
 
-def test_a_notebook_that_is_gone_keeps_no_other_from_being_exported(tmp_path: Path) -> None:
+def test_a_missing_notebook_does_not_prevent_the_export_of_others(tmp_path: Path) -> None:
     settings = load(export_project(tmp_path, good=GOOD).root)
     notebooks = [tmp_path / "notebooks" / name for name in ("gone.py", "good.py")]
     gone, good = run_exports(settings, ExportRequest(all=True, formats=("md",)), notebooks)
@@ -496,15 +510,15 @@ def test_a_notebook_that_is_gone_keeps_no_other_from_being_exported(tmp_path: Pa
     assert good.ok
 
 
-def test_pages_that_cannot_be_listed_are_a_problem_of_an_export_that_is_there(
+def test_an_index_that_cannot_be_written_is_a_problem_of_an_export_that_is_kept(
     tmp_path: Path,
 ) -> None:
     project = export_project(tmp_path, good=GOOD)
     (tmp_path / ".dagmar/exports/index.html").mkdir(parents=True)
-    status, (one,), talk = export(project, "--notebook", "good.py", "--format", "md")
+    status, (one,), stderr = export(project, "--notebook", "good.py", "--format", "md")
     assert status == 3
     assert [problem["step"] for problem in one["problems"]] == ["index"]
-    assert "index: " in talk
+    assert "index: " in stderr
     assert Path(one["files"][0]).is_file()
     assert ids(tmp_path / ".dagmar/exports", "good") == [one["id"]]
 
@@ -520,7 +534,7 @@ def test_the_asset_of_an_export_is_the_one_that_its_notebook_is_paired_with(
     assert (one.manifest.asset, one.manifest.attached) == ("raw/orders", [])
 
 
-def test_the_hash_is_that_of_the_text_that_is_run(
+def test_the_hash_is_of_the_source_that_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path, "first():\n1", name="orders")
@@ -528,7 +542,7 @@ def test_the_hash_is_that_of_the_text_that_is_run(
 
     def load_late(path: Path) -> Any:
         app = loaded(path)
-        if "second" not in file.read_text("utf-8"):  # somebody saves it meanwhile
+        if "second" not in file.read_text("utf-8"):  # it is saved while it is loaded
             write(tmp_path, "first():\n1", "second():\n2", name="orders")
         return app
 
@@ -543,12 +557,12 @@ def test_an_existing_export_is_found_in_a_folder_below_the_home(
 ) -> None:
     settings = load(export_project(tmp_path).root)
     monkeypatch.setenv("HOME", str(tmp_path))
-    manifest = made(tmp_path / "reports", 1)
+    manifest = write_export(tmp_path / "reports", 1)
     found = existing(settings, ExportRequest(existing=manifest.id, output="~/reports"))
     assert found.folder == tmp_path / "reports/orders" / manifest.id
 
 
-def test_a_worker_that_dies_is_replaced_and_takes_its_notebook_along(tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced_and_its_notebook_is_killed(tmp_path: Path) -> None:
     project = export_project(
         tmp_path,
         a="a():\nimport os\nimport pathlib\nimport time\n\n"
@@ -569,15 +583,19 @@ def test_a_worker_that_dies_is_replaced_and_takes_its_notebook_along(tmp_path: P
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process does anything; one that nobody waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def test_only_what_a_manifest_proves_ours_is_removed(tmp_path: Path) -> None:
-    plain, added, changed = made(tmp_path, 1), made(tmp_path, 2), made(tmp_path, 3)
+def test_only_files_that_a_manifest_names_are_removed(tmp_path: Path) -> None:
+    plain, added, changed = (
+        write_export(tmp_path, 1),
+        write_export(tmp_path, 2),
+        write_export(tmp_path, 3),
+    )
     home = tmp_path / "orders"
     (home / added.id / "notes.txt").write_text("mine", "utf-8")
     (home / changed.id / "orders.html").write_text("annotated", "utf-8")
@@ -595,7 +613,7 @@ def test_only_what_a_manifest_proves_ours_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
-    manifest = made(tmp_path, 1)
+    manifest = write_export(tmp_path, 1)
     for name in ("../orders.html", "/etc/passwd", ".."):
         bad = replace(manifest, files=[manifests.File(name, 1, "0")])
         assert manifests.parse(bad.as_text(), manifest.id) is None
@@ -613,10 +631,10 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
         ("uploaded", [{"to": "s3://x"}]),
     ],
 )
-def test_a_manifest_with_values_of_other_types_is_none_of_ours(
+def test_a_manifest_with_values_of_other_types_is_ignored(
     tmp_path: Path, name: str, value: Any
 ) -> None:
-    manifest = made(tmp_path, 1)
+    manifest = write_export(tmp_path, 1)
     values = json.loads(manifest.as_text())
     assert manifests.parse(json.dumps(values), manifest.id) == manifest
     assert manifests.parse(json.dumps({**values, name: value}), manifest.id) is None
@@ -625,22 +643,24 @@ def test_a_manifest_with_values_of_other_types_is_none_of_ours(
 def test_retention_can_be_tried_and_then_done(tmp_path: Path) -> None:
     project = export_project(tmp_path, "export: {keep: 5}\n", orders=GOOD)
     exports = tmp_path / ".dagmar/exports"
-    old, older = made(exports, 40), made(exports, 50)
+    old, older = write_export(exports, 40), write_export(exports, 50)
     flags = ("--notebook", "orders.py", "--retention-days", "45")
-    status, (one,), talk = export(project, *flags, "--dry-run")
+    status, (one,), stderr = export(project, *flags, "--dry-run")
     assert (status, one["status"]) == (0, "planned")
     assert [Path(path).name for path in one["removed"]] == [older.id]
-    assert "Would be removed" in talk
-    status, (one,), talk = export(project, "--notebook", "orders.py", "--keep", "1", "--dry-run")
+    assert "Would be removed" in stderr
+    status, (one,), stderr = export(project, "--notebook", "orders.py", "--keep", "1", "--dry-run")
     assert [Path(path).name for path in one["removed"]] == [old.id, older.id]
     assert ids(exports, "orders") == [old.id, older.id]
-    status, (one,), talk = export(project, "--notebook", "orders.py", "--keep", "1")
+    status, (one,), stderr = export(project, "--notebook", "orders.py", "--keep", "1")
     assert status == 0
     assert ids(exports, "orders") == [one["id"]]
     assert old.id not in (exports / "orders/index.html").read_text("utf-8")
 
 
-def test_what_a_dead_process_left_is_swept_up_and_a_live_ones_is_not(tmp_path: Path) -> None:
+def test_only_leftovers_of_dead_processes_are_removed(
+    tmp_path: Path,
+) -> None:
     place = folders.Place(tmp_path, "orders")
     dead = place.folder / ".20260101T000000Z-00000000.partial"
     dead.mkdir(parents=True)

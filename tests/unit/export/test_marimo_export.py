@@ -24,22 +24,24 @@ def test_an_untested_marimo_writes_reports_and_one_warning_says_what_is_missing(
 ) -> None:
     project = export_project(tmp_path / "project", good=GOOD, bad=BAD)
     environ = with_version(tmp_path / "other", "0.99.0")
-    status, exports, talk = export(
+    status, exports, stderr = export(
         project, "--all", "--workers", "2", "--format", "html", environ=environ, timeout=500
     )
     good, bad = (by_name(exports)[name] for name in ("good", "bad"))
     assert status == 4
-    assert talk.count("warning: dagmar does not support marimo 0.99.0") == 1
-    assert "without the values of pair.report, the name and traceback of a failing cell" in talk
-    assert "Traceback" not in talk
+    assert stderr.count("warning: dagmar does not support marimo 0.99.0") == 1
+    assert "without the values of pair.report, the name and traceback of a failing cell" in stderr
+    assert "Traceback" not in stderr
     assert (good["status"], good["error"]) == ("ok", None)
     assert "forty-two" in Path(good["files"][0]).read_text("utf-8")
     assert bad["status"] == "failed"
     assert "some cells failed" in bad["error"]["message"]
     assert "ZeroDivisionError" in Path(bad["files"][0]).read_text("utf-8")
     assert assert_whole(project.root / ".dagmar/exports") == 2
-    for one in (good, bad):
-        manifest = json.loads((Path(one["files"][0]).parent / "manifest.json").read_text("utf-8"))
+    for exported in (good, bad):
+        manifest = json.loads(
+            (Path(exported["files"][0]).parent / "manifest.json").read_text("utf-8")
+        )
         assert manifest["executed_by"] == "marimo export"
         assert manifest["notebook_sha256"]
 
@@ -49,14 +51,14 @@ def test_a_marimo_that_moved_a_private_name_runs_a_notebook_with_its_arguments(
 ) -> None:
     project = export_project(tmp_path / "project", asks=ASKS)
     environ = without_module(tmp_path / "other", "marimo._export.serialization")
-    status, (one,), talk = export(
+    status, (one,), stderr = export(
         project,
         *("--notebook", "asks.py", "--format", "md", "--format", "ipynb", "--no-code"),
         *("--param", "rows=7"),
         environ=environ,
         timeout=500,
     )
-    assert status == 0, talk
+    assert status == 0, stderr
     assert "No module named 'marimo._export.serialization'" in one["warning"]
     assert [Path(file).suffix for file in one["files"]] == [".ipynb", ".md"]
     for file in one["files"]:
@@ -65,16 +67,16 @@ def test_a_marimo_that_moved_a_private_name_runs_a_notebook_with_its_arguments(
         assert "cli_args" not in text
 
 
-def test_what_marimos_command_cannot_pass_on_is_refused(tmp_path: Path) -> None:
+def test_parameters_that_marimos_command_cannot_pass_are_refused(tmp_path: Path) -> None:
     project = export_project(tmp_path / "project", takes="inputs():\nrows = 3\nreturn (rows,)")
     write(project.root / "notebooks", "inputs():\nrows = 3", ASKS, name="both")
     environ = with_version(tmp_path / "other", "0.24.1")
     status, exports, _ = export(project, "--all", "--param", "rows=7", environ=environ, timeout=500)
     assert status == 3
-    for one in exports:
-        assert one["files"] == []
-        assert "does not read 'rows' from its command line" in one["error"]["message"]
-        assert "dagmar does not support marimo 0.24.1" in one["error"]["message"]
+    for exported in exports:
+        assert exported["files"] == []
+        assert "does not read 'rows' from its command line" in exported["error"]["message"]
+        assert "dagmar does not support marimo 0.24.1" in exported["error"]["message"]
 
 
 def test_marimos_command_is_stopped_when_the_time_is_over(tmp_path: Path) -> None:

@@ -22,21 +22,23 @@ def test_paired_assets_carry_a_link_to_the_page_of_their_reports(tmp_path: Path)
         dg.Definitions(assets=[dg.AssetSpec(["raw", "orders"]), dg.AssetSpec("other")]),
         project.root,
     )
-    found = {spec.key.to_user_string(): spec.metadata for spec in linked.resolve_all_asset_specs()}
-    assert found["raw/orders"]["reports"] == dg.MetadataValue.url(
+    metadata = {
+        spec.key.to_user_string(): spec.metadata for spec in linked.resolve_all_asset_specs()
+    }
+    assert metadata["raw/orders"]["reports"] == dg.MetadataValue.url(
         "https://r.example.com/x/sales.orders/index.html"
     )
-    assert "reports" not in found["other"]
+    assert "reports" not in metadata["other"]
     (tmp_path / "dagmar.yaml").write_text("", "utf-8")
     assert dagmar.link_reports(definitions, project.root) is definitions
 
 
-def test_the_button_of_a_notebook_makes_a_report_of_its_file(tmp_path: Path) -> None:
+def test_the_button_of_a_notebook_writes_a_report_of_its_file(tmp_path: Path) -> None:
     export_project(tmp_path)
     file = write(tmp_path / "notebooks", "a():\n1", name="orders", head=paired("raw/orders"))
     button = Exporter(Context("raw/orders", "", "", file.parent), file)
     assert "There is no report of this notebook yet." in button.page()
-    assert "<button" not in button.show().text  # nobody sits before a test
+    assert "<button" not in button.show().text  # a test is not interactive
     button.export()
     (id,) = ids(tmp_path / ".dagmar/exports", "orders")
     assert f"{id}/orders.html" in button.page()
@@ -45,7 +47,7 @@ def test_the_button_of_a_notebook_makes_a_report_of_its_file(tmp_path: Path) -> 
     assert "Cell fails: ZeroDivisionError: division by zero" in button.page()
 
 
-def test_what_is_reported_are_plain_values() -> None:
+def test_reported_values_are_plain() -> None:
     class Scalar:
         """A number as numpy has them."""
 

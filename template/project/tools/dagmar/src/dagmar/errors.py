@@ -100,7 +100,7 @@ class AnswerLost(Unreachable):
 
 
 class StorageFailed(Unreachable):
-    """A storage that exports are sent to does not answer, or breaks off."""
+    """A storage that exports are sent to does not answer, or the connection broke."""
 
 
 class NotAllowed(DagmarError):

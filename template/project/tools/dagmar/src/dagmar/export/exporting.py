@@ -1,4 +1,4 @@
-"""`invoke export`: runs notebooks, and keeps what comes of each in a folder of its own."""
+"""Runs notebooks and writes an export of each: a folder with its page and its manifest."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from dagmar import __version__
 from dagmar.errors import DagmarError, Invalid, SetupError
-from dagmar.export import folders, manifests
+from dagmar.export import folders, index, manifests
 from dagmar.export.manifests import Manifest
-from dagmar.export.pool import Job, Outcome, Pool
+from dagmar.export.pool import Job, Pool
 from dagmar.export.request import ExportRequest, parameters_of
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
-from dagmar.notebook.cells import PARTITION
+from dagmar.notebook.cells import PARTITION, read_source
+from dagmar.notebook.pairing import read_pairs
 from dagmar.project.layout import EXPORTS, relative
+from dagmar.project.provenance import REVISION_TAG, own_tags
 from dagmar.project.settings import Settings
 
-VERSIONS = ("dagmar", "marimo", "dagster")
 PLANNED = "planned"
-"""The status of an export that `--dry-run` tells of."""
+"""The status of an export that `--dry-run` reports."""
 
 
 @dataclass
 class Problem:
-    """What went wrong after the page was made: the page is kept."""
+    """What went wrong after the page was written: the page is kept."""
 
     step: str
     error: DagmarError
@@ -42,7 +45,7 @@ class Problem:
 
 @dataclass
 class Exported:
-    """What came of one notebook. `refused` means that it was not run, and that there is no page."""
+    """The export of one notebook. `refused` means that it was not run: there is no page."""
 
     notebook: str
     manifest: Manifest | None = None
@@ -56,7 +59,7 @@ class Exported:
 
     @property
     def ok(self) -> bool:
-        """Whether all went well."""
+        """Whether nothing failed."""
         return not (self.refused or self.problems or self.exit_code)
 
     @property
@@ -72,8 +75,8 @@ class Exported:
             return []
         page = self.manifest.page()
         others = [Path(file.name).suffix for file in self.manifest.files if file.name != page]
-        # They differ in the format alone, and not each address is quoted.
-        return [self.url, *(self.url.removesuffix(Path(page).suffix) + one for one in others)]
+        # They differ only in the format, and not every address is quoted.
+        return [self.url, *(self.url.removesuffix(Path(page).suffix) + other for other in others)]
 
     @property
     def error(self) -> Failure | None:
@@ -82,21 +85,19 @@ class Exported:
             return Failure(self.refused.message, type(self.refused).__name__)
         return self.manifest.error if self.manifest else None
 
-    def _without_page(self) -> str:
-        return manifests.FAILED if self.refused else PLANNED
-
     def as_document(self) -> dict[str, Any]:
         """Return this export in `--json`."""
         manifest, folder = self.manifest, self.folder
         files = [str(folder / file.name) for file in manifest.files] if manifest and folder else []
+        without_page = manifests.FAILED if self.refused else PLANNED
         return {
             "notebook": self.notebook,
-            "status": manifest.status if manifest else self._without_page(),
+            "status": manifest.status if manifest else without_page,
             "id": manifest.id if manifest else None,
             "files": files,
             "url": self.url or None,
-            "attached_to": [one["asset"] for one in manifest.attached] if manifest else [],
-            "uploaded_to": [one["url"] for one in manifest.uploaded] if manifest else [],
+            "attached_to": [asset["asset"] for asset in manifest.attached] if manifest else [],
+            "uploaded_to": [upload["url"] for upload in manifest.uploaded] if manifest else [],
             "duration_s": manifest.duration_s if manifest else None,
             "error": self.error and self.error.as_document("cell"),
             "problems": [problem.as_document() for problem in self.problems],
@@ -105,44 +106,25 @@ class Exported:
         }
 
 
-Tell = Callable[[str, str], None]
-"""Is told a notebook's path, and what is being done with it."""
+Report = Callable[[str, str], None]
+"""Called with a notebook's path and what is being done with it; empty when it is done."""
 
 
 def export(
     settings: Settings,
     request: ExportRequest,
     notebooks: Sequence[Path],
-    tell: Tell = lambda notebook, what: None,
+    report: Report = lambda notebook, what: None,
     after: Callable[[Exported], None] = lambda exported: None,
 ) -> list[Exported]:
-    """Export notebooks, each for itself: one that fails keeps no other from being exported.
+    """Export notebooks; one that fails does not prevent the export of the others.
 
-    `after` is called with each export once its page lies in its folder.
+    `after` is called with each export once its page is in its folder.
     """
-    revision = _revision(settings.root)
-    count = min(request.workers, len(notebooks))
-    with Pool(settings.root, count) as pool:
-
-        def one(notebook: Path) -> Exported:
-            path = relative(notebook, settings.root)
-            with contextlib.ExitStack() as hold:  # nobody removes it before it is sent and linked
-                try:
-                    exported = _export(
-                        settings, request, notebook, path, pool, revision, tell, hold
-                    )
-                except (DagmarError, OSError) as error:
-                    refused = _explained(error)
-                    exported = Exported(path, refused=refused, exit_code=refused.exit_code)
-                else:
-                    try:
-                        after(exported)
-                    except (DagmarError, OSError) as error:
-                        exported.problems.append(Problem("manifest", _explained(error)))
-            tell(path, "")
-            return exported
-
-        return pool.for_each(notebooks, one)
+    revision = own_tags(settings.root).get(REVISION_TAG)
+    with Pool(settings.root, min(request.workers, len(notebooks))) as pool:
+        exporter = _Exporter(settings, request, pool, revision, report, after)
+        return pool.for_each(notebooks, exporter.export)
 
 
 def preview(
@@ -160,99 +142,113 @@ def preview(
     return previews
 
 
-def _export(
-    settings: Settings,
-    request: ExportRequest,
-    notebook: Path,
-    path: str,
-    pool: Pool,
-    revision: str | None,
-    tell: Tell,
-    hold: contextlib.ExitStack,
-) -> Exported:
-    parameters = parameters_of(request, notebook)
-    place = folders.place_of(settings, notebook, request.output)
-    id = folders.new_id()
-    offline = is_offline(settings, request)
-    pair = _paired(notebook)
-    with folders.staged(place, id) as staging:
-        asset_url, warning = None, ""
-        if offline and "html" in request.formats:
-            from dagmar.export.offline import share_assets
+@dataclass(frozen=True)
+class _Exporter:
+    """Exports single notebooks for a request."""
 
+    settings: Settings
+    request: ExportRequest
+    pool: Pool
+    revision: str | None
+    report: Report
+    after: Callable[[Exported], None]
+
+    def export(self, notebook: Path) -> Exported:
+        """Export a notebook; what prevents it is in the result."""
+        path = relative(notebook, self.settings.root)
+        # Retention must not remove it before it is sent and linked.
+        with contextlib.ExitStack() as hold:
             try:
-                asset_url = share_assets(place.exports)
-            except SetupError as error:
-                if request.offline or settings.export.get("offline"):
-                    raise
-                # Only `invoke dev` wants it, which serves a page that needs the network as well.
-                offline, warning = False, error.message
-        job = Job(
-            id,
-            settings.root,
-            notebook,
-            staging,
-            request.formats,
-            parameters,
-            request.code,
-            asset_url,
-            request.timeout,
-            pair[0],
-        )
-        started = datetime.now(timezone.utc)
-        outcome = pool.run(job, lambda cell: tell(path, cell))
-        if outcome.refused:
-            raise outcome.refused
-        manifest = _manifest(request, path, place.name, id, started, outcome)
-        manifest.asset, manifest.job = pair
-        manifest.git_revision, manifest.offline = revision, offline
-        manifest.parameters = parameters
-        manifest.partition = manifest.partition or parameters.get(PARTITION)
-        with folders.writable(place.folder):
-            pages = [page for page in sorted(job.pages) if page.is_file()]
-            for file in set(staging.iterdir()) - {*pages, staging / folders.LOCK}:
-                file.unlink()  # its process was killed before it was a page
-            manifest.files = [manifests.describe(page) for page in pages]
-            write_atomically(staging / manifests.NAME, manifest.as_text())
-        hold.enter_context(folders.held(staging))
-        final = folders.publish(place, staging, id)
-    url = url_of(settings, final, manifest)
-    exported = Exported(path, manifest, final, url, exit_code=outcome.exit_code)
-    exported.warning = "; ".join(filter(None, (outcome.warning, warning)))
-    write_index(exported)
-    return exported
+                exported = self._run(notebook, path, hold)
+            except (DagmarError, OSError) as error:
+                refused = _explained(error)
+                exported = Exported(path, refused=refused, exit_code=refused.exit_code)
+            else:
+                try:
+                    self.after(exported)
+                except (DagmarError, OSError) as error:
+                    exported.problems.append(Problem("manifest", _explained(error)))
+        self.report(path, "")
+        return exported
 
+    def _run(self, notebook: Path, path: str, hold: contextlib.ExitStack) -> Exported:
+        """Run a notebook and publish its page, which `hold` protects from retention."""
+        settings, request = self.settings, self.request
+        parameters = parameters_of(request, notebook)
+        place, id = folders.place_of(settings, notebook, request.output), folders.new_id()
+        asset, paired_job = _paired(notebook)
+        with folders.staged(place, id) as staging:
+            asset_url, warning = self._share_assets(place.exports)
+            job = Job(
+                root=settings.root,
+                notebook=notebook,
+                folder=staging,
+                formats=request.formats,
+                parameters=parameters,
+                code=request.code,
+                asset_url=asset_url,
+                timeout=request.timeout,
+                asset=asset,
+            )
+            started = datetime.now(timezone.utc)
+            outcome = self.pool.run(job, lambda cell: self.report(path, cell))
+            if outcome.refused:
+                raise outcome.refused
+            manifest = Manifest(
+                notebook=path,
+                notebook_sha256=outcome.sha256,
+                name=place.name,
+                id=id,
+                status=manifests.FAILED if outcome.error else manifests.OK,
+                started_at=started.isoformat(timespec="milliseconds"),
+                ended_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                duration_s=round(outcome.seconds, 3),
+                title=outcome.title,
+                git_revision=self.revision,
+                versions=_versions(),
+                executed_by=outcome.executed_by,
+                parameters=parameters,
+                code=request.code,
+                offline=self._offline and not warning,
+                asset=asset,
+                job=paired_job,
+                partition=request.partition or parameters.get(PARTITION),
+                reported=outcome.reported,
+                error=outcome.error,
+            )
+            with folders.writable(place.folder):
+                pages = [page for page in sorted(job.pages) if page.is_file()]
+                for file in set(staging.iterdir()) - {*pages, staging / folders.LOCK}:
+                    file.unlink()  # its process was killed before it was a page
+                manifest.files = [manifests.describe(page) for page in pages]
+                write_atomically(staging / manifests.NAME, manifest.as_text())
+            hold.enter_context(folders.held(staging))
+            final = folders.publish(place, staging, id)
+        url = url_of(settings, final, manifest)
+        exported = Exported(path, manifest, final, url, exit_code=outcome.exit_code)
+        exported.warning = "; ".join(filter(None, (outcome.warning, warning)))
+        write_index(exported)
+        return exported
 
-def _manifest(
-    request: ExportRequest,
-    path: str,
-    name: str,
-    id: str,
-    started: datetime,
-    outcome: Outcome,
-) -> Manifest:
-    return Manifest(
-        notebook=path,
-        notebook_sha256=outcome.sha256,
-        name=name,
-        id=id,
-        status=manifests.FAILED if outcome.error else manifests.OK,
-        started_at=started.isoformat(timespec="milliseconds"),
-        ended_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        duration_s=round(outcome.seconds, 3),
-        title=outcome.title,
-        versions=_versions(),
-        code=request.code,
-        partition=request.partition or None,
-        executed_by=outcome.executed_by,
-        reported=outcome.reported,
-        error=outcome.error,
-    )
+    @property
+    def _offline(self) -> bool:
+        """Whether pages need no network: if asked for, and if `invoke dev` serves them."""
+        settings = self.settings
+        return bool(self.request.offline or settings.export.get("offline") or settings.reports_url)
 
+    def _share_assets(self, exports: Path) -> tuple[str | None, str]:
+        """Return the address of the scripts for offline pages, and why there are none."""
+        if not self._offline or "html" not in self.request.formats:
+            return None, ""
+        from dagmar.export.offline import share_assets
 
-def is_offline(settings: Settings, request: ExportRequest) -> bool:
-    """Whether pages do without a network: when asked for, and when `invoke dev` serves them."""
-    return request.offline or bool(settings.export.get("offline")) or bool(settings.reports_url)
+        try:
+            return share_assets(exports), ""
+        except SetupError as error:
+            if self.request.offline or self.settings.export.get("offline"):
+                raise
+            # Only `invoke dev` prefers it, which serves a page that needs the network as well.
+            return None, error.message
 
 
 def url_of(settings: Settings, folder: Path, manifest: Manifest) -> str:
@@ -262,26 +258,22 @@ def url_of(settings: Settings, folder: Path, manifest: Manifest) -> str:
         return ""
     exports = settings.root / EXPORTS
     if settings.reports_url and folder.is_relative_to(exports):
-        from urllib.parse import quote
-
         inside = quote((folder / page).relative_to(exports).as_posix())
         return f"{settings.reports_url.rstrip('/')}/{inside}"
     return (folder / page).as_uri()
 
 
 def write_index(exported: Exported) -> None:
-    """Write the pages that list the exports of its notebook, and those of all."""
-    from dagmar.export.index import write
-
+    """Write the pages that list the exports of its notebook, and all notebooks."""
     assert exported.folder is not None
     try:
-        write(exported.folder.parent.parent, exported.folder.parent.name)
+        index.write(exported.folder.parent.parent, exported.folder.parent.name)
     except DagmarError as error:
         exported.problems.append(Problem("index", error))
 
 
 def save(exported: Exported) -> None:
-    """Write an export's manifest again, after something was added to it."""
+    """Write the manifest of an export again, after something was added to it."""
     assert exported.folder is not None
     assert exported.manifest is not None
     with folders.writable(exported.folder):
@@ -289,7 +281,7 @@ def save(exported: Exported) -> None:
 
 
 def _explained(error: DagmarError | OSError) -> DagmarError:
-    """Return an error that ends one notebook's export, and not that of others."""
+    """Return the error that stops the export of one notebook, with a hint."""
     if isinstance(error, DagmarError):
         return error
     where = f"{error.filename}: " if error.filename else ""
@@ -300,30 +292,17 @@ def _explained(error: DagmarError | OSError) -> DagmarError:
 
 def _paired(notebook: Path) -> tuple[str | None, str | None]:
     """Return the asset and the job that a notebook is paired with."""
-    from dagmar.notebook.cells import read_source
-    from dagmar.notebook.pairing import read_pairs
-
     try:
         pairs = list(read_pairs(read_source(notebook).tree))
     except Invalid:
-        return None, None  # its run says why
+        return None, None  # its run reports why
     asset = next((pair.asset for pair in pairs if pair.asset), None)
     return asset, next((pair.job for pair in pairs if pair.job), None)
 
 
 def _versions() -> dict[str, str]:
-    from dagmar import __version__
-
-    found = {"python": platform.python_version(), "dagmar": __version__}
-    for name in VERSIONS[1:]:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _revision(root: Path) -> str | None:
-    from dagmar.project.provenance import REVISION_TAG, own_tags
-
-    return own_tags(root).get(REVISION_TAG)
+    versions = {"python": platform.python_version(), "dagmar": __version__}
+    for name in ("marimo", "dagster"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions

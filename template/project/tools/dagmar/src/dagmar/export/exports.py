@@ -27,8 +27,8 @@ class Progress(LiveLine):
         self._running: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def tell(self, notebook: str, what: str) -> None:
-        """Show what is being done with a notebook; with nothing, that it is done."""
+    def report(self, notebook: str, what: str) -> None:
+        """Show what is being done with a notebook; an empty text says that it is done."""
         with self._lock:
             if what:
                 self._running[notebook] = what
@@ -41,7 +41,7 @@ class Progress(LiveLine):
 
 @dataclass(frozen=True)
 class Exports:
-    """The exports of one `invoke export`; of a dry run, those that it would make."""
+    """The exports of one `invoke export`; of a dry run, those that it would write."""
 
     exports: Sequence[Exported]
     dry_run: bool = False
@@ -57,7 +57,7 @@ class Exports:
                 console.out(url)
 
     def raise_for_status(self) -> None:
-        """Say what was done and what failed, notebook by notebook; raise if something failed."""
+        """Print what was done and what failed, by notebook; raise if something failed."""
         exports = self.exports
         for export in exports:
             self._say(export)
@@ -88,9 +88,9 @@ class Exports:
 
 
 def export(settings: Settings, request: ExportRequest, target: str = "", url: str = "") -> Exports:
-    """Run notebooks, or take an export that exists, and send and link what the request asks for.
+    """Run notebooks, or take an existing export, and send and link them as requested.
 
-    What fails in one notebook is in its export. Raises Invalid or NotAllowed before that.
+    A failure of one notebook is in its export. Raises Invalid or NotAllowed before any is run.
     """
     settings.target(target, url)
     publisher = Publisher(settings, request, target, url)
@@ -103,42 +103,43 @@ def export(settings: Settings, request: ExportRequest, target: str = "", url: st
         return Exports(exporting.preview(settings, request, notebooks, publisher.expire), True)
     publisher.check()
     with Progress(len(notebooks)) as progress:
-        tell = progress.tell
+        report = progress.report
         return Exports(
             exporting.export(
                 settings,
                 request,
                 notebooks,
-                tell,
-                lambda exported: publisher.publish(exported, tell),
+                report,
+                lambda exported: publisher.publish(exported, report),
             )
         )
 
 
-def _explain(one: Exported, several: bool) -> None:
-    """Print what is known of a failure besides its message."""
-    manifest = one.manifest
-    if manifest and manifest.error and (trace := manifest.error.traceback):
-        console.say(trace)
-    for problem in one.problems if several or (manifest and manifest.error) else one.problems[:-1]:
+def _explain(export: Exported, several: bool) -> None:
+    """Print the details of a failure besides its message."""
+    failure = export.manifest and export.manifest.error
+    if failure and failure.traceback:
+        console.say(failure.traceback)
+    for problem in export.problems if several or failure else export.problems[:-1]:
         console.complain(_with_repeat(problem, problem.error.message))
-    if several and not one.ok:
-        error = _error(one)
-        console.complain(type(error)(f"{one.notebook}: {error.message}", error.hint, error.command))
+    if several and not export.ok:
+        error = _error(export)
+        message = f"{export.notebook}: {error.message}"
+        console.complain(type(error)(message, error.hint, error.command))
 
 
-def _error(one: Exported) -> DagmarError:
-    """Return why an export did not go well."""
-    if one.refused:
-        return one.refused
-    manifest = one.manifest
+def _error(export: Exported) -> DagmarError:
+    """Return why an export failed."""
+    if export.refused:
+        return export.refused
+    manifest = export.manifest
     if manifest and manifest.error:
-        page = f"The page was kept: {one.url}" if one.url else ""
-        where = cell_of(manifest.error) or "the notebook"
-        failed = RunFailed(f"{where} failed: {manifest.error.text}", page)
-        failed.exit_code = one.exit_code
+        page = f"The page was kept: {export.url}" if export.url else ""
+        place = cell_of(manifest.error) or "the notebook"
+        failed = RunFailed(f"{place} failed: {manifest.error.text}", page)
+        failed.exit_code = export.exit_code
         return failed
-    problem = one.problems[-1]
+    problem = export.problems[-1]
     error = _with_repeat(problem, f"{problem.step}: {problem.error.message}", "The page is kept. ")
     if problem.step == "attach" and manifest and not problem.repeat:
         again = f"The page is kept. Correct that, and try again with --existing {manifest.id}"

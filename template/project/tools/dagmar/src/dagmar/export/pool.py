@@ -31,7 +31,6 @@ R = TypeVar("R")
 class Job:
     """One notebook to run, the asset that it is about, and the folder that its files go into."""
 
-    id: str
     root: Path
     notebook: Path
     folder: Path

@@ -1,6 +1,6 @@
-"""What happens to a page that lies in its folder: it is sent, linked, and old ones go.
+"""Publishes a page that is in its folder: sends it, links it, and removes old ones.
 
-Whatever of this fails, the page is kept, and one command does the rest later.
+If a step fails, the page is kept, and one command repeats the step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dagmar.errors import DagmarError, Invalid
 from dagmar.export import folders, manifests
-from dagmar.export.exporting import Exported, Problem, Tell, save, url_of, write_index
+from dagmar.export.exporting import Exported, Problem, Report, save, url_of, write_index
 from dagmar.export.manifests import Manifest
 from dagmar.export.request import ExportRequest
 from dagmar.project.settings import Settings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Sends, links and cleans up as a request and the settings ask for."""
+    """Sends, links and cleans up by a request and the settings."""
 
     settings: Settings
     request: ExportRequest
@@ -36,22 +36,20 @@ class Publisher:
 
     @property
     def upload_to(self) -> str:
-        """Where exports are sent, or an empty text."""
+        """The address that exports are sent to, or an empty text."""
         return self.request.upload or str(self.settings.export.get("upload", ""))
 
     @property
     def days(self) -> float | None:
-        """Days after which exports go."""
-        asked = self.request.retention_days
-        found: float | None = self.settings.export.get("retention_days") if asked is None else asked
-        return found
+        """Days after which exports are removed."""
+        days: float | None = self.request.retention_days
+        return self.settings.export.get("retention_days") if days is None else days
 
     @property
     def keep(self) -> int | None:
-        """How many exports of a notebook stay."""
-        asked = self.request.keep
-        found: int | None = self.settings.export.get("keep") if asked is None else asked
-        return found
+        """The number of exports of a notebook that stay."""
+        keep: int | None = self.request.keep
+        return self.settings.export.get("keep") if keep is None else keep
 
     @functools.cached_property
     def storage(self) -> Storage:
@@ -62,38 +60,40 @@ class Publisher:
         return Storage(self.upload_to, public, self.request.compress)
 
     def check(self) -> None:
-        """Ask whether what will be made can be attached. Raises Invalid or NotAllowed."""
+        """Check that exports can be attached. Raises Invalid or NotAllowed."""
         if self.request.attach:
             from dagmar.export.attach import check
 
             target = self.settings.target(self.target, self.url)
             check(target, self.request.attach, self.request.partition)
 
-    def publish(self, exported: Exported, tell: Tell = lambda notebook, what: None) -> None:
+    def publish(self, exported: Exported, report: Report = lambda notebook, what: None) -> None:
         """Send and link an export that succeeded, and remove older ones of its notebook.
 
-        One after the other, whichever thread it is called from: index pages are written by one.
-        Raises Conflict for one that was removed meanwhile.
+        It may be called from several threads, and handles one export after the other. Raises
+        Conflict if the export was removed in the meantime.
         """
         if exported.manifest is not None and exported.folder is not None:
             with self._lock, folders.held(exported.folder):
-                self._publish(exported, exported.manifest, exported.folder, tell)
+                self._publish(exported, exported.manifest, exported.folder, report)
 
-    def _publish(self, exported: Exported, manifest: Manifest, folder: Path, tell: Tell) -> None:
+    def _publish(
+        self, exported: Exported, manifest: Manifest, folder: Path, report: Report
+    ) -> None:
         steps: list[tuple[str, Callable[[], None]]] = []
-        # A failed page is kept here, and goes nowhere unless it is named: people rely on links.
+        # A failed page is sent only if it is named: people rely on links.
         if manifest.ok or self.request.existing:
             if self.upload_to and manifest.files:
-                steps.append(("upload", lambda: self._upload(exported, tell)))
+                steps.append(("upload", lambda: self._upload(exported, report)))
             if self.request.attach and manifest.files:
                 steps.append(("attach", lambda: self._attach(exported)))
         for step, act in steps:
-            tell(exported.notebook, step)
+            report(exported.notebook, step)
             try:
                 act()
             except DagmarError as error:
                 exported.problems.append(Problem(step, error, self.repeat(exported, step, error)))
-                break  # what is attached must have its address
+                break  # a link needs the address of the upload
             finally:
                 save(exported)
         if steps:
@@ -107,10 +107,10 @@ class Publisher:
                 write_index(exported)
 
     def repeat(self, exported: Exported, step: str, error: DagmarError) -> str:
-        """Return the command that does the rest for an export that exists.
+        """Return the command that repeats a failed step of an export.
 
-        A name that is not known is replaced by the one that may be meant; without one, there is
-        no command that would do.
+        An unknown name is replaced by the suggestion; without one no command would succeed, and
+        the result is empty.
         """
         assert exported.manifest is not None
         request = self.request
@@ -129,9 +129,9 @@ class Publisher:
         words = [f"--{name} {shlex.quote(value)}" for name, value in flags.items() if value]
         return f"invoke export {' '.join(words)}{' --compress' if request.compress else ''}"
 
-    def _upload(self, exported: Exported, tell: Tell) -> None:
+    def _upload(self, exported: Exported, report: Report) -> None:
         exported.url = self.storage.send(
-            exported, lambda name: tell(exported.notebook, f"upload {name}")
+            exported, lambda name: report(exported.notebook, f"upload {name}")
         )
 
     def _attach(self, exported: Exported) -> None:
@@ -144,9 +144,9 @@ class Publisher:
         attach(self.settings, target, exported, self.request.attach, self.request.partition)
 
     def expire(self, folder: Path, notebook: str, id: str, dry_run: bool = False) -> list[str]:
-        """Remove what may go of a notebook when its export `id` is made, here and there.
+        """Remove the exports of a notebook that may go after its export `id`, also uploaded ones.
 
-        Its exports lie in `folder`. Returns the folders and addresses. Raises DagmarError.
+        Its exports are in `folder`. Returns the folders and addresses. Raises DagmarError.
         """
         from dagmar.export import retention
 
@@ -154,24 +154,24 @@ class Publisher:
             return []
         linked: str | None = id
         if not (dry_run and self.request.attach):
-            found = manifests.read_all(folder)
-            linked = retention.newest_linked(one for one in found if one[1].notebook == notebook)
+            linked = retention.newest_linked(
+                export for export in manifests.read_all(folder) if export[1].notebook == notebook
+            )
         policy = retention.Policy(notebook, self.days, self.keep, id, linked)
-        gone = retention.expire(folder.parent, folder.name, policy, dry_run)
-        removed = [str(one) for one in gone]
+        removed = [
+            str(export) for export in retention.expire(folder.parent, folder.name, policy, dry_run)
+        ]
         if self.upload_to:
             removed += self.storage.expire(folder.name, policy, dry_run)
         return removed
 
 
 def existing(settings: Settings, request: ExportRequest) -> Exported:
-    """Return the export called `request.existing`. Raises Invalid where there is none."""
+    """Return the export called `request.existing`. Raises Invalid if there is none."""
     exports = folders.exports_of(settings, request.output)
     if manifests.FOLDER.fullmatch(request.existing):
         for folder in exports.glob(f"*/{request.existing}"):
             if (manifest := manifests.read(folder)) and manifest.whole:
                 url = url_of(settings, folder, manifest)
                 return Exported(manifest.notebook, manifest, folder, url)
-    raise Invalid(
-        f"there is no export {request.existing}", f"Look into {exports}, or give --output DIR."
-    )
+    raise Invalid(f"there is no export {request.existing}", f"See {exports}, or give --output DIR.")

@@ -1,4 +1,4 @@
-"""What `invoke export` was asked for."""
+"""The request of an `invoke export`, and the notebooks that it selects."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.notebook import checking
 from dagmar.notebook.cells import PARTITION, read_source
 from dagmar.notebook.render import FORMATS
 from dagmar.project.settings import Settings
-
-WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,14 @@ class ExportRequest:
             if format not in FORMATS:
                 raise UsageError(
                     f"there is no format '{format}'{did_you_mean(format, FORMATS)}",
-                    f"Choose of: {', '.join(FORMATS)}",
+                    f"Choose from: {', '.join(FORMATS)}",
                 )
         chosen = bool(self.notebooks) + self.all + bool(self.existing)
         if chosen != 1:
             raise UsageError(
-                "say which notebooks: --notebook PATH, or --all"
-                if not chosen
-                else "give one of --notebook, --all and --existing",
+                "give only one of --notebook, --all and --existing"
+                if chosen
+                else "no notebook is selected: use --notebook PATH, or --all",
                 "For example:",
                 command="invoke export --notebook notebooks/orders.py",
             )
@@ -60,25 +59,28 @@ class ExportRequest:
                 "Export the notebooks one by one, each with its own --attach.",
             )
         if self.partition and self.existing and not self.attach:
-            raise UsageError("--partition goes with --attach", "Give the asset: --attach KEY")
-        if self.partition and self.parameters.get(PARTITION, self.partition) != (self.partition):
             raise UsageError(
-                f"--partition and --param {PARTITION} say different things", "Give one of them."
+                "with --existing, --partition needs --attach", "Give the asset: --attach KEY"
+            )
+        if self.partition and self.parameters.get(PARTITION, self.partition) != self.partition:
+            raise UsageError(
+                f"--partition and --param {PARTITION} differ", "Give only one of them."
             )
         if self.existing and self.dry_run:
             raise UsageError(
-                "--dry-run goes with --notebook or --all", "Leave --existing or --dry-run out."
+                "--existing and --dry-run exclude each other", "Leave one of them out."
             )
         if self.existing and (self.parameters or self.timeout):
             raise UsageError(
-                "--existing runs no notebook, so --param and --timeout have no meaning there"
+                "--existing does not run a notebook, so --param and --timeout have no effect",
+                "Leave them out.",
             )
 
 
 def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:
-    """Return what one notebook is run with; `--partition` goes to the one that takes it.
+    """Return the parameters of one notebook; `--partition` is one if the notebook defines it.
 
-    Raises Invalid for a notebook that was named and cannot be about a partition.
+    Raises Invalid for a notebook that was named and does not define a partition.
     """
     parameters = dict(request.parameters)
     if request.partition:
@@ -86,46 +88,39 @@ def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:
             parameters[PARTITION] = request.partition
         elif request.notebooks and not request.attach:
             raise Invalid(
-                f"{notebook.name} takes no partition",
+                f"{notebook.name} does not take a partition",
                 f"Define {PARTITION} in its inputs cell, or leave --partition out.",
             )
     return parameters
 
 
 def find_notebooks(settings: Settings, request: ExportRequest) -> list[Path]:
-    """Return the notebooks to export. Raises Invalid for a path that is none."""
-    from dagmar.notebook.checking import find_notebooks as find
-
-    if request.all:
-        found = find(settings, ())
-        if not found:
-            raise Invalid(
-                f"there are no notebooks in {settings.notebooks.name}",
-                "Create one:",
-                command="invoke scaffold --asset KEY",
-            )
-        return found
-    notebooks = []
-    for given in request.notebooks:
-        path = _existing(settings, given)
-        if path not in notebooks:
-            notebooks.append(path)
+    """Return the notebooks to export. Raises Invalid for a path that is not a notebook."""
+    if not request.all:
+        return list(dict.fromkeys(_existing(settings, path) for path in request.notebooks))
+    notebooks = checking.find_notebooks(settings, ())
+    if not notebooks:
+        raise Invalid(
+            f"there are no notebooks in {settings.notebooks.name}",
+            "Create one:",
+            command="invoke scaffold --asset KEY",
+        )
     return notebooks
 
 
-def _existing(settings: Settings, given: str) -> Path:
-    path = Path(given).expanduser()
+def _existing(settings: Settings, name: str) -> Path:
+    path = Path(name).expanduser()
     for candidate in (path, settings.root / path, settings.notebooks / path):
         if candidate.is_file():
             return candidate.resolve()
     if path.is_dir():
-        raise Invalid(f"{given} is a folder", "Give a file, or export them all with --all.")
+        raise Invalid(f"{name} is a folder", "Give a file, or export all notebooks with --all.")
     known = {file.stem: file for file in settings.notebooks.rglob("*.py")}
     meant = did_you_mean(path.stem, known)
     for stem, file in known.items():
-        # The suggestion can be typed as it stands, also from a folder below the project.
+        # The suggestion can be pasted, also in a folder below the project.
         meant = meant.replace(f"'{stem}'", f"'{os.path.relpath(file)}'")
     raise Invalid(
-        f"there is no notebook {given}{meant}",
+        f"there is no notebook {name}{meant}",
         f"Notebooks are in {settings.notebooks.name}/.",
     )
