@@ -445,8 +445,8 @@ def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
         text = replace(manifest, attached=[]).as_text()  # they are sent before they are attached
         (sent / "orders" / manifest.id / "manifest.json").write_text(text, "utf-8")
 
-    def would_go(**asked: Any) -> set[str]:
-        request = ExportRequest(all=True, upload=str(sent), **asked)
+    def would_go(**flags: Any) -> set[str]:
+        request = ExportRequest(notebooks=["orders.py"], upload=str(sent), **flags)
         gone = Publisher(settings, request).expire(
             exports / "orders", "notebooks/orders.py", folders.new_id(), dry_run=True
         )
