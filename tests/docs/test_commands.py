@@ -1,4 +1,4 @@
-"""The commands of the README and the tutorial, executed as they stand there."""
+"""The commands of the README and the tutorial, executed as they are written."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Terminal:
 
 @contextlib.contextmanager
 def running(terminal: Terminal, block: str, log: Path) -> Iterator[str]:
-    """Keep `invoke dev` running, on ports of our own; yield the address of its Dagster."""
+    """Keep `invoke dev` running, on its own ports; yield the address of its Dagster."""
     with socket.socket() as probe, socket.socket() as another:
         probe.bind(("127.0.0.1", 0))
         another.bind(("127.0.0.1", 0))

@@ -56,7 +56,7 @@ def test_each_row_names_a_test_that_uses_its_flag() -> None:
 
 
 def source_of(file: Path, name: str) -> str:
-    """Return a test's text, and that of the names it uses, from its module or another of ours."""
+    """Return a test's text, and that of the names that it uses, from any test module."""
     found: dict[tuple[Path, str], str] = {}
     waiting = [(file, name)] if name.startswith("test_") else []
     while waiting:

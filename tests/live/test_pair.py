@@ -514,7 +514,7 @@ WORDS = {
 }
 
 
-def test_every_kind_of_pair_executes_beside_a_live_server(
+def test_every_kind_of_pair_executes_next_to_a_live_server(
     paired: Make, client: DagsterClient, dagster_home: Path
 ) -> None:
     context = paired("orders")

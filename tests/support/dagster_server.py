@@ -63,7 +63,7 @@ class DagsterServer:
         self.stop()
 
     def start(self) -> None:
-        """Start the process. Raises SetupError where its program is missing."""
+        """Start the process. Raises SetupError if its program is missing."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self.log.open("wb") as log:
@@ -91,7 +91,7 @@ class DagsterServer:
     def wait(self, seconds: float = 300.0) -> None:
         """Wait until code locations have loaded and the server answers.
 
-        Raises SetupError with the last lines of its log where it ends before that, TimedOut.
+        Raises SetupError with the last lines of its log if it ends before that, TimedOut.
         """
         import requests
 

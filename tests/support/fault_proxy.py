@@ -27,10 +27,10 @@ LOGIN_PAGE = (
 
 
 class FaultProxy:
-    """Listens on a port of its own and passes requests on to `url`, one connection each.
+    """Listens on its own port and passes requests on to `url`, one connection each.
 
     `cut` says at which point a launch loses its connection. All requests are noted. While
-    `page` is set, a web page stands before the server.
+    `page` is set, a web page answers in place of the server.
     """
 
     def __init__(self, url: str, cut: Cut = "") -> None:

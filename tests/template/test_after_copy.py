@@ -89,7 +89,7 @@ def test_without_an_identity_it_says_how_to_give_one(here: Path, tmp_path: Path)
     assert "git config --global user.name" in said
     assert 'git commit -m "chore: start from the dagmar template"' in said
     assert commits(here) == []
-    git(here, "commit", "-qm", "as told")
+    git(here, "commit", "-qm", "as printed")
     assert git(here, "status", "--porcelain") == ""
 
 

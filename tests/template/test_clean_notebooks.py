@@ -38,7 +38,7 @@ def test_a_notebook_of_an_older_version_is_compared_with_that_version(online: Pr
     answers.write_text(answers.read_text().replace("_commit: v1.0.0", "_commit: v0.9.0"))
     done = invoke(online, "clean", "--notebooks", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "whether notebooks were changed cannot be found out" in done.stderr
+    assert "cannot find out whether notebooks were changed" in done.stderr
     assert (online.path / "notebooks/orders.py").exists()
 
 

@@ -90,7 +90,7 @@ def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
         del before["marimo"], after["marimo"]
         assert before == after
         gone = [cell for cell in fresh if cell not in cells(text)]
-        assert len(gone) == 1, f"{name} has no cell of its own for {replaced}"
+        assert len(gone) == 1, f"{name} has no separate cell for {replaced}"
         kept = [cell for cell in cells(text) if cell in fresh]
         assert kept == [cell for cell in fresh if cell not in gone]
         # Its name is the one that is made of the key, so a second call finds it.

@@ -54,7 +54,7 @@ def _bare(small: Template, tmp_path_factory: pytest.TempPathFactory, nobody: str
 
 @pytest.fixture
 def bare(_bare: Project, tmp_path: Path) -> Project:
-    """A project of one's own without any code."""
+    """A new project without any code."""
     return Project(shutil.copytree(_bare.path, tmp_path / "project"), _bare.template)
 
 

@@ -1,4 +1,4 @@
-"""What dagmar is for, once, on a live Dagster: the quick run's one pass over everything."""
+"""What dagmar is for, once, on a live Dagster: the quick run's only look at everything."""
 
 from __future__ import annotations
 

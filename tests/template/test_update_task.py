@@ -140,7 +140,7 @@ def test_changes_that_are_not_committed_are_an_error_with_what_to_type(project: 
     write(project.path, {"new.txt": "x\n"})
     done = invoke(project, "update")
     assert done.returncode == 8
-    assert "there are changes that are not committed: new.txt" in done.stderr
+    assert "there are uncommitted changes: new.txt" in done.stderr
     assert "git stash" in done.stderr
     shutil.rmtree(project.path / ".git")
     done = invoke(project, "update")
@@ -151,8 +151,8 @@ def test_changes_that_are_not_committed_are_an_error_with_what_to_type(project: 
 def test_notebooks_that_copier_alone_left_behind_come_along(project: Project) -> None:
     project.update()
     project.commit()
-    told = invoke(project, "update", "--check").stdout
-    assert told == "the project is on v1.1.0; these notebooks are behind: orders, sales\n"
+    output = invoke(project, "update", "--check").stdout
+    assert output == "the project is on v1.1.0; these notebooks are behind: orders, sales\n"
     document = update(project)
     assert (document["current"], document["notebooks"]) == ("v1.1.0", ["orders", "sales"])
     assert "app_title='x'" in project.read("notebooks/orders.py")

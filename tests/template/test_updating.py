@@ -29,7 +29,7 @@ RENAMED = (NOTEBOOK_FILE, ("width=", "app_title='x', width="))
 
 @pytest.fixture(scope="module")
 def updated(small: Template, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with edits, deletions and files of its own, after one update. Do not change it."""
+    """A project with edits, deletions and its own files, after one update. Do not change it."""
     tmp = tmp_path_factory.mktemp("updated")
     template = Template(shutil.copytree(small.path, tmp / "template"))
     project = template.project(tmp / "my-project")

@@ -62,11 +62,11 @@ def test_half_a_surrogate_pair_can_be_printed() -> None:
 def test_talk_goes_to_stderr_and_data_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     console.say("talk")
     console.warn("careful")
-    console.complain(DagmarError("broken", "mend it"))
+    console.complain(DagmarError("broken", "repair it"))
     console.out("data")
     printed = capsys.readouterr()
     assert printed.out == "data\n"
-    assert printed.err == "talk\nwarning: careful\nerror: broken\n  mend it\n"
+    assert printed.err == "talk\nwarning: careful\nerror: broken\n  repair it\n"
 
 
 def test_a_json_document_is_one_line_for_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,7 @@ def test_only_what_was_asked_for_is_in_the_document(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filters", "expected", "told"),
+    ("filters", "expected", "ending"),
     [
         ({}, ["shop", "other", "broken", "slow"], "code locations: shop, other, broken, slow"),
         ({"match": "*o[wk]*"}, ["broken", "slow"], "code locations: broken, slow"),
@@ -127,7 +127,7 @@ def test_only_what_was_asked_for_is_in_the_document(tmp_path: Path) -> None:
 def test_locations_are_filtered_by_name_where_they_are_asked_for(
     filters: dict[str, str],
     expected: list[str],
-    told: str,
+    ending: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -138,8 +138,8 @@ def test_locations_are_filtered_by_name_where_they_are_asked_for(
     ((_, _, rows),) = discovery.tables()
     assert [item["name"] for item in discovery.as_document()["locations"]] == expected
     assert [row[0] for row in rows] == expected
-    assert discovery.summary().endswith(told)
-    warn_of_locations(catalog)  # what is broken is no matter of filters
+    assert discovery.summary().endswith(ending)
+    warn_of_locations(catalog)  # filters do not apply to what is broken
     assert "'broken' does not load" in capsys.readouterr().err
     named = Filters(kind="jobs", match="sh*")
     assert len(Discovery(catalog, named).as_document()["locations"]) == 4

@@ -97,11 +97,11 @@ def test_an_error_without_a_class_has_a_name_all_the_same() -> None:
 
 def test_a_document_calls_the_place_a_step_or_a_cell() -> None:
     failure = Failure("no sales", "ValueError", "…", "sell")
-    told = {"class": "ValueError", "message": "no sales", "traceback": "…"}
-    assert failure.as_document("step") == {"step": "sell", **told}
-    assert failure.as_document() == told
-    assert Failure.from_document({"cell": "sell", **told}, "cell") == failure
-    assert Failure.from_document(told) == Failure("no sales", "ValueError", "…")
+    document = {"class": "ValueError", "message": "no sales", "traceback": "…"}
+    assert failure.as_document("step") == {"step": "sell", **document}
+    assert failure.as_document() == document
+    assert Failure.from_document({"cell": "sell", **document}, "cell") == failure
+    assert Failure.from_document(document) == Failure("no sales", "ValueError", "…")
 
 
 @pytest.mark.parametrize(

@@ -280,8 +280,8 @@ def test_materialize_here_in_a_notebook_runs_the_code_as_saved(write: Callable[.
         write({"shop/definitions.py": written})
         assert click() == "30"
         write({"shop/definitions.py": written.replace("return VALUE", "return (VALUE")})
-        assert "SyntaxError: " in (told := click())
-        assert "shop/definitions.py, line " in told
+        assert "SyntaxError: " in (message := click())
+        assert "shop/definitions.py, line " in message
         write({"shop/definitions.py": written, "shop/helper.py": "VALUE = 4\n"})
         assert click() == "40"
         assert kernel.stdin

@@ -109,7 +109,7 @@ WRONG_USAGE: dict[str, list[str]] = {
     "an empty flag before another one": ["run", "--asset", "a", "--asset", "--json"],
     "an empty --tag before --no-wait": ["run", "--job", "a", "--tag", "a=1", "--tag", "--no-wait"],
     "run with two things": ["run", "--asset", "orders", "--job", "nightly"],
-    "a timeout that is no number": ["run", "--asset", "orders", "--timeout", "abc"],
+    "a timeout that is not a number": ["run", "--asset", "orders", "--timeout", "abc"],
     "a negative timeout": ["run", "--asset", "orders", "--timeout", "-5"],
     "an endless timeout": ["run", "--asset", "orders", "--timeout", "inf"],
     "a malformed tag": ["run", "--asset", "orders", "--tag", "tier"],

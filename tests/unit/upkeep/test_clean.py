@@ -89,7 +89,7 @@ def kept(root: Path, *kinds: str) -> dict[str, str]:
 
 @pytest.fixture
 def full(sound: Project) -> Project:
-    """A project with exports, cache and logs, and with things of its user's beside them."""
+    """A project with exports, cache and logs, and with files of the user next to them."""
     root = sound.root
     for name in (id_of(1), id_of(2), id_of(3)):
         export(root, "orders", name)
@@ -126,7 +126,7 @@ def test_dry_run_shows_sizes_and_removes_nothing(full: Project) -> None:
     done = call(full, "--dry-run", "--exports")
     assert done.returncode == 0
     assert done.stdout.splitlines()[0].split()[:3] == [*decimal(size).split(), OLD[0]]
-    assert f"2 things, {decimal(2 * size)}" in done.stderr
+    assert f"2 items, {decimal(2 * size)}" in done.stderr
     assert all((full.root / name).exists() for name in (*OLD, CACHED, *LOGS))
 
 
@@ -164,9 +164,9 @@ def test_without_a_terminal_it_lists_and_asks_for_yes(full: Project) -> None:
 
 
 def answered(
-    full: Project, answer: str, *flags: str, meanwhile: Callable[[], object] = bool
+    full: Project, answer: str, *flags: str, interfere: Callable[[], object] = bool
 ) -> tuple[int, str]:
-    """Call `invoke clean` on a terminal and answer its question, after what happens meanwhile."""
+    """Call `invoke clean` on a terminal and answer its question, after `interfere`."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "invoke", "clean", *flags],
@@ -180,7 +180,7 @@ def answered(
         said = b""
         while b"[y/N]" not in said:
             said += os.read(ours, 1000)
-        meanwhile()
+        interfere()
         os.write(ours, f"{answer}\n".encode())
         with contextlib.suppress(OSError):  # which is how a terminal tells its end
             while part := os.read(ours, 1000):
@@ -204,7 +204,7 @@ def test_what_changes_until_the_answer_stays(full: Project) -> None:
         git(full.root, "add", "--force", CACHED)
         make(full.root, LOGS[0], "it goes on")
 
-    status, said = answered(full, "y", meanwhile=change)
+    status, said = answered(full, "y", interfere=change)
     assert status == 0
     assert page.read_text() == "mine"
     assert f"stays: {OLD[0]}: a.html was changed since" in said
@@ -270,7 +270,7 @@ def test_an_export_is_only_what_its_manifest_proves(sound: Project) -> None:
     (root / f".dagmar/exports/orders/{id_of(5)}/a.html").symlink_to(root / "tasks.py")
     export(root, "orders", id_of(6), files=("a.html", "a.ipynb"))
     make(export(root, "orders", id_of(7)), "a.html", "mine")
-    # Nobody ever writes to it: to read it would wait for ever.
+    # Nobody ever writes to it: to read it would wait forever.
     pipe = export(root, "orders", id_of(10)) / "a.html"
     pipe.unlink()
     os.mkfifo(pipe)
@@ -294,7 +294,7 @@ def test_an_export_is_only_what_its_manifest_proves(sound: Project) -> None:
         id_of(7): "a.html was changed since",
         id_of(8): unread,
         id_of(10): "a.html is not a file",
-        "readme.txt": "dagmar did not make it",
+        "readme.txt": "dagmar did not write it",
         "1": "it has no manifest.json; it may be an export in progress",
     }
 
@@ -344,7 +344,7 @@ def test_a_page_that_git_tracks_is_not_written_or_removed(sound: Project) -> Non
 
 def test_where_git_cannot_tell_nothing_is_removed(full: Project) -> None:
     (full.root / ".git/index").write_bytes(b"not an index")
-    with pytest.raises(SetupError, match="git does not say what it tracks"):
+    with pytest.raises(SetupError, match="git cannot list the tracked files"):
         clean.look(full.root, EVERYTHING)
 
 
@@ -359,7 +359,7 @@ def test_what_is_not_dagmars_stays_in_cache_and_logs(full: Project) -> None:
     removed(full.root)
     assert all(file.exists() for file in mine)
     assert kept(full.root, "logs") == {
-        f".dagmar/logs/{name}": "dagmar did not make it" for name in ("mine.log", "notes.txt")
+        f".dagmar/logs/{name}": "dagmar did not write it" for name in ("mine.log", "notes.txt")
     }
 
 
@@ -427,7 +427,7 @@ def test_the_note_of_a_session_stays_for_the_next_invoke_dev(sound: Project) -> 
     age(make(sound.root, ".dagmar/tmp/session"), 1)
     assert removed(sound.root, "cache") == []
     (why,) = kept(sound.root, "cache").values()
-    assert why == "`invoke dev` ends by it, at its next start, what it left"
+    assert why == "`invoke dev` needs it to clean up at its next start"
 
 
 CLONE = ".dagmar/cache/template-0123456789ab.git"

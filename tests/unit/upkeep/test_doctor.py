@@ -1,4 +1,4 @@
-"""`invoke doctor`: what makes each check fail, what mends it, and that nothing stops the rest."""
+"""`invoke doctor`: what makes each check fail, what repairs it, and that nothing stops the rest."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Case:
 
 
 CASES: dict[str, Case] = {}
-# What no command mends, or none here: something is installed, corrected, found out or decided.
+# What no command repairs, or none here: something is installed, corrected, found out or decided.
 ONLY_A_PERSON = {
     # installed: these projects are broken by a pretence, or have nothing that uv could install
     *("an_old_python", "a_python_that_the_project_excludes", "another_environment"),
@@ -139,7 +139,7 @@ def an_untested_marimo(project: Project) -> Project:
     return versions(project, marimo="99.1.0")
 
 
-@breaks("dagster-versions", FAIL, "beside dagster-webserver 1.10.0")
+@breaks("dagster-versions", FAIL, "but dagster-webserver 1.10.0")
 def packages_of_two_releases(project: Project) -> Project:
     return versions(project, dagster_webserver="1.10.0")
 
@@ -154,7 +154,7 @@ def a_dagmar_from_elsewhere(project: Project) -> None:
     (project.root / "tools/dagmar").mkdir(parents=True)
 
 
-@breaks("uv", WARN, "the project has a uv.lock, and uv was not found")
+@breaks("uv", WARN, "the project has a uv.lock, but uv was not found")
 def a_lock_file_without_uv(project: Project) -> Project:
     write(project, "uv.lock", "")
     return environ(project, PATH=str(project.root))
@@ -302,7 +302,7 @@ def a_rule_that_ignores_answers(project: Project) -> None:
     write(project, ".gitignore", ".dagmar/\n__marimo__/\n")
 
 
-@breaks("ignored", WARN, "does not keep what dagmar makes while working out of git")
+@breaks("ignored", WARN, "does not keep dagmar's working files out of git")
 def no_rule_for_caches(project: Project) -> None:
     write(project, ".dagmar/.gitignore", "/cache/")
 
@@ -340,7 +340,7 @@ def an_unknown_key(project: Project) -> None:
     write(project, "dagmar.yaml", "targett: local\n")
 
 
-@breaks("settings", FAIL, "dagmar.yaml:2: 'run.poll-seconds' is called 'poll_seconds'")
+@breaks("settings", FAIL, "dagmar.yaml:2: 'run.poll-seconds' is now called 'poll_seconds'")
 def an_old_key(project: Project) -> None:
     write(project, "dagmar.yaml", "run:\n  poll-seconds: 1 # slowly\n")
 
@@ -427,17 +427,17 @@ def dagster_without_a_home(project: Project) -> None:
     (project.root / ".tmp_dagster_home_abc").mkdir()
 
 
-@breaks("dev-file", WARN, "is left from a process that is gone")
+@breaks("dev-file", WARN, "is left from a process that has ended")
 def a_file_of_a_process_that_is_gone(project: Project) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     write(project, ".dagmar/dev.json", json.dumps({"pid": gone.pid})).chmod(0o600)
 
 
-@breaks("dev-file", WARN, "is left from a process that is gone")
+@breaks("dev-file", WARN, "is left from a process that has ended")
 def a_file_older_than_the_process_of_that_number(project: Project) -> None:
-    told = {"pid": os.getpid(), "started_at": "2001-01-01T00:00:00+00:00"}
-    write(project, ".dagmar/dev.json", json.dumps(told)).chmod(0o600)
+    document = {"pid": os.getpid(), "started_at": "2001-01-01T00:00:00+00:00"}
+    write(project, ".dagmar/dev.json", json.dumps(document)).chmod(0o600)
 
 
 @breaks("dev-file", WARN, "others may read .dagmar/dev.json")
@@ -455,7 +455,7 @@ def a_module_that_is_not_there(project: Project) -> None:
     write(project, "pyproject.toml", '[tool.dg.project]\nroot_module = "shopp"\n')
 
 
-@breaks("definitions", FAIL, "src/shop/defs/assets.py is no Python: invalid syntax, line 1")
+@breaks("definitions", FAIL, "src/shop/defs/assets.py is not valid Python: invalid syntax, line 1")
 def definitions_that_are_no_python(project: Project) -> None:
     write(project, "src/shop/defs/assets.py", "def (:\n")
     write(project, "elsewhere.py", "def (:\n")
@@ -477,13 +477,13 @@ def a_context_that_is_text(project: Project) -> None:
     write(project, "src/shop/defs/assets.py", LAZY_CONTEXT)
 
 
-@breaks("notebooks", FAIL, "orders.py is no Python: invalid syntax, line 10")
+@breaks("notebooks", FAIL, "orders.py is not valid Python: invalid syntax, line 10")
 def a_notebook_that_is_no_python(project: Project) -> None:
     text = (project.root / "notebooks/orders.py").read_text()
     write(project, "notebooks/orders.py", f"{text}def (:\n")
 
 
-@breaks("notebook-answers", FAIL, ".dagmar/notebooks/orders.yml is no answers file")
+@breaks("notebook-answers", FAIL, ".dagmar/notebooks/orders.yml is not an answers file")
 def answers_of_a_notebook_that_are_none(project: Project) -> None:
     write(project, ".dagmar/notebooks/orders.yml", "- x\n")
 
@@ -616,18 +616,18 @@ def answers(check: str, status: str, says: str) -> Callable[[Callable[[Answers],
 
 
 @answers("server", FAIL, "is 1.9.13, and dagmar needs 1.10")
-def an_old_server(told: Answers) -> None:
-    told["Workspace"]["version"] = "1.9.13"
+def an_old_server(answers: Answers) -> None:
+    answers["Workspace"]["version"] = "1.9.13"
 
 
 @answers("server", WARN, "is 1.12.1, and 1.13")
-def a_server_of_another_release(told: Answers) -> None:
-    told["Workspace"]["version"] = "1.12.1"
+def a_server_of_another_release(answers: Answers) -> None:
+    answers["Workspace"]["version"] = "1.12.1"
 
 
 @answers("code-locations", FAIL, "'shop' does not load: ImportError: no module x")
-def a_location_that_does_not_load(told: Answers) -> None:
-    (entry,) = told["Workspace"]["workspaceOrError"]["locationEntries"]
+def a_location_that_does_not_load(answers: Answers) -> None:
+    (entry,) = answers["Workspace"]["workspaceOrError"]["locationEntries"]
     entry["locationOrLoadError"] = {
         "__typename": "PythonError", "className": "ImportError", "message": "no module x\nmore",
         "stack": [], "errorChain": [],
@@ -635,51 +635,51 @@ def a_location_that_does_not_load(told: Answers) -> None:
 
 
 @answers("code-locations", WARN, "still loading: shop")
-def a_location_that_is_loading(told: Answers) -> None:
-    (entry,) = told["Workspace"]["workspaceOrError"]["locationEntries"]
+def a_location_that_is_loading(answers: Answers) -> None:
+    (entry,) = answers["Workspace"]["workspaceOrError"]["locationEntries"]
     entry |= {"loadStatus": "LOADING", "locationOrLoadError": None}
 
 
 @answers("code-locations", WARN, "Dagster knows no code location")
-def no_location(told: Answers) -> None:
-    told["Workspace"]["workspaceOrError"]["locationEntries"] = []
+def no_location(answers: Answers) -> None:
+    answers["Workspace"]["workspaceOrError"]["locationEntries"] = []
 
 
 @answers("daemon", WARN, "not running: queued_run_coordinator")
-def no_daemon(told: Answers) -> None:
-    told["Daemons"]["instance"]["daemonHealth"]["allDaemonStatuses"][0]["healthy"] = False
+def no_daemon(answers: Answers) -> None:
+    answers["Daemons"]["instance"]["daemonHealth"]["allDaemonStatuses"][0]["healthy"] = False
 
 
-@answers("daemon", FAIL, "1 run in the queue will wait for ever")
-def no_daemon_for_a_queue(told: Answers) -> None:
-    no_daemon_at_all(told)
-    told["QueuedRuns"]["runsOrError"]["results"] = [{"runId": "1"}]
+@answers("daemon", FAIL, "1 run in the queue will wait forever")
+def no_daemon_for_a_queue(answers: Answers) -> None:
+    no_daemon_at_all(answers)
+    answers["QueuedRuns"]["runsOrError"]["results"] = [{"runId": "1"}]
 
 
-def no_daemon_at_all(told: Answers) -> None:
-    told["Daemons"]["instance"]["daemonHealth"]["allDaemonStatuses"][0]["healthy"] = False
+def no_daemon_at_all(answers: Answers) -> None:
+    answers["Daemons"]["instance"]["daemonHealth"]["allDaemonStatuses"][0]["healthy"] = False
 
 
 @answers("launching", WARN, "is read-only for you: Disabled by your administrator")
-def a_server_that_is_read_only(told: Answers) -> None:
+def a_server_that_is_read_only(answers: Answers) -> None:
     reason = "Disabled by your administrator"
-    told["Permissions"]["permissions"][0] |= {"value": False, "disabledReason": reason}
+    answers["Permissions"]["permissions"][0] |= {"value": False, "disabledReason": reason}
 
 
 @answers("same-instance", WARN, "Dagster keeps its runs in /elsewhere, and notebooks look in ")
-def a_server_with_another_home(told: Answers) -> None:
+def a_server_with_another_home(answers: Answers) -> None:
     info = "local_artifact_storage: {config: {base_dir: /elsewhere}}"
-    told["InstanceInfo"]["instance"]["info"] = info
+    answers["InstanceInfo"]["instance"]["info"] = info
 
 
 @answers("pairs", FAIL, "Dagster has no asset raw/orders (notebooks/orders.py)")
-def an_asset_that_is_gone(told: Answers) -> None:
-    told["AssetKeys"]["assetNodes"] = []
+def an_asset_that_is_gone(answers: Answers) -> None:
+    answers["AssetKeys"]["assetNodes"] = []
 
 
 @answers("pairs", FAIL, "Dagster has no job nightly (notebooks/orders.py)")
-def a_job_that_is_gone(told: Answers) -> None:
-    told["Repositories"]["repositoriesOrError"]["nodes"] = []
+def a_job_that_is_gone(answers: Answers) -> None:
+    answers["Repositories"]["repositoriesOrError"]["nodes"] = []
 
 
 ONLINE_CHECKS = [one.name for one in CHECKS if one.online]
@@ -726,9 +726,9 @@ def test_a_job_may_be_named_with_its_code_location(sound: Project) -> None:
 @pytest.mark.parametrize("name", ONLINE)
 def test_what_is_wrong_with_a_server_is_told(name: str, sound: Project) -> None:
     look, status, says, do = ONLINE[name]
-    told = healthy(home_of(sound))
-    do(told)
-    with serve(dagster(told)) as server:
+    answers = healthy(home_of(sound))
+    do(answers)
+    with serve(dagster(answers)) as server:
         found = BY_NAME[look](aim(sound, server.url))
     assert (found.status, says in found.message) == (status, True), found
     assert found.hint or found.command
@@ -766,8 +766,8 @@ def test_a_server_that_refuses_is_a_failure_and_the_rest_is_skipped(
 @pytest.mark.usefixtures("patient")
 def test_a_certificate_that_nobody_knows_is_told(sound: Project, tmp_path: Path) -> None:
     authority = make_authority(tmp_path / "tls")
-    told = dagster(healthy(home_of(sound)))
-    with serve(told, tls=authority.server_context()) as server:
+    handler = dagster(healthy(home_of(sound)))
+    with serve(handler, tls=authority.server_context()) as server:
         found = BY_NAME["server"](aim(sound, server.url))
         assert (found.status, "certificate" in found.message) == (FAIL, True)
         assert "targets.local.ca_file" in found.hint
@@ -817,8 +817,8 @@ def test_a_port_of_this_projects_invoke_dev_is_no_trouble(sound: Project) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        for told in ({"pid": os.getpid()}, {"pid": os.getppid(), "dagster_url": url}):
-            write(sound, ".dagmar/dev.json", json.dumps(told))
+        for document in ({"pid": os.getpid()}, {"pid": os.getppid(), "dagster_url": url}):
+            write(sound, ".dagmar/dev.json", json.dumps(document))
             assert f"{port}, which" not in BY_NAME["ports"](aim(sound, url)).message
         (sound.root / ".dagmar/dev.json").unlink()
         assert f"{port}, which" in BY_NAME["ports"](aim(sound, url)).message
@@ -832,7 +832,7 @@ def test_a_port_of_this_projects_invoke_dev_is_no_trouble(sound: Project) -> Non
         ("s3://bucket/reports", FAIL, "s3:// needs s3fs"),
         ("gs://bucket/reports", WARN, "no credentials for gs:// were found"),
         ("az://bucket/reports", PASS, "adlfs, and credentials"),
-        ("ftp://host/reports", SKIP, "nothing is known of ftp://"),
+        ("ftp://host/reports", SKIP, "ftp:// cannot be checked"),
     ],
 )
 def test_an_upload_needs_its_package_and_credentials(
@@ -872,11 +872,11 @@ def test_a_check_that_crashes_is_a_failure_of_that_check_alone(sound: Project) -
 
         raise AssertionError
 
-    told = doctor.examine(sound, [crash, library, BY_NAME["disk"]])
-    first, second, third = (one.finding for one in told)
+    results = doctor.examine(sound, [crash, library, BY_NAME["disk"]])
+    first, second, third = (result.finding for result in results)
     assert (first.status, first.message[:43]) == (
         FAIL,
-        "this check could not be made: KeyError: 'a\\",
+        "this check crashed: KeyError: 'a\\",
     )
     assert (second.status, second.message) == (FAIL, "no_such_library is not installed")
     assert second.command == "uv sync"
@@ -895,10 +895,13 @@ def test_a_check_that_waits_for_ever_is_left_behind(
         return Finding(PASS, "")
 
     monkeypatch.setattr(doctor, "ONLINE_SECONDS", 0.1)
-    (told,) = doctor.examine(sound, [Check("wait", "", wait, online=True)])
+    (result,) = doctor.examine(sound, [Check("wait", "", wait, online=True)])
     assert not go_on.is_set()
     go_on.set()
-    assert (told.finding.status, told.finding.message) == (FAIL, "there was no answer within 0.1 s")
+    assert (result.finding.status, result.finding.message) == (
+        FAIL,
+        "there was no answer within 0.1 s",
+    )
 
 
 def test_the_doctor_ends_in_time_where_git_hangs(
@@ -914,10 +917,10 @@ def test_the_doctor_ends_in_time_where_git_hangs(
         # All calls of git are waited for together, not one after the other.
         monkeypatch.setattr(checking, "GIT_SECONDS", 6.0)
         began = time.monotonic()
-        told = doctor.examine(broken, CHECKS)
+        results = doctor.examine(broken, CHECKS)
         assert time.monotonic() - began < 2 * checking.GIT_SECONDS
     late = f"did not end within {checking.GIT_SECONDS:g} s"
-    found = {one.check.name for one in told if late in one.finding.message}
+    found = {result.check.name for result in results if late in result.finding.message}
     assert {"git", "git-identity", "repository"} <= found
 
 
@@ -982,7 +985,7 @@ def test_a_project_with_everything_broken_is_told_to_the_end(sound: Project) -> 
     assert len(checks) == len(CHECKS)
     failed = {name for name, one in checks.items() if one["status"] == FAIL}
     assert failed == {"repository", "answers", "settings", "notebooks"}
-    assert not [one for one in checks.values() if "could not be made" in one["message"]]
+    assert not [one for one in checks.values() if "this check crashed" in one["message"]]
 
 
 WITHOUT = """
@@ -1006,7 +1009,7 @@ def test_it_runs_where_packages_are_missing(sound: Project) -> None:
     assert checks["settings"]["message"] == "yaml is not installed"
     assert checks["packages"]["message"] == "packaging is not installed"
     assert checks["packages"]["hint"] == "Type: uv sync"
-    assert not [one for one in checks.values() if "could not be made" in one["message"]], checks
+    assert not [one for one in checks.values() if "this check crashed" in one["message"]], checks
 
 
 def test_dagster_refuses_what_the_check_finds(sound: Project) -> None:
@@ -1050,18 +1053,18 @@ def test_fix_renames_old_keys_and_leaves_every_other_byte(sound: Project) -> Non
     file.chmod(0o640)
     done = call(sound, "doctor", "--fix", "--only", "settings")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Mended: renamed in dagmar.yaml: Targets → targets" in done.stderr
+    assert "Repaired: renamed in dagmar.yaml: Targets → targets" in done.stderr
     after = SETTINGS.replace("Targets:", "targets:").replace("read-only", "read_only")
     assert file.read_bytes().decode() == after.replace('"pollSeconds"', "poll_seconds")
     assert file.stat().st_mode & 0o777 == 0o640
     again = call(sound, "doctor", "--fix", "--only", "settings")
-    assert "There was nothing that is safe to mend." in again.stderr
+    assert "There was nothing that can be repaired safely." in again.stderr
 
 
 def test_fix_makes_the_instance_that_invoke_dev_would_make(sound: Project) -> None:
     no_home_that_was_ever_committed(sound)
     done = call(sound, "doctor", "--fix", "--only", "dagster-home")
-    assert "Mended: made .dagmar/dagster_home/dagster.yaml." in done.stderr
+    assert "Repaired: created .dagmar/dagster_home/dagster.yaml." in done.stderr
     assert (home_of(sound) / "dagster.yaml").read_text("utf-8") == environment.INSTANCE.read_text(
         "utf-8"
     )
@@ -1076,7 +1079,7 @@ def test_fix_makes_no_instance_where_git_has_one_or_dotenv_names_another(sound: 
     for do in (no_home, named_elsewhere):
         do(sound)
         done = call(sound, "doctor", "--fix", "--only", "dagster-home")
-        assert "There was nothing that is safe to mend." in done.stderr
+        assert "There was nothing that can be repaired safely." in done.stderr
         assert not home_of(sound).exists()
 
 
@@ -1139,9 +1142,9 @@ def test_a_repair_that_crashes_is_said_and_the_rest_goes_on(
     one = Check("one", "", lambda _: bad, fix=fail)
     two = Check("two", "", lambda _: bad, fix=lambda _: "did two")
     well = Check("well", "", lambda _: Finding(PASS, ""), fix=fail)
-    done = doctor.mend(sound, doctor.examine(sound, [one, two, well]))
+    done = doctor.repair(sound, doctor.examine(sound, [one, two, well]))
     assert done == ["did two"]
-    assert capsys.readouterr().err == "warning: 'one' could not be mended: too bad\n"
+    assert capsys.readouterr().err == "warning: 'one' could not be repaired: too bad\n"
 
 
 SCHEMA = {
@@ -1166,5 +1169,5 @@ SCHEMA = {
     ],
 )
 def test_the_table_of_old_keys_stands_in_the_schema(text: str, after: str) -> None:
-    fastjsonschema.compile(SCHEMA)({})  # which minds no word of ours
+    fastjsonschema.compile(SCHEMA)({})  # which ignores our own keywords
     assert rename(text, find_old_keys(text, SCHEMA)) == after

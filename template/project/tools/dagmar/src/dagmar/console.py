@@ -189,6 +189,6 @@ class LiveLine:
             self._bars = None
 
     def put(self, text: str, done: int, total: int | None) -> None:
-        """Change what stands there."""
+        """Change the line."""
         if self._bars is not None and self._line is not None:
             self._bars.update(self._line, description=tame(text), completed=done, total=total)

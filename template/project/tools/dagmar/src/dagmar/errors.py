@@ -10,11 +10,11 @@
     │   ├── UnexpectedAnswer 5   it answers, but not as a Dagster that dagmar knows
     │   ├── AnswerLost       5   a launch was sent and its answer is lost
     │   └── StorageFailed    5   a storage that exports are sent to does not answer
-    ├── NotAllowed           6   the server, the target or a rule of ours says no
-    ├── Invalid              7   settings, run config, a notebook, an unknown name
+    ├── NotAllowed           6   refused by the server, the target's settings, or dagmar itself
+    ├── Invalid              7   invalid settings, run config or notebook, or an unknown name
     │   └── SettingsError    7   dagmar.yaml or an environment variable
-    ├── Conflict             8   a port, a file or a merge is in the way
-    ├── TimedOut             9   it takes longer than `--timeout` allows
+    ├── Conflict             8   a port, a file or a merge conflicts
+    ├── TimedOut             9   `--timeout` has passed
     └── Interrupted        130   Ctrl-C
 
 Status 1 is left to Invoke itself and to bugs.

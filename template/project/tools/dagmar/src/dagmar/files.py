@@ -70,7 +70,7 @@ def _kept(file: Path) -> Path | None:
 
 
 def _beside(file: Path, text: str, mode: int | None = None) -> Path:
-    """Write the text into a file of another name, beside the place where it belongs."""
+    """Write the text into a temporary file in the same folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     temporary = Path(name)

@@ -169,7 +169,7 @@ def _assets(client: DagsterClient) -> list[Item]:
     return sorted((_asset(node) for node in nodes), key=lambda asset: str(asset["key"]))
 
 
-# What an asset is here, and so in the cache: each key, and what may stand there.
+# The shape of an asset here, and so in the cache: each key, and its possible types.
 ASSET: dict[str, tuple[type, ...]] = {
     "key": (str,),
     "group": (str, type(None)),

@@ -1,4 +1,4 @@
-"""The Invoke tasks: parse, call one function, print.
+"""The Invoke tasks: parse flags, call one function, print the result.
 
 A project's `tasks.py` holds `ns = namespace(__file__)`. Everything that is slow to import
 is imported inside a task, so that `invoke --list` stays quick.

@@ -1,4 +1,4 @@
-"""What every task shares: flags, errors turned into exit codes, the project, the server."""
+"""What all tasks share: flags, errors as exit codes, the project, the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dagmar.server.catalog import Catalog
     from dagmar.server.client import DagsterClient
 
-# Files and folders that the user's file system refuses.
+# Errors of files and folders that a user can fix.
 IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 COMMON = {
     "target": "Target of dagmar.yaml to talk to.",
@@ -48,7 +48,7 @@ def command(help: dict[str, str]) -> Callable[..., Task[Any]]:
     """Make an Invoke task of a function, print its result, turn errors into exit codes.
 
     A flag whose default is `()` may be repeated. The others are switches or text, even numbers.
-    One that is given and empty (`--target "$UNSET"`) is refused, not taken for left out.
+    One that is given and empty (`--target "$UNSET"`) is refused, not treated as left out.
     """
 
     def decorate(function: Callable[..., Result | None]) -> Task[Any]:
@@ -64,7 +64,7 @@ def command(help: dict[str, str]) -> Callable[..., Task[Any]]:
                     _print(result, flags.get("json", False))
                     result.raise_for_status()
 
-        # Without a default of its own, a flag that was left out can be told from an empty one.
+        # With None as the default, a flag that was left out differs from an empty one.
         body.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[
                 parameter.replace(default=None) if parameter.default in ("", ()) else parameter
@@ -110,14 +110,14 @@ def _guarded() -> Iterator[None]:
             console.complain(
                 SetupError(
                     f"{error.filename} cannot be used: {error.strerror}",
-                    "Look at its permissions and at what stands there.",
+                    "Check its permissions, and whether a file is in the place of a folder.",
                 )
             )
             raise Exit(code=SetupError.exit_code) from None
         if error.errno not in (errno.ENOSPC, errno.EIO):
             raise
         with suppress(OSError):
-            console.complain(SetupError(f"cannot write any more: {error.strerror}"))
+            console.complain(SetupError(f"cannot write: {error.strerror}"))
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Exit(code=SetupError.exit_code) from None
 
@@ -164,7 +164,7 @@ def open_server(
 
 @contextmanager
 def open_catalog(context: Context, target: str, url: str) -> Iterator[tuple[Settings, Catalog]]:
-    """Ask the running Dagster, or read the project's definitions where none was asked for."""
+    """Ask the running Dagster, or read the project's definitions if no target was named."""
     from dagmar.errors import Unreachable
     from dagmar.project.layout import CACHE
     from dagmar.server.catalog import read_catalog
@@ -185,7 +185,7 @@ def open_catalog(context: Context, target: str, url: str) -> Iterator[tuple[Sett
 
 @contextmanager
 def catalog_if_any(context: Context, target: str, url: str) -> Iterator[Catalog | None]:
-    """Find out what there is, or say why not; a server that was named must answer."""
+    """Read the catalog, or say why not; a server that was named must answer."""
     catalog = None
     with ExitStack() as stack:
         try:

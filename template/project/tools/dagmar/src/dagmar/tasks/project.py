@@ -1,4 +1,4 @@
-"""The tasks that bring a project up and keep it healthy."""
+"""The tasks that start a project and keep it healthy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dagmar.tasks.command import Result, command, project_root
 @command(
     help={
         "notebook": "Notebook to open, instead of the list of all.",
-        "dagster_port": "Port for Dagster; the next free one is taken where it is busy.",
-        "marimo_port": "Port for marimo; the next free one is taken where it is busy.",
+        "dagster_port": "Port for Dagster; the next free one is used if it is busy.",
+        "marimo_port": "Port for marimo; the next free one is used if it is busy.",
         "no_open": "Do not open the browser.",
-        "env_file": "File with variables for the servers, besides .env.",
+        "env_file": "File with variables for the servers, in addition to .env.",
         "no_dagster": "Do not start Dagster.",
         "no_marimo": "Do not start marimo.",
-        "once": "Stop everything once it was ready; status 0 says that it was.",
+        "once": "Stop everything once it is ready; status 0 if it got ready.",
         "log_level": "critical, error, warning, info or debug.",
         "json": "Print one line of JSON on stdout for each event.",
     },
@@ -63,7 +63,7 @@ def dev(
 
 @command(
     help={
-        "check": "Say what there is to update, and change nothing.",
+        "check": "Show what an update would change, and change nothing.",
         "to": "Version of the template, instead of the newest.",
     },
 )
@@ -83,9 +83,9 @@ def update(context: Context, check: bool = False, to: str = "", json: bool = Fal
 
 @command(
     help={
-        "only": "Name of a check to make, instead of all; may be repeated.",
-        "list": "Show the names of the checks, and make none.",
-        "fix": "Mend what is safe to mend, and say what was done.",
+        "only": "Name of a check to run, instead of all; may be repeated.",
+        "list": "Show the names of the checks, and run none.",
+        "fix": "Make the repairs that are safe, and report them.",
     },
 )
 def doctor(
@@ -95,7 +95,7 @@ def doctor(
     fix: bool = False,
     json: bool = False,
 ) -> Result:
-    """Say what is wrong with this project, and what to type.
+    """Find out what is wrong with this project, and what to type.
 
     Examples:
       invoke doctor
@@ -110,10 +110,10 @@ def doctor(
 @command(
     help={
         "older_than": "Only what is older than this many days.",
-        "exports": "Exported reports; of each notebook the newest good one and linked one stay.",
-        "cache": "What can be made again: the asset catalog, the template's clone.",
+        "exports": "Reports, except the newest successful and newest linked one of each notebook.",
+        "cache": "Files that can be recreated: the asset catalog, the template's clone.",
         "logs": "Logs of `invoke dev`.",
-        "notebooks": "Notebooks that were scaffolded and not changed since, with their answers.",
+        "notebooks": "Scaffolded notebooks without changes, with their answers.",
         "dry_run": "Show what would be removed, and remove nothing.",
         "yes": "Do not ask.",
     },
@@ -128,7 +128,7 @@ def clean(
     dry_run: bool = False,
     yes: bool = False,
 ) -> None:
-    """Remove what dagmar made: exports, cache and logs, unless some of them are named.
+    """Remove files that dagmar wrote: exports, cache and logs, or only those that are named.
 
     Runs and events in .dagmar/dagster_home are data, and stay.
 

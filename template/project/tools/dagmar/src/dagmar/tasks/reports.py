@@ -1,4 +1,4 @@
-"""The task about reports: notebooks run and kept as pages."""
+"""The task about reports: run notebooks and keep their pages."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dagmar.tasks.command import Result, command, project_root
     help={
         "notebook": "Notebook to export; may be repeated.",
         "all": "Every notebook of the project.",
-        "existing": "Id of an export that exists, to upload or attach it: no notebook is run.",
-        "format": "html, ipynb or md; may be repeated: the notebook is run once for all of them.",
+        "existing": "Id of an existing export to upload or attach, without running a notebook.",
+        "format": "html, ipynb or md; may be repeated, and the notebook still runs once.",
         "output": "Folder for the exports, instead of .dagmar/exports.",
         "param": "NAME=VALUE for a variable of the inputs cell, or mo.cli_args(); may be repeated.",
-        "attach": "Asset to put the link on, or a job: then all assets that it makes.",
-        "partition": "Partition that the report is about: its partition_key, and that of --attach.",
-        "upload": "Folder or bucket to send the export to, such as s3://bucket/reports.",
-        "no_code": "Leave the code out of the pages.",
-        "offline": "Make pages that need no network.",
-        "compress": "Send the files packed with gzip, to storages that tell browsers so.",
-        "retention_days": "Remove exports of these notebooks that are older than so many days.",
-        "keep": "Remove exports of these notebooks beyond the newest so many.",
-        "dry_run": "Say what would be run and removed, and do neither.",
-        "workers": "How many notebooks are run at the same time.",
+        "attach": "Asset to attach the report to, or a job for all assets that it materializes.",
+        "partition": "Partition of the report: its partition_key, and that of --attach.",
+        "upload": "Folder or bucket to upload the export to, such as s3://bucket/reports.",
+        "no_code": "Leave code out of the pages.",
+        "offline": "Write pages that need no network.",
+        "compress": "Compress uploaded files with gzip, in storages that set Content-Encoding.",
+        "retention_days": "Remove exports of these notebooks that are older than this many days.",
+        "keep": "Remove all but the newest N exports of these notebooks.",
+        "dry_run": "Show what would be run and removed, and do neither.",
+        "workers": "Number of notebooks that run at the same time.",
         "timeout": "Seconds that one notebook may take.",
     },
 )
@@ -53,7 +53,7 @@ def export(
     url: str = "",
     json: bool = False,
 ) -> Result:
-    """Run notebooks and keep what they show as pages, each with a manifest.
+    """Run notebooks and write their results as pages, each with a manifest.
 
     Examples:
       invoke export --notebook notebooks/orders.py

@@ -1,4 +1,4 @@
-"""The tasks that ask a running Dagster: what there is, and to run it."""
+"""The tasks that talk to a running Dagster: discover and run."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ def discover(
     help={
         "asset": "Asset to materialize; may be repeated.",
         "select": "Assets of this Dagster asset selection, one run for each code location.",
-        "job": "Job to run; NAME@LOCATION where several have it.",
-        "retry": "Run to retry, from what failed in it.",
-        "follow": "Run or backfill to come back to.",
+        "job": "Job to run; NAME@LOCATION if several code locations have it.",
+        "retry": "Run to retry, from its failed steps.",
+        "follow": "Run or backfill to follow again.",
         "cancel": "Run or backfill to cancel.",
-        "partition": "Partition to make of what has partitions; may be repeated.",
-        "partition_range": "Partitions from one to another, FIRST...LAST.",
+        "partition": "Partition to materialize; may be repeated.",
+        "partition_range": "Range of partitions, FIRST...LAST.",
         "all_partitions": "All partitions.",
-        "missing": "Partitions that were never made; goes together with --failed.",
-        "failed": "Partitions whose last run failed; goes together with --missing.",
+        "missing": "Partitions that were never materialized; can be combined with --failed.",
+        "failed": "Partitions whose last run failed; can be combined with --missing.",
         "latest": "The last partition.",
         "config": "File with run config, YAML or JSON; - is standard input; may be repeated.",
         "set": "One value of the run config, PATH=VALUE; may be repeated.",
         "tag": "Tag for the run, KEY=VALUE; may be repeated.",
         "validate_only": "Check everything, and launch nothing.",
-        "no_wait": "Launch the run, and do not follow it.",
-        "timeout": "Seconds to follow the run at most.",
-        "cancel_on_timeout": "With --timeout: cancel the run when the time is over.",
-        "logs": "Print the log of the run as it comes.",
+        "no_wait": "Launch the run without following it.",
+        "timeout": "Follow the run for at most this many seconds.",
+        "cancel_on_timeout": "With --timeout: cancel the run when the time is up.",
+        "logs": "Print the run's log while it runs.",
         "executor": "in_process: run all steps in one process.",
     },
 )
@@ -100,7 +100,7 @@ def run(
     url: str = "",
     json: bool = False,
 ) -> Result:
-    """Launch a run, follow it to its end, explain a failure.
+    """Launch a run, follow it to its end, and explain a failure.
 
     Examples:
       invoke run --asset raw/orders

@@ -1,7 +1,7 @@
-"""What a check of `invoke doctor` is, and the facts about a project that checks share.
+"""The checks of `invoke doctor` as objects, and the facts about a project that they share.
 
-A check is one small function: it returns a `Finding`, or raises `Skip` where there is nothing to
-look at. Whatever else it raises becomes a finding too: a broken project must not stop the doctor.
+A check is one small function: it returns a `Finding`, or raises `Skip` if there is nothing to
+check. Any other exception becomes a finding too: a broken project must not stop the doctor.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
 # A hanging server or disk must not hang the doctor: seconds for one connection, for one answer,
-# and for one call of git. All calls that hang at the same time are waited for together.
+# and for one call of git. Calls that hang at the same time share the wait.
 CONNECT_SECONDS, READ_SECONDS, GIT_SECONDS = 0.8, 2.0, 1.5
 
 T = TypeVar("T")
@@ -45,12 +45,12 @@ class Finding:
 
 
 class Skip(Exception):
-    """There is nothing to look at, and why."""
+    """There is nothing to check; the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check by name; `fix`, where there is one, is safe, and says what it did.
+    """One check; `fix`, if there is one, is safe and returns what it did.
 
     `online` marks checks that wait for other machines.
     """
@@ -62,7 +62,7 @@ class Check:
     online: bool = False
 
     def __call__(self, project: Project) -> Finding:
-        """Look, and turn whatever goes wrong into a finding."""
+        """Run the check, and turn any exception into a finding."""
         try:
             return self.look(project)
         except Skip as reason:
@@ -72,7 +72,7 @@ class Check:
         except ModuleNotFoundError as error:
             package = (error.name or "a package").partition(".")[0]
             return Finding(FAIL, f"{package} is not installed", command=project.install)
-        except ImportError:  # of a module that another thread failed to import
+        except ImportError:  # another thread failed to import the module
             return Finding(
                 FAIL, "a package that this check needs does not load", command=project.install
             )
@@ -80,7 +80,7 @@ class Check:
             (line, *_) = str(error).strip().splitlines() or [""]
             return Finding(
                 FAIL,
-                f"this check could not be made: {type(error).__name__}: {line}".rstrip(": "),
+                f"this check crashed: {type(error).__name__}: {line}".rstrip(": "),
                 f"Leave out '{self.name}': `invoke doctor --list` shows the other names.",
             )
 
@@ -98,7 +98,7 @@ def check(
 
 
 class Fact(Generic[T]):
-    """A property that is found out once, whichever thread asks first; an exception stays too."""
+    """A property that is computed once, by whichever thread is first; exceptions are kept too."""
 
     def __init__(self, look: Callable[[Any], T]) -> None:
         self._look, self._name = look, look.__name__
@@ -129,7 +129,7 @@ def installed_version(name: str) -> str | None:
 
 @dataclass
 class Project:
-    """The project in `root`, and what surrounds it; tests replace what surrounds it."""
+    """The project in `root` and its surroundings, which tests replace."""
 
     root: Path
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -149,7 +149,7 @@ class Project:
     def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run git in the project.
 
-        Raises SetupError where it is missing, or did not end in time once.
+        Raises SetupError if it is missing, or has timed out once.
         """
         from dagmar.project import templates
 
@@ -168,20 +168,20 @@ class Project:
 
     @Fact
     def in_git(self) -> bool:
-        """Whether the project lies in a repository that git is willing to read."""
+        """Whether the project is in a repository that git is willing to read."""
         try:
             return self.git("rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
         except SetupError:
             return False
 
-    def need_git(self) -> None:
+    def require_git(self) -> None:
         """Raise Skip outside a repository."""
         if not self.in_git:
             raise Skip("the project is not in git")
 
     @Fact
     def settings(self) -> Settings:
-        """The settings. Raises Skip where they are not valid: one check tells that."""
+        """The settings. Raises Skip if they are not valid, which one check reports."""
         from dagmar.project.settings import load
 
         try:
@@ -191,7 +191,7 @@ class Project:
 
     @property
     def notebooks(self) -> Path:
-        """The folder of the notebooks, by default where the settings do not say."""
+        """The folder of the notebooks; the default if the settings cannot be read."""
         try:
             return self.settings.notebooks
         except Skip:
@@ -199,7 +199,7 @@ class Project:
 
     @Fact
     def target(self) -> Target:
-        """The target of the settings, with short limits. Raises Skip where it is not complete."""
+        """The target of the settings, with short limits. Raises Skip if it is not complete."""
         try:
             target = self.settings.target()
         except DagmarError:
@@ -226,8 +226,8 @@ class Project:
         member(answer["workspaceOrError"], "Workspace")
         return answer
 
-    def need_server(self) -> None:
-        """Raise Skip where Dagster does not answer: one check tells that."""
+    def require_server(self) -> None:
+        """Raise Skip if Dagster does not answer, which one check reports."""
         try:
             self.workspace  # noqa: B018  asks once
         except Unreachable:
@@ -241,7 +241,7 @@ class Project:
 
 
 def unwritable(folder: Path) -> str:
-    """Return why nothing can be written into a folder, or an empty text."""
+    """Return why a folder cannot be written to, or an empty text."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return ""

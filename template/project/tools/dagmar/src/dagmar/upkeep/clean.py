@@ -1,7 +1,7 @@
-"""`invoke clean`: remove what dagmar made, and prove it first.
+"""`invoke clean`: remove files that are provably dagmar's own.
 
-What git tracks stays, but for notebooks. No symlink is followed, and none is removed.
-`.dagmar/dagster_home` holds runs and values: it is data, and not looked at.
+Files that git tracks stay, except notebooks. Symlinks are neither followed nor removed.
+`.dagmar/dagster_home` contains runs and values, which are data: it is not looked at.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DAY = 86400  # seconds
 
 @dataclass(frozen=True)
 class CleanRequest:
-    """What `invoke clean` is asked for; `days` is the least age of what goes."""
+    """The flags of `invoke clean`; `days` is the least age of what is removed."""
 
     kinds: frozenset[str]
     days: float = 0.0
@@ -53,13 +53,13 @@ def clean(root: Path, request: CleanRequest) -> None:
 
 
 def choose(**kinds: bool) -> frozenset[str]:
-    """Return the kinds that were named; exports, cache and logs where none was."""
+    """Return the named kinds; exports, cache and logs if none was named."""
     named = frozenset(kind for kind, wanted in kinds.items() if wanted)
     return named or frozenset((EXPORTS, CACHE, LOGS))
 
 
 def show(plan: Plan) -> None:
-    """Print what would be removed, and what stays."""
+    """Print what would be removed and what stays."""
     for item in plan.items:
         for number, path in enumerate(item.paths):
             size = decimal(item.size) if number == 0 else ""
@@ -68,7 +68,7 @@ def show(plan: Plan) -> None:
     for name, reason in plan.kept:
         console.say(f"stays: {name}: {reason}")
     if plan.items:
-        things = f"{len(plan.items)} thing{'s' * (len(plan.items) != 1)}"
+        things = f"{len(plan.items)} item{'s' * (len(plan.items) != 1)}"
         console.say(f"{things}, {decimal(plan.size)}")
     else:
         console.say("There is nothing to remove.")
@@ -77,7 +77,7 @@ def show(plan: Plan) -> None:
 def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
     """Find what of these kinds may be removed; with `days`, only what is older.
 
-    Raises SetupError where git cannot tell what it tracks.
+    Raises SetupError if git cannot tell what it tracks.
     """
     root = root.resolve()
     plan = Plan(root, _tracked(root))
@@ -100,7 +100,7 @@ def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
 
 
 def look_again(plan: Plan, kinds: frozenset[str], days: float = 0.0) -> Plan:
-    """Return what of a plan may still be removed, and say what stays after all.
+    """Return the part of a plan that may still be removed, and report what stays after all.
 
     Raises what `look` does.
     """
@@ -122,7 +122,7 @@ def _tracked(root: Path) -> frozenset[Path]:
     done = templates.git(root, "ls-files", "-z")
     if done.returncode:
         raise SetupError(
-            f"git does not say what it tracks: {templates.last_line(done)}", command="git status"
+            f"git cannot list the tracked files: {templates.last_line(done)}", command="git status"
         )
     return frozenset(root / name for name in done.stdout.split("\0") if name)
 
@@ -132,22 +132,22 @@ def _below(path: Path, tracked: frozenset[Path]) -> list[Path]:
 
 
 def confirm(yes: bool) -> bool:
-    """Ask whether to remove what was listed. Raises UsageError where there is nobody to ask."""
+    """Ask whether to remove the listed files. Raises UsageError without a terminal."""
     if yes:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            "nothing was removed: there is no terminal to ask on",
-            "To remove what is listed, add --yes.",
+            "nothing was removed: there is no terminal to ask for confirmation",
+            "To remove the listed files, add --yes.",
         )
     print("Remove this? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def remove(plan: Plan) -> None:
-    """Remove what was planned, and the folders of notebooks that are empty then.
+    """Remove what was planned, and folders of notebooks that are then empty.
 
-    Raises SetupError, after everything else was removed, for what the system does not remove.
+    Raises SetupError, after everything else was removed, for what the system refuses to remove.
     """
     failed: dict[Path, str] = {}
     for item in plan.items:
@@ -183,10 +183,10 @@ def remove(plan: Plan) -> None:
 
 
 def _tidy(exports: Path, name: str) -> None:
-    """Let the pages that list exports tell what is left, and remove an empty notebook's folder."""
+    """Update the pages that list exports, and remove a notebook's folder that is now empty."""
     folder = exports / name
     with contextlib.suppress(OSError, DagmarError):  # the next export writes them too
-        if not any(manifests.FOLDER.fullmatch(one.name) for one in folder.iterdir()):
+        if not any(manifests.FOLDER.fullmatch(export.name) for export in folder.iterdir()):
             (folder / index.NAME).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -195,6 +195,6 @@ def _tidy(exports: Path, name: str) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)  # which removes symlinks inside, and follows none
+        shutil.rmtree(path)  # removes symlinks inside and does not follow them
     else:
         path.unlink()

@@ -1,7 +1,7 @@
 """`invoke doctor`: what is wrong with this project, and what to type.
 
-Checks run side by side, each on its own: one that crashes is a finding, and one that waits for
-another machine is not waited for longer than `ONLINE_SECONDS`.
+Checks run in parallel and independently: one that crashes is a finding, and a check that waits for
+another machine gets at most `ONLINE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dagmar.errors import SetupError, UsageError, did_you_mean, suggestion
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project
 from dagmar.upkeep.checks import CHECKS
 
-# Requests have limits of their own; this one is for what has none, such as looking up a name.
+# Requests have their own time-outs; this one is for calls without, such as a name lookup.
 ONLINE_SECONDS = 3.5
 MARKS = {PASS: ("ok", 32), WARN: ("warn", 33), FAIL: ("FAIL", 31), SKIP: ("skip", 2)}
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """A check, and what it found."""
+    """A check and its finding."""
 
     check: Check
     finding: Finding
@@ -36,7 +36,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class DoctorRequest:
-    """What `invoke doctor` is asked for: checks by name, or all; or the list of the checks."""
+    """The flags of `invoke doctor`: checks by name, or all; or the list of the checks."""
 
     only: Sequence[str] = ()
     list: bool = False
@@ -51,7 +51,7 @@ class DoctorRequest:
 
 @dataclass(frozen=True)
 class CheckList:
-    """The checks that there are."""
+    """The available checks."""
 
     checks: Sequence[Check]
 
@@ -70,7 +70,7 @@ class CheckList:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What all checks found."""
+    """The findings of all checks."""
 
     results: Sequence[CheckResult]
 
@@ -90,7 +90,7 @@ class Diagnosis:
         }
 
     def show(self) -> None:
-        """Print one line for each check, and what to type below it."""
+        """Print one line for each check, with what to type below it."""
         width = max(len(result.check.name) for result in self.results)
         for result in self.results:
             finding = result.finding
@@ -103,9 +103,13 @@ class Diagnosis:
             for line in lines[1:]:
                 console.out(f"{'':{width + 8}}{line.strip()}")
         counts = Counter(result.finding.status for result in self.results)
-        words = {PASS: "well", WARN: "to look at", FAIL: "wrong", SKIP: "skipped"}
+        words = {PASS: "ok", WARN: "warning", FAIL: "failure", SKIP: "skipped"}
         console.say(
-            ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
+            ", ".join(
+                f"{counts[key]} {word}{'s' * (key in (WARN, FAIL) and counts[key] != 1)}"
+                for key, word in words.items()
+                if counts[key]
+            )
         )
 
     def raise_for_status(self) -> None:
@@ -113,7 +117,7 @@ class Diagnosis:
         if failed := self._failed():
             raise SetupError(
                 f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
-                "Type what stands below each, then:",
+                "Type the command below each one, then:",
                 command="invoke doctor",
             )
 
@@ -135,16 +139,16 @@ def choose(only: Sequence[str]) -> tuple[Check, ...]:
 
 
 def examine(project: Project, checks: Sequence[Check]) -> list[CheckResult]:
-    """Make the checks side by side, and return their findings in the order of `checks`."""
-    found: dict[str, Finding] = {}
+    """Run the checks in parallel, and return their findings in the order of `checks`."""
+    findings: dict[str, Finding] = {}
 
-    def make(check: Check) -> None:
-        found[check.name] = check(project)
+    def run(check: Check) -> None:
+        findings[check.name] = check(project)
 
     deadline = time.monotonic() + ONLINE_SECONDS
     # Daemons: a check that hangs must not keep the process.
     threads = {
-        check.name: threading.Thread(target=make, args=(check,), daemon=True) for check in checks
+        check.name: threading.Thread(target=run, args=(check,), daemon=True) for check in checks
     }
     for thread in threads.values():
         thread.start()
@@ -155,20 +159,20 @@ def examine(project: Project, checks: Sequence[Check]) -> list[CheckResult]:
         f"there was no answer within {ONLINE_SECONDS:g} s",
         command="invoke doctor --only server",
     )
-    return [CheckResult(check, found.get(check.name, late)) for check in checks]
+    return [CheckResult(check, findings.get(check.name, late)) for check in checks]
 
 
-def mend(project: Project, results: Sequence[CheckResult]) -> list[str]:
-    """Make the safe repairs of what was not found well, and return what was done."""
+def repair(project: Project, results: Sequence[CheckResult]) -> list[str]:
+    """Make the safe repairs for failed checks and warnings, and return what was done."""
     done = []
     for result in results:
         if result.check.fix is None or result.finding.status not in (WARN, FAIL):
             continue
         try:
             did = result.check.fix(project)
-        except Exception as error:  # a repair that crashes is said, and the rest goes on
+        except Exception as error:  # a repair that crashes is reported, and the others continue
             reason = getattr(error, "strerror", None) or error
-            console.warn(f"'{result.check.name}' could not be mended: {reason}")
+            console.warn(f"'{result.check.name}' could not be repaired: {reason}")
             continue
         if did:
             done.append(did)
@@ -176,25 +180,25 @@ def mend(project: Project, results: Sequence[CheckResult]) -> list[str]:
 
 
 def doctor(root: Path, request: DoctorRequest) -> Diagnosis | CheckList:
-    """List the checks, or make them; with `fix`, make the safe repairs, say so, and look again."""
+    """List the checks or run them; with `fix`, make the safe repairs and run the checks again."""
     checks = choose(request.only)
     if request.list:
         return CheckList(checks)
     with _quiet():
         results = examine(Project(root), checks)
-        done = mend(Project(root), results) if request.fix else []
+        done = repair(Project(root), results) if request.fix else []
         if done:
-            # Another project: its facts were found before the repair.
+            # A new Project, because facts are cached and were read before the repair.
             results = examine(Project(root), checks)
     for did in done:
-        console.say(f"Mended: {did}.")
+        console.say(f"Repaired: {did}.")
     if request.fix and not done:
-        console.say("There was nothing that is safe to mend.")
+        console.say("There was nothing that can be repaired safely.")
     return Diagnosis(results)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what libraries print away from stdout, where data stands."""
+    """Keep output of libraries away from stdout, which is for data."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -1,7 +1,7 @@
-"""What dagmar left in a project, each with the proof that dagmar made it.
+"""Files that dagmar left in a project, each with the proof that dagmar wrote it.
 
-An export is known by its manifest, which names its files; a notebook by rendering it again and
-comparing; cache and logs by the names that dagmar gives them. No symlink is followed.
+An export is identified by its manifest, which names its files; a notebook by rendering it again
+and comparing; cache and logs by the names that dagmar gives them. Symlinks are not followed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BESIDE = re.compile(
     rf"{re.escape(index.NAME)}|{re.escape(folders.LOCK)}|\..+{re.escape(folders.UNFINISHED)}"
 )
 CACHED = re.compile(r"assets-[0-9a-f]{16}\.json|template-[0-9a-f]{12}\.git")
-# Half-made things: somebody may be at work on a young one. The ends are those of `tempfile`.
+# Unfinished files: a recent one may still be in use. The suffixes are those of `tempfile`.
 HALF_CACHED = re.compile(r"\.template-[a-z0-9_]{8}|\.assets-[0-9a-f]{16}\.json\.[a-z0-9_]{8}")
 LOGIN, NOTE, UPDATE = layout.LOGIN_PAGE.name, layout.SESSION_NOTE.name, layout.UPDATE_ANSWERS.name
 SCRATCH = (
@@ -47,7 +47,7 @@ LOGGED = re.compile(r"(dagster|marimo)\.log(\.\d+)?")
 
 @dataclass(frozen=True)
 class Item:
-    """What is removed together, why it is known to be dagmar's, its size, and what it breaks."""
+    """Files that are removed together, what they are, their size, and what removing them breaks."""
 
     paths: tuple[Path, ...]
     what: str
@@ -57,7 +57,7 @@ class Item:
 
 @dataclass
 class Plan:
-    """What would be removed, and what stays and why."""
+    """What would be removed, and what stays for which reason."""
 
     root: Path
     tracked: frozenset[Path] = frozenset()
@@ -66,20 +66,20 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Bytes of everything."""
+        """The size of all items, in bytes."""
         return sum(item.size for item in self.items)
 
     def keep(self, path: Path, reason: str) -> None:
-        """Note that something stays."""
+        """Record that a file stays, and why."""
         self.kept.append((self.name(path), reason))
 
     def name(self, path: Path) -> str:
-        """Return a path as it is called in the project."""
+        """Return a path relative to the project."""
         return path.relative_to(self.root).as_posix()
 
 
 def find(plan: Plan, kinds: frozenset[str]) -> list[tuple[Item, float]]:
-    """Return what is dagmar's, with the time at which it was changed last."""
+    """Return dagmar's own files, with the time of their last change."""
     root = plan.root
     found: list[tuple[Item, float]] = []
     if _is_folder(plan, root / layout.DAGMAR):
@@ -96,7 +96,7 @@ def find(plan: Plan, kinds: frozenset[str]) -> list[tuple[Item, float]]:
 
 
 def _is_folder(plan: Plan, folder: Path) -> bool:
-    """Whether it is a folder of our own; a symlink leads to somebody else's."""
+    """Whether it is our own folder; a symlink may lead to somebody else's."""
     if folder.is_symlink():
         plan.keep(folder, "it is a symlink, and is not followed")
         return False
@@ -108,7 +108,7 @@ def _entries(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
-    """Yield exports that their manifests prove, but for the newest of each notebook that count."""
+    """Yield exports with a valid manifest, except the newest of each notebook that must stay."""
     for notebook in _entries(plan, folder):
         if BESIDE.fullmatch(notebook.name):
             continue
@@ -119,7 +119,7 @@ def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
             plan.keep(notebook, "marimo's files, for the pages of all exports")
             continue
         if notebook.is_symlink() or not notebook.is_dir():
-            plan.keep(notebook, "dagmar did not make it")
+            plan.keep(notebook, "dagmar did not write it")
             continue
         proven: list[tuple[Path, Manifest]] = []
         for export in _entries(plan, notebook):
@@ -134,7 +134,7 @@ def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
             else:
                 proven.append((export, found))
         gone = retention.expired(proven, days=0)
-        for export, manifest in sorted(gone, key=lambda one: one[0].name):
+        for export, manifest in sorted(gone, key=lambda entry: entry[0].name):
             item = Item((export,), EXPORT, _size(export), _linked(manifest))
             yield item, _changed(export / manifests.NAME)
         going = [export for export, _ in gone]
@@ -146,8 +146,8 @@ def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
 
 
 def _linked(manifest: Manifest) -> str:
-    """Return on which assets an export is linked, in words."""
-    assets = dict.fromkeys(one["asset"] for one in manifest.attached)
+    """Return which assets link to an export, as text."""
+    assets = dict.fromkeys(link["asset"] for link in manifest.attached)
     return f"linked on {', '.join(assets)}" if assets else ""
 
 
@@ -157,23 +157,23 @@ def _cache(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
         if HALF_CACHED.fullmatch(path.name):
             yield from _abandoned(path)
         elif path.is_symlink() or not CACHED.fullmatch(path.name):
-            plan.keep(path, "dagmar did not make it")
+            plan.keep(path, "dagmar did not write it")
         elif path.suffix == ".git" and not (path / "HEAD").is_file():
-            plan.keep(path, "it is no clone of the template")
+            plan.keep(path, "it is not a clone of the template")
         elif path.suffix == ".json" and not path.is_file():
-            plan.keep(path, "it is no file")
+            plan.keep(path, "it is not a file")
         elif path.suffix == ".git" and origins:
-            plan.keep(path, f"the template is not at {origins} any more, and this is its last copy")
+            plan.keep(path, f"the template is no longer at {origins}, and this is its last copy")
         else:
             yield Item((path,), "cache", _size(path)), _changed(path)
 
 
 def _lost_template(root: Path) -> str:
-    """Return where the project's template was, if it is a folder that is gone."""
+    """Return the folder of the project's template if it no longer exists, or an empty text."""
     try:
         origin = str(templates.read_answers(root / templates.ANSWERS)["_src_path"])
     except DagmarError:
-        return "its place"  # which the answers do not tell
+        return "its place"  # the answers do not say where
     local = "://" not in origin and not re.match(r"(gh|gl|git\+\w+):|[^/\s]+@[^/\s]+:", origin)
     gone = local and not (root / Path(origin).expanduser()).exists()
     return origin if gone else ""
@@ -184,11 +184,11 @@ def _scratch(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
         if path.name == LOGIN and (running := devfile.read(plan.root)):
             plan.keep(path, f"`invoke dev` is running (process {running.pid}), and opens it")
         elif path.name == NOTE:
-            plan.keep(path, "`invoke dev` ends by it, at its next start, what it left")
+            plan.keep(path, "`invoke dev` needs it to clean up at its next start")
         elif any(pattern.fullmatch(path.name) for pattern in SCRATCH):
             yield from _abandoned(path)
         else:
-            plan.keep(path, "dagmar did not make it")
+            plan.keep(path, "dagmar did not write it")
 
 
 def _abandoned(path: Path) -> Iterator[tuple[Item, float]]:
@@ -204,13 +204,13 @@ def _logs(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
         return
     for path in entries:
         if path.is_symlink() or not path.is_file() or not LOGGED.fullmatch(path.name):
-            plan.keep(path, "dagmar did not make it")
+            plan.keep(path, "dagmar did not write it")
         else:
             yield Item((path,), "log", _size(path)), _changed(path)
 
 
 def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
-    """Yield the notebooks that are, byte for byte, what their answers make of the template."""
+    """Yield the notebooks that are, byte for byte, what the template creates from their answers."""
     root = plan.root
     by_commit: dict[str, dict[Path, tuple[Path, dict[str, object]]]] = {}
     for answers_file in sorted((root / layout.NOTEBOOK_ANSWERS).glob("*.yml")):
@@ -220,7 +220,7 @@ def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
             folder = root / (notebook.get("folder") or "notebooks")
             file = Path(os.path.normpath(folder / f"{notebook['name']}.py"))
         except (DagmarError, KeyError, TypeError, ValueError, AttributeError):
-            plan.keep(answers_file, "it is no answers file of one notebook")
+            plan.keep(answers_file, "it is not the answers file of one notebook")
             continue
         if not file.is_relative_to(root):
             plan.keep(answers_file, "it names a file outside the project")
@@ -233,10 +233,10 @@ def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
         commit = str(answers.get("_commit") or "")
         by_commit.setdefault(commit, {})[file] = (answers_file, notebook)
     for commit, found in by_commit.items():
-        made = _render(root, commit, [notebook for _, notebook in found.values()])
+        rendered = _render(root, commit, [notebook for _, notebook in found.values()])
         for file, (answers_file, _) in found.items():
-            if made.get(file) != file.read_bytes():
-                reason = "it was changed since it was scaffolded" if made else "see above"
+            if rendered.get(file) != file.read_bytes():
+                reason = "it was changed since it was scaffolded" if rendered else "see above"
                 plan.keep(file, reason)
                 continue
             paths = (file, answers_file)
@@ -252,7 +252,7 @@ def _inside(file: Path, root: Path) -> list[Path]:
 
 
 def _render(root: Path, commit: str, notebooks: Sequence[object]) -> dict[Path, bytes]:
-    """Render notebooks as they were scaffolded; nothing where the template cannot do so."""
+    """Render notebooks as they were scaffolded; nothing if the template cannot."""
     try:
         template = templates.open_template(root)
         scratch = root / layout.SCRATCH
@@ -263,12 +263,12 @@ def _render(root: Path, commit: str, notebooks: Sequence[object]) -> dict[Path, 
             templates.copy(template.path, out, data, commit)
             return {root / file.relative_to(out): file.read_bytes() for file in out.rglob("*.py")}
     except DagmarError as error:
-        console.warn(f"whether notebooks were changed cannot be found out: {error.message}")
+        console.warn(f"cannot find out whether notebooks were changed: {error.message}")
         return {}
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder; what is gone by now has none."""
+    """Return the bytes of a file, or of all files below a folder; 0 if it is gone by now."""
     files = [path]
     if path.is_dir() and not path.is_symlink():
         files = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
@@ -280,7 +280,7 @@ def _size(path: Path) -> int:
 
 
 def _changed(path: Path) -> float:
-    """Return when a file was changed last; one that is gone by now is as new as can be."""
+    """Return the time of the last change; infinity for a file that is gone by now."""
     try:
         return path.lstat().st_mtime
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Settings under names that they no longer have, renamed in the file itself.
+"""Renames settings that still have an old name, in the file itself.
 
-The table of old names stands in the schema: a key that was renamed lists them in `formerly`. A key
+The old names are in the schema: a renamed key lists them in `formerly`. A key
 that differs from a known one in capitals or dashes only (`readOnly`, `poll-seconds`) is renamed
 too. The key alone is replaced, at the place where the parser found it: comments, order, quotes and
 values stay byte for byte, which a round trip through a YAML library does not promise.
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class OldKey:
-    """A key as it is written, what it is called now, and where it stands in the text."""
+    """A key as it is written, its new name, and its position in the text."""
 
     path: tuple[str, ...]
     name: str
@@ -28,8 +28,8 @@ class OldKey:
 def find_old_keys(text: str, schema: Mapping[str, Any]) -> list[OldKey]:
     """Return the old keys of a settings file, in the order of its lines.
 
-    A file that is no YAML, and a key whose new name stands beside it, have none: which of two
-    values counts is for a person to say.
+    A file that is not valid YAML has none, and neither has a key whose new name is also there: a
+    person has to decide which of the two values counts.
     """
     import yaml
 
@@ -68,12 +68,12 @@ def _new_name(name: str, known: Mapping[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a key without what only style makes different: `pollSeconds`, `poll-seconds`."""
+    """Return a key without differences of style: `pollSeconds`, `poll-seconds`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|-", "_", name).lower()
 
 
 def rename(text: str, old: list[OldKey]) -> str:
     """Return the text with the new names; everything else stays as it is."""
-    for one in sorted(old, key=lambda one: one.start, reverse=True):
-        text = text[: one.start] + one.name + text[one.end :]
+    for key in sorted(old, key=lambda key: key.start, reverse=True):
+        text = text[: key.start] + key.name + text[key.end :]
     return text

@@ -1,7 +1,7 @@
 """`invoke update`: a newer template for the project and all its notebooks, in one merge.
 
-The answers of all are joined in one file that git ignores, of the kind `everything`; Copier then
-renders the old and the new version of the whole and merges once.
+All answers are joined in one file that git ignores, of the kind `everything`; Copier then renders
+the old and the new version of everything and merges once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
 
 @dataclass
 class Update:
-    """What an update would do, or has done."""
+    """What an update would do, or did."""
 
     current: str
     latest: str
@@ -49,7 +49,7 @@ class Update:
         }
 
     def show(self) -> None:
-        """Print what there is to do, or what was done."""
+        """Print what an update would do, or what it did."""
         if not self.available:
             console.say(f"Everything is on {self.current}, the newest version.")
         elif not self.merged:
@@ -69,7 +69,7 @@ class Update:
             if self.later:
                 again = console.pasteable("Commit, then type again:", "invoke update")
                 console.say(
-                    f"Notebooks were brought to {self.current}, the project's version. Left: "
+                    f"Notebooks were updated to {self.current}, the project's version. Left: "
                     f"{', '.join(self.later)}. {again}"
                 )
 
@@ -94,7 +94,7 @@ class _Notebook:
 def look(root: Path, to: str = "") -> Update:
     """Compare the project and its notebooks with the newest version, or with `to`.
 
-    Raises SetupError where the template is not there or knows no versions, Invalid for an
+    Raises SetupError if the template cannot be found or has no versions, Invalid for an
     unknown `to`.
     """
     return _plan(root.resolve(), to)[0]
@@ -104,8 +104,8 @@ def update(root: Path, to: str = "") -> Update:
     """Merge the newest version, or `to`, into the project and its notebooks.
 
     Notebooks that are on another version than the project are brought to the project's version
-    first, because one merge has one start; `later` names what is left then.
-    Raises what `look` does, and Conflict for a tree with changes and where Copier refuses.
+    first, because a merge starts from one version; `later` names what is left then.
+    Raises what `look` does, and Conflict for a tree with changes and if Copier refuses.
     """
     root = root.resolve()
     _check_tree(root)
@@ -136,19 +136,19 @@ def _plan(root: Path, to: str) -> tuple[Update, templates.Template, list[_Notebo
         )
     notebooks = _notebooks(root)
     latest = _resolve(template, to) if to else _latest(template)
-    behind = [one.name for one in notebooks if one.commit != template.commit]
-    plan = Update(template.commit, latest, [one.name for one in notebooks], behind)
+    behind = [notebook.name for notebook in notebooks if notebook.commit != template.commit]
+    plan = Update(template.commit, latest, [notebook.name for notebook in notebooks], behind)
     return plan, template, notebooks
 
 
 def _notebooks(root: Path) -> list[_Notebook]:
-    """Return the notebooks that are still there; a deleted one stays deleted."""
-    found = []
+    """Return the notebooks that still exist; a deleted one stays deleted."""
+    notebooks = []
     for file in sorted((root / NOTEBOOK_ANSWERS).glob("*.yml")):
         answers = templates.read_answers(file)
         listed = answers.get("notebooks") or []
         if not isinstance(listed, list) or not all(
-            isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed
+            isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in listed
         ):
             raise Invalid(
                 f"{file.name} does not say which notebooks it is about",
@@ -157,8 +157,8 @@ def _notebooks(root: Path) -> list[_Notebook]:
         for notebook in listed:
             path = root / (notebook.get("folder") or "notebooks") / f"{notebook['name']}.py"
             if path.exists() and answers.get("_commit"):
-                found.append(_Notebook(notebook["name"], str(answers["_commit"]), notebook))
-    return found
+                notebooks.append(_Notebook(notebook["name"], str(answers["_commit"]), notebook))
+    return notebooks
 
 
 def _latest(template: templates.Template) -> str:
@@ -175,13 +175,13 @@ def _latest(template: templates.Template) -> str:
     if not versions:
         return _resolve(template, "HEAD")  # as Copier does
     newest = max(versions)[1]
-    # A project made from a later commit is not taken back to the last release.
+    # A project created from a later commit is not taken back to the last release.
     done = templates.git(template.path, "merge-base", "--is-ancestor", newest, template.commit)
     return template.commit if done.returncode == 0 else newest
 
 
 def _resolve(template: templates.Template, to: str) -> str:
-    """Return what the answers files will say of `to`. Raises Invalid for an unknown version."""
+    """Return how the answers files name the version `to`. Raises Invalid for an unknown version."""
     tags = templates.git(template.path, "tag", "--list").stdout.split()
     done = templates.git(template.path, "rev-parse", "--verify", "--quiet", f"{to}^{{commit}}")
     if done.returncode or to.startswith("-"):
@@ -206,18 +206,18 @@ def _check_tree(root: Path) -> None:
     if dirty := [line[3:] for line in done.stdout.split("\0") if line]:
         more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
         raise Conflict(
-            f"there are changes that are not committed: {', '.join(dirty[:3])}{more}",
-            "Commit them first, or put them away:",
+            f"there are uncommitted changes: {', '.join(dirty[:3])}{more}",
+            "Commit them first, or stash them:",
             command="git stash --include-untracked",
         )
 
 
 def _first(plan: Update, notebooks: Sequence[_Notebook]) -> list[_Notebook]:
-    """Return the notebooks of this merge: all, or those that are behind the project together."""
+    """Return the notebooks of this merge: all, or those that are behind on the same version."""
     if not plan.behind:
         return list(notebooks)
-    commits = [one.commit for one in notebooks if one.name in plan.behind]
-    return [one for one in notebooks if one.commit == commits[0]]
+    commits = [notebook.commit for notebook in notebooks if notebook.name in plan.behind]
+    return [notebook for notebook in notebooks if notebook.commit == commits[0]]
 
 
 def _merge(
@@ -227,7 +227,7 @@ def _merge(
     target: str,
     everything: bool,
 ) -> None:
-    """Run Copier once, from answers that are joined in a file which git ignores."""
+    """Run Copier once, with all answers joined in a file that git ignores."""
     import yaml
 
     joined: dict[str, Any] = {}
@@ -235,7 +235,7 @@ def _merge(
         joined = templates.read_answers(root / templates.ANSWERS)
     joined |= {
         "kind": "everything" if everything else "notebook",
-        "notebooks": [one.answers for one in chosen],
+        "notebooks": [notebook.answers for notebook in chosen],
         "_commit": template.commit if everything else chosen[0].commit,
         "_src_path": str(template.path),
         "origin": template.origin,

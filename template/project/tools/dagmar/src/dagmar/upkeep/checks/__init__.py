@@ -1,4 +1,4 @@
-"""The checks of `invoke doctor`, by subject, in the order in which they are told."""
+"""The checks of `invoke doctor`, by subject, in the order of their report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of what the project runs on: Python, packages, programs, the disk."""
+"""Checks of the environment: Python, packages, programs, the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LITTLE, TOO_LITTLE = 500_000_000, 20_000_000  # bytes
 
 @check("python")
 def python(project: Project) -> Finding:
-    """Python is one that the project asks for."""
+    """The Python version is one that the project supports."""
     version = ".".join(map(str, project.python))
     wanted = _pyproject(project.root).get("project", {}).get("requires-python", "")
     unknown = False
@@ -72,7 +72,7 @@ def environment(project: Project) -> Finding:
 
 @check("packages")
 def packages(project: Project) -> Finding:
-    """What dagmar needs is installed, in versions that it knows."""
+    """Everything that dagmar needs is installed, in supported versions."""
     from importlib import metadata
 
     from packaging.requirements import Requirement
@@ -82,16 +82,16 @@ def packages(project: Project) -> Finding:
     except metadata.PackageNotFoundError:
         return Finding(FAIL, "dagmar itself is not installed", project.install)
     found, problems = [], []
-    for one in wanted:
-        if one.marker and not one.marker.evaluate({"extra": "cli"}):
+    for requirement in wanted:
+        if requirement.marker and not requirement.marker.evaluate({"extra": "cli"}):
             continue
-        version = project.version(one.name)
+        version = project.version(requirement.name)
         if version is None:
-            problems.append(f"{one.name} is not installed")
-        elif not one.specifier.contains(version, prereleases=True):
-            problems.append(f"{one.name} is {version}, and must be {one.specifier}")
+            problems.append(f"{requirement.name} is not installed")
+        elif not requirement.specifier.contains(version, prereleases=True):
+            problems.append(f"{requirement.name} is {version}, and must be {requirement.specifier}")
         else:
-            found.append(f"{one.name} {version}")
+            found.append(f"{requirement.name} {version}")
     if problems:
         return Finding(FAIL, "; ".join(problems), command=project.install)
     marimo = project.version("marimo")
@@ -101,20 +101,20 @@ def packages(project: Project) -> Finding:
             f"dagmar is not tested with marimo {marimo}: reports are written by `marimo export`",
             command=INSTALL_TESTED,
         )
-    shown = [one for one in found if one.split()[0] in ("dagster", "marimo", "copier", "invoke")]
+    shown = [name for name in found if name.split()[0] in ("dagster", "marimo", "copier", "invoke")]
     return Finding(PASS, ", ".join(sorted(shown)))
 
 
 @check("dagster-versions")
 def dagster_versions(project: Project) -> Finding:
-    """The packages of Dagster are of one release."""
+    """The packages of Dagster are from one release."""
     own = project.version("dagster")
     if own is None:
         raise Skip("dagster is not installed")
     others = {name: project.version(name) for name in FAMILY}
     if odd := [f"{name} {found}" for name, found in others.items() if found not in (None, own)]:
         return Finding(
-            FAIL, f"dagster is {own}, beside {', '.join(odd)}",
+            FAIL, f"dagster is {own}, but {', '.join(odd)}",
             command="uv sync --upgrade",
         )  # fmt: skip
     if missing := [name for name in ("dagster-webserver", "dagster-dg-cli") if not others[name]]:
@@ -143,14 +143,14 @@ def runner(project: Project) -> Finding:
 
 @check("uv")
 def uv(project: Project) -> Finding:
-    """uv is there for a project that is locked with it."""
+    """uv is installed for a project that is locked with it."""
     found = shutil.which("uv", path=project.environ.get("PATH"))
     if found:
         return Finding(PASS, found)
     if not (project.root / "uv.lock").exists():
         raise Skip("uv is not installed, and the project has no uv.lock")
     return Finding(
-        WARN, "the project has a uv.lock, and uv was not found", command="pip install uv"
+        WARN, "the project has a uv.lock, but uv was not found", command="pip install uv"
     )
 
 
@@ -172,7 +172,7 @@ def permissions(project: Project) -> Finding:
 
 @check("disk")
 def disk(project: Project) -> Finding:
-    """There is room for runs, logs and reports."""
+    """There is disk space for runs, logs and reports."""
     free = shutil.disk_usage(project.root).free
     message = f"{free / 1e9:.1f} GB free"
     if free < LITTLE:

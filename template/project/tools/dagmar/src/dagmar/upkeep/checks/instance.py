@@ -1,4 +1,4 @@
-"""Checks of what is local to this machine: the Dagster instance, ports, what `invoke dev` left."""
+"""Checks of this machine: the Dagster instance, ports, files left by `invoke dev`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ PROBE_SECONDS = 0.3
 
 
 def _make_home(project: Project) -> str:
-    """Make the project's own instance, as `invoke dev` does; not one that git can bring back."""
+    """Create the project's own instance, as `invoke dev` does; not one that git can restore."""
     named = named_home(project.root, project.environ)
     if named and Path(named).expanduser() != project.root / LOCAL_INSTANCE:
         return ""
     if (project.root / CONFIGURATION).exists() or project.committed(CONFIGURATION.as_posix()):
         return ""
     environment.dagster_home(project.root, {})
-    return f"made {CONFIGURATION}"
+    return f"created {CONFIGURATION}"
 
 
 @check("dagster-home", fix=_make_home)
 def dagster_home(project: Project) -> Finding:
-    """Dagster has a folder of its own that lasts, with a dagster.yaml."""
+    """Dagster has a permanent folder, with a dagster.yaml."""
     named = named_home(project.root, project.environ)
     folder = Path(named).expanduser() if named else project.root / LOCAL_INSTANCE
     quoted = shlex.quote(named)
@@ -67,7 +67,7 @@ def dagster_home(project: Project) -> Finding:
 
 
 def _remake(project: Project) -> str:
-    """Return the command that brings back the configuration of the project's own instance."""
+    """Return the command that restores the configuration of the project's own instance."""
     known = project.committed(CONFIGURATION.as_posix())
     return f"git checkout HEAD -- {CONFIGURATION}" if known else "invoke doctor --fix"
 
@@ -95,13 +95,13 @@ def _configuration(project: Project, folder: Path) -> Finding:
     except (OSError, ValueError, yaml.YAMLError) as error:
         return Finding(FAIL, f"{name} cannot be read: {type(error).__name__}", f"Edit {name}.")
     if found is not None and not isinstance(found, dict):
-        return Finding(FAIL, f"{name} is no mapping, as in `telemetry: …`", f"Edit {name}.")
+        return Finding(FAIL, f"{name} is not a mapping, as in `telemetry: …`", f"Edit {name}.")
     return Finding(PASS, project.relative(folder))
 
 
 @check("temporary-instances")
 def temporary_instances(project: Project) -> Finding:
-    """Dagster was not started without DAGSTER_HOME, where runs are lost."""
+    """Dagster was not started without DAGSTER_HOME, which loses runs."""
     found = sorted(file.name for file in project.root.glob(".tmp_dagster_home_*"))
     if found:
         return Finding(
@@ -116,19 +116,19 @@ def _remove_stale(project: Project) -> str:
     if not file.exists() or devfile.read(project.root):
         return ""
     file.unlink()
-    return f"removed {DEV_FILE}, whose process is gone"
+    return f"removed {DEV_FILE}, whose process has ended"
 
 
 @check("dev-file", fix=_remove_stale)
 def dev_file(project: Project) -> Finding:
-    """What `invoke dev` wrote down belongs to a process that runs."""
+    """The dev file of `invoke dev` belongs to a running process."""
     file = devfile.path(project.root)
     if not file.exists():
         raise Skip("no `invoke dev` is running")
     running = devfile.read(project.root)
     if running is None:
         return Finding(
-            WARN, f"{DEV_FILE} is left from a process that is gone", command="invoke doctor --fix"
+            WARN, f"{DEV_FILE} is left from a process that has ended", command="invoke doctor --fix"
         )
     if file.stat().st_mode & 0o077:
         return Finding(WARN, f"others may read {DEV_FILE}", command=f"chmod 600 {DEV_FILE}")
@@ -170,7 +170,7 @@ def ports(project: Project) -> Finding:
 def _is_dagster(project: Project) -> bool:
     try:
         return bool(project.workspace)
-    except Exception:  # `server` tells it
+    except Exception:  # the check `server` reports it
         return False
 
 
@@ -181,14 +181,17 @@ def _is_taken(port: int) -> bool:
 
 
 def _holder(port: int) -> tuple[int | None, str]:
-    """Return (pid, program) of who listens at a port; (None, "") where the system does not say."""
+    """Return (pid, program) of the listener on a port; (None, "") if the system does not say."""
     import psutil
 
     try:
         found = [
-            one.pid
-            for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid
+            link.pid
+            for link in psutil.net_connections("tcp")
+            if link.status == psutil.CONN_LISTEN
+            and link.laddr
+            and link.laddr.port == port
+            and link.pid
         ]
         return (found[0], psutil.Process(found[0]).name()) if found else (None, "")
     except (psutil.Error, OSError):

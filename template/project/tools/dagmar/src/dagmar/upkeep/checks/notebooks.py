@@ -1,4 +1,4 @@
-"""Checks of notebooks and of the code around them, read as syntax: nothing is run."""
+"""Checks of notebooks and of the project's code, as syntax: nothing is executed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dagmar.project.layout import NOTEBOOK_ANSWERS
 from dagmar.project.locations import ADD, FILE, GRPC, NOWHERE, CodeLocation, require_loadable
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
 
-# Dagster looks at the annotation itself; made lazy, it is only text.
+# Dagster inspects the annotation, which becomes text under this import.
 LAZY = "from __future__ import annotations"
 CONTEXTS = re.compile(r"(^|\.)(\w*ExecutionContext|AssetExecutionContext|OpExecutionContext)$")
 DECORATORS = {
@@ -33,7 +33,7 @@ MOST_COMPILED = 300  # those that were changed last
 
 
 def _python_files(project: Project) -> list[Path]:
-    """Return the project's own Python files: those that git knows or would, else all."""
+    """Return the project's own Python files: those that git tracks or would track, else all."""
     files: Iterator[Path]
     if project.in_git:
         done = project.git("ls-files", "-co", "--exclude-standard", "-z", "--", "*.py")
@@ -45,7 +45,7 @@ def _python_files(project: Project) -> list[Path]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Yield the Python files below a folder; those of environments and tools are not looked at."""
+    """Yield the Python files below a folder, except those of environments and tools."""
     for folder, inner, names in os.walk(root):
         inner[:] = [
             name for name in sorted(inner)
@@ -55,7 +55,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _notebooks(project: Project) -> Iterator[tuple[Path, str]]:
-    """Yield the marimo notebooks with their text; what cannot be read has none."""
+    """Yield the marimo notebooks with their text, if they can be read."""
     for file in sorted(project.notebooks.rglob("*.py")):
         if "__marimo__" not in file.parts and file.is_file():
             text = _read(file)
@@ -72,7 +72,7 @@ def _read(file: Path) -> str:
 
 @check("definitions")
 def definitions(project: Project) -> Finding:
-    """The project says where its Dagster definitions are, and they are Python."""
+    """The project says where its Dagster definitions are, and they are valid Python."""
     try:
         workspace = require_loadable(project.root)
     except SetupError as error:
@@ -106,7 +106,7 @@ def _is_installed(location: CodeLocation) -> bool:
 
 
 def _not_python(project: Project, source: Path) -> list[str]:
-    """Return what is wrong, as syntax, with a file and with the others of its package."""
+    """Return the syntax errors in a file and in the other files of its package."""
     package = source.parent
     while (package.parent / "__init__.py").is_file():
         package = package.parent
@@ -116,7 +116,7 @@ def _not_python(project: Project, source: Path) -> list[str]:
         if (file == source if alone else file.is_relative_to(package))
     ]  # fmt: skip
     bad = []
-    # Those of a large project would take longer than may be waited here.
+    # All files of a large project would take too long here.
     for file in sorted(files, key=lambda file: file.stat().st_mtime)[-MOST_COMPILED:]:
         try:
             with warnings.catch_warnings():
@@ -124,9 +124,9 @@ def _not_python(project: Project, source: Path) -> list[str]:
                 compile(file.read_bytes(), file, "exec", dont_inherit=True)
         except SyntaxError as error:
             reason = f"{error.msg}, line {error.lineno}" if error.lineno else error.msg
-            bad.append(f"{project.relative(file)} is no Python: {reason}")
+            bad.append(f"{project.relative(file)} is not valid Python: {reason}")
         except ValueError as error:  # a null byte, before Python 3.12
-            bad.append(f"{project.relative(file)} is no Python: {error}")
+            bad.append(f"{project.relative(file)} is not valid Python: {error}")
         except OSError:
             continue
     return sorted(bad)
@@ -134,7 +134,7 @@ def _not_python(project: Project, source: Path) -> list[str]:
 
 @check("annotations")
 def lazy_annotations(project: Project) -> Finding:
-    """No asset's `context: …` is made text by `from __future__ import annotations`."""
+    """No asset's `context: …` becomes text by `from __future__ import annotations`."""
     found = []
     for file in _python_files(project):
         text = _read(file)
@@ -184,7 +184,7 @@ def _called(decorator: ast.expr) -> str:
 
 @check("notebooks")
 def notebooks(project: Project) -> Finding:
-    """Every notebook is Python."""
+    """Every notebook is valid Python."""
     if not project.notebooks.is_dir():
         raise Skip(f"there is no {project.relative(project.notebooks)}")
     good, bad = 0, []
@@ -201,7 +201,7 @@ def notebooks(project: Project) -> Finding:
 
 @check("notebook-answers")
 def notebook_answers(project: Project) -> Finding:
-    """The answers of each notebook are one that an update can use."""
+    """The answers of each notebook can be used by an update."""
     from dagmar.project.templates import read_answers
 
     files = sorted((project.root / NOTEBOOK_ANSWERS).glob("*.yml"))
@@ -213,17 +213,17 @@ def notebook_answers(project: Project) -> Finding:
         try:
             known = read_answers(file).get("notebooks")
         except Invalid:
-            return Finding(FAIL, f"{name} is no answers file", command=restore)
-        if not (isinstance(known, list) and all(isinstance(one, dict) for one in known)):
+            return Finding(FAIL, f"{name} is not an answers file", command=restore)
+        if not (isinstance(known, list) and all(isinstance(entry, dict) for entry in known)):
             return Finding(FAIL, f"{name} names no notebook", command=restore)
-        if not all(isinstance(one.get("name"), str) for one in known):
+        if not all(isinstance(entry.get("name"), str) for entry in known):
             return Finding(FAIL, f"{name} names no notebook", command=restore)
     return Finding(PASS, f"{len(files)} file{'s' * (len(files) != 1)}")
 
 
 @check("notebook-places")
 def notebook_places(project: Project) -> Finding:
-    """No notebook lies where Dagster imports every file."""
+    """No notebook is in a folder where Dagster imports every file."""
     found = [
         project.relative(file)
         for file in _python_files(project)
@@ -239,12 +239,12 @@ def notebook_places(project: Project) -> Finding:
             FAIL, f"Dagster imports, and so runs, the notebook {some(found)}",
             command=f"{move} {shlex.quote(found[0])} {notebooks}/",
         )  # fmt: skip
-    return Finding(PASS, "none lies below defs/")
+    return Finding(PASS, "none is below defs/")
 
 
 @check("notebook-environments")
 def notebook_environments(project: Project) -> Finding:
-    """No notebook asks for an environment of its own, where the project is not installed."""
+    """No notebook declares a separate environment, in which the project is not installed."""
     found = [
         project.relative(file) for file, text in _notebooks(project)
         if SCRIPT_BLOCK.search(text) and "Pair(" in text

@@ -1,4 +1,4 @@
-"""Checks of the project's files: git, and what Copier needs to update it."""
+"""Checks of the project in git, and of what Copier needs to update it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, che
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
 START = 'git init && git add . && git commit -m "chore: start"'
-# What dagmar writes while it works, which stays out of git.
+# Working files of dagmar, which stay out of git.
 WORKING = [f"/{path.name}/" for path in (CACHE, EXPORTS, LOGS, SCRATCH)] + [f"/{DEV_FILE.name}"]
 IGNORED = [*WORKING, f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"]
 LEFT_BEHIND = [f"{folder}/x" for folder in (CACHE, EXPORTS, LOGS, SCRATCH, LOCAL_INSTANCE)]
@@ -34,21 +34,23 @@ SOURCE_LINE = re.compile(r"^_src_path:.*$", re.MULTILINE)
 
 @check("git")
 def git(project: Project) -> Finding:
-    """git is there, and new enough for Copier."""
-    said = project.git("--version").stdout.strip()
-    numbers = re.search(r"(\d+)\.(\d+)", said)
+    """git is installed, and new enough for Copier."""
+    version = project.git("--version").stdout.strip()
+    numbers = re.search(r"(\d+)\.(\d+)", version)
     if not numbers:
-        return Finding(FAIL, f"git does not tell its version: {said or 'nothing'}", "Install git.")
+        return Finding(
+            FAIL, f"git does not report its version: {version or 'nothing'}", "Install git."
+        )
     if (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
         needed = ".".join(map(str, OLDEST_GIT))
-        return Finding(FAIL, f"{said} is too old: Copier needs {needed}", "Install a newer git.")
-    return Finding(PASS, said)
+        return Finding(FAIL, f"{version} is too old: Copier needs {needed}", "Install a newer git.")
+    return Finding(PASS, version)
 
 
 @check("git-identity")
 def git_identity(project: Project) -> Finding:
-    """git knows who commits."""
-    # Else git makes an address up from the machine's name, and may refuse to commit with it.
+    """git knows your name."""
+    # Otherwise git invents an address from the machine's name, and may refuse to commit with it.
     if project.git("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").returncode:
         return Finding(
             WARN,
@@ -91,10 +93,10 @@ def repository(project: Project) -> Finding:
 @check("conflicts")
 def conflicts(project: Project) -> Finding:
     """No conflict of an update is left."""
-    project.need_git()
+    project.require_git()
     unmerged = project.git("diff", "--name-only", "--diff-filter=U", "-z", "--relative").stdout
     names = set(filter(None, unmerged.split("\0")))
-    # Marks that were committed by mistake, and files that a patch did not fit.
+    # Markers that were committed by mistake, and rejected patches.
     marked = project.git("grep", "-l", "-z", "-I", "-E", "^<<<<<<< before updating$").stdout
     names.update(filter(None, marked.split("\0")))
     rejected = sorted(project.relative(file) for file in project.root.glob("*.rej"))
@@ -201,7 +203,7 @@ def template(project: Project) -> Finding:
 
 
 def _write_ignore(project: Project) -> str:
-    """Add to `.dagmar/.gitignore`, which is dagmar's own, what it lacks."""
+    """Add missing lines to `.dagmar/.gitignore`, which is dagmar's own file."""
     file = project.root / IGNORE
     before = file.read_text("utf-8") if file.is_file() else ""
     lines = [line for line in IGNORED if line not in before.splitlines()]
@@ -215,8 +217,8 @@ def _write_ignore(project: Project) -> str:
 
 @check("ignored", fix=_write_ignore)
 def ignored(project: Project) -> Finding:
-    """git keeps what belongs to the project, and nothing that tools leave behind."""
-    project.need_git()
+    """git tracks the files of the project, and none that tools leave behind."""
+    project.require_git()
     if _is_ignored(project, f"{NOTEBOOK_ANSWERS}/x.yml"):
         return Finding(
             WARN, f"git ignores {NOTEBOOK_ANSWERS}, and notebooks cannot be updated without it",
@@ -224,7 +226,7 @@ def ignored(project: Project) -> Finding:
         )  # fmt: skip
     if not all(_is_ignored(project, path) for path in (*LEFT_BEHIND, str(DEV_FILE))):
         return Finding(
-            WARN, f"{IGNORE} does not keep what dagmar makes while working out of git",
+            WARN, f"{IGNORE} does not keep dagmar's working files out of git",
             command="invoke doctor --fix",
         )  # fmt: skip
     saved = project.notebooks / "__marimo__" / "x"
@@ -242,8 +244,8 @@ def _is_ignored(project: Project, path: str) -> bool:
 
 @check("secrets")
 def secrets(project: Project) -> Finding:
-    """git does not keep the files that secrets stand in."""
-    project.need_git()
+    """git does not track files with secrets."""
+    project.require_git()
     done = project.git("ls-files", "-z", "--", ".env", ".env.*", ":(glob)**/.env")
     tracked = sorted(name for name in done.stdout.split("\0") if name and _is_secret(name))
     if tracked:

@@ -1,4 +1,4 @@
-"""Checks of the Dagster that tasks talk to. Each one asks with short limits, and never twice."""
+"""Checks of the Dagster that tasks talk to, with short time-outs and no retries."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LAUNCH = "launch_pipeline_execution"
 
 @check("server", online=True)
 def server(project: Project) -> Finding:
-    """Dagster answers: the address, TLS and the login are right, and it is new enough."""
+    """Dagster answers: address, TLS and login are right, and it is new enough."""
     from dagmar.server.reach import require_listening
 
     target = project.target
     try:
         require_listening(target)
     except Unreachable as error:
-        # Nobody has to have Dagster running here; elsewhere somebody should.
+        # On this machine Dagster need not be running; elsewhere it should.
         return Finding(WARN, error.message, error.hint, error.command)
     version = str(project.workspace["version"])
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -49,16 +49,16 @@ def code_locations(project: Project) -> Finding:
     from dagmar.server.catalog import broken, location
 
     try:
-        project.need_server()
-    except Skip as reason:  # nothing else here loads them: it takes too long
+        project.require_server()
+    except Skip as reason:  # loading them here would take too long
         raise Skip(f"{reason}. `dg check defs` loads the definitions without one") from None
     found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
     if failures := broken(found):
-        told = "; ".join(
+        message = "; ".join(
             f"'{name}' does not load: {failure.line}" for name, failure in failures.items()
         )
-        return Finding(FAIL, told, command="dg check defs")
-    if loading := [str(one["name"]) for one in found if one["status"] == "loading"]:
+        return Finding(FAIL, message, command="dg check defs")
+    if loading := [str(item["name"]) for item in found if item["status"] == "loading"]:
         return Finding(
             WARN, f"still loading: {some(loading)}", command="invoke doctor --only code-locations"
         )
@@ -69,29 +69,31 @@ def code_locations(project: Project) -> Finding:
             "Stop it, then type in the project:",
             command="invoke dev",
         )
-    return Finding(PASS, some([str(one["name"]) for one in found]))
+    return Finding(PASS, some([str(item["name"]) for item in found]))
 
 
 @check("daemon", online=True)
 def daemon(project: Project) -> Finding:
-    """Dagster's daemons run, without which queued runs, schedules and backfills wait for ever."""
+    """Dagster's daemons run, without which queued runs, schedules and backfills wait forever."""
     from dagmar.server.client import member
 
-    project.need_server()
+    project.require_server()
     with project.connect() as client:
         states = client.query("Daemons")["instance"]["daemonHealth"]["allDaemonStatuses"]
         queued = member(client.query("QueuedRuns")["runsOrError"], "Runs")["results"]
     down = sorted(
-        one["daemonType"].lower() for one in states if one["required"] and not one["healthy"]
+        state["daemonType"].lower()
+        for state in states
+        if state["required"] and not state["healthy"]
     )
     if not down:
         return Finding(PASS, "healthy")
     problem = f"not running: {some(down)}"
     if queued:
-        waiting = f"{len(queued)} run{'s' * (len(queued) != 1)} in the queue will wait for ever"
+        waiting = f"{len(queued)} run{'s' * (len(queued) != 1)} in the queue will wait forever"
         problem += f"; {waiting}"
     return Finding(
-        FAIL if queued else WARN, problem, "Start it beside the server:", "dagster-daemon run"
+        FAIL if queued else WARN, problem, "Start it next to the server:", "dagster-daemon run"
     )
 
 
@@ -100,11 +102,12 @@ def launching(project: Project) -> Finding:
     """Dagster lets you launch runs."""
     if project.target.read_only:
         raise Skip(f"the settings make '{project.target.name}' read_only")
-    project.need_server()
+    project.require_server()
     with project.connect() as client:
-        for one in client.query("Permissions")["permissions"]:
-            if one["permission"] == LAUNCH and not one["value"]:
-                reason = f": {one['disabledReason']}" if one["disabledReason"] else ""
+        for permission in client.query("Permissions")["permissions"]:
+            if permission["permission"] == LAUNCH and not permission["value"]:
+                disabled = permission["disabledReason"]
+                reason = f": {disabled}" if disabled else ""
                 return Finding(
                     WARN, f"Dagster at {project.target.url} is read-only for you{reason}",
                     "Use another one:", command="invoke run --target NAME",
@@ -119,14 +122,14 @@ def same_instance(project: Project) -> Finding:
 
     if not project.target.loopback:
         raise Skip("Dagster is on another machine")
-    project.need_server()
+    project.require_server()
     with project.connect() as client:
         info = client.query("InstanceInfo")["instance"]["info"]
     try:
-        told = yaml.safe_load(info or "")
-        base = told["local_artifact_storage"]["config"]["base_dir"]
+        configuration = yaml.safe_load(info or "")
+        base = configuration["local_artifact_storage"]["config"]["base_dir"]
     except (yaml.YAMLError, KeyError, TypeError):
-        raise Skip("Dagster does not tell where it keeps its runs") from None
+        raise Skip("Dagster does not say where it keeps its runs") from None
     named = named_home(project.root, project.environ)
     own = Path(named).expanduser() if named else project.root / LOCAL_INSTANCE
     if os.path.realpath(base) != os.path.realpath(own):
@@ -148,11 +151,11 @@ def pairs(project: Project) -> Finding:
     found = read_pairings(project.root, project.notebooks)
     if not (found.assets or found.jobs):
         raise Skip("no notebook is paired with anything")
-    project.need_server()
+    project.require_server()
     assets = set[str]()
     with project.connect() as client:
         if found.assets:
-            # Keys alone: all there is about many assets takes longer than may be waited here.
+            # Keys only: all facts about many assets would take too long here.
             nodes = client.query("AssetKeys")["assetNodes"]
             assets = {AssetKey.from_parts(node["assetKey"]["path"]) for node in nodes}
         catalog = read_catalog(client, ("jobs",) if found.jobs else ())

@@ -1,4 +1,4 @@
-"""Checks of the settings, and of what they name in the environment."""
+"""Checks of the settings, and of the variables and files that they name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, che
 from dagmar.upkeep.oldkeys import OldKey, find_old_keys, rename
 
 FILE = "dagmar.yaml"
-# Address → (the package that universal-pathlib needs for it, a sign of credentials).
+# Scheme → (the package that universal-pathlib needs, variables and files with credentials).
 STORES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "s3": (
         "s3fs",
@@ -39,7 +39,7 @@ STORES["gcs"], STORES["abfs"] = STORES["gs"], STORES["az"]
 def _old_keys(project: Project) -> tuple[str, list[OldKey]]:
     """Return the text of the settings file and the old keys in it."""
     try:
-        # The bytes as they are: `read_text` would change the ends of lines.
+        # Bytes, because `read_text` would change line endings.
         text = (project.root / FILE).read_bytes().decode()
     except (OSError, UnicodeDecodeError):
         return "", []
@@ -51,7 +51,7 @@ def _rename_old_keys(project: Project) -> str:
     if not old:
         return ""
     write_atomically(project.root / FILE, rename(text, old))
-    return f"renamed in {FILE}: " + ", ".join(f"{one.path[-1]} → {one.name}" for one in old)
+    return f"renamed in {FILE}: " + ", ".join(f"{key.path[-1]} → {key.name}" for key in old)
 
 
 @check("settings", fix=_rename_old_keys)
@@ -59,10 +59,10 @@ def settings(project: Project) -> Finding:
     """The settings can be read, and every key in them is known."""
     _, old = _old_keys(project)
     if old:
-        told = "; ".join(
-            f"{FILE}:{one.line}: '{'.'.join(one.path)}' is called '{one.name}'" for one in old
+        message = "; ".join(
+            f"{FILE}:{key.line}: '{'.'.join(key.path)}' is now called '{key.name}'" for key in old
         )
-        return Finding(FAIL, told, command="invoke doctor --fix")
+        return Finding(FAIL, message, command="invoke doctor --fix")
     from dagmar.project.settings import load
 
     try:
@@ -101,7 +101,7 @@ def targets(project: Project) -> Finding:
 
 @check("storage")
 def storage(project: Project) -> Finding:
-    """Exports can be uploaded to where the settings say."""
+    """Exports can be uploaded to the place in the settings."""
     export = project.settings.layer.values.get("export")
     place = str(export.get("upload") or "") if isinstance(export, dict) else ""
     if not place:
@@ -121,7 +121,7 @@ def storage(project: Project) -> Finding:
             command="uv add universal-pathlib",
         )  # fmt: skip
     if scheme not in STORES:
-        raise Skip(f"nothing is known of {scheme}://")
+        raise Skip(f"{scheme}:// cannot be checked")
     package, variables, files = STORES[scheme]
     if project.version(package) is None:
         return Finding(FAIL, f"{scheme}:// needs {package}", command=f"uv add {package}")
@@ -131,10 +131,10 @@ def storage(project: Project) -> Finding:
     )
     if not known:
         return Finding(
-            WARN, f"no credentials for {scheme}:// were found; a machine's own role may still do",
+            WARN, f"no credentials for {scheme}:// were found; the machine's role may still work",
             command=f"export {variables[0]}=…",
         )  # fmt: skip
-    return Finding(PASS, f"{package}, and credentials; the upload itself is not tried")
+    return Finding(PASS, f"{package}, and credentials; no upload was tried")
 
 
 CHECKS = (settings, targets, storage)
