@@ -14,7 +14,19 @@ from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.notebook.pairing import read_pairings
 from dagmar.project.layout import CACHE
 from dagmar.project.settings import Settings
-from dagmar.server.catalog import KINDS, Catalog, Item, last_materializations, read_catalog
+from dagmar.server.catalog import (
+    KINDS,
+    Catalog,
+    Item,
+    Job,
+    Location,
+    PartitionsItem,
+    Resource,
+    Schedule,
+    Sensor,
+    last_materializations,
+    read_catalog,
+)
 from dagmar.server.client import DagsterClient
 
 # What a narrow terminal does without.
@@ -149,7 +161,7 @@ class Discovery:
         rows: list[Row] = [
             (
                 asset["key"],
-                asset["group"],
+                asset["group"] or "",
                 ", ".join(asset["kinds"]),
                 _partitions(asset["partitions"]),
                 _when(self.times.get(asset["key"])) if asset["materializable"] else "external",
@@ -160,7 +172,7 @@ class Discovery:
         ]
         return "Assets", columns, rows
 
-    def _locations(self) -> list[Item]:
+    def _locations(self) -> list[Location]:
         """Return the code locations to show: all of them, unless they are what is asked for."""
         if self.filters.kind != "locations":
             return self.catalog.locations
@@ -238,27 +250,28 @@ def warn_of_locations(catalog: Catalog) -> None:
             console.warn(f"the code location '{location['name']}' is still loading")
 
 
-def _partitions(partitions: Item | None) -> str:
+def _partitions(partitions: PartitionsItem | None) -> str:
     if not partitions:
         return ""
     if partitions["type"] == "MULTIPARTITIONED":
         return " × ".join(dimension["name"] for dimension in partitions["dimensions"])
-    return str(partitions["type"]).replace("_", " ").lower()
+    return partitions["type"].replace("_", " ").lower()
 
 
 def _when(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else "never"
 
 
-def _job_row(job: Item) -> Row:
-    return job["name"], *(", ".join(job[key]) for key in ("schedules", "sensors", "notebooks"))
+def _job_row(job: Job) -> Row:
+    return job["name"], *map(", ".join, (job["schedules"], job["sensors"], job["notebooks"]))
 
 
-def _schedule_row(schedule: Item) -> Row:
-    return tuple(str(schedule[key] or "") for key in ("name", "cron", "timezone", "job", "status"))
+def _schedule_row(schedule: Schedule) -> Row:
+    item: Item = {**schedule}
+    return tuple(str(item[key] or "") for key in ("name", "cron", "timezone", "job", "status"))
 
 
-def _sensor_row(sensor: Item) -> Row:
+def _sensor_row(sensor: Sensor) -> Row:
     return (
         sensor["name"],
         sensor["type"],
@@ -268,5 +281,5 @@ def _sensor_row(sensor: Item) -> Row:
     )
 
 
-def _resource_row(resource: Item) -> Row:
+def _resource_row(resource: Resource) -> Row:
     return resource["name"], resource["type"]

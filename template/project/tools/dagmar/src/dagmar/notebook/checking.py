@@ -28,7 +28,7 @@ from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
-from dagmar.server.catalog import Catalog, Inputs, Item
+from dagmar.server.catalog import Asset, Catalog, Inputs, Item
 
 ERROR, WARNING = "error", "warning"
 
@@ -287,7 +287,7 @@ def _against(
 
 
 def _upstream(
-    paired: Sequence[Item], inputs: Mapping[str, Inputs], loads: Sequence[Load], known: set[str]
+    paired: Sequence[Asset], inputs: Mapping[str, Inputs], loads: Sequence[Load], known: set[str]
 ) -> Iterator[Finding]:
     """Compare what the `inputs` cell loads with what the paired assets take from upstream."""
     near = {asset["key"] for asset in paired}.union(*(asset["dependencies"] for asset in paired))

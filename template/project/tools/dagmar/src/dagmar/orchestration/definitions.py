@@ -16,7 +16,16 @@ from dagmar.orchestration.internals import UnknownDagster
 from dagmar.orchestration.loader import definitions_of
 from dagmar.project import devfile
 from dagmar.project.locations import ADD, GRPC, Workspace, require_loadable
-from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Catalog, Inputs, Item
+from dagmar.server.catalog import (
+    IMPLICIT_JOB,
+    KIND_TAG,
+    Asset,
+    Catalog,
+    Inputs,
+    Job,
+    Location,
+    PartitionsItem,
+)
 
 
 def read_definitions(root: Path) -> Catalog:
@@ -32,20 +41,22 @@ def read_definitions(root: Path) -> Catalog:
         for loaded in definitions_of(root).each(failures):
             graph = loaded.repository.asset_graph
             name = loaded.location.name
-            place = {"location": name, "repository": loaded.repository.name}
+            repository = loaded.repository.name
             # An asset that is only upstream of others here may be defined in the next one.
             graphs.update(
                 (_key(node), graph)
                 for node in graph.asset_nodes
                 if node.is_executable or _key(node) not in graphs
             )
-            catalog.assets += [{**_asset(node), **place} for node in graph.asset_nodes]
+            catalog.assets += [_asset(node, name, repository) for node in graph.asset_nodes]
             catalog.jobs += [
-                {"name": job.name, "description": job.description, **place}
+                Job(
+                    name=job.name, description=job.description, location=name, repository=repository
+                )
                 for job in loaded.repository.get_all_jobs()
                 if not job.name.startswith(IMPLICIT_JOB)
             ]
-            catalog.locations.append(_location(name, [place["repository"]]))
+            catalog.locations.append(_location(name, [repository]))
     if failures and not catalog.locations:
         raise next(iter(failures.values()))
     catalog.locations += [
@@ -108,12 +119,14 @@ def _hint(workspace: Workspace) -> str:
     return f"Add the code location to {workspace.declared_in}, or {elsewhere}"
 
 
-def _location(name: str, repositories: Sequence[str] = (), error: Failure | None = None) -> Item:
+def _location(
+    name: str, repositories: Sequence[str] = (), error: Failure | None = None
+) -> Location:
     return {
         "name": name,
         "repositories": list(repositories),
         "status": "error" if error else "loaded",
-        "error": error and error.as_document(),
+        "error": error.as_document() if error else None,
     }
 
 
@@ -121,9 +134,9 @@ def _key(node: Any) -> AssetKey:
     return AssetKey.from_parts(node.key.path)
 
 
-def _once(assets: list[Item]) -> list[Item]:
+def _once(assets: list[Asset]) -> list[Asset]:
     """Return each asset once, as the code location describes it that defines it."""
-    chosen: dict[str, Item] = {}
+    chosen: dict[str, Asset] = {}
     for asset in assets:
         if asset["key"] not in chosen or asset["materializable"]:
             chosen[asset["key"]] = asset
@@ -138,7 +151,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _asset(node: Any) -> Item:
+def _asset(node: Any, location: str, repository: str) -> Asset:
     return {
         "key": _key(node),
         "group": node.group_name,
@@ -146,6 +159,8 @@ def _asset(node: Any) -> Item:
         "tags": {key: text for key, text in node.tags.items() if not key.startswith(KIND_TAG)},
         "owners": list(node.owners),
         "description": node.description,
+        "location": location,
+        "repository": repository,
         "materializable": node.is_materializable,
         "partitions": node.partitions_def and _partitions(node.partitions_def),
         "dependencies": sorted(AssetKey.from_parts(key.path) for key in node.parent_keys),
@@ -186,7 +201,7 @@ def _loaded_keys(node: Any) -> set[Any]:
     return set(node.parent_keys) - nothing
 
 
-def _partitions(definition: Any) -> Item:
+def _partitions(definition: Any) -> PartitionsItem:
     import dagster as dg
 
     if isinstance(definition, dg.MultiPartitionsDefinition):

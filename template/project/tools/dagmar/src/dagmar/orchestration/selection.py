@@ -10,6 +10,7 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 from dagmar.orchestration.internals import internal
+from dagmar.server.catalog import Asset
 
 ONLY_IN_THE_UI = (
     "automation_type", "changed_in_branch", "code_location", "column", "column_tag",
@@ -25,7 +26,7 @@ SHOWN = {0xE000: "\\", 0xE001: "/"}
 EXAMPLES = "For example: --select 'group:sales and kind:polars' or '+key:\"raw/orders\"'."
 
 
-def resolve(expression: str, assets: Iterable[dict[str, Any]]) -> set[AssetKey]:
+def resolve(expression: str, assets: Iterable[Asset]) -> set[AssetKey]:
     """Return the keys of the `assets` (catalog items) that `expression` selects.
 
     A slash inside a component is escaped in it, and never matches one between components.
@@ -63,7 +64,7 @@ def _hidden(key: AssetKey) -> list[str]:
     return [part.translate(HIDDEN) for part in key.parts]
 
 
-def _graph(assets: list[dict[str, Any]]) -> Any:
+def _graph(assets: list[Asset]) -> Any:
     """Return the assets as an asset graph, materializable ones apart from those only observed.
 
     Outputs are numbered: names that Dagster derives from the keys can clash, or be refused.
@@ -90,7 +91,7 @@ def _graph(assets: list[dict[str, Any]]) -> Any:
     return resolve()
 
 
-def _spec(item: dict[str, Any]) -> Any:
+def _spec(item: Asset) -> Any:
     """Return the asset as a spec, without what Dagster itself would not accept in one."""
     import dagster as dg
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypedDict, get_args, get_origin, get_type_hints
 
 from dagmar.asset_key import AssetKey
 from dagmar.failure import Failure
@@ -24,6 +25,104 @@ IMPLICIT_JOB = "__ASSET_JOB"
 MOST_AT_ONCE = 500
 
 Item = dict[str, Any]
+"""A part of an answer of the server."""
+
+
+class Location(TypedDict):
+    """A code location; `error` is a Failure's document if its `status` is `error`."""
+
+    name: str
+    repositories: list[str]
+    status: str
+    error: dict[str, str | None] | None
+
+
+class Dimension(TypedDict):
+    """One dimension of an asset's partitions; `dynamic_name` if they are dynamic."""
+
+    name: str
+    type: str
+    dynamic_name: str | None
+
+
+class PartitionsItem(TypedDict):
+    """The partitions of an asset."""
+
+    type: str
+    dimensions: list[Dimension]
+
+
+class _Paired(TypedDict, total=False):
+    notebooks: list[str]
+
+
+class Asset(_Paired):
+    """An asset of a code location; `notebooks` are added by discover."""
+
+    key: AssetKey
+    group: str | None
+    kinds: list[str]
+    tags: dict[str, str]
+    owners: list[str]
+    description: str | None
+    location: str
+    repository: str
+    materializable: bool
+    partitions: PartitionsItem | None
+    dependencies: list[AssetKey]
+    jobs: list[str]
+
+
+class _JobOnServer(_Paired, total=False):
+    asset_job: bool
+    tags: dict[str, str]
+    schedules: list[str]
+    sensors: list[str]
+
+
+class Job(_JobOnServer):
+    """A job of a code location; the first fields are known from a server only."""
+
+    name: str
+    description: str | None
+    location: str
+    repository: str
+
+
+class Schedule(TypedDict):
+    """A schedule of a code location."""
+
+    name: str
+    description: str | None
+    job: str
+    cron: str
+    timezone: str | None
+    status: str
+    location: str
+    repository: str
+
+
+class Sensor(TypedDict):
+    """A sensor of a code location."""
+
+    name: str
+    description: str | None
+    type: str
+    jobs: list[str]
+    interval_s: int
+    status: str
+    location: str
+    repository: str
+
+
+class Resource(TypedDict):
+    """A resource of a code location."""
+
+    name: str
+    type: str
+    description: str | None
+    location: str
+    repository: str
 
 
 @dataclass(frozen=True)
@@ -48,12 +147,12 @@ class Catalog:
 
     url: str
     version: str
-    locations: list[Item]
-    assets: list[Item] = field(default_factory=list)
-    jobs: list[Item] = field(default_factory=list)
-    schedules: list[Item] = field(default_factory=list)
-    sensors: list[Item] = field(default_factory=list)
-    resources: list[Item] = field(default_factory=list)
+    locations: list[Location]
+    assets: list[Asset] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
+    sensors: list[Sensor] = field(default_factory=list)
+    resources: list[Resource] = field(default_factory=list)
     inputs: Callable[[Sequence[str]], dict[str, Inputs]] = field(
         default=lambda _: {}, compare=False, repr=False
     )
@@ -93,7 +192,7 @@ def read_catalog(
     return catalog
 
 
-def location(entry: Item) -> Item:
+def location(entry: Item) -> Location:
     """Return a code location of the workspace as plain data, with its error in words."""
     state = entry["locationOrLoadError"]
     status = "loading" if entry["loadStatus"] == "LOADING" or state is None else "loaded"
@@ -112,7 +211,7 @@ def location(entry: Item) -> Item:
     }
 
 
-def broken(locations: Iterable[Item]) -> dict[str, Failure]:
+def broken(locations: Iterable[Location]) -> dict[str, Failure]:
     """Return why code locations failed to load, by their names."""
     return {
         location["name"]: Failure.from_document(location["error"])
@@ -164,29 +263,12 @@ def _input_name(key: AssetKey) -> str:
     return "_".join(key.parts).replace("-", "_").replace(".", "_")
 
 
-def _assets(client: DagsterClient) -> list[Item]:
+def _assets(client: DagsterClient) -> list[Asset]:
     nodes = client.query("Assets")["assetNodes"]
     return sorted((_asset(node) for node in nodes), key=lambda asset: str(asset["key"]))
 
 
-# The shape of an asset here, and so in the cache: each key, and its possible types.
-ASSET: dict[str, tuple[type, ...]] = {
-    "key": (str,),
-    "group": (str, type(None)),
-    "kinds": (list,),
-    "tags": (dict,),
-    "owners": (list,),
-    "description": (str, type(None)),
-    "location": (str,),
-    "repository": (str,),
-    "materializable": (bool,),
-    "partitions": (dict, type(None)),
-    "dependencies": (list,),
-    "jobs": (list,),
-}
-
-
-def _asset(node: Item) -> Item:
+def _asset(node: Item) -> Asset:
     tags = {tag["key"]: tag["value"] for tag in node["tags"]}
     partitions = node["partitionDefinition"]
     return {
@@ -205,7 +287,7 @@ def _asset(node: Item) -> Item:
     }
 
 
-def _partitions(definition: Item) -> Item:
+def _partitions(definition: Item) -> PartitionsItem:
     return {
         "type": definition["type"],
         "dimensions": [
@@ -222,30 +304,23 @@ def _partitions(definition: Item) -> Item:
 def _repositories(client: DagsterClient, catalog: Catalog, kinds: set[str]) -> None:
     answer = client.query("Repositories")["repositoriesOrError"]
     for node in member(answer, "RepositoryConnection")["nodes"]:
-        place = {"location": node["location"]["name"], "repository": node["name"]}
+        place = (node["location"]["name"], node["name"])
         if "jobs" in kinds:
             catalog.jobs += [
-                {**_job(job), **place}
+                _job(job, *place)
                 for job in node["jobs"]
                 if not job["name"].startswith(IMPLICIT_JOB)
             ]
         if "schedules" in kinds:
-            catalog.schedules += [{**_schedule(item), **place} for item in node["schedules"]]
+            catalog.schedules += [_schedule(item, *place) for item in node["schedules"]]
         if "sensors" in kinds:
-            catalog.sensors += [{**_sensor(item), **place} for item in node["sensors"]]
+            catalog.sensors += [_sensor(item, *place) for item in node["sensors"]]
         if "resources" in kinds:
-            catalog.resources += [
-                {
-                    "name": item["name"],
-                    "type": item["resourceType"],
-                    "description": item["description"],
-                    **place,
-                }
-                for item in node["allTopLevelResourceDetails"]
-            ]
+            resources = node["allTopLevelResourceDetails"]
+            catalog.resources += [_resource(item, *place) for item in resources]
 
 
-def _job(job: Item) -> Item:
+def _job(job: Item, location: str, repository: str) -> Job:
     return {
         "name": job["name"],
         "description": job["description"],
@@ -253,10 +328,12 @@ def _job(job: Item) -> Item:
         "tags": {tag["key"]: tag["value"] for tag in job["tags"]},
         "schedules": [schedule["name"] for schedule in job["schedules"]],
         "sensors": [sensor["name"] for sensor in job["sensors"]],
+        "location": location,
+        "repository": repository,
     }
 
 
-def _schedule(schedule: Item) -> Item:
+def _schedule(schedule: Item, location: str, repository: str) -> Schedule:
     return {
         "name": schedule["name"],
         "description": schedule["description"],
@@ -264,10 +341,12 @@ def _schedule(schedule: Item) -> Item:
         "cron": schedule["cronSchedule"],
         "timezone": schedule["executionTimezone"],
         "status": schedule["scheduleState"]["status"].lower(),
+        "location": location,
+        "repository": repository,
     }
 
 
-def _sensor(sensor: Item) -> Item:
+def _sensor(sensor: Item, location: str, repository: str) -> Sensor:
     return {
         "name": sensor["name"],
         "description": sensor["description"],
@@ -275,10 +354,22 @@ def _sensor(sensor: Item) -> Item:
         "jobs": [target["pipelineName"] for target in sensor["targets"] or []],
         "interval_s": sensor["minIntervalSeconds"],
         "status": sensor["sensorState"]["status"].lower(),
+        "location": location,
+        "repository": repository,
     }
 
 
-def last_materializations(client: DagsterClient, keys: list[str]) -> dict[str, float]:
+def _resource(resource: Item, location: str, repository: str) -> Resource:
+    return {
+        "name": resource["name"],
+        "type": resource["resourceType"],
+        "description": resource["description"],
+        "location": location,
+        "repository": repository,
+    }
+
+
+def last_materializations(client: DagsterClient, keys: Sequence[str]) -> dict[str, float]:
     """Return when each asset was last materialized, in seconds since 1970; absent if never."""
     if not keys:
         return {}
@@ -299,11 +390,11 @@ def _cache_file(client: DagsterClient, answer: Item, folder: Path | None) -> Pat
     state = [(entry["name"], entry["loadStatus"], entry["updatedTimestamp"]) for entry in entries]
     query = (DOCUMENTS / "Assets.graphql").read_text("utf-8")
     asked = [client.target.url, client.target.name, answer["version"], state, query]
-    mark = json.dumps([*asked, sorted(ASSET)])
+    mark = json.dumps([*asked, sorted(_asset_types())])
     return folder / f"assets-{hashlib.sha256(mark.encode()).hexdigest()[:16]}.json"
 
 
-def _read(file: Path | None) -> list[Item] | None:
+def _read(file: Path | None) -> list[Asset] | None:
     try:
         assets = json.loads(file.read_text("utf-8")) if file else None
     except (OSError, ValueError, RecursionError):
@@ -319,12 +410,27 @@ def _read(file: Path | None) -> list[Item] | None:
 def _is_asset(item: object) -> bool:
     return (
         isinstance(item, dict)
-        and item.keys() == ASSET.keys()
-        and all(isinstance(item[key], kinds) for key, kinds in ASSET.items())
+        and item.keys() == (types := _asset_types()).keys()
+        and all(isinstance(item[name], types[name]) for name in types)
     )
 
 
-def _write(file: Path, assets: list[Item]) -> None:
+@functools.cache
+def _asset_types() -> dict[str, tuple[type, ...]]:
+    """Return what JSON holds for each field of an asset: keys are text, and lists lists."""
+
+    def plain(hint: Any) -> type:
+        kind = get_origin(hint) or hint
+        return str if kind is AssetKey else dict if kind is PartitionsItem else kind
+
+    return {
+        name: tuple(map(plain, get_args(hint) if get_origin(hint) is UnionType else (hint,)))
+        for name, hint in get_type_hints(Asset).items()
+        if name in Asset.__required_keys__
+    }
+
+
+def _write(file: Path, assets: list[Asset]) -> None:
     """Keep the answer; a project folder that cannot be written to costs only speed."""
     try:
         for old in file.parent.glob("assets-*.json"):
