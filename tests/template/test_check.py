@@ -58,7 +58,8 @@ if __name__ == "__main__":
 
 def findings(root: Path, text: str, catalog: Catalog | None = CATALOG) -> list[tuple[str, str]]:
     """Check one notebook and return (severity, rule: message) of each finding."""
-    write(root, {"notebooks/orders.py": text})
+    declared = '[tool.dagster]\nmodule_name = "shop.definitions"\n'
+    write(root, {"notebooks/orders.py": text, "pyproject.toml": declared})
     settings = load(root, environ={}, home=root)
     notebooks = checking.find_notebooks(settings, ())
     (checked,) = checking.check(settings, notebooks, catalog).notebooks
