@@ -64,7 +64,9 @@ def choose(page: Page, partition: str) -> None:
 
 def materialized_just_now(page: Page, run_id: str) -> None:
     """Wait until the card says that this run materialized the asset."""
-    row = page.locator("span", has_text=re.compile("(just now|minutes? ago).*" + run_id[:8]))
+    row = page.locator(
+        "div:has(> a)", has_text=re.compile("(just now|minutes? ago).*" + run_id[:8])
+    )
     expect(row.get_by_role("link").first).to_be_visible()
 
 

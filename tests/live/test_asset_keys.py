@@ -16,7 +16,7 @@ from dagmar.export import manifests
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
-from dagmar.export.request import Request
+from dagmar.export.request import ExportRequest
 from dagmar.project.settings import load
 from dagmar.server.client import DagsterClient
 from dagmar.server.paired import read_neighbours, read_numbers
@@ -168,7 +168,7 @@ def test_a_report_is_attached_to_the_asset_that_is_named(
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     for rows, key in ((1, INSIDE), (2, BETWEEN), (3, BACKSLASH)):
         exported = export(shop, rows)
-        Publisher(load(shop.root), Request(existing="x", attach=key)).publish(exported)
+        Publisher(load(shop.root), ExportRequest(existing="x", attach=key)).publish(exported)
         assert exported.problems == []
     for rows, key in ((1, INSIDE), (2, BETWEEN), (3, BACKSLASH)):
         numbers = [past.numbers["rows"] for past in read_numbers(client, AssetKey(key), 9)]

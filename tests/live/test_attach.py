@@ -189,20 +189,20 @@ def test_a_server_that_is_away_or_read_only_keeps_the_page(
 def test_a_server_that_was_started_read_only_gets_nothing_even_in_a_shared_instance(
     live: Project, dagster_home: Path, client: DagsterClient
 ) -> None:
-    exported = made(live)
-    assert exported.manifest is not None
+    local = made(live)
+    assert local.manifest is not None
     before = len(observations(client, "raw/orders"))
     with dagster_server(dagster_home, "dagster_webserver", "--read-only") as server:
         server.wait()
-        flags = ("--existing", exported.manifest.id, "--attach", "raw/orders", "--url", server.url)
+        flags = ("--existing", local.manifest.id, "--attach", "raw/orders", "--url", server.url)
         status, (exported,), talk = export(
             live, *flags, environ={"DAGSTER_HOME": str(dagster_home)}
         )
     assert (status, exported["attached_to"]) == (6, []), talk
     assert "does not allow you to report on raw/orders" in talk
     assert len(observations(client, "raw/orders")) == before
-    assert exported.page is not None
-    assert exported.page.exists()
+    assert local.page is not None
+    assert local.page.exists()
 
 
 def test_partitions_and_targets_are_chosen_on_the_command_line(

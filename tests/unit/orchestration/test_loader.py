@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dagmar.errors import Invalid, SetupError
+from dagmar.errors import Invalid, SetupError, UnknownDagster
 from dagmar.notebook.checking import check
 from dagmar.orchestration import here, internals
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.orchestration.instance import instance
-from dagmar.orchestration.internals import UnknownDagster, internal
+from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.values import load_value
 from dagmar.project import devfile

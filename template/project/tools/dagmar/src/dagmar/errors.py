@@ -3,11 +3,12 @@
     DagmarError
     ├── UsageError           2   the flags do not fit together
     ├── SetupError           3   something is not installed or not set up
+    │   └── UnknownDagster   3   the installed Dagster lacks an internal that dagmar uses
     ├── RunFailed            4   a run (or a notebook) failed or was cancelled
     ├── LoadFailed           4   an IO manager failed to load a value
     ├── Unreachable          5   Dagster does not answer
     │   ├── ServerEnded      5   a server of `invoke dev` ended by itself
-    │   ├── UnexpectedAnswer 5   it answers, but not as a Dagster that dagmar knows
+    │   ├── UnexpectedAnswer 5   something answers, but not a Dagster version that dagmar supports
     │   ├── AnswerLost       5   a launch was sent and its answer is lost
     │   └── StorageFailed    5   a storage that exports are sent to does not answer
     ├── NotAllowed           6   refused by the server, the target's settings, or dagmar itself
@@ -67,6 +68,10 @@ class SetupError(DagmarError):
     """Something is not installed or not set up."""
 
     exit_code = 3
+
+
+class UnknownDagster(SetupError):
+    """The installed Dagster lacks a name of its private API that dagmar uses."""
 
 
 class RunFailed(DagmarError):

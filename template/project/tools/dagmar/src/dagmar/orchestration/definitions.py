@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError, Invalid, SetupError
+from dagmar.errors import DagmarError, Invalid, SetupError, UnknownDagster
 from dagmar.failure import Failure
-from dagmar.orchestration.internals import UnknownDagster
 from dagmar.orchestration.loader import definitions_of
 from dagmar.project import devfile
 from dagmar.project.locations import ADD, GRPC, Workspace, require_loadable

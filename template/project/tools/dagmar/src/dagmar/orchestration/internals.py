@@ -11,7 +11,7 @@ import importlib
 from importlib import metadata
 from typing import Any
 
-from dagmar.errors import SetupError
+from dagmar.errors import UnknownDagster
 
 TESTED = "1.10 to 1.13"
 
@@ -31,10 +31,6 @@ _PLACES = {
     "loadable_targets_from_loaded_module": "_core.workspace.autodiscovery",
     "repository_def_from_target_def": "_core.definitions.reconstruct",
 }
-
-
-class UnknownDagster(SetupError):
-    """This Dagster lacks a name of its private API that dagmar uses."""
 
 
 @functools.cache

@@ -23,8 +23,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError, Invalid, SetupError, did_you_mean
-from dagmar.orchestration.internals import UnknownDagster, internal
+from dagmar.errors import DagmarError, Invalid, SetupError, UnknownDagster, did_you_mean
+from dagmar.orchestration.internals import internal
 from dagmar.orchestration.quiet import no_warnings, one_line
 from dagmar.project import devfile
 from dagmar.project.environ import apply_environ, current_environ, own_environ, read_environ

@@ -19,7 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from dagmar.orchestration.internals import UnknownDagster, internal
+from dagmar.errors import UnknownDagster
+from dagmar.orchestration.internals import internal
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
