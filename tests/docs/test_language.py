@@ -21,7 +21,7 @@ INSTEAD = {
     r"\bwhat (?:comes?|came) of\b": "the result",
     r"\banew\b": "again",
     r"\bmeanwhile\b": "in the meantime",
-    r"\bpass(?:es|ed)? over\b": "ignored, skipped",
+    r"\bpass(?:es|ed) over\b": "ignored, skipped",
     r"\bof (?:our|its|his|their|one's) own\b": "its own …, separate",
     r"\b(?:of|rule of) ours\b": "our",
     r"\bmend(?:s|ed|ing)?\b": "fix, repair",
