@@ -56,10 +56,12 @@ if __name__ == "__main__":
 """
 
 
+DECLARED = '[tool.dagster]\nmodule_name = "shop.definitions"\n'
+
+
 def findings(root: Path, text: str, catalog: Catalog | None = CATALOG) -> list[tuple[str, str]]:
     """Check one notebook and return (severity, rule: message) of each finding."""
-    declared = '[tool.dagster]\nmodule_name = "shop.definitions"\n'
-    write(root, {"notebooks/orders.py": text, "pyproject.toml": declared})
+    write(root, {"notebooks/orders.py": text, "pyproject.toml": DECLARED})
     settings = load(root, environ={}, home=root)
     notebooks = checking.find_notebooks(settings, ())
     (checked,) = checking.check(settings, notebooks, catalog).notebooks
@@ -202,7 +204,8 @@ def test_a_pair_is_looked_up_in_its_own_target(tmp_path: Path, pair: str, messag
 
 
 def test_a_notebook_outside_of_the_folder_is_checked_like_one_in_it(tmp_path: Path) -> None:
-    write(tmp_path, {"other/orders.py": SOUND.replace("raw/orders", "raw/ordres")})
+    notebook = SOUND.replace("raw/orders", "raw/ordres")
+    write(tmp_path, {"other/orders.py": notebook, "pyproject.toml": DECLARED})
     settings = load(tmp_path, environ={}, home=tmp_path)
     files = checking.find_notebooks(settings, [str(tmp_path / "other")])
     (checked,) = checking.check(settings, files, CATALOG).notebooks
@@ -228,7 +231,18 @@ def test_environments_hidden_folders_and_helpers_are_ignored(tmp_path: Path) -> 
 
 
 def test_a_code_location_that_does_not_load_turns_errors_into_warnings(tmp_path: Path) -> None:
-    catalog = Catalog("", "", [{"name": "shop", "status": "error"}])
+    catalog = Catalog(
+        "",
+        "",
+        [
+            {
+                "name": "shop",
+                "repositories": [],
+                "status": "error",
+                "error": {"class": None, "message": "no module shop", "traceback": None},
+            }
+        ],
+    )
     assert {severity for severity, _ in findings(tmp_path, SOUND, catalog)} == {"warning"}
 
 

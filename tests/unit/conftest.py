@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ from dagmar.notebook import reporting
 from dagmar.upkeep.checking import Project
 from support.git import GIT_ENVIRON
 from support.healthy_project import make_sound
+
+
+@pytest.fixture(autouse=True)
+def _same_environment_after() -> Iterator[None]:
+    """Restore the environment: loading definitions reads the project's .env into it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -162,7 +162,7 @@ def test_a_hint_names_the_file_that_the_project_has(write: Callable[..., Path]) 
     assert "root_module" not in finding.hint
     with pytest.raises(SetupError, match="'gone' does not load") as caught:
         load_value(root, "orders")
-    assert "dagster definitions validate" in caught.value.hint
+    assert "dagster definitions validate" in caught.value.command
 
 
 PACKAGE = {
