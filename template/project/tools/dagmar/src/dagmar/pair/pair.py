@@ -168,14 +168,15 @@ class Pair:
         """
         import marimo as mo
 
-        from dagmar.pair.watching import Watcher
-
         if run is None:
             return mo.Html(drawing.note("Nothing was launched from here yet."))
         if not isinstance(run, str):
             if run.error or not run.run_id:
                 return mo.Html(run._repr_html_())
             run = run.run_id
+        # Not before there is a run: it brings an HTTP library.
+        from dagmar.pair.watching import Watcher
+
         try:
             return Watcher(self._context, run, self._retries).show()
         except DagmarError as error:
