@@ -94,6 +94,6 @@ def _require(module: str, package: str, flag: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise SetupError(
             f"{package} is not installed",
-            f"Or start without it: `invoke dev --no-{flag}`.",
+            f"Start without it (`invoke dev --no-{flag}`), or type:",
             "uv sync",
         )
