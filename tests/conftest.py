@@ -48,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.all = True
     # In a script's background SIGINT is ignored, and what a test starts would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Images of Python set it. Every process that a test starts would then compile Dagster again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
