@@ -1,4 +1,4 @@
-"""Files that are never half-written."""
+"""Files that are never half-written, and text files that may be unreadable."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from dagmar.errors import DagmarError
+
+
+@contextlib.contextmanager
+def reading(name: object, kind: type[DagmarError]) -> Iterator[None]:
+    """Read the text file `name` in this context, which raises `kind` if that cannot be done."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise kind(f"{name} cannot be read: {reason}") from None
 
 
 def temporary_of(name: str) -> re.Pattern[str]:

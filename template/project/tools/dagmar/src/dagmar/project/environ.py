@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagmar.errors import UsageError
+from dagmar.files import reading
 from dagmar.project import devfile
 
 if TYPE_CHECKING:
@@ -88,16 +89,13 @@ def apply_environ(environ: dict[str, str]) -> None:
 def _values(file: Path, warn: Callable[[str], None] | None) -> dict[str, str]:
     if not file.is_file():
         return {}
-    try:
+    with reading(file, UsageError):
         state = file.stat()
         values = _read(file, state.st_mtime_ns, state.st_size)
         if warn:
             for binding, line in bindings(file):
                 if binding.error:
                     warn(f"{file.name}:{line}: this is not a NAME=value line, and is ignored")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{file} cannot be read: {reason}") from None
     return values
 
 

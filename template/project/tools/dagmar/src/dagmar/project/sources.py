@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SettingsError, did_you_mean
+from dagmar.files import reading
 from dagmar.project.environ import bindings
 
 KeyPath = tuple[str, ...]
@@ -73,13 +74,11 @@ def read_yaml(file: Path, name: str) -> Layer:
     """
     import yaml
 
-    try:
-        text = file.read_text("utf-8")
-    except FileNotFoundError:
-        return Layer()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"{name} cannot be read: {reason}") from None
+    with reading(name, SettingsError):
+        try:
+            text = file.read_text("utf-8")
+        except FileNotFoundError:
+            return Layer()
     loader = None
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
@@ -175,13 +174,10 @@ def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
     if not file.is_file():
         return {}
     variables: dict[str, tuple[str, str]] = {}
-    try:
+    with reading(file.name, SettingsError):
         for binding, line in bindings(file):
             if binding.key and binding.key.startswith(PREFIX) and binding.value is not None:
                 variables[binding.key] = (binding.value, f"{file.name}:{line}")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"{file.name} cannot be read: {reason}") from None
     return variables
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.files import reading
 from dagmar.flags import parse_pairs
 from dagmar.project.sources import UNREADABLE, merge
 
@@ -45,11 +46,8 @@ def read_config(
 
 def _read(file: str) -> dict[str, Any]:
     name = "standard input" if file == "-" else file
-    try:
+    with reading(f"--config {name}", Invalid):
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise Invalid(f"--config {name} cannot be read: {reason}") from None
     value = parse_yaml(text, f"--config {name}")
     if value is None:
         return {}
