@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from html import escape
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from dagmar.export import manifests
 from dagmar.export.folders import locked, place_of, writable
@@ -24,16 +23,6 @@ NAME = "index.html"
 HALF_WRITTEN = temporary_of(NAME)
 LINK = "reports"
 """The metadata of an asset that links to the page of its notebook's exports."""
-STYLE = """\
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem;
-  color: #1c2024; background: #fff }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid #ddd;
-  vertical-align: top }
-.ok { color: #18794e } .failed { color: #ce2c31 } small { color: #60646c }
-@media (prefers-color-scheme: dark) { body { color: #eee; background: #111 } th, td {
-  border-color: #333 } a { color: #70b8ff } small { color: #b0b4ba } }
-"""
 
 
 def write(exports: Path, name: str) -> None:
@@ -49,86 +38,43 @@ def write(exports: Path, name: str) -> None:
 
 def pages(exports: Any, name: str) -> dict[str, str]:
     """Return both pages, by their path in the exports folder, which is a Path or a UPath."""
+    newest = {}
+    for folder in sorted(exports.iterdir(), key=lambda folder: str(folder.name)):
+        if not folder.name.startswith((".", "_")) and folder.name != NAME and folder.is_dir():
+            exported = (manifest for _, manifest in manifests.read_all(folder))
+            if manifest := next((each for each in exported if each.whole), None):
+                newest[folder.name] = manifest
+    pages = {NAME: _render(title="Reports", notebooks=newest)}
     known = [manifest for _, manifest in manifests.read_all(exports / name)]
-    whole = [manifest for manifest in known if manifest.whole]
-    pages = {NAME: _folder_page(exports)}
-    if whole:
-        incomplete = [manifest.id for manifest in known if manifest.status == manifests.UPLOADING]
-        pages[f"{name}/{NAME}"] = _notebook_page(name, whole, incomplete)
+    if whole := [manifest for manifest in known if manifest.whole]:
+        incomplete = [each.id for each in known if each.status == manifests.UPLOADING]
+        title = whole[0].title or name
+        pages[f"{name}/{NAME}"] = _render(title=title, exports=whole, incomplete=incomplete)
     return pages
 
 
-def _notebook_page(name: str, listed: list[Manifest], incomplete: list[str]) -> str:
-    """Return the page of one notebook's exports."""
-    rows = []
-    for manifest in listed:
-        others = " · ".join(
-            _link(f"{manifest.id}/{file.name}", file.name.rsplit(".", 1)[-1])
-            for file in manifest.files
-        )
-        details = [f"{key} = {value}" for key, value in manifest.parameters.items()]
-        details += [f"{key}: {value}" for key, value in manifest.reported.items()]
-        if manifest.partition:
-            details.append(f"partition {manifest.partition}")
-        if manifest.error:
-            details.append(f"{manifest.error.place}: {manifest.error.message}"[:200])
-        rows.append(
-            f"<tr><td>{_opened(manifest)}</td><td>{_status(manifest)}</td>"
-            f"<td>{manifest.duration_s:.1f} s</td><td>{escape('; '.join(details))}</td>"
-            f"<td><small>{others} · {_link(f'{manifest.id}/{manifests.NAME}', 'manifest')}"
-            "</small></td></tr>"
-        )
-    newest = listed[0]
-    about = " · ".join(filter(None, (newest.notebook, newest.asset or newest.job)))
-    head = "<tr><th>exported (UTC)</th><th></th><th>took</th><th></th><th></th></tr>"
-    back = '<p><a href="../index.html">all notebooks</a></p>'
-    table = f"<table>{head}{''.join(rows)}</table>"
-    sending = f"<p><small>upload not complete: {', '.join(incomplete)}</small></p>"
-    body = f"<p><small>{escape(about)}</small></p>{table}{sending if incomplete else ''}{back}"
-    return _page(newest.title or name, body)
+def _render(**values: Any) -> str:
+    from jinja2 import Template
 
-
-def _folder_page(exports: Any) -> str:
-    """Return the page that lists the notebooks, with the newest export of each."""
-    rows = []
-    for folder in sorted(exports.iterdir(), key=lambda folder: str(folder.name)):
-        name = folder.name
-        if name.startswith((".", "_")) or name == NAME or not folder.is_dir():
-            continue
-        exported = (manifest for _, manifest in manifests.read_all(folder))
-        newest = next((manifest for manifest in exported if manifest.whole), None)
-        if newest is None:
-            continue
-        rows.append(
-            f"<tr><td>{_link(f'{name}/{NAME}', newest.title or name)}</td>"
-            f"<td>{_opened(newest, f'{name}/')}</td><td>{_status(newest)}</td>"
-            f"<td>{escape(newest.asset or newest.job or '')}</td></tr>"
-        )
-    head = "<tr><th>notebook</th><th>newest (UTC)</th><th></th><th>paired with</th></tr>"
-    return _page("Reports", f"<table>{head}{''.join(rows)}</table>")
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
-        f"<body><h1>{escape(title)}</h1>{body}</body></html>\n"
+    template = Template(
+        Path(__file__).with_name(NAME).read_text("utf-8"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    page: str = template.render(**values, details=_details)
+    return page
 
 
-def _opened(manifest: Manifest, base: str = "") -> str:
-    when = manifest.started.strftime("%Y-%m-%d %H:%M:%S")
-    page = manifest.page()
-    return _link(f"{base}{manifest.id}/{page}", when) if page else when
-
-
-def _status(manifest: Manifest) -> str:
-    return f'<span class="{manifest.status}">{manifest.status}</span>'
-
-
-def _link(target: str, text: str) -> str:
-    return f'<a href="{quote(target)}">{escape(text)}</a>'
+def _details(manifest: Manifest) -> Iterator[str]:
+    """Yield what an export was created with, and what it reported."""
+    yield from (f"{key} = {value}" for key, value in manifest.parameters.items())
+    yield from (f"{key}: {value}" for key, value in manifest.reported.items())
+    if manifest.partition:
+        yield f"partition {manifest.partition}"
+    if manifest.error:
+        yield f"{manifest.error.place}: {manifest.error.message}"[:200]
 
 
 def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions:
