@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dagmar.upkeep.checks.server import CHECKS
+from dagmar.upkeep.checks import CHECKS
 from support.dagster_server import DagsterServer
 from support.project import Project
 
-ONLINE = [flag for check in CHECKS for flag in ("--only", check.name)]
+ONLINE = [flag for check in CHECKS if check.online for flag in ("--only", check.name)]
 
 
 def examine(live: Project, home: Path) -> dict[str, dict[str, Any]]:

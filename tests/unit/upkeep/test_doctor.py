@@ -842,7 +842,6 @@ def test_an_upload_needs_its_package_and_credentials(
     settings.layer.values["export"] = {"upload": upload}
     project = versions(sound, s3fs=None, gcsfs="1", adlfs="1")
     project.environ = {**project.environ, "AZURE_CLIENT_ID": "x"}
-    project.facts["settings"] = (settings, None)
     found = BY_NAME["storage"](project)
     assert (found.status, says in found.message) == (status, True), found
 

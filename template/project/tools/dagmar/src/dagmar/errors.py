@@ -157,6 +157,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" — did you mean '{near}'?" if near else ""
 
 
+def some(names: list[str], limit: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things as text: `1 run`, `2 runs`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def suggestion(hint: str, command: str) -> str:
     """Join a hint and a command (a line for each): a hint ending with a colon leads to it."""
     if not command:

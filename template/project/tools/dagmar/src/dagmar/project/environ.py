@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dagmar.errors import UsageError
 from dagmar.files import reading
 from dagmar.project import devfile
+from dagmar.project.layout import LOCAL_INSTANCE
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
@@ -58,6 +59,12 @@ def named_home(root: Path, environ: Mapping[str, str]) -> str:
         return current_environ(root, environ).get(HOME, "")
     except UsageError:
         return environ.get(HOME, "")
+
+
+def instance_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Return the folder of the project's Dagster instance, which may not exist."""
+    named = named_home(root, environ)
+    return Path(named).expanduser() if named else root / LOCAL_INSTANCE
 
 
 def own_environ() -> dict[str, str]:

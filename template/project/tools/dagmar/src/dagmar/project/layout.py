@@ -13,6 +13,8 @@ CACHE = DAGMAR / "cache"
 LOGS = DAGMAR / "logs"
 SCRATCH = DAGMAR / "tmp"
 EXPORTS = DAGMAR / "exports"
+WORKING = (CACHE, EXPORTS, LOGS, SCRATCH)
+"""The folders that stay out of git."""
 DEV_FILE = DAGMAR / "dev.json"
 LOCAL_INSTANCE = DAGMAR / "dagster_home"
 NOTEBOOK_ANSWERS = DAGMAR / "notebooks"

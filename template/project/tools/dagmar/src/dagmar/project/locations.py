@@ -143,18 +143,19 @@ def _autoloaded(project: object) -> bool:
 def _dg(root: Path) -> tuple[Mapping[str, Any], str]:
     """Return the settings of `dg`, and the name of their file: `dg.toml` hides the other one."""
     if (root / "dg.toml").is_file():
-        return _toml(root / "dg.toml"), "dg.toml"
+        return read_toml(root / "dg.toml"), "dg.toml"
     tools = _tools(root)
     dg = tools.get("dg")
     return (dg, "pyproject.toml") if isinstance(dg, dict) else ({}, "")
 
 
 def _tools(root: Path) -> Mapping[str, Any]:
-    tools = _toml(root / "pyproject.toml").get("tool", {})
+    tools = read_toml(root / "pyproject.toml").get("tool", {})
     return tools if isinstance(tools, dict) else {}
 
 
-def _toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return a TOML file; a missing one is empty. Raises SetupError for one that is not valid."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:

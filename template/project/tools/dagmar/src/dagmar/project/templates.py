@@ -140,6 +140,11 @@ def _clone(address: str, clone: Path, origin: str) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def is_local(origin: str) -> bool:
+    """Whether a Copier source is a folder of this machine."""
+    return "://" not in origin and not re.match(r"(gh|gl|git\+\w+):|[^/\s]+@[^/\s]+:", origin)
+
+
 def _address(origin: str) -> str:
     """Return the address that git understands for a Copier source."""
     scheme, _, path = origin.partition(":")

@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -44,6 +44,21 @@ class Finding:
     command: str = ""
 
 
+def passed(message: str) -> Finding:
+    """Return what a check says that found nothing wrong."""
+    return Finding(PASS, message)
+
+
+def warned(message: str, hint: str = "", command: str = "") -> Finding:
+    """Return what stops nothing today, and how to correct it."""
+    return Finding(WARN, message, hint, command)
+
+
+def failed(message: str, hint: str = "", command: str = "") -> Finding:
+    """Return what stops something, and how to correct it."""
+    return Finding(FAIL, message, hint, command)
+
+
 class Skip(Exception):
     """There is nothing to check; the message says why."""
 
@@ -68,21 +83,16 @@ class Check:
         except Skip as reason:
             return Finding(SKIP, str(reason))
         except DagmarError as error:
-            return Finding(FAIL, error.message, error.hint, error.command)
+            return failed(error.message, error.hint, error.command)
         except ModuleNotFoundError as error:
             package = (error.name or "a package").partition(".")[0]
-            return Finding(FAIL, f"{package} is not installed", command=project.install)
+            return failed(f"{package} is not installed", command=project.install)
         except ImportError:  # another thread failed to import the module
-            return Finding(
-                FAIL, "a package that this check needs does not load", command=project.install
-            )
+            return failed("a package that this check needs does not load", command=project.install)
         except Exception as error:  # a check that crashes is one more finding
             (line, *_) = str(error).strip().splitlines() or [""]
-            return Finding(
-                FAIL,
-                f"this check crashed: {type(error).__name__}: {line}".rstrip(": "),
-                f"Leave out '{self.name}': `invoke doctor --list` shows the other names.",
-            )
+            hint = f"Leave out '{self.name}': `invoke doctor --list` shows the other names."
+            return failed(f"this check crashed: {type(error).__name__}: {line}".rstrip(": "), hint)
 
 
 def check(
@@ -101,20 +111,17 @@ class Fact(Generic[T]):
     """A property that is computed once, by whichever thread is first; exceptions are kept too."""
 
     def __init__(self, look: Callable[[Any], T]) -> None:
-        self._look, self._name = look, look.__name__
+        self._look = look
 
     def __get__(self, project: Project, kind: type) -> T:
-        # A lock for each fact: a server that hangs must not keep checks from the settings.
-        with project.locks.setdefault(self._name, threading.RLock()):
-            if self._name not in project.facts:
-                try:
-                    project.facts[self._name] = (self._look(project), None)
-                except Exception as error:
-                    project.facts[self._name] = (None, error)
-            value, failure = project.facts[self._name]
-        if failure is not None:
-            raise failure
-        return value  # type: ignore[no-any-return]
+        own = Future[T]()
+        kept: Future[T] = project.facts.setdefault(self._look.__name__, own)  # atomic
+        if kept is own:
+            try:
+                own.set_result(self._look(project))
+            except Exception as error:
+                own.set_exception(error)
+        return kept.result()
 
 
 def installed_version(name: str) -> str | None:
@@ -136,8 +143,7 @@ class Project:
     version: Callable[[str], str | None] = installed_version
     python: tuple[int, ...] = tuple(sys.version_info[:3])
     prefix: str = sys.prefix
-    facts: dict[str, tuple[Any, Exception | None]] = field(default_factory=dict, repr=False)
-    locks: dict[str, threading.RLock] = field(default_factory=dict, repr=False)
+    facts: dict[str, Future[Any]] = field(default_factory=dict, repr=False)
 
     @property
     def install(self) -> str:
@@ -153,13 +159,13 @@ class Project:
         """
         from dagmar.project import templates
 
-        _, failed = self.facts.get("git", (None, None))
-        if failed:
-            raise failed
+        if "git" in self.facts:
+            self.facts["git"].result()
         try:
             return templates.git(self.root, *arguments, timeout=GIT_SECONDS)
         except SetupError as error:
-            self.facts["git"] = (None, error)
+            self.facts["git"] = known = Future[Any]()
+            known.set_exception(error)
             raise
 
     def committed(self, name: str) -> bool:
@@ -247,9 +253,3 @@ def unwritable(folder: Path) -> str:
             return ""
     except OSError as error:
         return error.strerror or str(error)
-
-
-def some(names: list[str], limit: int = 3) -> str:
-    """Return the first few names, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

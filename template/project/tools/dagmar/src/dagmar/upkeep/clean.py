@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from dagmar import console
-from dagmar.errors import DagmarError, SetupError, UsageError
+from dagmar.errors import DagmarError, SetupError, UsageError, counted
 from dagmar.export import index, manifests, retention
 from dagmar.project import layout, templates
 from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan, find
@@ -68,8 +68,7 @@ def show(plan: Plan) -> None:
     for name, reason in plan.kept:
         console.say(f"stays: {name}: {reason}")
     if plan.items:
-        things = f"{len(plan.items)} item{'s' * (len(plan.items) != 1)}"
-        console.say(f"{things}, {decimal(plan.size)}")
+        console.say(f"{counted(len(plan.items), 'item')}, {decimal(plan.size)}")
     else:
         console.say("There is nothing to remove.")
 

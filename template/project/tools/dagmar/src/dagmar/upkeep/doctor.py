@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import SetupError, UsageError, did_you_mean, suggestion
+from dagmar.errors import SetupError, UsageError, counted, did_you_mean, suggestion
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project
 from dagmar.upkeep.checks import CHECKS
 
@@ -116,7 +116,7 @@ class Diagnosis:
         """Raise SetupError if a check failed."""
         if failed := self._failed():
             raise SetupError(
-                f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
+                f"{counted(len(failed), 'check')} failed: {', '.join(failed)}",
                 "Type the command below each one, then:",
                 command="invoke doctor",
             )

@@ -174,8 +174,7 @@ def _lost_template(root: Path) -> str:
         origin = str(templates.read_answers(root / templates.ANSWERS)["_src_path"])
     except DagmarError:
         return "its place"  # the answers do not say where
-    local = "://" not in origin and not re.match(r"(gh|gl|git\+\w+):|[^/\s]+@[^/\s]+:", origin)
-    gone = local and not (root / Path(origin).expanduser()).exists()
+    gone = templates.is_local(origin) and not (root / Path(origin).expanduser()).exists()
     return origin if gone else ""
 
 

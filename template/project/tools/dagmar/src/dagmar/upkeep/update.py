@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean
+from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, some
 from dagmar.files import write_atomically
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
@@ -204,9 +204,8 @@ def _check_tree(root: Path) -> None:
             command='git init && git add . && git commit -m "chore: start"',
         )
     if dirty := [line[3:] for line in done.stdout.split("\0") if line]:
-        more = f" and {len(dirty) - 3} more" if len(dirty) > 3 else ""
         raise Conflict(
-            f"there are uncommitted changes: {', '.join(dirty[:3])}{more}",
+            f"there are uncommitted changes: {some(dirty)}",
             "Commit them first, or stash them:",
             command="git stash --include-untracked",
         )

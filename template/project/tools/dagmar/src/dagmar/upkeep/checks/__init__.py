@@ -5,11 +5,9 @@ from __future__ import annotations
 from dagmar.upkeep.checking import Check
 from dagmar.upkeep.checks import environment, instance, notebooks, project, server, settings
 
-CHECKS: tuple[Check, ...] = (
-    *environment.CHECKS,
-    *project.CHECKS,
-    *settings.CHECKS,
-    *instance.CHECKS,
-    *server.CHECKS,
-    *notebooks.CHECKS,
+CHECKS = tuple(
+    one
+    for subject in (environment, project, settings, instance, server, notebooks)
+    for one in vars(subject).values()  # in the order of the file
+    if isinstance(one, Check)
 )

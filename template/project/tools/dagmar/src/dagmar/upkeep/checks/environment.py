@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
 
+from dagmar.errors import SetupError
 from dagmar.notebook.compatibility import INSTALL_TESTED, is_tested
 from dagmar.project.layout import DAGMAR
-from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, unwritable
+from dagmar.project.locations import read_toml
+from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 OLDEST = (3, 10)
 # Released together with dagster, under the same version.
@@ -25,8 +26,10 @@ LITTLE, TOO_LITTLE = 500_000_000, 20_000_000  # bytes
 def python(project: Project) -> Finding:
     """The Python version is one that the project supports."""
     version = ".".join(map(str, project.python))
-    wanted = _pyproject(project.root).get("project", {}).get("requires-python", "")
-    unknown = False
+    wanted, unknown = "", False
+    with contextlib.suppress(SetupError):  # Python's own tools report it
+        table = read_toml(project.root / "pyproject.toml").get("project", {})
+        wanted = table.get("requires-python", "")
     if wanted:
         from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -37,23 +40,9 @@ def python(project: Project) -> Finding:
     if project.python < OLDEST or unknown:
         oldest = ">=" + ".".join(map(str, OLDEST))
         fits = ",".join(filter(None, [wanted, "" if unknown else oldest]))
-        return Finding(
-            FAIL, f"this is Python {version}, and the project needs {fits}",
-            command=f"uv sync --python {shlex.quote(fits)}",
-        )  # fmt: skip
-    return Finding(PASS, f"Python {version}")
-
-
-def _pyproject(root: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
+        command = f"uv sync --python {shlex.quote(fits)}"
+        return failed(f"this is Python {version}, and the project needs {fits}", command=command)
+    return passed(f"Python {version}")
 
 
 @check("environment")
@@ -63,11 +52,9 @@ def environment(project: Project) -> Finding:
     if not own.is_dir():
         raise Skip("the project has no .venv")
     if Path(project.prefix).resolve() != own.resolve():
-        return Finding(
-            WARN, f"this is the Python in {project.prefix}, not the one in .venv",
-            command="uv run invoke doctor",
-        )  # fmt: skip
-    return Finding(PASS, ".venv")
+        message = f"this is the Python in {project.prefix}, not the one in .venv"
+        return warned(message, command="uv run invoke doctor")
+    return passed(".venv")
 
 
 @check("packages")
@@ -80,7 +67,7 @@ def packages(project: Project) -> Finding:
     try:
         wanted = [Requirement(line) for line in metadata.requires("dagmar") or ()]
     except metadata.PackageNotFoundError:
-        return Finding(FAIL, "dagmar itself is not installed", project.install)
+        return failed("dagmar itself is not installed", project.install)
     found, problems = [], []
     for requirement in wanted:
         if requirement.marker and not requirement.marker.evaluate({"extra": "cli"}):
@@ -93,16 +80,14 @@ def packages(project: Project) -> Finding:
         else:
             found.append(f"{requirement.name} {version}")
     if problems:
-        return Finding(FAIL, "; ".join(problems), command=project.install)
+        return failed("; ".join(problems), command=project.install)
     marimo = project.version("marimo")
     if marimo and not is_tested(marimo):
-        return Finding(
-            WARN,
-            f"dagmar is not tested with marimo {marimo}: reports are written by `marimo export`",
-            command=INSTALL_TESTED,
-        )
+        untested = f"dagmar is not tested with marimo {marimo}"
+        message = f"{untested}: reports are written by `marimo export`"
+        return warned(message, command=INSTALL_TESTED)
     shown = [name for name in found if name.split()[0] in ("dagster", "marimo", "copier", "invoke")]
-    return Finding(PASS, ", ".join(sorted(shown)))
+    return passed(", ".join(sorted(shown)))
 
 
 @check("dagster-versions")
@@ -113,16 +98,11 @@ def dagster_versions(project: Project) -> Finding:
         raise Skip("dagster is not installed")
     others = {name: project.version(name) for name in FAMILY}
     if odd := [f"{name} {found}" for name, found in others.items() if found not in (None, own)]:
-        return Finding(
-            FAIL, f"dagster is {own}, but {', '.join(odd)}",
-            command="uv sync --upgrade",
-        )  # fmt: skip
+        return failed(f"dagster is {own}, but {', '.join(odd)}", command="uv sync --upgrade")
     if missing := [name for name in ("dagster-webserver", "dagster-dg-cli") if not others[name]]:
-        return Finding(
-            WARN, f"{' and '.join(missing)} is not installed, so Dagster cannot be started here",
-            command=f"uv add --dev {' '.join(missing)}",
-        )  # fmt: skip
-    return Finding(PASS, f"all {own}")
+        message = f"{' and '.join(missing)} is not installed, so Dagster cannot be started here"
+        return warned(message, command=f"uv add --dev {' '.join(missing)}")
+    return passed(f"all {own}")
 
 
 @check("runner")
@@ -135,10 +115,9 @@ def runner(project: Project) -> Finding:
         raise Skip("the project has no tools/dagmar")
     used = Path(dagmar.__file__).resolve()
     if not used.is_relative_to(own.resolve()):
-        return Finding(
-            WARN, f"dagmar is imported from {used.parent}, not from tools/dagmar", project.install
-        )
-    return Finding(PASS, "tools/dagmar")
+        message = f"dagmar is imported from {used.parent}, not from tools/dagmar"
+        return warned(message, project.install)
+    return passed("tools/dagmar")
 
 
 @check("uv")
@@ -146,12 +125,10 @@ def uv(project: Project) -> Finding:
     """uv is installed for a project that is locked with it."""
     found = shutil.which("uv", path=project.environ.get("PATH"))
     if found:
-        return Finding(PASS, found)
+        return passed(found)
     if not (project.root / "uv.lock").exists():
         raise Skip("uv is not installed, and the project has no uv.lock")
-    return Finding(
-        WARN, "the project has a uv.lock, but uv was not found", command="pip install uv"
-    )
+    return warned("the project has a uv.lock, but uv was not found", command="pip install uv")
 
 
 @check("permissions")
@@ -162,12 +139,11 @@ def permissions(project: Project) -> Finding:
         if not folder.exists():
             continue
         if not folder.is_dir():
-            return Finding(FAIL, f"{name} is a file, and must be a folder", command=f"rm -i {name}")
+            return failed(f"{name} is a file, and must be a folder", command=f"rm -i {name}")
         if reason := unwritable(folder):
-            return Finding(
-                FAIL, f"{folder} cannot be written to: {reason}", command=f"ls -ld {name} && id"
-            )
-    return Finding(PASS, "the project can be written to")
+            command = f"ls -ld {name} && id"
+            return failed(f"{folder} cannot be written to: {reason}", command=command)
+    return passed("the project can be written to")
 
 
 @check("disk")
@@ -175,11 +151,8 @@ def disk(project: Project) -> Finding:
     """There is disk space for runs, logs and reports."""
     free = shutil.disk_usage(project.root).free
     message = f"{free / 1e9:.1f} GB free"
+    if free < TOO_LITTLE:
+        return failed(message, command="invoke clean")
     if free < LITTLE:
-        return Finding(FAIL if free < TOO_LITTLE else WARN, message, command="invoke clean")
-    return Finding(PASS, message)
-
-
-CHECKS = (
-    python, environment, packages, dagster_versions, runner, uv, permissions, disk,
-)  # fmt: skip
+        return warned(message, command="invoke clean")
+    return passed(message)

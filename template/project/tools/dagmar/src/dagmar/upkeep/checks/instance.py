@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-import socket
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from dagmar.dev import environment
+from dagmar.dev.ports import taken
+from dagmar.errors import some
 from dagmar.project import devfile
-from dagmar.project.environ import named_home
+from dagmar.project.environ import instance_folder, named_home
 from dagmar.project.layout import LOCAL_INSTANCE
-from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some, unwritable
+from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 CONFIGURATION = LOCAL_INSTANCE / "dagster.yaml"
 DEV_FILE = devfile.path(Path())
 PORTS = {3000: "Dagster", 2718: "marimo"}
-PROBE_SECONDS = 0.3
 
 
 def _make_home(project: Project) -> str:
     """Create the project's own instance, as `invoke dev` does; not one that git can restore."""
-    named = named_home(project.root, project.environ)
-    if named and Path(named).expanduser() != project.root / LOCAL_INSTANCE:
-        return ""
-    if (project.root / CONFIGURATION).exists() or project.committed(CONFIGURATION.as_posix()):
+    elsewhere = instance_folder(project.root, project.environ) != project.root / LOCAL_INSTANCE
+    there = (project.root / CONFIGURATION).exists()
+    if elsewhere or there or project.committed(CONFIGURATION.as_posix()):
         return ""
     environment.dagster_home(project.root, {})
     return f"created {CONFIGURATION}"
@@ -35,34 +35,24 @@ def _make_home(project: Project) -> str:
 def dagster_home(project: Project) -> Finding:
     """Dagster has a permanent folder, with a dagster.yaml."""
     named = named_home(project.root, project.environ)
-    folder = Path(named).expanduser() if named else project.root / LOCAL_INSTANCE
+    folder = instance_folder(project.root, project.environ)
     quoted = shlex.quote(named)
     if named and not folder.is_absolute():
-        return Finding(
-            FAIL, f"DAGSTER_HOME is a relative path ({named}), which Dagster refuses",
-            *(("", f'export DAGSTER_HOME="$PWD"/{quoted}') if project.environ.get("DAGSTER_HOME")
-            else ("Take it out of .env, or write an absolute path there.",)),
-        )  # fmt: skip
+        message = f"DAGSTER_HOME is a relative path ({named}), which Dagster refuses"
+        if project.environ.get("DAGSTER_HOME"):
+            return failed(message, command=f'export DAGSTER_HOME="$PWD"/{quoted}')
+        return failed(message, "Take it out of .env, or write an absolute path there.")
     if not folder.exists():
         if named:
-            return Finding(
-                FAIL, f"DAGSTER_HOME names {named}, which does not exist",
-                command=f"mkdir -p {quoted}",
-            )  # fmt: skip
-        return Finding(
-            WARN,
-            f"DAGSTER_HOME is not set, and there is no {LOCAL_INSTANCE}: runs would not be kept",
-            command=_remake(project),
-        )
+            command = f"mkdir -p {quoted}"
+            return failed(f"DAGSTER_HOME names {named}, which does not exist", command=command)
+        missing = f"DAGSTER_HOME is not set, and there is no {LOCAL_INSTANCE}"
+        return warned(f"{missing}: runs would not be kept", command=_remake(project))
     place = shlex.quote(str(folder))
     if not folder.is_dir():
-        return Finding(FAIL, f"{folder} is a file, and must be a folder", command=f"ls -l {place}")
+        return failed(f"{folder} is a file, and must be a folder", command=f"ls -l {place}")
     if reason := unwritable(folder):
-        return Finding(
-            FAIL,
-            f"{folder} cannot be written to: {reason}",
-            command=f"ls -ld {place} && id",
-        )
+        return failed(f"{folder} cannot be written to: {reason}", command=f"ls -ld {place} && id")
     return _configuration(project, folder)
 
 
@@ -87,16 +77,13 @@ def _configuration(project: Project, folder: Path) -> Finding:
             command = f"cp {CONFIGURATION} {place}"
         else:
             command = f"echo 'telemetry: {{enabled: false}}' > {place}/dagster.yaml"
-        return Finding(
-            WARN,
-            f"there is no {name}: Dagster sends usage data, and queues runs for its daemon",
-            command=command,
-        )
+        message = f"there is no {name}: Dagster sends usage data, and queues runs for its daemon"
+        return warned(message, command=command)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        return Finding(FAIL, f"{name} cannot be read: {type(error).__name__}", f"Edit {name}.")
+        return failed(f"{name} cannot be read: {type(error).__name__}", f"Edit {name}.")
     if found is not None and not isinstance(found, dict):
-        return Finding(FAIL, f"{name} is not a mapping, as in `telemetry: …`", f"Edit {name}.")
-    return Finding(PASS, project.relative(folder))
+        return failed(f"{name} is not a mapping, as in `telemetry: …`", f"Edit {name}.")
+    return passed(project.relative(folder))
 
 
 @check("temporary-instances")
@@ -104,11 +91,9 @@ def temporary_instances(project: Project) -> Finding:
     """Dagster was not started without DAGSTER_HOME, which loses runs."""
     found = sorted(file.name for file in project.root.glob(".tmp_dagster_home_*"))
     if found:
-        return Finding(
-            WARN, f"Dagster was started without DAGSTER_HOME, and left {some(found)}",
-            "While Dagster is stopped, type:", command=f"rm -r {found[0]}",
-        )  # fmt: skip
-    return Finding(PASS, "none")
+        message = f"Dagster was started without DAGSTER_HOME, and left {some(found)}"
+        return warned(message, "While Dagster is stopped, type:", f"rm -r {found[0]}")
+    return passed("none")
 
 
 def _remove_stale(project: Project) -> str:
@@ -127,13 +112,12 @@ def dev_file(project: Project) -> Finding:
         raise Skip("no `invoke dev` is running")
     running = devfile.read(project.root)
     if running is None:
-        return Finding(
-            WARN, f"{DEV_FILE} is left from a process that has ended", command="invoke doctor --fix"
-        )
+        command = "invoke doctor --fix"
+        return warned(f"{DEV_FILE} is left from a process that has ended", command=command)
     if file.stat().st_mode & 0o077:
-        return Finding(WARN, f"others may read {DEV_FILE}", command=f"chmod 600 {DEV_FILE}")
+        return warned(f"others may read {DEV_FILE}", command=f"chmod 600 {DEV_FILE}")
     age = (time.time() - file.stat().st_mtime) / 60
-    return Finding(PASS, f"process {running.pid}, for {age:.0f} min")
+    return passed(f"process {running.pid}, for {age:.0f} min")
 
 
 @check("ports")
@@ -151,20 +135,15 @@ def ports(project: Project) -> Finding:
             ours |= {parts.port} if _is_dagster(project) else set()
     except Skip:
         pass
-    taken = []
+    busy = []
     for port, program in wanted.items():
-        if port in ours or not _is_taken(port):
+        if port in ours or not taken(port):
             continue
-        pid, name = _holder(port)
-        if own is not None and pid is not None and _descends(pid, own):
-            continue
-        who = f" ({name}, process {pid})" if name else ""
-        taken.append(f"{port}, which {program} wants, is taken by another program{who}")
-    if taken:
-        return Finding(
-            WARN, "; ".join(taken), "See which one: lsof -nP -iTCP -sTCP:LISTEN. Then stop it."
-        )
-    return Finding(PASS, " and ".join(f"{port} for {name}" for port, name in wanted.items()))
+        if (who := _holder(port, own)) is not None:
+            busy.append(f"{port}, which {program} wants, is taken by another program{who}")
+    if busy:
+        return warned("; ".join(busy), "See which one: lsof -nP -iTCP -sTCP:LISTEN. Then stop it.")
+    return passed(" and ".join(f"{port} for {name}" for port, name in wanted.items()))
 
 
 def _is_dagster(project: Project) -> bool:
@@ -174,38 +153,17 @@ def _is_dagster(project: Project) -> bool:
         return False
 
 
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(PROBE_SECONDS)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _holder(port: int) -> tuple[int | None, str]:
-    """Return (pid, program) of the listener on a port; (None, "") if the system does not say."""
+def _holder(port: int, own: int | None) -> str | None:
+    """Return who listens on a port, or an empty text if the system does not say; None for `own`."""
     import psutil
 
-    try:
-        found = [
-            link.pid
-            for link in psutil.net_connections("tcp")
-            if link.status == psutil.CONN_LISTEN
-            and link.laddr
-            and link.laddr.port == port
-            and link.pid
-        ]
-        return (found[0], psutil.Process(found[0]).name()) if found else (None, "")
-    except (psutil.Error, OSError):
-        return None, ""
-
-
-def _descends(pid: int, ancestor: int) -> bool:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return ancestor in (pid, *(parent.pid for parent in process.parents()))
-    except psutil.Error:
-        return False
-
-
-CHECKS = (dagster_home, temporary_instances, dev_file, ports)
+    with contextlib.suppress(psutil.Error, OSError):
+        for link in psutil.net_connections("tcp"):
+            if link.status != psutil.CONN_LISTEN:
+                continue
+            if link.pid and link.laddr and link.laddr.port == port:
+                process = psutil.Process(link.pid)
+                if own in (link.pid, *(parent.pid for parent in process.parents())):
+                    return None
+                return f" ({process.name()}, process {link.pid})"
+    return ""

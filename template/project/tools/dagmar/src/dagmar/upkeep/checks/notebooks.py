@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from dagmar.errors import Invalid, SetupError
+from dagmar.errors import Invalid, SetupError, counted, some
 from dagmar.notebook.cells import read_source
 from dagmar.project.layout import NOTEBOOK_ANSWERS
 from dagmar.project.locations import ADD, FILE, GRPC, NOWHERE, CodeLocation, require_loadable
-from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
+from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
 
 # Dagster inspects the annotation, which becomes text under this import.
 LAZY = "from __future__ import annotations"
@@ -76,26 +76,22 @@ def definitions(project: Project) -> Finding:
     try:
         workspace = require_loadable(project.root)
     except SetupError as error:
-        return Finding(WARN, error.message, error.hint, error.command)
+        return warned(error.message, error.hint, error.command)
     names, bad = [], list[str]()
     for location in workspace.locations:
         source = location.source
         if source is None and not _is_installed(location):
-            return Finding(
-                FAIL, f"{workspace.declared_in} names {location.target}, which is neither in src "
-                "nor in the project",
-                "Correct it, then type:", command=workspace.check_command,
-            )  # fmt: skip
+            named = f"{workspace.declared_in} names {location.target}"
+            message = f"{named}, which is neither in src nor in the project"
+            return failed(message, "Correct it, then type:", workspace.check_command)
         names.append(location.target)
         if source is not None and location.kind != GRPC:
             bad += _not_python(project, source)
     if bad:
-        return Finding(FAIL, some(bad), "Correct it, then type:", command=workspace.check_command)
+        return failed(some(bad), "Correct it, then type:", workspace.check_command)
     if workspace.guessed:
-        return Finding(
-            WARN, f"{NOWHERE}: {some(names)} looks like it, and is used", ADD.format(names[0])
-        )
-    return Finding(PASS, some(names))
+        return warned(f"{NOWHERE}: {some(names)} looks like it, and is used", ADD.format(names[0]))
+    return passed(some(names))
 
 
 def _is_installed(location: CodeLocation) -> bool:
@@ -141,11 +137,9 @@ def lazy_annotations(project: Project) -> Finding:
         if LAZY in text and "context" in text:
             found += [f"{project.relative(file)}:{line}" for line in _lazy_contexts(text)]
     if found:
-        return Finding(
-            FAIL, f"Dagster refuses the annotation of context at {some(found)}",
-            f"Remove `{LAZY}` there, then type:", command="dg check defs",
-        )  # fmt: skip
-    return Finding(PASS, "none is in the way")
+        message = f"Dagster refuses the annotation of context at {some(found)}"
+        return failed(message, f"Remove `{LAZY}` there, then type:", "dg check defs")
+    return passed("none is in the way")
 
 
 def _lazy_contexts(text: str) -> Iterator[int]:
@@ -195,8 +189,8 @@ def notebooks(project: Project) -> Finding:
         except Invalid as error:
             bad.append(error.message)
     if bad:
-        return Finding(FAIL, "; ".join(bad), command="invoke check")
-    return Finding(PASS, f"{good} notebook{'s' * (good != 1)}")
+        return failed("; ".join(bad), command="invoke check")
+    return passed(counted(good, "notebook"))
 
 
 @check("notebook-answers")
@@ -213,12 +207,12 @@ def notebook_answers(project: Project) -> Finding:
         try:
             known = read_answers(file).get("notebooks")
         except Invalid:
-            return Finding(FAIL, f"{name} is not an answers file", command=restore)
+            return failed(f"{name} is not an answers file", command=restore)
         if not (isinstance(known, list) and all(isinstance(entry, dict) for entry in known)):
-            return Finding(FAIL, f"{name} names no notebook", command=restore)
+            return failed(f"{name} names no notebook", command=restore)
         if not all(isinstance(entry.get("name"), str) for entry in known):
-            return Finding(FAIL, f"{name} names no notebook", command=restore)
-    return Finding(PASS, f"{len(files)} file{'s' * (len(files) != 1)}")
+            return failed(f"{name} names no notebook", command=restore)
+    return passed(counted(len(files), "file"))
 
 
 @check("notebook-places")
@@ -235,11 +229,9 @@ def notebook_places(project: Project) -> Finding:
         notebooks = shlex.quote(project.relative(project.notebooks))
         known = project.in_git and project.git("ls-files", "--", f":(literal){found[0]}").stdout
         move = "git mv" if known else "mv -i"
-        return Finding(
-            FAIL, f"Dagster imports, and so runs, the notebook {some(found)}",
-            command=f"{move} {shlex.quote(found[0])} {notebooks}/",
-        )  # fmt: skip
-    return Finding(PASS, "none is below defs/")
+        command = f"{move} {shlex.quote(found[0])} {notebooks}/"
+        return failed(f"Dagster imports, and so runs, the notebook {some(found)}", command=command)
+    return passed("none is below defs/")
 
 
 @check("notebook-environments")
@@ -250,15 +242,8 @@ def notebook_environments(project: Project) -> Finding:
         if SCRIPT_BLOCK.search(text) and "Pair(" in text
     ]  # fmt: skip
     if found:
-        return Finding(
-            WARN, f"{some(found)} has a `# /// script` block: marimo may run it in an environment "
-            "without this project",
-            "Remove the block; until then type:", command=f"marimo edit --no-sandbox {found[0]}",
-        )  # fmt: skip
-    return Finding(PASS, "none does")
-
-
-CHECKS = (
-    definitions, lazy_annotations, notebooks, notebook_answers, notebook_places,
-    notebook_environments,
-)  # fmt: skip
+        block = f"{some(found)} has a `# /// script` block"
+        message = f"{block}: marimo may run it in an environment without this project"
+        hint = "Remove the block; until then type:"
+        return warned(message, hint, f"marimo edit --no-sandbox {found[0]}")
+    return passed("none does")

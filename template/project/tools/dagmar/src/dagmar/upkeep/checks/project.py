@@ -8,27 +8,19 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from dagmar.errors import DagmarError
+from dagmar.errors import DagmarError, counted, some
 from dagmar.files import write_atomically
-from dagmar.project.layout import (
-    CACHE,
-    DEV_FILE,
-    EXPORTS,
-    IGNORE,
-    LOCAL_INSTANCE,
-    LOGS,
-    NOTEBOOK_ANSWERS,
-    SCRATCH,
-)
-from dagmar.project.templates import ANSWERS, last_line, masked, read_answers
-from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
+from dagmar.project.layout import DEV_FILE, IGNORE, LOCAL_INSTANCE, NOTEBOOK_ANSWERS, WORKING
+from dagmar.project.templates import ANSWERS, is_local, last_line, masked, read_answers
+from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
 START = 'git init && git add . && git commit -m "chore: start"'
-# Working files of dagmar, which stay out of git.
-WORKING = [f"/{path.name}/" for path in (CACHE, EXPORTS, LOGS, SCRATCH)] + [f"/{DEV_FILE.name}"]
-IGNORED = [*WORKING, f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"]
-LEFT_BEHIND = [f"{folder}/x" for folder in (CACHE, EXPORTS, LOGS, SCRATCH, LOCAL_INSTANCE)]
+IGNORED = [
+    *(f"/{folder.name}/" for folder in WORKING),
+    *(f"/{DEV_FILE.name}", f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"),
+]
+LEFT_BEHIND = [*(f"{folder}/x" for folder in (*WORKING, LOCAL_INSTANCE)), str(DEV_FILE)]
 SOURCE_LINE = re.compile(r"^_src_path:.*$", re.MULTILINE)
 
 
@@ -38,13 +30,11 @@ def git(project: Project) -> Finding:
     version = project.git("--version").stdout.strip()
     numbers = re.search(r"(\d+)\.(\d+)", version)
     if not numbers:
-        return Finding(
-            FAIL, f"git does not report its version: {version or 'nothing'}", "Install git."
-        )
+        return failed(f"git does not report its version: {version or 'nothing'}", "Install git.")
     if (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
         needed = ".".join(map(str, OLDEST_GIT))
-        return Finding(FAIL, f"{version} is too old: Copier needs {needed}", "Install a newer git.")
-    return Finding(PASS, version)
+        return failed(f"{version} is too old: Copier needs {needed}", "Install a newer git.")
+    return passed(version)
 
 
 @check("git-identity")
@@ -52,12 +42,9 @@ def git_identity(project: Project) -> Finding:
     """git knows your name."""
     # Otherwise git invents an address from the machine's name, and may refuse to commit with it.
     if project.git("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT").returncode:
-        return Finding(
-            WARN,
-            "git does not know your name, so nothing can be committed",
-            command='git config --global user.name "You"; git config --global user.email you@…',
-        )
-    return Finding(PASS, "name and address are set")
+        command = 'git config --global user.name "You"; git config --global user.email you@…'
+        return warned("git does not know your name, so nothing can be committed", command=command)
+    return passed("name and address are set")
 
 
 @check("repository")
@@ -67,27 +54,21 @@ def repository(project: Project) -> Finding:
         done = project.git("rev-parse", "--is-inside-work-tree")
         if "dubious ownership" in done.stderr:
             folder = shlex.quote(str(project.root))
-            return Finding(
-                FAIL, "the project belongs to another user, so git does not read it",
-                command=f"git config --global --add safe.directory {folder}",
-            )  # fmt: skip
+            message = "the project belongs to another user, so git does not read it"
+            return failed(message, command=f"git config --global --add safe.directory {folder}")
         if "not a git repository" not in done.stderr:
-            return Finding(FAIL, f"git says: {last_line(done)}", command="git status")
-        return Finding(FAIL, "the project is not in git, which an update needs", command=START)
+            return failed(f"git says: {last_line(done)}", command="git status")
+        return failed("the project is not in git, which an update needs", command=START)
     if project.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
-        return Finding(
-            FAIL, "nothing is committed yet, and an update needs that",
-            command='git add . && git commit -m "chore: start"',
-        )  # fmt: skip
+        command = 'git add . && git commit -m "chore: start"'
+        return failed("nothing is committed yet, and an update needs that", command=command)
     done = project.git("status", "--porcelain", "-z", "--untracked-files=normal", "--", ":/")
     if done.returncode:
-        return Finding(FAIL, f"git says: {last_line(done)}", command="git status")
+        return failed(f"git says: {last_line(done)}", command="git status")
     if dirty := [line[3:] for line in done.stdout.split("\0") if len(line) > 3]:
-        return Finding(
-            WARN, f"not committed, so an update would refuse: {some(dirty)}",
-            command='git add -A && git commit -m "chore: before the update"',
-        )  # fmt: skip
-    return Finding(PASS, "everything is committed")
+        command = 'git add -A && git commit -m "chore: before the update"'
+        return warned(f"not committed, so an update would refuse: {some(dirty)}", command=command)
+    return passed("everything is committed")
 
 
 @check("conflicts")
@@ -103,16 +84,10 @@ def conflicts(project: Project) -> Finding:
     if names or rejected:
         steps = [f"rm {shlex.join(rejected)}"] if rejected else []
         steps += ["git add -A", "git commit"] if names else []
-        return Finding(
-            FAIL, f"conflicts of an update are left in {some(sorted({*names, *rejected}))}",
-            f"Edit {'them' if names else 'what they are about'}, then type:", " && ".join(steps),
-        )  # fmt: skip
-    return Finding(PASS, "none")
-
-
-def _is_local(origin: str) -> bool:
-    """Whether a Copier source is a folder of this machine."""
-    return "://" not in origin and not re.match(r"(gh|gl|git\+\w+):|[^/\s]+@[^/\s]+:", origin)
+        message = f"conflicts of an update are left in {some(sorted({*names, *rejected}))}"
+        hint = f"Edit {'them' if names else 'what they are about'}, then type:"
+        return failed(message, hint, " && ".join(steps))
+    return passed("none")
 
 
 def _answers_files(root: Path) -> list[Path]:
@@ -127,7 +102,7 @@ def _relative_sources(root: Path) -> Iterator[tuple[Path, str]]:
                 origin = read_answers(file)["_src_path"]
             except DagmarError:
                 continue
-            if _is_local(origin) and not Path(origin).expanduser().is_absolute():
+            if is_local(origin) and not Path(origin).expanduser().is_absolute():
                 yield file, origin
 
 
@@ -148,29 +123,23 @@ def _make_absolute(project: Project) -> str:
 def answers(project: Project) -> Finding:
     """Copier's answers are there, and lead to the template from anywhere."""
     if not (project.root / ANSWERS).is_file():
-        return Finding(
-            FAIL, f"there is no {ANSWERS}, so the project cannot be updated",
-            command=f"git checkout HEAD -- {ANSWERS}" if project.committed(ANSWERS)
-            else "uvx copier copy --trust /path/to/dagmar .",
-        )  # fmt: skip
+        command = "uvx copier copy --trust /path/to/dagmar ."
+        if project.committed(ANSWERS):
+            command = f"git checkout HEAD -- {ANSWERS}"
+        return failed(f"there is no {ANSWERS}, so the project cannot be updated", command=command)
     for file in _answers_files(project.root):
         read_answers(file)  # raises Invalid, with what to type
-    if relative := [project.relative(file) for file, _ in _relative_sources(project.root)]:
-        hint, command = f"Write the absolute path into {ANSWERS}.", ""
-        (_, origin), *_ = _relative_sources(project.root)
-        if (project.root / origin / "copier.yml").is_file():
-            hint, command = "", "invoke doctor --fix"
-        return Finding(
-            FAIL, f"_src_path is a relative path in {some(relative)}, which breaks an update",
-            hint, command,
-        )  # fmt: skip
+    if found := dict(_relative_sources(project.root)):
+        names = some([project.relative(file) for file in found])
+        message = f"_src_path is a relative path in {names}, which breaks an update"
+        if (project.root / next(iter(found.values())) / "copier.yml").is_file():
+            return failed(message, command="invoke doctor --fix")
+        return failed(message, f"Write the absolute path into {ANSWERS}.")
     if not read_answers(project.root / ANSWERS).get("_commit"):
-        return Finding(
-            FAIL, "the template was copied from a folder that is not in git: it has no versions",
-            f"Clone its repository, and set _src_path and _commit in {ANSWERS}.",
-        )  # fmt: skip
-    notebooks = len(_answers_files(project.root)) - 1
-    return Finding(PASS, f"of the project and of {notebooks} notebook{'s' * (notebooks != 1)}")
+        message = "the template was copied from a folder that is not in git: it has no versions"
+        return failed(message, f"Clone its repository, and set _src_path and _commit in {ANSWERS}.")
+    notebooks = counted(len(_answers_files(project.root)) - 1, "notebook")
+    return passed(f"of the project and of {notebooks}")
 
 
 @check("template")
@@ -183,23 +152,19 @@ def template(project: Project) -> Finding:
     except DagmarError:
         raise Skip(f"{ANSWERS} cannot be read") from None
     origin, commit = known["_src_path"], str(known.get("_commit") or "")
-    if not _is_local(origin):
+    if not is_local(origin):
         raise Skip(f"{masked(origin)} is elsewhere, and is not asked")
     folder = project.root / Path(origin).expanduser()
     if not folder.exists():
-        return Finding(
-            FAIL, f"the template is not at {masked(origin)} any more",
-            f"Clone it there again, or correct _src_path in {ANSWERS}.",
-        )  # fmt: skip
+        message = f"the template is not at {masked(origin)} any more"
+        return failed(message, f"Clone it there again, or correct _src_path in {ANSWERS}.")
     if not commit:
         raise Skip("the answers name no version")
     done = project.git("-C", str(folder), "cat-file", "-e", f"{commit}^{{commit}}")
     if done.returncode:
-        return Finding(
-            FAIL, f"the template has no version {commit}, which the project was made from",
-            command=f"git -C {shlex.quote(str(folder))} fetch --all --tags",
-        )  # fmt: skip
-    return Finding(PASS, f"{commit} of {masked(origin)}")
+        message = f"the template has no version {commit}, which the project was made from"
+        return failed(message, command=f"git -C {shlex.quote(str(folder))} fetch --all --tags")
+    return passed(f"{commit} of {masked(origin)}")
 
 
 def _write_ignore(project: Project) -> str:
@@ -220,22 +185,16 @@ def ignored(project: Project) -> Finding:
     """git tracks the files of the project, and none that tools leave behind."""
     project.require_git()
     if _is_ignored(project, f"{NOTEBOOK_ANSWERS}/x.yml"):
-        return Finding(
-            WARN, f"git ignores {NOTEBOOK_ANSWERS}, and notebooks cannot be updated without it",
-            command=f"git check-ignore -v {NOTEBOOK_ANSWERS}/x.yml",
-        )  # fmt: skip
-    if not all(_is_ignored(project, path) for path in (*LEFT_BEHIND, str(DEV_FILE))):
-        return Finding(
-            WARN, f"{IGNORE} does not keep dagmar's working files out of git",
-            command="invoke doctor --fix",
-        )  # fmt: skip
+        message = f"git ignores {NOTEBOOK_ANSWERS}, and notebooks cannot be updated without it"
+        return warned(message, command=f"git check-ignore -v {NOTEBOOK_ANSWERS}/x.yml")
+    if not all(_is_ignored(project, path) for path in LEFT_BEHIND):
+        command = "invoke doctor --fix"
+        return warned(f"{IGNORE} does not keep dagmar's working files out of git", command=command)
     saved = project.notebooks / "__marimo__" / "x"
     if saved.is_relative_to(project.root) and not _is_ignored(project, project.relative(saved)):
-        return Finding(
-            WARN, "git does not ignore __marimo__/, so an update would refuse after an editor ran",
-            command="echo __marimo__/ >> .gitignore",
-        )  # fmt: skip
-    return Finding(PASS, "as it should be")
+        message = "git does not ignore __marimo__/, so an update would refuse after an editor ran"
+        return warned(message, command="echo __marimo__/ >> .gitignore")
+    return passed("as it should be")
 
 
 def _is_ignored(project: Project, path: str) -> bool:
@@ -249,17 +208,13 @@ def secrets(project: Project) -> Finding:
     done = project.git("ls-files", "-z", "--", ".env", ".env.*", ":(glob)**/.env")
     tracked = sorted(name for name in done.stdout.split("\0") if name and _is_secret(name))
     if tracked:
-        return Finding(
-            FAIL, f"git keeps {some(tracked)}: whoever reads the repository reads it too",
-            "Then change what is written there.", f"git rm --cached {shlex.join(tracked)}",
-        )  # fmt: skip
+        message = f"git keeps {some(tracked)}: whoever reads the repository reads it too"
+        hint = "Then change what is written there."
+        return failed(message, hint, f"git rm --cached {shlex.join(tracked)}")
     if (project.root / ".env").exists() and not _is_ignored(project, ".env"):
-        return Finding(WARN, "git does not ignore .env", command="echo .env >> .gitignore")
-    return Finding(PASS, "none is tracked")
+        return warned("git does not ignore .env", command="echo .env >> .gitignore")
+    return passed("none is tracked")
 
 
 def _is_secret(name: str) -> bool:
     return not name.endswith((".example", ".sample", ".template", ".dist"))
-
-
-CHECKS = (git, git_identity, repository, conflicts, answers, template, ignored, secrets)

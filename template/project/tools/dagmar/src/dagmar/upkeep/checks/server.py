@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sized
-from pathlib import Path
 
-from dagmar.errors import Unreachable
-from dagmar.project.environ import named_home
-from dagmar.project.layout import LOCAL_INSTANCE
-from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check, some
+from dagmar.errors import Unreachable, counted, some
+from dagmar.project.environ import instance_folder
+from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, failed, passed, warned
 
 OLDEST = (1, 10)
 LAUNCH = "launch_pipeline_execution"
@@ -25,22 +22,18 @@ def server(project: Project) -> Finding:
         require_listening(target)
     except Unreachable as error:
         # On this machine Dagster need not be running; elsewhere it should.
-        return Finding(WARN, error.message, error.hint, error.command)
+        return warned(error.message, error.hint, error.command)
     version = str(project.workspace["version"])
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(numbers) == 2 and numbers < OLDEST:
         needed = ".".join(map(str, OLDEST))
-        return Finding(
-            FAIL, f"Dagster at {target.url} is {version}, and dagmar needs {needed}",
-            "Update it where it runs:", command="uv add --upgrade dagster",
-        )  # fmt: skip
+        message = f"Dagster at {target.url} is {version}, and dagmar needs {needed}"
+        return failed(message, "Update it where it runs:", "uv add --upgrade dagster")
     here = project.version("dagster")
     if here and tuple(here.split(".")[:2]) != tuple(version.split(".")[:2]):
-        return Finding(
-            WARN, f"Dagster at {target.url} is {version}, and {here} is installed here",
-            command=f"uv add 'dagster=={version}'",
-        )  # fmt: skip
-    return Finding(PASS, f"Dagster {version} at {target.url}")
+        message = f"Dagster at {target.url} is {version}, and {here} is installed here"
+        return warned(message, command=f"uv add 'dagster=={version}'")
+    return passed(f"Dagster {version} at {target.url}")
 
 
 @check("code-locations", online=True)
@@ -57,19 +50,14 @@ def code_locations(project: Project) -> Finding:
         message = "; ".join(
             f"'{name}' does not load: {failure.line}" for name, failure in failures.items()
         )
-        return Finding(FAIL, message, command="dg check defs")
+        return failed(message, command="dg check defs")
     if loading := [str(item["name"]) for item in found if item["status"] == "loading"]:
-        return Finding(
-            WARN, f"still loading: {some(loading)}", command="invoke doctor --only code-locations"
-        )
+        command = "invoke doctor --only code-locations"
+        return warned(f"still loading: {some(loading)}", command=command)
     if not found:
-        return Finding(
-            WARN,
-            "Dagster knows no code location",
-            "Stop it, then type in the project:",
-            command="invoke dev",
-        )
-    return Finding(PASS, some([str(item["name"]) for item in found]))
+        message = "Dagster knows no code location"
+        return warned(message, "Stop it, then type in the project:", "invoke dev")
+    return passed(some([str(item["name"]) for item in found]))
 
 
 @check("daemon", online=True)
@@ -87,14 +75,12 @@ def daemon(project: Project) -> Finding:
         if state["required"] and not state["healthy"]
     )
     if not down:
-        return Finding(PASS, "healthy")
-    problem = f"not running: {some(down)}"
+        return passed("healthy")
+    remedy = "Start it next to the server:", "dagster-daemon run"
     if queued:
-        waiting = f"{len(queued)} run{'s' * (len(queued) != 1)} in the queue will wait forever"
-        problem += f"; {waiting}"
-    return Finding(
-        FAIL if queued else WARN, problem, "Start it next to the server:", "dagster-daemon run"
-    )
+        waiting = f"{counted(len(queued), 'run')} in the queue will wait forever"
+        return failed(f"not running: {some(down)}; {waiting}", *remedy)
+    return warned(f"not running: {some(down)}", *remedy)
 
 
 @check("launching", online=True)
@@ -108,11 +94,9 @@ def launching(project: Project) -> Finding:
             if permission["permission"] == LAUNCH and not permission["value"]:
                 disabled = permission["disabledReason"]
                 reason = f": {disabled}" if disabled else ""
-                return Finding(
-                    WARN, f"Dagster at {project.target.url} is read-only for you{reason}",
-                    "Use another one:", command="invoke run --target NAME",
-                )  # fmt: skip
-    return Finding(PASS, "allowed")
+                message = f"Dagster at {project.target.url} is read-only for you{reason}"
+                return warned(message, "Use another one:", "invoke run --target NAME")
+    return passed("allowed")
 
 
 @check("same-instance", online=True)
@@ -120,25 +104,24 @@ def same_instance(project: Project) -> Finding:
     """A Dagster on this machine keeps its runs where the project's notebooks look for them."""
     import yaml
 
+    from dagmar.server.paired import read_instance_info
+
     if not project.target.loopback:
         raise Skip("Dagster is on another machine")
     project.require_server()
-    with project.connect() as client:
-        info = client.query("InstanceInfo")["instance"]["info"]
     try:
-        configuration = yaml.safe_load(info or "")
-        base = configuration["local_artifact_storage"]["config"]["base_dir"]
+        with project.connect() as client:
+            info = read_instance_info(client)
+        base = info["local_artifact_storage"]["config"]["base_dir"]
     except (yaml.YAMLError, KeyError, TypeError):
         raise Skip("Dagster does not say where it keeps its runs") from None
-    named = named_home(project.root, project.environ)
-    own = Path(named).expanduser() if named else project.root / LOCAL_INSTANCE
+    own = instance_folder(project.root, project.environ)
     if os.path.realpath(base) != os.path.realpath(own):
-        return Finding(
-            WARN, f"Dagster keeps its runs in {base}, and notebooks look in {own}",
-            "Stop Dagster, and start it with DAGSTER_HOME as it is set here."
-            if project.environ.get("DAGSTER_HOME") else "Stop Dagster, then start `invoke dev`.",
-        )  # fmt: skip
-    return Finding(PASS, str(own))
+        hint = "Stop Dagster, then start `invoke dev`."
+        if project.environ.get("DAGSTER_HOME"):
+            hint = "Stop Dagster, and start it with DAGSTER_HOME as it is set here."
+        return warned(f"Dagster keeps its runs in {base}, and notebooks look in {own}", hint)
+    return passed(str(own))
 
 
 @check("pairs", online=True)
@@ -171,11 +154,5 @@ def pairs(project: Project) -> Finding:
         # A code location that does not load may hide anything.
         status = WARN if catalog.broken else FAIL
         return Finding(status, f"Dagster has no {some(gone)}", command="invoke check")
-    return Finding(PASS, f"{_count(found.assets, 'asset')}, {_count(found.jobs, 'job')}")
-
-
-def _count(things: Sized, what: str) -> str:
-    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
-
-
-CHECKS = (server, code_locations, daemon, launching, same_instance, pairs)
+    assets_and_jobs = counted(len(found.assets), "asset"), counted(len(found.jobs), "job")
+    return passed(", ".join(assets_and_jobs))

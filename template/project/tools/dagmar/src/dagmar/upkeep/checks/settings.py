@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from dagmar.errors import DagmarError, SettingsError
 from dagmar.files import write_atomically
 from dagmar.project.schema import schema
-from dagmar.upkeep.checking import FAIL, PASS, WARN, Finding, Project, Skip, check
+from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, failed, passed, warned
 from dagmar.upkeep.oldkeys import OldKey, find_old_keys, rename
 
 FILE = "dagmar.yaml"
@@ -62,20 +62,16 @@ def settings(project: Project) -> Finding:
         message = "; ".join(
             f"{FILE}:{key.line}: '{'.'.join(key.path)}' is now called '{key.name}'" for key in old
         )
-        return Finding(FAIL, message, command="invoke doctor --fix")
+        return failed(message, command="invoke doctor --fix")
     from dagmar.project.settings import load
 
     try:
         load(project.root, project.environ)
     except SettingsError as error:
-        return Finding(
-            FAIL,
-            error.message,
-            error.hint or f"Correct {FILE}, then type:",
-            error.command or ("" if error.hint else "invoke doctor"),
-        )
+        command = error.command or ("" if error.hint else "invoke doctor")
+        return failed(error.message, error.hint or f"Correct {FILE}, then type:", command)
     there = (project.root / FILE).is_file()
-    return Finding(PASS, FILE if there else f"there is no {FILE}: defaults are used")
+    return passed(FILE if there else f"there is no {FILE}: defaults are used")
 
 
 @check("targets")
@@ -93,10 +89,10 @@ def targets(project: Project) -> Finding:
             # Only the target in use stops anything today.
             worst = FAIL if name == own else worst
         except DagmarError as error:  # the name of the default target itself
-            return Finding(FAIL, error.message, error.hint, error.command)
+            return failed(error.message, error.hint, error.command)
     if problems:
         return Finding(worst, "; ".join(problems), *first)
-    return Finding(PASS, f"'{own}' is used, of {', '.join(sorted(project.settings.targets))}")
+    return passed(f"'{own}' is used, of {', '.join(sorted(project.settings.targets))}")
 
 
 @check("storage")
@@ -111,30 +107,21 @@ def storage(project: Project) -> Finding:
         folder = project.root / Path(place.removeprefix("file://")).expanduser()
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not there.is_dir():
-            return Finding(
-                FAIL, f"{there} is a file, and must be a folder", command=f"ls -l {there}"
-            )
-        return Finding(PASS, f"a folder; {shutil.disk_usage(there).free / 1e9:.1f} GB free")
+            return failed(f"{there} is a file, and must be a folder", command=f"ls -l {there}")
+        return passed(f"a folder; {shutil.disk_usage(there).free / 1e9:.1f} GB free")
     if find_spec("upath") is None:
-        return Finding(
-            FAIL, "universal-pathlib is not installed, which uploads need",
-            command="uv add universal-pathlib",
-        )  # fmt: skip
+        command = "uv add universal-pathlib"
+        return failed("universal-pathlib is not installed, which uploads need", command=command)
     if scheme not in STORES:
         raise Skip(f"{scheme}:// cannot be checked")
     package, variables, files = STORES[scheme]
     if project.version(package) is None:
-        return Finding(FAIL, f"{scheme}:// needs {package}", command=f"uv add {package}")
+        return failed(f"{scheme}:// needs {package}", command=f"uv add {package}")
     home = Path(project.environ.get("HOME") or "~").expanduser()
     known = any(project.environ.get(variable) for variable in variables) or any(
         (home / file.removeprefix("~/")).is_file() for file in files
     )
     if not known:
-        return Finding(
-            WARN, f"no credentials for {scheme}:// were found; the machine's role may still work",
-            command=f"export {variables[0]}=…",
-        )  # fmt: skip
-    return Finding(PASS, f"{package}, and credentials; no upload was tried")
-
-
-CHECKS = (settings, targets, storage)
+        message = f"no credentials for {scheme}:// were found; the machine's role may still work"
+        return warned(message, command=f"export {variables[0]}=…")
+    return passed(f"{package}, and credentials; no upload was tried")
