@@ -336,7 +336,7 @@ def test_notebooks_come_at_the_version_of_the_project_not_the_newest(online: Pro
 def test_without_answers_or_definitions_it_says_what_is_missing(shop: Project) -> None:
     write(shop.path, {"src/shop/definitions.py": "import polarbears\n"})
     done = invoke(shop, "scaffold", "--asset", "daily")
-    assert done.returncode == 7
+    assert done.returncode == 3
     assert "ModuleNotFoundError: No module named 'polarbears'" in done.stderr
     git(shop.path, "checkout", "-q", ".")
     (shop.path / ".copier-answers.yml").unlink()

@@ -16,12 +16,24 @@ from support.healthy_project import make_sound
 
 
 @pytest.fixture(autouse=True)
-def _same_environment_after() -> Iterator[None]:
-    """Restore the environment: loading definitions reads the project's .env into it."""
-    before = dict(os.environ)
+def _same_process_after(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Restore what loading definitions changes: variables, the import path, imported projects."""
+    environ, path = dict(os.environ), list(sys.path)
     yield
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(environ)
+    sys.path[:] = path
+    base = f"{tmp_path_factory.getbasetemp()}{os.sep}"
+    tops = {name: vars(module) for name, module in sys.modules.items() if "." not in name}
+    gone = {
+        name
+        for name, known in tops.items()
+        if any(
+            str(at).startswith(base) for at in (known.get("__file__"), *known.get("__path__", ()))
+        )
+    }
+    for name in [name for name in sys.modules if name.partition(".")[0] in gone]:
+        del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
