@@ -76,14 +76,13 @@ def test_an_offline_page_looks_as_it_does_with_marimos_own_files(
     for offline in (True, False):
         request = ExportRequest(all=True, offline=offline)
         (one,) = run_exports(settings, request, find_notebooks(settings, request))
-        assert one.page is not None
         context = browser.new_context(
             offline=offline, viewport={"width": 1200, "height": 1600}, reduced_motion="reduce"
         )
         page = context.new_page()
         if not offline:  # the CDN's files are those that came with marimo
             page.route("**/@marimo-team/frontend@*/dist/**", _from_marimo)
-        page.goto(one.page.as_uri())
+        page.goto((one.folder / one.manifest.page()).as_uri())
         assert_shows_everything(page)
         page.evaluate("document.fonts.ready")
         shots.append(page.locator("#App, #root").first.screenshot())

@@ -187,4 +187,4 @@ def export(shop: Project, rows: int) -> Exported:
         reported={"rows": rows}, files=[manifests.describe(home / "report.html")],
     )  # fmt: skip
     (home / "manifest.json").write_text(manifest.as_text(), "utf-8")
-    return Exported(manifest.notebook, manifest, home, (home / "report.html").as_uri())
+    return Exported(manifest, home, (home / "report.html").as_uri())

@@ -74,7 +74,7 @@ def made(project: Project, name: str = "orders") -> Exported:
         reported={"rows": 12}, files=[manifests.describe(home / f"{name}.html")],
     )  # fmt: skip
     (home / "manifest.json").write_text(manifest.as_text(), "utf-8")
-    return Exported(manifest.notebook, manifest, home, (home / f"{name}.html").as_uri())
+    return Exported(manifest, home, (home / f"{name}.html").as_uri())
 
 
 def test_a_shared_instance_gets_a_typed_link_and_the_numbers(
@@ -130,7 +130,6 @@ def test_another_instance_gets_reports_over_rest_and_partitions_are_validated(
 def test_a_job_stands_for_the_assets_that_it_makes(live: Project, client: DagsterClient) -> None:
     exported = made(live, "sales")
     Publisher(load(live.root), ExportRequest(existing="x", attach="sales_job")).publish(exported)
-    assert exported.manifest is not None
     keys = [attached["asset"] for attached in exported.manifest.attached]
     assert keys == ["orders", "raw/orders"]
     for key in keys:
@@ -155,7 +154,6 @@ def test_a_missing_asset_is_not_created_and_the_attach_can_be_repeated(
     live: Project, client: DagsterClient
 ) -> None:
     exported = made(live)
-    assert exported.manifest is not None
     Publisher(load(live.root), ExportRequest(existing="x", attach="raw/ordres")).publish(exported)
     (problem,) = exported.problems
     assert "did you mean 'raw/orders'" in problem.error.message
@@ -182,15 +180,13 @@ def test_a_server_that_is_away_or_read_only_keeps_the_page(
         )
         (problem,) = exported.problems
         assert problem.error.exit_code == code
-        assert exported.page is not None
-        assert exported.page.exists()
+        assert (exported.folder / exported.manifest.page()).is_file()
 
 
 def test_a_server_that_was_started_read_only_gets_nothing_even_in_a_shared_instance(
     live: Project, dagster_home: Path, client: DagsterClient
 ) -> None:
     local = made(live)
-    assert local.manifest is not None
     before = len(observations(client, "raw/orders"))
     with dagster_server(dagster_home, "dagster_webserver", "--read-only") as server:
         server.wait()
@@ -201,15 +197,13 @@ def test_a_server_that_was_started_read_only_gets_nothing_even_in_a_shared_insta
     assert (status, exported["attached_to"]) == (6, []), talk
     assert "does not allow you to report on raw/orders" in talk
     assert len(observations(client, "raw/orders")) == before
-    assert local.page is not None
-    assert local.page.exists()
+    assert (local.folder / local.manifest.page()).is_file()
 
 
 def test_partitions_and_targets_are_chosen_on_the_command_line(
     live: Project, dagster: DagsterServer, client: DagsterClient
 ) -> None:
     exported = made(live, "shades")
-    assert exported.manifest is not None
     url = f"targets: {{local: {{url: 'http://127.0.0.1:9'}}, there: {{url: '{dagster.url}'}}}}\n"
     (live.root / "dagmar.yaml").write_text(url, "utf-8")
     flags = ("--existing", exported.manifest.id, "--attach", "shaded")

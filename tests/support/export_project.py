@@ -69,7 +69,7 @@ def orders_export(folder: Path, number: int = 1, status: str = manifests.OK) -> 
         started_at="", ended_at="", duration_s=1.0, files=files,
     )  # fmt: skip
     (home / manifests.NAME).write_text(manifest.as_text(), "utf-8")
-    return Exported("notebooks/orders.py", manifest, home)
+    return Exported(manifest, home)
 
 
 def ids(exports: Path, name: str) -> list[str]:

@@ -82,7 +82,7 @@ def exported(tmp_path: Path) -> Exported:
         id="20260101T000000Z-00000000", status=manifests.OK, started_at="", ended_at="",
         duration_s=1.0, reported={"rows": 12, "report": "elsewhere"},
     )  # fmt: skip
-    return Exported(manifest.notebook, manifest, tmp_path, "https://r.example.com/orders.html")
+    return Exported(manifest, tmp_path, "https://r.example.com/orders.html")
 
 
 def put(
@@ -161,7 +161,6 @@ def test_the_run_is_the_last_one_before_the_export(
     settings: Settings, exported: Exported,
     made_at: float, partition: str, known: str | None, run_id: str | None,
 ) -> None:  # fmt: skip
-    assert exported.manifest is not None
     exported.manifest.run_id = known
     with server(made_at=made_at) as running:
         put(settings, running, exported, partition)
@@ -176,7 +175,10 @@ def test_the_command_to_try_again_can_be_pasted_for_one_notebook_and_for_several
     problem = Problem("upload", StorageFailed("no answer"), "invoke export --existing 1")
     with pytest.raises(DagmarError) as failed:
         Exports(
-            [Exported(f"{number}.py", problems=[problem]) for number in range(count)]
+            [
+                Exported(manifests.unwritten(f"{number}.py", "ok"), Path(), problems=[problem])
+                for number in range(count)
+            ]
         ).raise_for_status()
     console.complain(failed.value)
     printed = capsys.readouterr().err

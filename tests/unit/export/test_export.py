@@ -505,8 +505,8 @@ def test_a_missing_notebook_does_not_prevent_the_export_of_others(tmp_path: Path
     settings = load(export_project(tmp_path, good=GOOD).root)
     notebooks = [tmp_path / "notebooks" / name for name in ("gone.py", "good.py")]
     gone, good = run_exports(settings, ExportRequest(all=True, formats=("md",)), notebooks)
-    assert isinstance(gone.refused, Invalid)
-    assert "gone.py cannot be read" in gone.refused.message
+    assert isinstance(gone.error, Invalid)
+    assert "gone.py cannot be read" in gone.error.message
     assert good.ok
 
 
@@ -530,7 +530,6 @@ def test_the_asset_of_an_export_is_the_one_that_its_notebook_is_paired_with(
     file = write(tmp_path / "notebooks", "a():\n1", name="orders", head=paired("raw/orders"))
     request = ExportRequest(notebooks=["orders.py"], formats=("md",), attach="raw/ordres")
     (one,) = run_exports(settings, request, [file])
-    assert one.manifest is not None
     assert (one.manifest.asset, one.manifest.attached) == ("raw/orders", [])
 
 
@@ -573,7 +572,7 @@ def test_a_worker_that_dies_is_replaced_and_its_notebook_is_killed(tmp_path: Pat
     settings = load(project.root)
     request = ExportRequest(all=True, formats=("md",))
     first, second = run_exports(settings, request, find_notebooks(settings, request))
-    assert isinstance(first.refused, SetupError)
+    assert isinstance(first.error, SetupError)
     assert second.ok
     notebook = int((tmp_path / "pid").read_text("utf-8"))
     deadline = time.monotonic() + 30
@@ -695,6 +694,5 @@ def test_one_worker_runs_several_notebooks_each_as_if_alone_and_as_marimo_is_set
     request = ExportRequest(all=True, formats=("md",))
     notebooks = find_notebooks(settings, request)
     _, second = run_exports(settings, request, notebooks)
-    assert second.page is not None
-    text = second.page.read_text("utf-8")
+    text = (second.folder / second.manifest.page()).read_text("utf-8")
     assert f"None {tmp_path} found it\nread it" in text

@@ -117,7 +117,6 @@ def test_a_bucket_gets_all_files_that_a_browser_shows(s3: Any, tmp_path: Path) -
     exported = orders_export(tmp_path)
     storage = Storage("s3://team/first/", "https://reports.example.com/x/")
     url = storage.send(exported)
-    assert exported.manifest is not None
     base = f"first/orders/{exported.manifest.id}"
     assert url == f"https://reports.example.com/x/orders/{exported.manifest.id}/orders.html"
     page = s3.get_object(Bucket="team", Key=f"{base}/orders.html")
@@ -137,7 +136,6 @@ def test_a_bucket_gets_all_files_that_a_browser_shows(s3: Any, tmp_path: Path) -
 def test_compressed_files_say_so(s3: Any, tmp_path: Path) -> None:
     exported = orders_export(tmp_path)
     Storage("s3://team/packed", compress=True).send(exported)
-    assert exported.manifest is not None
     key = f"packed/orders/{exported.manifest.id}/orders.html"
     page = s3.get_object(Bucket="team", Key=key)
     assert page["ContentEncoding"] == "gzip"
@@ -154,7 +152,6 @@ def test_a_second_try_finishes_what_the_first_did_not(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = orders_export(tmp_path)
-    assert exported.manifest is not None
     base = f"again/orders/{exported.manifest.id}"
     with monkeypatch.context() as patch:
         cut_off(patch, "manifest.json", after=1)
@@ -183,7 +180,6 @@ def test_an_interrupted_upload_is_listed_as_incomplete_and_removed_after_a_day(
     root = storage.root / "orders"
     storage.send(orders_export(tmp_path, 1))
     left = orders_export(tmp_path, 2)
-    assert left.manifest is not None
     home = root / left.manifest.id
     with monkeypatch.context() as patch:
         cut_off(patch, "orders.ipynb")
@@ -217,7 +213,6 @@ def test_a_connection_that_breaks_is_tried_again(s3: Any, tmp_path: Path) -> Non
     RESETS.append(None)
     Storage("s3://team/flaky").send(exported)
     assert RESETS == []
-    assert exported.manifest is not None
     assert status_of(s3, f"flaky/orders/{exported.manifest.id}") == "ok"
 
 
@@ -315,7 +310,6 @@ def test_folders_and_memory_get_the_same_files_as_a_bucket(tmp_path: Path, schem
     address = f"{scheme}{tmp_path / 'to'}" if scheme != "memory://" else "memory://to"
     exported = orders_export(tmp_path / "from")
     url = Storage(address).send(exported)
-    assert exported.manifest is not None
     inside = f"orders/{exported.manifest.id}/orders.html"
     if scheme == "memory://":
         import fsspec
@@ -338,7 +332,6 @@ def test_an_address_of_a_folder_is_read_as_browsers_read_it(tmp_path: Path) -> N
 def test_a_page_that_was_changed_since_is_not_sent(tmp_path: Path, address: str) -> None:
     storage = Storage(address if "://" in address else str(tmp_path / address))
     exported = orders_export(tmp_path / "from")
-    assert exported.folder is not None
     (exported.folder / "orders.ipynb").write_text("{ }", "utf-8")
     with pytest.raises(Invalid, match=r"orders\.ipynb was changed since it was exported"):
         storage.send(exported)
@@ -371,7 +364,6 @@ def test_files_of_others_stay_when_old_exports_go(s3: Any, tmp_path: Path, addre
 def test_a_failed_upload_keeps_the_page_and_says_how_to_try_again(tmp_path: Path) -> None:
     settings = load(make_project(tmp_path, "export: {public_url: https://r.example.com}\n").root)
     exported = orders_export(tmp_path / ".dagmar/exports")
-    assert exported.manifest is not None
     blocked = tmp_path / "blocked"
     blocked.write_text("a file", "utf-8")
     request = ExportRequest(notebooks=["orders.py"], upload=str(blocked))

@@ -34,7 +34,6 @@ def attach(
     from dagmar.server.client import DagsterClient
 
     manifest = exported.manifest
-    assert manifest is not None
     with DagsterClient(target) as client:
         assets = _find(client, name, partition)
         shared = _is_shared(settings, target, client)
@@ -92,7 +91,6 @@ def _observe(
     partition: str | None,
 ) -> None:
     manifest = exported.manifest
-    assert manifest is not None
     metadata = {
         **{name: value for name, value in manifest.reported.items() if value is not None},
         LINK: exported.url,

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from dagmar import __version__
-from dagmar.errors import DagmarError, Invalid, SetupError
+from dagmar.asset_key import AssetKey
+from dagmar.errors import DagmarError, Invalid, RunFailed, SetupError, TimedOut
 from dagmar.export import folders, index, manifests
 from dagmar.export.manifests import Manifest
 from dagmar.export.pool import Job, Pool
@@ -21,13 +22,10 @@ from dagmar.export.request import ExportRequest, parameters_of
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION, read_source
-from dagmar.notebook.pairing import read_pairs
+from dagmar.notebook.pairing import paired_with, read_pairs
 from dagmar.project.layout import EXPORTS, relative
 from dagmar.project.provenance import REVISION_TAG, own_tags
 from dagmar.project.settings import Settings
-
-PLANNED = "planned"
-"""The status of an export that `--dry-run` reports."""
 
 
 @dataclass
@@ -45,14 +43,15 @@ class Problem:
 
 @dataclass
 class Exported:
-    """The export of one notebook. `refused` means that it was not run: there is no page."""
+    """The export of one notebook. If it was refused or is only planned, it has no files.
 
-    notebook: str
-    manifest: Manifest | None = None
-    folder: Path | None = None
+    `error` is why it was refused, or why the notebook that was just run failed.
+    """
+
+    manifest: Manifest
+    folder: Path
     url: str = ""
-    exit_code: int = 0
-    refused: DagmarError | None = None
+    error: DagmarError | None = None
     problems: list[Problem] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     warning: str = ""
@@ -60,50 +59,47 @@ class Exported:
     @property
     def ok(self) -> bool:
         """Whether nothing failed."""
-        return not (self.refused or self.problems or self.exit_code)
-
-    @property
-    def page(self) -> Path | None:
-        """The file that a person opens."""
-        name = self.manifest.page() if self.manifest else ""
-        return self.folder / name if self.folder and name else None
+        return not (self.error or self.problems)
 
     @property
     def urls(self) -> list[str]:
-        """The addresses of its files, that of `page` first."""
-        if not (self.url and self.manifest):
+        """The addresses of its files, that of its page first."""
+        if not self.url:
             return []
         page = self.manifest.page()
         others = [Path(file.name).suffix for file in self.manifest.files if file.name != page]
         # They differ only in the format, and not every address is quoted.
         return [self.url, *(self.url.removesuffix(Path(page).suffix) + other for other in others)]
 
-    @property
-    def error(self) -> Failure | None:
-        """Why the notebook failed."""
-        if self.refused:
-            return Failure(self.refused.message, type(self.refused).__name__)
-        return self.manifest.error if self.manifest else None
-
     def as_document(self) -> dict[str, Any]:
         """Return this export in `--json`."""
-        manifest, folder = self.manifest, self.folder
-        files = [str(folder / file.name) for file in manifest.files] if manifest and folder else []
-        without_page = manifests.FAILED if self.refused else PLANNED
+        manifest = self.manifest
         return {
-            "notebook": self.notebook,
-            "status": manifest.status if manifest else without_page,
-            "id": manifest.id if manifest else None,
-            "files": files,
+            "notebook": manifest.notebook,
+            "status": manifest.status,
+            "id": manifest.id or None,
+            "files": [str(self.folder / file.name) for file in manifest.files],
             "url": self.url or None,
-            "attached_to": [asset["asset"] for asset in manifest.attached] if manifest else [],
-            "uploaded_to": [upload["url"] for upload in manifest.uploaded] if manifest else [],
-            "duration_s": manifest.duration_s if manifest else None,
-            "error": self.error and self.error.as_document("cell"),
+            "attached_to": [asset["asset"] for asset in manifest.attached],
+            "uploaded_to": [upload["url"] for upload in manifest.uploaded],
+            "duration_s": manifest.duration_s if manifest.id else None,
+            "error": manifest.error and manifest.error.as_document("cell"),
             "problems": [problem.as_document() for problem in self.problems],
             "removed": self.removed,
             "warning": self.warning or None,
         }
+
+    def save(self) -> None:
+        """Write its manifest again, after something was added to it."""
+        with folders.writable(self.folder):
+            write_atomically(self.folder / manifests.NAME, self.manifest.as_text())
+
+    def write_index(self) -> None:
+        """Write the pages that list the exports of its notebook, and all notebooks."""
+        try:
+            index.write(self.folder.parent.parent, self.folder.parent.name)
+        except DagmarError as error:
+            self.problems.append(Problem("index", error))
 
 
 Report = Callable[[str, str], None]
@@ -127,21 +123,6 @@ def export(
         return pool.for_each(notebooks, exporter.export)
 
 
-def preview(
-    settings: Settings,
-    request: ExportRequest,
-    notebooks: Sequence[Path],
-    expire: Callable[[Path, str, str, bool], list[str]],
-) -> list[Exported]:
-    """Return what an export of these notebooks would remove if it succeeded, and do nothing."""
-    previews = []
-    for notebook in notebooks:
-        path = relative(notebook, settings.root)
-        folder = folders.place_of(settings, notebook, request.output).folder
-        previews.append(Exported(path, removed=expire(folder, path, folders.new_id(), True)))
-    return previews
-
-
 @dataclass(frozen=True)
 class _Exporter:
     """Exports single notebooks for a request."""
@@ -162,7 +143,9 @@ class _Exporter:
                 exported = self._run(notebook, path, hold)
             except (DagmarError, OSError) as error:
                 refused = _explained(error)
-                exported = Exported(path, refused=refused, exit_code=refused.exit_code)
+                failure = Failure(refused.message, type(refused).__name__)
+                manifest = manifests.unwritten(path, manifests.FAILED, error=failure)
+                exported = Exported(manifest, Path(), error=refused)
             else:
                 try:
                     self.after(exported)
@@ -225,9 +208,14 @@ class _Exporter:
             hold.enter_context(folders.held(staging))
             final = folders.publish(place, staging, id)
         url = url_of(settings, final, manifest)
-        exported = Exported(path, manifest, final, url, exit_code=outcome.exit_code)
+        exported = Exported(manifest, final, url)
         exported.warning = "; ".join(filter(None, (outcome.warning, warning)))
-        write_index(exported)
+        if outcome.error:
+            failed = TimedOut if outcome.late else RunFailed
+            cell = manifests.cell_of(outcome.error) or "the notebook"
+            kept = f"The page was kept: {url}" if url else ""
+            exported.error = failed(f"{cell} failed: {outcome.error.text}", kept)
+        exported.write_index()
         return exported
 
     @property
@@ -263,23 +251,6 @@ def url_of(settings: Settings, folder: Path, manifest: Manifest) -> str:
     return (folder / page).as_uri()
 
 
-def write_index(exported: Exported) -> None:
-    """Write the pages that list the exports of its notebook, and all notebooks."""
-    assert exported.folder is not None
-    try:
-        index.write(exported.folder.parent.parent, exported.folder.parent.name)
-    except DagmarError as error:
-        exported.problems.append(Problem("index", error))
-
-
-def save(exported: Exported) -> None:
-    """Write the manifest of an export again, after something was added to it."""
-    assert exported.folder is not None
-    assert exported.manifest is not None
-    with folders.writable(exported.folder):
-        write_atomically(exported.folder / manifests.NAME, exported.manifest.as_text())
-
-
 def _explained(error: DagmarError | OSError) -> DagmarError:
     """Return the error that stops the export of one notebook, with a hint."""
     if isinstance(error, DagmarError):
@@ -290,14 +261,12 @@ def _explained(error: DagmarError | OSError) -> DagmarError:
     )
 
 
-def _paired(notebook: Path) -> tuple[str | None, str | None]:
+def _paired(notebook: Path) -> tuple[AssetKey | None, str | None]:
     """Return the asset and the job that a notebook is paired with."""
     try:
-        pairs = list(read_pairs(read_source(notebook).tree))
+        return paired_with(read_pairs(read_source(notebook).tree))
     except Invalid:
         return None, None  # its run reports why
-    asset = next((pair.asset for pair in pairs if pair.asset), None)
-    return asset, next((pair.job for pair in pairs if pair.job), None)
 
 
 def _versions() -> dict[str, str]:

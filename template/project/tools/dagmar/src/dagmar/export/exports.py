@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dagmar import console
@@ -12,7 +13,6 @@ from dagmar.console import LiveLine
 from dagmar.errors import DagmarError, RunFailed
 from dagmar.export import exporting
 from dagmar.export.exporting import Exported, Problem
-from dagmar.export.manifests import cell_of
 from dagmar.export.publish import Publisher, existing
 from dagmar.export.request import ExportRequest, find_notebooks
 from dagmar.project.settings import Settings
@@ -79,10 +79,10 @@ class Exports:
 
     def _say(self, export: Exported) -> None:
         if self.dry_run:
-            console.say(f"Would be exported: {export.notebook}")
+            console.say(f"Would be exported: {export.manifest.notebook}")
         for removed in export.removed:
             console.say(f"{'Would be removed' if self.dry_run else 'Removed'}: {removed}")
-        for attached in export.manifest.attached if export.manifest else ():
+        for attached in export.manifest.attached:
             page = attached.get("page", "Events on its page in Dagster")
             console.say(f"Attached to {attached['asset']}: {page}")
 
@@ -100,49 +100,36 @@ def export(settings: Settings, request: ExportRequest, target: str = "", url: st
         return Exports([exported])
     notebooks = find_notebooks(settings, request)
     if request.dry_run:
-        return Exports(exporting.preview(settings, request, notebooks, publisher.expire), True)
+        return Exports(publisher.preview(notebooks), True)
     publisher.check()
     with Progress(len(notebooks)) as progress:
-        report = progress.report
-        return Exports(
-            exporting.export(
-                settings,
-                request,
-                notebooks,
-                report,
-                lambda exported: publisher.publish(exported, report),
-            )
-        )
+        publish = partial(publisher.publish, report=progress.report)
+        exports = exporting.export(settings, request, notebooks, progress.report, publish)
+    return Exports(exports)
 
 
 def _explain(export: Exported, several: bool) -> None:
     """Print the details of a failure besides its message."""
-    failure = export.manifest and export.manifest.error
+    failure = export.manifest.error
     if failure and failure.traceback:
         console.say(failure.traceback)
-    for problem in export.problems if several or failure else export.problems[:-1]:
+    for problem in export.problems if several or export.error else export.problems[:-1]:
         console.complain(_with_repeat(problem, problem.error.message))
     if several and not export.ok:
         error = _error(export)
-        message = f"{export.notebook}: {error.message}"
+        message = f"{export.manifest.notebook}: {error.message}"
         console.complain(type(error)(message, error.hint, error.command))
 
 
 def _error(export: Exported) -> DagmarError:
     """Return why an export failed."""
-    if export.refused:
-        return export.refused
-    manifest = export.manifest
-    if manifest and manifest.error:
-        page = f"The page was kept: {export.url}" if export.url else ""
-        place = cell_of(manifest.error) or "the notebook"
-        failed = RunFailed(f"{place} failed: {manifest.error.text}", page)
-        failed.exit_code = export.exit_code
-        return failed
+    if export.error:
+        return export.error
     problem = export.problems[-1]
     error = _with_repeat(problem, f"{problem.step}: {problem.error.message}", "The page is kept. ")
-    if problem.step == "attach" and manifest and not problem.repeat:
-        again = f"The page is kept. Correct that, and try again with --existing {manifest.id}"
+    if problem.step == "attach" and not problem.repeat:
+        id = export.manifest.id
+        again = f"The page is kept. Correct that, and try again with --existing {id}"
         error.hint = "\n  ".join(filter(None, [error.hint, again]))
     return error
 

@@ -22,6 +22,8 @@ NAME = "manifest.json"
 FORMAT = 1
 FOLDER = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
 OK, FAILED = "ok", "failed"
+PLANNED = "planned"
+"""The status of an export that `--dry-run` reports."""
 UPLOADING = "uploading"
 """The status of an uploaded export until all of its files are there."""
 REMOVING = "removing"
@@ -96,6 +98,11 @@ class Manifest:
         """Return the text of the file."""
         error = self.error and self.error.as_document("cell")
         return json.dumps({**asdict(self), "error": error}, indent=2, ensure_ascii=False) + "\n"
+
+
+def unwritten(notebook: str, status: str, id: str = "", error: Failure | None = None) -> Manifest:
+    """Return the manifest of an export without files: it is only planned, or was refused."""
+    return Manifest(notebook, "", "", id, status, "", "", 0.0, error=error)
 
 
 def started_of(id: str) -> datetime:

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from dagmar import errors
-from dagmar.errors import DagmarError, Invalid, SetupError, TimedOut
+from dagmar.errors import DagmarError, Invalid, SetupError
 from dagmar.failure import Failure
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Job:
 class Outcome:
     """The outcome of a job: either `refused`, or the notebook was run, to its end or not.
 
-    `error` is why the notebook failed; `exit_code` is that of the task; `sha256` is that of the
+    `error` is why the notebook failed, `late` if its time was over; `sha256` is that of the
     notebook that was run; `warning` says what is missing if marimo's own command ran it.
     """
 
@@ -64,7 +64,7 @@ class Outcome:
     title: str = ""
     reported: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
-    exit_code: int = 0
+    late: bool = False
     refused: DagmarError | None = None
     interrupted: bool = False
     executed_by: str = "dagmar"
@@ -140,8 +140,7 @@ def _outcome(kind: str, event: dict[str, Any]) -> Outcome:
         error_class = getattr(errors, event["class"], Invalid)
         return Outcome(refused=error_class(event["message"], event["hint"], event["command"]))
     failure = event.pop("error")
-    error = Failure.from_document(failure, "cell") if failure else None
-    return Outcome(**event, error=error, exit_code=errors.RunFailed.exit_code if error else 0)
+    return Outcome(**event, error=Failure.from_document(failure, "cell") if failure else None)
 
 
 def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) -> Outcome:
@@ -150,16 +149,13 @@ def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) 
         message = f"it took longer than --timeout {job.timeout:g}"
         late = outcome or Outcome(seconds=job.timeout or 0.0)
         error = late.error or Failure(message, traceback="", place=cell)
-        late.error = replace(error, message=message, kind="TimedOut")
-        late.exit_code = TimedOut.exit_code
-        return late
+        return replace(late, error=replace(error, message=message, kind="TimedOut"), late=True)
     if outcome is not None:
         return outcome
     status = event["status"]
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     message, printed = f"the notebook's process {how}", event["printed"].strip()
-    error = Failure(message, "ProcessEnded", printed, cell)
-    return Outcome(error=error, exit_code=errors.RunFailed.exit_code)
+    return Outcome(error=Failure(message, "ProcessEnded", printed, cell))
 
 
 class Pool:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import functools
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import DagmarError, Invalid
 from dagmar.export import folders, manifests
-from dagmar.export.exporting import Exported, Problem, Report, save, url_of, write_index
-from dagmar.export.manifests import Manifest
+from dagmar.export.exporting import Exported, Problem, Report, url_of
 from dagmar.export.request import ExportRequest
+from dagmar.project.layout import relative
 from dagmar.project.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,18 +38,6 @@ class Publisher:
     def upload_to(self) -> str:
         """The address that exports are sent to, or an empty text."""
         return self.request.upload or str(self.settings.export.get("upload", ""))
-
-    @property
-    def days(self) -> float | None:
-        """Days after which exports are removed."""
-        days: float | None = self.request.retention_days
-        return self.settings.export.get("retention_days") if days is None else days
-
-    @property
-    def keep(self) -> int | None:
-        """The number of exports of a notebook that stay."""
-        keep: int | None = self.request.keep
-        return self.settings.export.get("keep") if keep is None else keep
 
     @functools.cached_property
     def storage(self) -> Storage:
@@ -73,38 +61,40 @@ class Publisher:
         It may be called from several threads, and handles one export after the other. Raises
         Conflict if the export was removed in the meantime.
         """
-        if exported.manifest is not None and exported.folder is not None:
-            with self._lock, folders.held(exported.folder):
-                self._publish(exported, exported.manifest, exported.folder, report)
+        manifest = exported.manifest
+        with self._lock, folders.held(exported.folder):
+            steps = self._steps(exported, report)
+            for step, act in steps.items():
+                report(manifest.notebook, step)
+                try:
+                    act()
+                except DagmarError as error:
+                    repeat = self.repeat(exported, step, error)
+                    exported.problems.append(Problem(step, error, repeat))
+                    break  # a link needs the address of the upload
+                finally:
+                    exported.save()
+            if steps:
+                exported.write_index()
+            if manifest.ok and not exported.problems:
+                try:
+                    folder = exported.folder.parent
+                    exported.removed = self.expire(folder, manifest.notebook, manifest.id)
+                except DagmarError as error:
+                    exported.problems.append(Problem("retention", error))
+                if exported.removed:
+                    exported.write_index()
 
-    def _publish(
-        self, exported: Exported, manifest: Manifest, folder: Path, report: Report
-    ) -> None:
-        steps: list[tuple[str, Callable[[], None]]] = []
+    def _steps(self, exported: Exported, report: Report) -> dict[str, Callable[[], None]]:
+        manifest = exported.manifest
+        steps: dict[str, Callable[[], None]] = {}
         # A failed page is sent only if it is named: people rely on links.
-        if manifest.ok or self.request.existing:
-            if self.upload_to and manifest.files:
-                steps.append(("upload", lambda: self._upload(exported, report)))
-            if self.request.attach and manifest.files:
-                steps.append(("attach", lambda: self._attach(exported)))
-        for step, act in steps:
-            report(exported.notebook, step)
-            try:
-                act()
-            except DagmarError as error:
-                exported.problems.append(Problem(step, error, self.repeat(exported, step, error)))
-                break  # a link needs the address of the upload
-            finally:
-                save(exported)
-        if steps:
-            write_index(exported)
-        if manifest.ok and not exported.problems:
-            try:
-                exported.removed = self.expire(folder.parent, manifest.notebook, manifest.id)
-            except DagmarError as error:
-                exported.problems.append(Problem("retention", error))
-            if exported.removed:
-                write_index(exported)
+        if manifest.files and (manifest.ok or self.request.existing):
+            if self.upload_to:
+                steps["upload"] = lambda: self._upload(exported, report)
+            if self.request.attach:
+                steps["attach"] = lambda: self._attach(exported)
+        return steps
 
     def repeat(self, exported: Exported, step: str, error: DagmarError) -> str:
         """Return the command that repeats a failed step of an export.
@@ -112,7 +102,6 @@ class Publisher:
         An unknown name is replaced by the suggestion; without one no command would succeed, and
         the result is empty.
         """
-        assert exported.manifest is not None
         request = self.request
         meant = error.meant if step == "attach" else {}
         if step == "attach" and isinstance(error, Invalid) and not meant:
@@ -131,13 +120,12 @@ class Publisher:
 
     def _upload(self, exported: Exported, report: Report) -> None:
         exported.url = self.storage.send(
-            exported, lambda name: report(exported.notebook, f"upload {name}")
+            exported, lambda name: report(exported.manifest.notebook, f"upload {name}")
         )
 
     def _attach(self, exported: Exported) -> None:
         from dagmar.export.attach import attach
 
-        assert exported.manifest is not None
         if exported.manifest.uploaded and not self.upload_to:
             exported.url = exported.manifest.uploaded[-1]["url"]
         target = self.settings.target(self.target, self.url)
@@ -150,20 +138,37 @@ class Publisher:
         """
         from dagmar.export import retention
 
-        if self.days is None and self.keep is None:
+        days, keep = self._setting("retention_days"), self._setting("keep")
+        if days is None and keep is None:
             return []
         linked: str | None = id
         if not (dry_run and self.request.attach):
             linked = retention.newest_linked(
                 export for export in manifests.read_all(folder) if export[1].notebook == notebook
             )
-        policy = retention.Policy(notebook, self.days, self.keep, id, linked)
+        policy = retention.Policy(notebook, days, keep, id, linked)
         removed = [
             str(export) for export in retention.expire(folder.parent, folder.name, policy, dry_run)
         ]
         if self.upload_to:
             removed += self.storage.expire(folder.name, policy, dry_run)
         return removed
+
+    def _setting(self, name: str) -> Any:
+        """Return a flag of the request, or else the setting of that name."""
+        value = getattr(self.request, name)
+        return self.settings.export.get(name) if value is None else value
+
+    def preview(self, notebooks: Sequence[Path]) -> list[Exported]:
+        """Return what an export of these notebooks would remove if it succeeded."""
+        previews = []
+        for notebook in notebooks:
+            path = relative(notebook, self.settings.root)
+            folder = folders.place_of(self.settings, notebook, self.request.output).folder
+            removed = self.expire(folder, path, folders.new_id(), dry_run=True)
+            planned = manifests.unwritten(path, manifests.PLANNED)
+            previews.append(Exported(planned, folder, removed=removed))
+        return previews
 
 
 def existing(settings: Settings, request: ExportRequest) -> Exported:
@@ -173,5 +178,5 @@ def existing(settings: Settings, request: ExportRequest) -> Exported:
         for folder in exports.glob(f"*/{request.existing}"):
             if (manifest := manifests.read(folder)) and manifest.whole:
                 url = url_of(settings, folder, manifest)
-                return Exported(manifest.notebook, manifest, folder, url)
+                return Exported(manifest, folder, url)
     raise Invalid(f"there is no export {request.existing}", f"See {exports}, or give --output DIR.")

@@ -79,7 +79,7 @@ class Policy:
             export for export in manifests.read_all(folder) if export[1].notebook == self.notebook
         ]
         if self.done_for and all(manifest.id != self.done_for for _, manifest in exports):
-            planned = Manifest(self.notebook, "", "", self.done_for, manifests.OK, "", "", 0.0)
+            planned = manifests.unwritten(self.notebook, manifests.OK, self.done_for)
             if self.linked == self.done_for:
                 planned.attached.append({"asset": ""})
             exports.append((None, planned))

@@ -87,8 +87,6 @@ class Storage:
         sent by then stay, and are not sent again.
         """
         manifest, folder = exported.manifest, exported.folder
-        assert manifest is not None
-        assert folder is not None
         base = f"{manifest.name}/{manifest.id}"
         contents = {file.name: _read(folder, file) for file in manifest.files}
         with self._explained():

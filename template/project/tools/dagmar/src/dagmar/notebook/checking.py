@@ -23,7 +23,7 @@ from dagmar.errors import (
 )
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.compatibility import guarded
-from dagmar.notebook.pairing import Paired, has_job, read_pairs
+from dagmar.notebook.pairing import Paired, has_job, paired_with, read_pairs
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.locations import require_loadable
@@ -181,8 +181,7 @@ def check(
                 known = [pair for pair in pairs[file] if _is_known(settings, catalog, pair)]
                 findings[file] += _against(catalog, inputs, known, source)
             findings[file] += _version(root, file)
-        asset = next((pair.asset for pair in pairs.get(file, ()) if pair.asset), None)
-        job = next((pair.job for pair in pairs.get(file, ()) if pair.job), None)
+        asset, job = paired_with(pairs.get(file, ()))
         ordered = sorted(findings[file], key=lambda finding: (finding.line, finding.rule))
         result.append(Checked(relative(file, root), asset, job, ordered))
     return CheckedNotebooks(result)

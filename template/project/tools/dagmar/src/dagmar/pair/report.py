@@ -47,9 +47,9 @@ class Exporter:
             request = ExportRequest(notebooks=(str(self._notebook),))
             (report,) = exporting.export(self._context.settings, request, [self._notebook])
             self._remark = ""
-            if report.error:
-                cell = manifests.cell_of(report.error).replace("cell", "Cell", 1)
-                text = f"{cell}: {report.error.text}" if cell else report.error.text
+            if error := report.manifest.error:
+                cell = manifests.cell_of(error).replace("cell", "Cell", 1)
+                text = f"{cell}: {error.text}" if cell else error.text
                 self._remark = drawing.note(text, kind="danger")
         except DagmarError as error:
             self._remark = drawing.refusal(error)
