@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.errors import NotAllowed
 from dagmar.project.settings import load
 from dagmar.runs.run import RunRequest, run
@@ -122,7 +123,13 @@ def test_a_report_goes_to_the_deployments_rest_interface(tmp_path: Path) -> None
         (tmp_path / "dagmar.yaml").write_text(SETTINGS.format(url=server.url))
         settings = load(tmp_path, TOKEN, tmp_path)
         with DagsterClient(settings.target()) as client:
-            observe(client, "raw/my orders", {"report": "https://r.example.com"}, "a report", "red")
+            observe(
+                client,
+                AssetKey("raw/my orders"),
+                {"report": "https://r.example.com"},
+                "a report",
+                "red",
+            )
     (seen,) = server.seen
     assert seen.path == "/prod/report_asset_observation/raw/my%20orders"
     assert seen.headers["Dagster-Cloud-Api-Token"] == "s3cret-token"

@@ -381,7 +381,7 @@ def test_a_server_tells_what_assets_take_as_the_definitions_do(client: DagsterCl
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     graph = module.defs.get_repository_def().asset_graph
-    keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
+    keys = sorted(AssetKey(key.to_user_string()) for key in graph.get_all_asset_keys())
     inputs = read_inputs(client, keys)
     assert inputs == {key: inputs_of(graph, key) for key in keys}
     assert inputs["weighed"].values == ("colored", "stored")

@@ -13,16 +13,16 @@ def asset(name: str, group: str, *dependencies: str, **more: Any) -> dict[str, A
     """Return one of `assetNodes`."""
     location = more.pop("location", "shop")
     return {
-        "assetKey": key(name),
-        "groupName": group,
+        "key": key(name),
+        "group": group,
         "description": None,
-        "isMaterializable": True,
-        "jobNames": ["__ASSET_JOB", "nightly"],
+        "materializable": True,
+        "jobs": ["__ASSET_JOB", "nightly"],
         "tags": [],
         "owners": [],
-        "dependencyKeys": [key(dependency) for dependency in dependencies],
+        "dependencies": [key(dependency) for dependency in dependencies],
         "repository": {"name": "__repository__", "location": {"name": location}},
-        "partitionDefinition": None,
+        "partitions": None,
         **more,
     }
 
@@ -34,16 +34,15 @@ def _tags(**tags: str) -> list[dict[str, str]]:
 def _partitions(kind: str, *dimensions: str) -> dict[str, Any]:
     return {
         "type": kind,
-        "dimensionTypes": [
-            {"name": name, "type": "STATIC", "dynamicPartitionsDefinitionName": None}
-            for name in dimensions
+        "dimensions": [
+            {"name": name, "type": "STATIC", "dynamic_name": None} for name in dimensions
         ],
     }
 
 
 def _job(name: str, **more: Any) -> dict[str, Any]:
     return {
-        "name": name, "description": None, "isAssetJob": True,
+        "name": name, "description": None, "asset_job": True,
         "tags": [], "schedules": [], "sensors": [], **more,
     }  # fmt: skip
 
@@ -86,13 +85,11 @@ ANSWERS: dict[str, dict[str, Any]] = {
                 "raw",
                 tags=_tags(tier="gold", dagster__kind__python="", dagster__kind__csv=""),
                 owners=[{"team": "data"}, {"email": "ann@example.com"}],
-                partitionDefinition=_partitions("MULTIPARTITIONED", "day", "color"),
+                partitions=_partitions("MULTIPARTITIONED", "day", "color"),
             ),
             asset("orders", "sales", "raw/orders"),
-            asset(
-                "daily", "sales", "orders", partitionDefinition=_partitions("TIME_WINDOW", "day")
-            ),
-            asset("raw/seen", "raw", isMaterializable=False, location="other"),
+            asset("daily", "sales", "orders", partitions=_partitions("TIME_WINDOW", "day")),
+            asset("raw/seen", "raw", materializable=False, location="other"),
         ]
     },
     "Repositories": {
@@ -110,25 +107,23 @@ ANSWERS: dict[str, dict[str, Any]] = {
                         {
                             "name": "at_night",
                             "description": None,
-                            "cronSchedule": "0 0 * * *",
-                            "executionTimezone": None,
-                            "pipelineName": "nightly",
-                            "scheduleState": {"status": "RUNNING"},
+                            "cron": "0 0 * * *",
+                            "timezone": None,
+                            "job": "nightly",
+                            "status": {"status": "RUNNING"},
                         }
                     ],
                     "sensors": [
                         {
                             "name": "on_file",
                             "description": None,
-                            "sensorType": "STANDARD",
-                            "minIntervalSeconds": 30,
-                            "targets": None,
-                            "sensorState": {"status": "STOPPED"},
+                            "type": "STANDARD",
+                            "interval_s": 30,
+                            "jobs": None,
+                            "status": {"status": "STOPPED"},
                         }
                     ],
-                    "allTopLevelResourceDetails": [
-                        {"name": "warehouse", "description": None, "resourceType": "Warehouse"}
-                    ],
+                    "resources": [{"name": "warehouse", "description": None, "type": "Warehouse"}],
                 },
                 {
                     "name": "__repository__",
@@ -136,7 +131,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
                     "jobs": [_job("weekly")],
                     "schedules": [],
                     "sensors": [],
-                    "allTopLevelResourceDetails": [],
+                    "resources": [],
                 },
             ],
         }

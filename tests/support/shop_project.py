@@ -89,15 +89,15 @@ defs = dg.Definitions(
     jobs=[greeting],
 )
 '''
-_DAYS = {"name": "day", "type": "TIME_WINDOW", "dynamicPartitionsDefinitionName": None}
+_DAYS = {"name": "day", "type": "TIME_WINDOW", "dynamic_name": None}
 _ONE = _DAYS | {"name": "default"}
-_C = {"name": "c", "type": "STATIC", "dynamicPartitionsDefinitionName": None}
+_C = {"name": "c", "type": "STATIC", "dynamic_name": None}
 _GREETING = {
-    "name": "greeting", "description": None, "isAssetJob": False, "tags": [], "schedules": [],
+    "name": "greeting", "description": None, "asset_job": False, "tags": [], "schedules": [],
     "sensors": [],
 }  # fmt: skip
-_BY_DAY = {"type": "TIME_WINDOW", "dimensionTypes": [_ONE]}
-_BY_CELL = {"type": "MULTIPARTITIONED", "dimensionTypes": [_C, _DAYS]}
+_BY_DAY = {"type": "TIME_WINDOW", "dimensions": [_ONE]}
+_BY_CELL = {"type": "MULTIPARTITIONED", "dimensions": [_C, _DAYS]}
 
 
 def _takes(name: str, days: str | None, *values: str, after: tuple[str, ...] = ()) -> Any:
@@ -128,14 +128,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "assetNodes": [
             asset("raw/orders", "raw", description='Orders, "raw".'),
             asset("orders", "sales", "raw/orders"),
-            asset("daily", "sales", "raw/orders", "orders", partitionDefinition=_BY_DAY),
-            asset("grid", "sales", "orders", partitionDefinition=_BY_CELL),
-            asset("lake/dash-ed.events", "default", isMaterializable=False),
+            asset("daily", "sales", "raw/orders", "orders", partitions=_BY_DAY),
+            asset("grid", "sales", "orders", partitions=_BY_CELL),
+            asset("lake/dash-ed.events", "default", materializable=False),
             asset("note", "reports", "grid"),
-            asset("report_of_cell", "reports", "daily", "grid", partitionDefinition=_BY_CELL),
+            asset("report_of_cell", "reports", "daily", "grid", partitions=_BY_CELL),
             asset(
                 "report_of_day", "reports", "daily", "grid", "lake/dash-ed.events",
-                partitionDefinition=_BY_DAY,
+                partitions=_BY_DAY,
             ),
         ]
     },

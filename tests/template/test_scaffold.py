@@ -355,7 +355,7 @@ def test_a_server_that_is_named_must_answer(shop: Project) -> None:
 def test_server_and_definitions_agree(online: Project) -> None:
     with DagsterClient(load(online.path, environ={}).target()) as client:
         served = read_catalog(client, ("assets", "jobs"))
-        keys = [str(asset["key"]) for asset in served.assets]
+        keys = [asset["key"] for asset in served.assets]
         inputs = served.inputs(keys)
     read = read_definitions(online.path)
     for asset in (*served.assets, *read.assets):

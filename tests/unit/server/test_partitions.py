@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, LoadFailed
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.instance import instance
@@ -121,7 +122,9 @@ def test_an_unknown_partition_is_refused_with_a_suggestion(root: Path) -> None:
 
 def test_inputs_are_distinguished_from_dependencies_without_a_value(root: Path) -> None:
     graph = definitions_of(root).with_asset("lake")[0].asset_graph
-    inputs = {key: inputs_of(graph, key) for key in ("next_day", "next_size", "whole", "lake")}
+    inputs = {
+        key: inputs_of(graph, AssetKey(key)) for key in ("next_day", "next_size", "whole", "lake")
+    }
     assert {key: (ins.partitioned, ins.values, set(ins.alike)) for key, ins in inputs.items()} == {
         "next_day": (True, ("daily",), {"daily"}),
         "next_size": (True, ("daily", "sized"), {"sized"}),

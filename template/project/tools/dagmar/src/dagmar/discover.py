@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 from dagmar import console
+from dagmar.asset_key import AssetKey
 from dagmar.console import LiveLine
 from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.notebook.pairing import read_pairings
@@ -18,17 +19,21 @@ from dagmar.server.catalog import (
     KINDS,
     Catalog,
     Item,
-    Job,
     Location,
     PartitionsItem,
-    Resource,
-    Schedule,
-    Sensor,
     last_materializations,
     read_catalog,
 )
 from dagmar.server.client import DagsterClient
 
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "locations": ("name", "status", "repositories"),
+    "assets": ("asset", "group", "kinds", "partitions", "last materialized", "notebooks"),
+    "jobs": ("name", "schedules", "sensors", "notebooks"),
+    "schedules": ("name", "cron", "timezone", "job", "status"),
+    "sensors": ("name", "type", "every", "jobs", "status"),
+    "resources": ("name", "type"),
+}
 # What a narrow terminal does without.
 SPARE = ("kinds", "group", "timezone", "type")
 CHOICES = (*KINDS, "locations", "all")
@@ -87,7 +92,7 @@ class Discovery:
 
     catalog: Catalog
     filters: Filters
-    times: Mapping[str, float] = field(default_factory=dict)
+    times: Mapping[AssetKey, float] = field(default_factory=dict)
 
     def as_document(self) -> dict[str, Any]:
         """Return the JSON document: the code locations, and each kind that was asked for."""
@@ -124,53 +129,31 @@ class Discovery:
 
     def tables(self) -> list[Table]:
         """Return (title, columns, rows) for each kind that has something to show."""
-        catalog = self.catalog
-        several = len(catalog.locations) > 1
-        tables: list[Table] = []
         if self.filters.kind == "locations":
-            places: list[Row] = [
-                (item["name"], item["status"], ", ".join(item["repositories"]))
-                for item in self._locations()
-            ]
-            return [("Code locations", ("name", "status", "repositories"), places)]
-        if catalog.assets:
-            tables.append(self._assets_table(several))
-        for kind, columns, row in (
-            ("jobs", ("name", "schedules", "sensors", "notebooks"), _job_row),
-            ("schedules", ("name", "cron", "timezone", "job", "status"), _schedule_row),
-            ("sensors", ("name", "type", "every", "jobs", "status"), _sensor_row),
-            ("resources", ("name", "type"), _resource_row),
-        ):
-            rows: list[Row] = [
-                (*row(item), item["location"] if several else "") for item in getattr(catalog, kind)
-            ]
-            if rows:
-                tables.append((kind.capitalize(), (*columns, "location"), rows))
-        return tables
-
-    def _assets_table(self, several: bool) -> Table:
-        columns = (
-            "asset",
-            "group",
-            "kinds",
-            "partitions",
-            "last materialized",
-            "notebooks",
-            "location",
-        )
-        rows: list[Row] = [
-            (
-                asset["key"],
-                asset["group"] or "",
-                ", ".join(asset["kinds"]),
-                _partitions(asset["partitions"]),
-                _when(self.times.get(asset["key"])) if asset["materializable"] else "external",
-                ", ".join(asset["notebooks"]),
-                asset["location"] if several else "",
-            )
-            for asset in self.catalog.assets
+            return [self._table("Code locations", COLUMNS["locations"], self._locations())]
+        return [
+            self._table(kind.capitalize(), (*COLUMNS[kind], "location"), items)
+            for kind in KINDS
+            if (items := getattr(self.catalog, kind))
         ]
-        return "Assets", columns, rows
+
+    def _table(self, title: str, columns: Row, items: Iterable[Mapping[str, Any]]) -> Table:
+        rows = [{**item, **self._texts(item)} for item in items]
+        return title, columns, [tuple(_text(row[name]) for name in columns) for row in rows]
+
+    def _texts(self, item: Mapping[str, Any]) -> dict[str, str]:
+        """Return what a table shows of an item instead of its fields, or in addition to them."""
+        texts = {}
+        if len(self.catalog.locations) < 2:
+            texts["location"] = ""
+        if "interval_s" in item:
+            texts["every"] = f"{item['interval_s']} s"
+        if "key" in item:
+            texts["asset"] = item["key"]
+            texts["partitions"] = _partitions(item["partitions"])
+            last = _when(self.times.get(item["key"]))
+            texts["last materialized"] = last if item["materializable"] else "external"
+        return texts
 
     def _locations(self) -> list[Location]:
         """Return the code locations to show: all of them, unless they are what is asked for."""
@@ -258,28 +241,9 @@ def _partitions(partitions: PartitionsItem | None) -> str:
     return partitions["type"].replace("_", " ").lower()
 
 
+def _text(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value or "")
+
+
 def _when(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else "never"
-
-
-def _job_row(job: Job) -> Row:
-    return job["name"], *map(", ".join, (job["schedules"], job["sensors"], job["notebooks"]))
-
-
-def _schedule_row(schedule: Schedule) -> Row:
-    item: Item = {**schedule}
-    return tuple(str(item[key] or "") for key in ("name", "cron", "timezone", "job", "status"))
-
-
-def _sensor_row(sensor: Sensor) -> Row:
-    return (
-        sensor["name"],
-        sensor["type"],
-        f"{sensor['interval_s']} s",
-        ", ".join(sensor["jobs"]),
-        sensor["status"],
-    )
-
-
-def _resource_row(resource: Resource) -> Row:
-    return resource["name"], resource["type"]

@@ -72,7 +72,7 @@ def check(target: Target, name: str, partition: str) -> None:
         return
 
 
-def _find(client: DagsterClient, name: str, partition: str) -> dict[str, str | None]:
+def _find(client: DagsterClient, name: str, partition: str) -> dict[AssetKey, str | None]:
     """Return the assets to attach to, with the partition of each."""
     from dagmar.server.observations import find_assets, find_partition, require_permission
 
@@ -87,7 +87,7 @@ def _observe(
     client: Any,
     shared: bool,
     exported: Exported,
-    key: str,
+    key: AssetKey,
     partition: str | None,
 ) -> None:
     manifest = exported.manifest
@@ -123,7 +123,7 @@ def _is_shared(settings: Settings, target: Target, client: Any) -> bool:
         return False
 
 
-def _last_run(client: Any, manifest: Manifest, key: str, partition: str | None) -> str | None:
+def _last_run(client: Any, manifest: Manifest, key: AssetKey, partition: str | None) -> str | None:
     """Return the run that materialized what the notebook read, if that is the asset's last."""
     from dagmar.server.paired import read_asset
 

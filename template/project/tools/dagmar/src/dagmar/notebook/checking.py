@@ -261,7 +261,7 @@ def _loading(root: Path, source: Source) -> Iterator[Finding]:
 
 
 def _against(
-    catalog: Catalog, inputs: Mapping[str, Inputs], pairs: Sequence[Paired], source: Source
+    catalog: Catalog, inputs: Mapping[AssetKey, Inputs], pairs: Sequence[Paired], source: Source
 ) -> Iterator[Finding]:
     """Compare with Dagster. What is missing may be in a code location that does not load."""
     assets = {str(asset["key"]): asset for asset in catalog.assets}
@@ -286,7 +286,10 @@ def _against(
 
 
 def _upstream(
-    paired: Sequence[Asset], inputs: Mapping[str, Inputs], loads: Sequence[Load], known: set[str]
+    paired: Sequence[Asset],
+    inputs: Mapping[AssetKey, Inputs],
+    loads: Sequence[Load],
+    known: set[str],
 ) -> Iterator[Finding]:
     """Compare what the `inputs` cell loads with what the paired assets take from upstream."""
     near = {asset["key"] for asset in paired}.union(*(asset["dependencies"] for asset in paired))

@@ -167,24 +167,23 @@ def _asset(node: Any, location: str, repository: str) -> Asset:
     }
 
 
-def inputs_of(graph: Any, key: str) -> Inputs:
+def inputs_of(graph: Any, key: AssetKey) -> Inputs:
     """Return the upstream assets whose values an asset of an asset graph loads."""
     import dagster as dg
 
-    node = graph.get(dg.AssetKey(AssetKey(key).parts))
-    own, values, alike = node.partitions_def, [], []
-    for upstream in sorted(_loaded_keys(node), key=lambda key: AssetKey.from_parts(key.path)):
-        values.append(AssetKey.from_parts(upstream.path))
-        mapping = node.partition_mappings.get(upstream)
-        same = (dg.IdentityPartitionMapping, dg.TimeWindowPartitionMapping)
-        if (
-            own is not None
-            and graph.has(upstream)
-            and graph.get(upstream).partitions_def == own
-            and (mapping is None or isinstance(mapping, same))
-        ):
-            alike.append(values[-1])
-    return Inputs(own is not None, tuple(values), frozenset(alike))
+    node = graph.get(dg.AssetKey(key.parts))
+    own = node.partitions_def
+    same = (type(None), dg.IdentityPartitionMapping, dg.TimeWindowPartitionMapping)
+    values = {AssetKey.from_parts(upstream.path): upstream for upstream in _loaded_keys(node)}
+    alike = {
+        name
+        for name, upstream in values.items()
+        if own is not None
+        and graph.has(upstream)
+        and graph.get(upstream).partitions_def == own
+        and isinstance(node.partition_mappings.get(upstream), same)
+    }
+    return Inputs(own is not None, tuple(sorted(values)), frozenset(alike))
 
 
 def _loaded_keys(node: Any) -> set[Any]:

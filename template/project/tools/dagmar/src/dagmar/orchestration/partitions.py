@@ -40,7 +40,7 @@ def latest_partition(root: Path, key: str) -> str | None:
         if not materialized:
             inputs = [
                 local.get_materialized_partitions(dg.AssetKey(AssetKey(name).parts))
-                for name in sorted(inputs_of(repository.asset_graph, key).alike - {key})
+                for name in sorted(inputs_of(repository.asset_graph, AssetKey(key)).alike - {key})
             ]
             materialized = set.intersection(*map(set, inputs)) if inputs else set()
         return _last(partitions, local, materialized)

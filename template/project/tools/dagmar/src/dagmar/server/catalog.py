@@ -52,7 +52,13 @@ class PartitionsItem(TypedDict):
     dimensions: list[Dimension]
 
 
-class _Paired(TypedDict, total=False):
+class _Definition(TypedDict):
+    description: str | None
+    location: str
+    repository: str
+
+
+class _Paired(_Definition, total=False):
     notebooks: list[str]
 
 
@@ -64,9 +70,6 @@ class Asset(_Paired):
     kinds: list[str]
     tags: dict[str, str]
     owners: list[str]
-    description: str | None
-    location: str
-    repository: str
     materializable: bool
     partitions: PartitionsItem | None
     dependencies: list[AssetKey]
@@ -81,48 +84,36 @@ class _JobOnServer(_Paired, total=False):
 
 
 class Job(_JobOnServer):
-    """A job of a code location; the first fields are known from a server only."""
+    """A job of a code location; what is not required is known from a server only."""
 
     name: str
-    description: str | None
-    location: str
-    repository: str
 
 
-class Schedule(TypedDict):
+class Schedule(_Definition):
     """A schedule of a code location."""
 
     name: str
-    description: str | None
     job: str
     cron: str
     timezone: str | None
     status: str
-    location: str
-    repository: str
 
 
-class Sensor(TypedDict):
+class Sensor(_Definition):
     """A sensor of a code location."""
 
     name: str
-    description: str | None
     type: str
     jobs: list[str]
     interval_s: int
     status: str
-    location: str
-    repository: str
 
 
-class Resource(TypedDict):
+class Resource(_Definition):
     """A resource of a code location."""
 
     name: str
     type: str
-    description: str | None
-    location: str
-    repository: str
 
 
 @dataclass(frozen=True)
@@ -134,8 +125,8 @@ class Inputs:
     """
 
     partitioned: bool = False
-    values: tuple[str, ...] = ()
-    alike: frozenset[str] = frozenset()
+    values: tuple[AssetKey, ...] = ()
+    alike: frozenset[AssetKey] = frozenset()
 
 
 @dataclass
@@ -153,7 +144,7 @@ class Catalog:
     schedules: list[Schedule] = field(default_factory=list)
     sensors: list[Sensor] = field(default_factory=list)
     resources: list[Resource] = field(default_factory=list)
-    inputs: Callable[[Sequence[str]], dict[str, Inputs]] = field(
+    inputs: Callable[[Sequence[AssetKey]], dict[AssetKey, Inputs]] = field(
         default=lambda _: {}, compare=False, repr=False
     )
 
@@ -203,12 +194,7 @@ def location(entry: Item) -> Location:
     elif state is not None:
         # LOADED is said of a location that failed to import, too.
         status, error = "error", Failure.from_graphql(state).as_document()
-    return {
-        "name": entry["name"],
-        "repositories": repositories,
-        "status": status,
-        "error": error,
-    }
+    return Location(name=entry["name"], repositories=repositories, status=status, error=error)
 
 
 def broken(locations: Iterable[Location]) -> dict[str, Failure]:
@@ -220,42 +206,33 @@ def broken(locations: Iterable[Location]) -> dict[str, Failure]:
     }
 
 
-def read_inputs(client: DagsterClient, keys: Sequence[str]) -> dict[str, Inputs]:
+def read_inputs(client: DagsterClient, keys: Sequence[AssetKey]) -> dict[AssetKey, Inputs]:
     """Return the inputs of each of these assets that the server knows."""
-    nodes = {
-        AssetKey.from_parts(node["assetKey"]["path"]): node
-        for node in _input_nodes(client, keys, ops=True)
-    }
-    above = {key for node in nodes.values() for key in _upstream(node)}
-    others = sorted(above - set(nodes))
+    nodes = {node["assetKey"]: node for node in _input_nodes(client, keys, ops=True)}
+    upstream = {key for node in nodes.values() for key in node["dependencyKeys"]}
+    others = _input_nodes(client, sorted(upstream - set(nodes)), ops=False)
     partitions = {
-        AssetKey.from_parts(node["assetKey"]["path"]): node["partitionDefinition"]
-        for node in (*nodes.values(), *_input_nodes(client, others, ops=False))
+        node["assetKey"]: node["partitionDefinition"] for node in (*nodes.values(), *others)
     }
-    return {key: _inputs_of(key, node, partitions) for key, node in nodes.items()}
+    return {key: _inputs_of(node, partitions) for key, node in nodes.items()}
 
 
-def _input_nodes(client: DagsterClient, keys: Sequence[str], ops: bool) -> Iterator[Item]:
+def _input_nodes(client: DagsterClient, keys: Sequence[AssetKey], ops: bool) -> Iterator[Item]:
     for start in range(0, len(keys), MOST_AT_ONCE):
-        paths = [AssetKey(key).as_input for key in keys[start : start + MOST_AT_ONCE]]
+        paths = [key.as_input for key in keys[start : start + MOST_AT_ONCE]]
         yield from client.query("Inputs", keys=paths, ops=ops)["assetNodes"]
 
 
-def _inputs_of(key: AssetKey, node: Item, partitions: dict[AssetKey, Item | None]) -> Inputs:
-    upstream = sorted(_upstream(node))
+def _inputs_of(node: Item, partitions: dict[AssetKey, Item | None]) -> Inputs:
     # What Dagster does not execute takes nothing.
     taken = (node["op"] or {"inputDefinitions": []})["inputDefinitions"]
     nothing = {one["name"] for one in taken if one["type"]["isNothing"]}
-    values = [name for name in upstream if _input_name(name) not in nothing]
+    values = [key for key in sorted(node["dependencyKeys"]) if _input_name(key) not in nothing]
     if len(nothing) == len(taken):
         values = []
-    own = partitions[key]
-    alike = [name for name in values if own is not None and partitions.get(name) == own]
+    own = partitions[node["assetKey"]]
+    alike = [key for key in values if own is not None and partitions.get(key) == own]
     return Inputs(own is not None, tuple(values), frozenset(alike))
-
-
-def _upstream(node: Item) -> list[AssetKey]:
-    return [AssetKey.from_parts(key["path"]) for key in node["dependencyKeys"]]
 
 
 def _input_name(key: AssetKey) -> str:
@@ -265,118 +242,76 @@ def _input_name(key: AssetKey) -> str:
 
 def _assets(client: DagsterClient) -> list[Asset]:
     nodes = client.query("Assets")["assetNodes"]
-    return sorted((_asset(node) for node in nodes), key=lambda asset: str(asset["key"]))
+    return sorted(map(_asset, nodes), key=lambda asset: asset["key"])
 
 
 def _asset(node: Item) -> Asset:
     tags = {tag["key"]: tag["value"] for tag in node["tags"]}
-    partitions = node["partitionDefinition"]
     return {
-        "key": AssetKey.from_parts(node["assetKey"]["path"]),
-        "group": node["groupName"],
+        "key": node["key"],
+        "group": node["group"],
         "kinds": sorted(tag[len(KIND_TAG) :] for tag in tags if tag.startswith(KIND_TAG)),
         "tags": {key: value for key, value in tags.items() if not key.startswith(KIND_TAG)},
-        "owners": [owner.get("email") or f"team:{owner['team']}" for owner in node["owners"]],
+        "owners": owners(node),
         "description": node["description"],
         "location": node["repository"]["location"]["name"],
         "repository": node["repository"]["name"],
-        "materializable": node["isMaterializable"],
-        "partitions": partitions and _partitions(partitions),
-        "dependencies": _upstream(node),
-        "jobs": [job for job in node["jobNames"] if not job.startswith(IMPLICIT_JOB)],
+        "materializable": node["materializable"],
+        "partitions": node["partitions"],
+        "dependencies": node["dependencies"],
+        "jobs": [job for job in node["jobs"] if not job.startswith(IMPLICIT_JOB)],
     }
 
 
-def _partitions(definition: Item) -> PartitionsItem:
-    return {
-        "type": definition["type"],
-        "dimensions": [
-            {
-                "name": dimension["name"],
-                "type": dimension["type"],
-                "dynamic_name": dimension["dynamicPartitionsDefinitionName"],
-            }
-            for dimension in definition["dimensionTypes"]
-        ],
-    }
+def owners(node: Item) -> list[str]:
+    """Return the owners of an asset, as Dagster writes them in its definition."""
+    return [owner.get("email") or f"team:{owner['team']}" for owner in node["owners"]]
 
 
 def _repositories(client: DagsterClient, catalog: Catalog, kinds: set[str]) -> None:
     answer = client.query("Repositories")["repositoriesOrError"]
     for node in member(answer, "RepositoryConnection")["nodes"]:
-        place = (node["location"]["name"], node["name"])
-        if "jobs" in kinds:
-            catalog.jobs += [
-                _job(job, *place)
-                for job in node["jobs"]
-                if not job["name"].startswith(IMPLICIT_JOB)
-            ]
-        if "schedules" in kinds:
-            catalog.schedules += [_schedule(item, *place) for item in node["schedules"]]
-        if "sensors" in kinds:
-            catalog.sensors += [_sensor(item, *place) for item in node["sensors"]]
-        if "resources" in kinds:
-            resources = node["allTopLevelResourceDetails"]
-            catalog.resources += [_resource(item, *place) for item in resources]
+        place = {"location": node["location"]["name"], "repository": node["name"]}
+        items: dict[str, Iterable[Item]] = {
+            "jobs": (_job(job) for job in node["jobs"] if not job["name"].startswith(IMPLICIT_JOB)),
+            "schedules": map(_with_status, node["schedules"]),
+            "sensors": map(_sensor, node["sensors"]),
+            "resources": node["resources"],
+        }
+        for kind in kinds - {"assets"}:
+            getattr(catalog, kind).extend({**item, **place} for item in items[kind])
 
 
-def _job(job: Item, location: str, repository: str) -> Job:
+def _job(job: Item) -> Item:
+    tags = {tag["key"]: tag["value"] for tag in job["tags"]}
     return {
-        "name": job["name"],
-        "description": job["description"],
-        "asset_job": job["isAssetJob"],
-        "tags": {tag["key"]: tag["value"] for tag in job["tags"]},
-        "schedules": [schedule["name"] for schedule in job["schedules"]],
-        "sensors": [sensor["name"] for sensor in job["sensors"]],
-        "location": location,
-        "repository": repository,
+        **job,
+        "tags": tags,
+        **{field: _names(job[field]) for field in ("schedules", "sensors")},
     }
 
 
-def _schedule(schedule: Item, location: str, repository: str) -> Schedule:
-    return {
-        "name": schedule["name"],
-        "description": schedule["description"],
-        "job": schedule["pipelineName"],
-        "cron": schedule["cronSchedule"],
-        "timezone": schedule["executionTimezone"],
-        "status": schedule["scheduleState"]["status"].lower(),
-        "location": location,
-        "repository": repository,
-    }
+def _sensor(sensor: Item) -> Item:
+    jobs = _names(sensor["jobs"] or ())
+    return {**_with_status(sensor), "type": sensor["type"].lower(), "jobs": jobs}
 
 
-def _sensor(sensor: Item, location: str, repository: str) -> Sensor:
-    return {
-        "name": sensor["name"],
-        "description": sensor["description"],
-        "type": sensor["sensorType"].lower(),
-        "jobs": [target["pipelineName"] for target in sensor["targets"] or []],
-        "interval_s": sensor["minIntervalSeconds"],
-        "status": sensor["sensorState"]["status"].lower(),
-        "location": location,
-        "repository": repository,
-    }
+def _with_status(item: Item) -> Item:
+    return {**item, "status": item["status"]["status"].lower()}
 
 
-def _resource(resource: Item, location: str, repository: str) -> Resource:
-    return {
-        "name": resource["name"],
-        "type": resource["resourceType"],
-        "description": resource["description"],
-        "location": location,
-        "repository": repository,
-    }
+def _names(items: Iterable[Item]) -> list[str]:
+    return [item["name"] for item in items]
 
 
-def last_materializations(client: DagsterClient, keys: Sequence[str]) -> dict[str, float]:
+def last_materializations(client: DagsterClient, keys: Sequence[AssetKey]) -> dict[AssetKey, float]:
     """Return when each asset was last materialized, in seconds since 1970; absent if never."""
     if not keys:
         return {}
-    paths = [AssetKey(key).as_input for key in keys]
+    paths = [key.as_input for key in keys]
     answer = client.query("LatestMaterializations", keys=paths)["assetsLatestInfo"]
     return {
-        AssetKey.from_parts(info["assetKey"]["path"]): int(latest["timestamp"]) / 1000
+        info["assetKey"]: int(latest["timestamp"]) / 1000
         for info in answer
         if (latest := info["latestMaterialization"])
     }
@@ -399,7 +334,13 @@ def _read(file: Path | None) -> list[Asset] | None:
         assets = json.loads(file.read_text("utf-8")) if file else None
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(assets, list) or not all(map(_is_asset, assets)):
+    types = _asset_types()
+    if not isinstance(assets, list) or not all(
+        isinstance(asset, dict)
+        and asset.keys() == types.keys()
+        and all(isinstance(asset[name], types[name]) for name in types)
+        for asset in assets
+    ):
         return None
     for asset in assets:
         asset["key"] = AssetKey(asset["key"])
@@ -407,26 +348,15 @@ def _read(file: Path | None) -> list[Asset] | None:
     return assets
 
 
-def _is_asset(item: object) -> bool:
-    return (
-        isinstance(item, dict)
-        and item.keys() == (types := _asset_types()).keys()
-        and all(isinstance(item[name], types[name]) for name in types)
-    )
-
-
 @functools.cache
 def _asset_types() -> dict[str, tuple[type, ...]]:
     """Return what JSON holds for each field of an asset: keys are text, and lists lists."""
-
-    def plain(hint: Any) -> type:
-        kind = get_origin(hint) or hint
-        return str if kind is AssetKey else dict if kind is PartitionsItem else kind
-
+    stored: dict[Any, type] = {AssetKey: str, PartitionsItem: dict}
+    hints = {name: hint for name, hint in get_type_hints(Asset).items() if name != "notebooks"}
+    kinds = {name: get_args(hint) for name, hint in hints.items() if isinstance(hint, UnionType)}
     return {
-        name: tuple(map(plain, get_args(hint) if get_origin(hint) is UnionType else (hint,)))
-        for name, hint in get_type_hints(Asset).items()
-        if name in Asset.__required_keys__
+        name: tuple(stored.get(of, get_origin(of) or of) for of in kinds.get(name, (hint,)))
+        for name, hint in hints.items()
     }
 
 

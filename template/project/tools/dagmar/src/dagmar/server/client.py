@@ -9,7 +9,6 @@ not reach another host.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util.retry import Retry
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import (
     AnswerLost,
     DagmarError,
@@ -98,6 +98,12 @@ class _Answer(dict[str, Any]):
         raise UnexpectedAnswer(f"Dagster's answer lacks '{key}'", NOT_DAGSTER)
 
 
+def _part(fields: dict[str, Any]) -> AssetKey | _Answer:
+    """Return a part of an answer: `{path}` is an asset key."""
+    is_key = fields.keys() == {"path"} and isinstance(fields["path"], list)
+    return AssetKey.from_parts(fields["path"]) if is_key else _Answer(fields)
+
+
 class _Session(requests.Session):
     """A session that ignores redirects, even malformed ones."""
 
@@ -123,10 +129,10 @@ class DagsterClient:
         self.target = target
         # Normalized by requests, which selects an adapter by the text of the address.
         try:
-            endpoint = requests.Request("POST", f"{target.url}/graphql").prepare().url
+            request = requests.Request("POST", f"{target.url}/graphql").prepare()
         except (requests.RequestException, HTTPError):
             raise Invalid(f"{target.url} is not a valid http(s) address") from None
-        self._endpoint = endpoint or f"{target.url}/graphql"
+        self._endpoint = str(request.url)
         self._session = _Session()
         self._session.auth = _Auth(target)
         # A proxy from the environment must not get what stays on this machine.
@@ -221,7 +227,7 @@ class DagsterClient:
 
     def _data(self, response: requests.Response) -> dict[str, Any]:
         try:
-            body = json.loads(response.content, object_hook=_Answer)
+            body = json.loads(response.content, object_hook=_part)
         except (ValueError, RecursionError):
             body = None
         if isinstance(body, dict) and isinstance(body.get("data"), dict) and "errors" not in body:
@@ -301,12 +307,8 @@ class DagsterClient:
 
 
 def _operation(document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    return {"operationName": document, "query": _text(document), "variables": variables}
-
-
-@functools.cache
-def _text(document: str) -> str:
-    return (DOCUMENTS / f"{document}.graphql").read_text("utf-8")
+    query = (DOCUMENTS / f"{document}.graphql").read_text("utf-8")
+    return {"operationName": document, "query": query, "variables": variables}
 
 
 def _never_sent(error: Exception) -> bool:

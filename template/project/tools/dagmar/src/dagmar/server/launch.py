@@ -98,27 +98,20 @@ class Launch:
         return [key.as_input for key in self.assets]
 
     @property
-    def _checks(self) -> dict[str, Any]:
-        """The selected asset checks; if there are no assets, nothing else is selected."""
-        if self.checks is None:
-            return {}
-        selection: dict[str, Any] = {"assetCheckSelection": self.checks}
-        return selection if self.assets else {**selection, "assetSelection": []}
-
-    @property
     def repository_selector(self) -> dict[str, str]:
         """The repository as GraphQL takes it."""
         return {"repositoryLocationName": self.location, "repositoryName": self.repository}
 
     def selector(self, name: str = "jobName") -> dict[str, Any]:
         """Return the GraphQL selector; `name` is its field for the job."""
+        checked = self.checks is not None
         return {
             **self.repository_selector,
             name: self.job,
-            # An empty list would select the whole job.
-            **({"assetSelection": self.paths} if self.assets else {}),
+            # An empty list would select the whole job, unless asset checks are selected.
+            **({"assetSelection": self.paths} if self.assets or checked else {}),
             **({"solidSelection": self.steps} if self.steps else {}),
-            **self._checks,
+            **({"assetCheckSelection": self.checks} if checked else {}),
         }
 
 

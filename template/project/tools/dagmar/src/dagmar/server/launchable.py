@@ -63,7 +63,7 @@ def find_assets(
     """
     paths = [key.as_input for key in keys]
     answer = client.query("AssetsToLaunch", keys=paths, partitioned=partitioned)
-    nodes = {AssetKey.from_parts(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
+    nodes = {node["assetKey"]: node for node in answer["assetNodes"]}
     if missing := [key for key in keys if key not in nodes]:
         raise no_such_asset(client, missing)
     jobs: dict[tuple[str, str, str], dict[AssetKey, Item]] = {}
@@ -94,7 +94,7 @@ def job_of(node: Item) -> tuple[str, str, str]:
 def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
     """Return the error for assets that do not exist, with the nearest that do."""
     answer = client.query("AssetKeys")
-    known = [AssetKey.from_parts(node["assetKey"]["path"]) for node in answer["assetNodes"]]
+    known = [node["assetKey"] for node in answer["assetNodes"]]
     names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
     meant = {str(key): near for key in missing if (near := nearest(key, known))}
     return Invalid(f"there is no asset {names}", *_where_else(answer, "assets"), meant=meant)
@@ -277,16 +277,19 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
         raise Invalid(f"run {run_id} was not launched from a code location: it cannot be retried")
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     kept = {key: value for key, value in tags.items() if _is_kept(key)}
-    checks = run["assetCheckSelection"]
+    checks = (
+        {**check, "assetKey": check["assetKey"].as_input}
+        for check in run["assetCheckSelection"] or ()
+    )
     launch = Launch(
         location=origin["repositoryLocationName"],
         repository=origin["repositoryName"],
         job=run["jobName"],
-        assets=tuple(AssetKey.from_parts(key["path"]) for key in run["assetSelection"] or []),
+        assets=tuple(run["assetSelection"] or ()),
         config=run["runConfig"] or {},
         tags={**kept, RETRY_TAG: "true"},
         steps=tuple(run["solidSelection"] or ()),
-        checks=None if checks is None else tuple(checks),
+        checks=None if run["assetCheckSelection"] is None else tuple(checks),
         parent=(run["rootRunId"] or run_id, run_id),
     )
     return Launchable(launch)

@@ -15,7 +15,7 @@ from dagmar.server.partitions import Choice, Partitions
 PERMISSION = "report_runless_asset_events"
 
 
-def find_assets(client: DagsterClient, name: str) -> list[str]:
+def find_assets(client: DagsterClient, name: str) -> list[AssetKey]:
     """Return the asset `name`, or the assets that the job of that name materializes.
 
     Raises Invalid if neither exists: Dagster would create an asset for a misspelt key.
@@ -27,7 +27,7 @@ def find_assets(client: DagsterClient, name: str) -> list[str]:
     except Invalid:
         nodes = client.query("AssetsOfJobs")["assetNodes"]
         keys = [
-            AssetKey.from_parts(node["assetKey"]["path"])
+            node["assetKey"]
             for node in nodes
             if name in node["jobNames"] and node["isMaterializable"]
         ]
@@ -36,7 +36,7 @@ def find_assets(client: DagsterClient, name: str) -> list[str]:
         return sorted(keys)
 
 
-def find_partition(client: DagsterClient, key: str, partition: str) -> str:
+def find_partition(client: DagsterClient, key: AssetKey, partition: str) -> str:
     """Return the key that `partition` means for the asset. Raises Invalid."""
     partitions = Partitions(f"the asset '{key}'", read_dimensions(client, key))
     if not partitions.dimensions:
@@ -44,9 +44,9 @@ def find_partition(client: DagsterClient, key: str, partition: str) -> str:
     return partitions.choose(Choice(keys=(partition,)))[0]
 
 
-def require_permission(client: DagsterClient, keys: Sequence[str]) -> None:
+def require_permission(client: DagsterClient, keys: Sequence[AssetKey]) -> None:
     """Raise NotAllowed if the server does not let this user report on these assets."""
-    paths = [AssetKey(key).as_input for key in keys]
+    paths = [key.as_input for key in keys]
     answer = client.query("AssetsToLaunch", keys=paths, partitioned=False)
     for location in {node["repository"]["location"]["name"] for node in answer["assetNodes"]}:
         permission = permissions_of(answer, location).get(PERMISSION)
@@ -56,7 +56,7 @@ def require_permission(client: DagsterClient, keys: Sequence[str]) -> None:
 
 def observe(
     client: DagsterClient,
-    key: str,
+    key: AssetKey,
     metadata: Mapping[str, Any],
     description: str,
     partition: str | None,
@@ -68,8 +68,8 @@ def observe(
     body: dict[str, Any] = {"metadata": dict(metadata), "description": description}
     if partition:
         body["partition"] = partition
-    path = AssetKey(key).as_url_path
-    if any("/" in part for part in AssetKey(key).parts):
+    path = key.as_url_path
+    if any("/" in part for part in key.parts):
         # Dagster decodes the path before it splits it into components.
-        body["asset_key"], path = AssetKey(key).parts, ""
+        body["asset_key"], path = key.parts, ""
     client.report(f"report_asset_observation/{path}", body)

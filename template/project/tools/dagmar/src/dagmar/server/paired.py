@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dagmar.asset_key import AssetKey
-from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item
+from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, owners
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.launchable import job_of, locate_job, no_such_asset
@@ -18,6 +18,10 @@ MOST_JOBS = 5
 RUNS_SEARCHED = 100
 MOST_NEIGHBOURS = 60
 MASK = "********"
+NUMBERS: Mapping[str, Callable[[Any], float]] = {"intRepr": int, "floatValue": float}
+# What fits into one line; tables and schemas are left to the Dagster UI.
+LINES = dict.fromkeys((*NUMBERS, "boolValue", "text", "path", "url"), str)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,19 @@ class PastNumbers:
     numbers: Mapping[str, float]
 
 
-def read_asset(client: DagsterClient, key: str) -> Item:
+def read_asset(client: DagsterClient, key: AssetKey) -> Item:
     """Return the asset and its last materialization.
 
     Raises Invalid, with the nearest that do, if the asset does not exist.
     """
-    node = _asset(client, key, client.query("PairedAsset", key=AssetKey(key).as_input))
+    node = _asset(client, key, client.query("PairedAsset", key=key.as_input))
     (latest, *_) = node["assetMaterializations"] or [None]
     location, repository, job = job_of(node)
     return {
         "description": node["description"],
         "group": node["groupName"],
         "kinds": sorted(kind.removeprefix(KIND_TAG) for kind in node["kinds"]),
-        "owners": [owner.get("email") or f"team:{owner['team']}" for owner in node["owners"]],
+        "owners": owners(node),
         "materializable": node["isMaterializable"],
         "location": location,
         "repository": repository,
@@ -68,7 +72,7 @@ def read_asset(client: DagsterClient, key: str) -> Item:
             "run_id": latest["runId"],
             "at": int(latest["timestamp"]) / 1000,
             "partition": latest["partition"],
-            "metadata": dict(_metadata(latest["metadataEntries"])),
+            "metadata": _metadata(latest["metadataEntries"], LINES),
         },
     }
 
@@ -81,12 +85,14 @@ def _columns(entries: Iterable[Item]) -> list[Item]:
     return []
 
 
-def _metadata(entries: Iterable[Item]) -> Iterable[tuple[str, str]]:
-    """Yield what fits into one line; tables and schemas are left to the Dagster UI."""
-    for entry in entries:
-        for name in ("intRepr", "floatValue", "boolValue", "text", "path", "url"):
-            if entry.get(name) is not None:
-                yield entry["label"], str(entry[name])
+def _metadata(entries: Iterable[Item], types: Mapping[str, Callable[[Any], T]]) -> dict[str, T]:
+    """Return the metadata of these types by label."""
+    return {
+        entry["label"]: convert(entry[name])
+        for entry in entries
+        for name, convert in types.items()
+        if entry.get(name) is not None
+    }
 
 
 def read_job(client: DagsterClient, job: Launch) -> Item:
@@ -101,11 +107,7 @@ def read_job(client: DagsterClient, job: Launch) -> Item:
         "sensors": [sensor["name"] for sensor in node["sensors"]],
         "steps": {
             step["name"]: sorted(
-                {
-                    output["solid"]["name"]
-                    for entry in step["inputs"]
-                    for output in entry["dependsOn"]
-                }
+                {output["solid"]["name"] for take in step["inputs"] for output in take["dependsOn"]}
             )
             for step in node["solids"]
         },
@@ -113,46 +115,42 @@ def read_job(client: DagsterClient, job: Launch) -> Item:
     }
 
 
-def read_neighbours(client: DagsterClient, key: str, depth: int) -> dict[str, Item]:
+def read_neighbours(client: DagsterClient, key: AssetKey, depth: int) -> dict[AssetKey, Item]:
     """Return the assets up to `depth` steps above and below the asset, by key.
 
     Each has `materializable` and `dependencies`; there are `MOST_NEIGHBOURS` at most.
     Raises Invalid if the asset does not exist.
     """
-    neighbours: dict[str, Item] = {}
+    neighbours: dict[AssetKey, Item] = {}
     wanted = {"dependencyKeys": [key], "dependedByKeys": [key]}
     for _ in range(depth + 1):
         unread = sorted({name for names in wanted.values() for name in names} - set(neighbours))
-        nodes: dict[str, Item] = {}
+        nodes: dict[AssetKey, Item] = {}
         if unread and len(neighbours) < MOST_NEIGHBOURS:
-            paths = [AssetKey(name).as_input for name in unread[:MOST_NEIGHBOURS]]
+            paths = [name.as_input for name in unread[:MOST_NEIGHBOURS]]
             answer = client.query("Neighbours", keys=paths)["assetNodes"]
-            nodes = {AssetKey.from_parts(node["assetKey"]["path"]): node for node in answer}
+            nodes = {node["assetKey"]: node for node in answer}
         if key not in neighbours and key not in nodes:
             raise no_such_asset(client, [key])
         for name, node in nodes.items():
             neighbours[name] = {
                 "materializable": node["isMaterializable"],
-                "dependencies": _keys(node, "dependencyKeys"),
+                "dependencies": node["dependencyKeys"],
             }
         # Further up from upstream assets, further down from downstream ones: no siblings.
         wanted = {
-            field: [near for name in names if name in nodes for near in _keys(nodes[name], field)]
+            field: [near for name in names if name in nodes for near in nodes[name][field]]
             for field, names in wanted.items()
         }
     return neighbours
 
 
-def _keys(node: Item, field: str) -> list[str]:
-    return [AssetKey.from_parts(key["path"]) for key in node[field]]
-
-
-def read_dimensions(client: DagsterClient, key: str) -> dict[str, list[str]]:
+def read_dimensions(client: DagsterClient, key: AssetKey) -> dict[str, list[str]]:
     """Return the partition keys of the asset by dimension, in Dagster's order.
 
     It is empty for an asset without partitions. Raises Invalid if the asset does not exist.
     """
-    node = _asset(client, key, client.query("AssetPartitionKeys", key=AssetKey(key).as_input))
+    node = _asset(client, key, client.query("AssetPartitionKeys", key=key.as_input))
     return {
         dimension["name"]: dimension["partitionKeys"]
         for dimension in (node["partitionKeysByDimension"] if node["isPartitioned"] else [])
@@ -188,13 +186,12 @@ def _without_secrets(config: Any) -> Any:
     return {name: value for name, value in kept.items() if value != {}}
 
 
-def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[PastRun]:
+def read_asset_history(client: DagsterClient, key: AssetKey, limit: int) -> list[PastRun]:
     """Return the last runs that materialized the asset or failed to, oldest first.
 
     Raises Invalid if the asset does not exist.
     """
-    answer = client.query("AssetHistory", key=AssetKey(key).as_input, limit=limit)
-    asset = _asset(client, key, answer)
+    asset = _asset(client, key, client.query("AssetHistory", key=key.as_input, limit=limit))
     runs = [
         event["runOrError"]
         for event in asset["assetMaterializations"]
@@ -206,33 +203,23 @@ def read_asset_history(client: DagsterClient, key: str, limit: int) -> list[Past
         runs += [
             run
             for run in _runs_of(client, job, RUNS_SEARCHED)
-            if (whole and run["assetSelection"] is None)
-            or any(AssetKey.from_parts(path["path"]) == key for path in run["assetSelection"] or [])
+            if (whole and run["assetSelection"] is None) or key in (run["assetSelection"] or ())
         ]
     return _past(runs, limit)
 
 
-def read_numbers(client: DagsterClient, key: str, limit: int) -> list[PastNumbers]:
+def read_numbers(client: DagsterClient, key: AssetKey, limit: int) -> list[PastNumbers]:
     """Return the numbers of the last materializations and observations, newest first.
 
     Raises Invalid if the asset does not exist.
     """
-    answer = client.query("AssetMetrics", key=AssetKey(key).as_input, limit=limit)
-    asset = _asset(client, key, answer)
-    numbers_of_events = [
+    asset = _asset(client, key, client.query("AssetMetrics", key=key.as_input, limit=limit))
+    past = [
         PastNumbers(event["runId"], int(event["timestamp"]) / 1000, event["partition"], numbers)
         for event in (*asset["assetMaterializations"], *asset["assetObservations"])
-        if (numbers := dict(_numbers(event["metadataEntries"])))
+        if (numbers := _metadata(event["metadataEntries"], NUMBERS))
     ]
-    return sorted(numbers_of_events, key=lambda past: -past.at)[:limit]
-
-
-def _numbers(entries: Iterable[Item]) -> Iterable[tuple[str, float]]:
-    for entry in entries:
-        if entry.get("intRepr") is not None:
-            yield entry["label"], int(entry["intRepr"])
-        elif entry.get("floatValue") is not None:
-            yield entry["label"], float(entry["floatValue"])
+    return sorted(past, key=lambda event: -event.at)[:limit]
 
 
 def read_job_history(client: DagsterClient, job: str, limit: int) -> list[PastRun]:
@@ -284,7 +271,7 @@ def read_instance_info(client: DagsterClient) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _asset(client: DagsterClient, key: str, answer: Item) -> Item:
+def _asset(client: DagsterClient, key: AssetKey, answer: Item) -> Item:
     """Return the asset of an answer. Raises Invalid if it does not exist."""
     unknown = {"AssetNotFoundError": lambda _: no_such_asset(client, [key])}
     return member(answer["assetNodeOrError"], "AssetNode", unknown)

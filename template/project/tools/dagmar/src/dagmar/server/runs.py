@@ -52,7 +52,7 @@ class Run:
     status: str
     job: str = ""
     location: str = ""
-    assets: list[str] = field(default_factory=list)
+    assets: list[AssetKey] = field(default_factory=list)
     partition: str | None = None
     started: float | None = None
     ended: float | None = None
@@ -140,7 +140,7 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
         status=run["status"],
         job=run["jobName"],
         location=origin.get("repositoryLocationName", ""),
-        assets=sorted(AssetKey.from_parts(asset["path"]) for asset in run["assetSelection"] or []),
+        assets=sorted(run["assetSelection"] or ()),
         partition=_partition(tags),
         started=run["startTime"],
         ended=run["endTime"],
