@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dagmar.server.client import DOCUMENTS
@@ -76,8 +78,9 @@ root_module = "many"
 DOCUMENT_NAMES = ("Workspace", "Assets", "Repositories")
 
 
-def measure(count: int, scratch: Path, pairs: int) -> list[Pair]:
-    """Start a Dagster with `count` assets and time both ways of listing them."""
+@contextmanager
+def serve(count: int, scratch: Path) -> Iterator[DagsterServer]:
+    """Start a Dagster with `count` assets, whose files are in `scratch`."""
     package = scratch / "src" / "many"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
@@ -88,10 +91,15 @@ def measure(count: int, scratch: Path, pairs: int) -> list[Pair]:
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     environ = {"DAGSTER_HOME": str(home), "PYTHONPATH": str(scratch / "src")}
     webserver = [sys.executable, "-m", "dagster_webserver", "-m", "many.definitions"]
-    with DagsterServer(
-        [*webserver, "--port", "{port}"], scratch, scratch / "log", environ
-    ) as dagster:
+    command = [*webserver, "--port", "{port}"]
+    with DagsterServer(command, scratch, scratch / "log", environ) as dagster:
         dagster.wait(300)
+        yield dagster
+
+
+def measure(count: int, scratch: Path, pairs: int) -> list[Pair]:
+    """Start a Dagster with `count` assets and time both ways of listing them."""
+    with serve(count, scratch) as dagster:
         files = [str(DOCUMENTS / f"{name}.graphql") for name in DOCUMENT_NAMES]
         for name, text in (("ours", OURS), ("peer", PEER.format(url=dagster.url, files=files))):
             (scratch / name).mkdir()
@@ -112,7 +120,11 @@ def measure(count: int, scratch: Path, pairs: int) -> list[Pair]:
         "dg list defs --json",
         [str(Path(sys.executable).with_name("dg")), "list", "defs", "--json"],
         scratch,
-        {**os.environ, **environ},
+        {
+            **os.environ,
+            "DAGSTER_HOME": str(scratch / "home"),
+            "PYTHONPATH": str(scratch / "src"),
+        },
     )
     print(f"{listing.name}, {count:,} assets: {listing.seconds():.1f} s", flush=True)
     return found

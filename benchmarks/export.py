@@ -54,16 +54,22 @@ def shell(commands: list[list[str]]) -> list[str]:
     return ["sh", "-ec", "\n".join(shlex.join(command) for command in commands)]
 
 
+def write_notebooks(root: Path) -> list[str]:
+    """Write a project with COUNT small notebooks, and return their names."""
+    (root / "notebooks").mkdir(parents=True)
+    (root / "tasks.py").write_text(TASKS)
+    (root / "dagmar.yaml").touch()
+    names = [f"small_{number:02d}" for number in range(COUNT)]
+    for number, name in enumerate(names):
+        (root / f"notebooks/{name}.py").write_text(NOTEBOOK.format(number=number))
+    return names
+
+
 def main() -> int:
     """Time 3 pairs of the twenty, and 7 of the one."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        (root / "tasks.py").write_text(TASKS)
-        (root / "dagmar.yaml").touch()
-        (root / "notebooks").mkdir()
-        names = [f"small_{number:02d}" for number in range(COUNT)]
-        for number, name in enumerate(names):
-            (root / f"notebooks/{name}.py").write_text(NOTEBOOK.format(number=number))
+        names = write_notebooks(root)
         environ = {**os.environ, "MARIMO_SKIP_UPDATE_CHECK": "1"}
         invoke = [sys.executable, "-m", "invoke", "export"]
 
