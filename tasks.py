@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 from dagmar.errors import Conflict, RunFailed, SetupError
 from dagmar.tasks import namespace
@@ -50,13 +51,14 @@ class Clock:
         print(f"{sum(seconds for _, seconds in self.steps):7.1f}  in all")
 
 
-@command(
-    help={
-        "path": "Folder for the project; a temporary one is used, and removed, otherwise.",
-        "keep": "Keep the project, and `invoke dev` running there until Ctrl-C.",
-    },
-)
-def demo(context: Context, path: str = "", keep: bool = False) -> None:
+@command
+def demo(
+    context: Context,
+    path: Annotated[
+        str, "Folder for the project; a temporary one is used, and removed, otherwise."
+    ] = "",
+    keep: Annotated[bool, "Keep the project, and `invoke dev` running there until Ctrl-C."] = False,
+) -> None:
     """Make a project, start Dagster and marimo, launch two assets and follow them to success.
 
     Examples:
@@ -203,8 +205,12 @@ def _wait(project: Path, ready: dict[str, str]) -> None:
         signal.pause()
 
 
-@command(help={"all": "All tests, as CI runs them.", "nightly": "The long matrices too."})
-def test(context: Context, all: bool = False, nightly: bool = False) -> None:
+@command
+def test(
+    context: Context,
+    all: Annotated[bool, "All tests, as CI runs them."] = False,
+    nightly: Annotated[bool, "The long matrices too."] = False,
+) -> None:
     """Run the tests: without a flag those that take a few minutes.
 
     Examples:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import functools
 import inspect
+import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_origin, get_type_hints
 
 from invoke import Context, Exit, Task, task
 
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 
 # Errors of files and folders that a user can fix.
 IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
-COMMON = {
-    "target": "Target of dagmar.yaml to talk to.",
-    "url": "Address of Dagster, instead of the target's.",
-    "json": "Print one JSON document on stdout.",
-}
+Many = Sequence[str]
+Target = Annotated[str, "Target of dagmar.yaml to talk to."]
+Url = Annotated[str, "Address of Dagster, instead of the target's."]
+Json = Annotated[bool, "Print one JSON document on stdout."]
 
 
 class Result(Protocol):
@@ -44,46 +44,41 @@ class Result(Protocol):
         """Raise the DagmarError that is the exit status, or return."""
 
 
-def command(help: dict[str, str]) -> Callable[..., Task[Any]]:
+def command(function: Callable[..., Result | None]) -> Task[Any]:
     """Make an Invoke task of a function, print its result, turn errors into exit codes.
 
-    A flag whose default is `()` may be repeated. The others are switches or text, even numbers.
-    One that is given and empty (`--target "$UNSET"`) is refused, not treated as left out.
+    The annotation of a flag has its help. A flag whose default is `()` may be repeated. The others
+    are switches or text, even numbers. One that is given and empty (`--target "$UNSET"`) is
+    refused, not treated as left out.
     """
+    signature = inspect.signature(function)
 
-    def decorate(function: Callable[..., Result | None]) -> Task[Any]:
-        signature = inspect.signature(function)
+    @functools.wraps(function)
+    def body(context: Context, **flags: Any) -> None:
+        with _guarded():
+            _check_words(function.__name__, signature)
+            result = function(context, **_given(flags))
+            if result is None:
+                return
+            if flags.get("json"):
+                console.document(result.as_document())
+            else:
+                result.show()
+            result.raise_for_status()
 
-        @functools.wraps(function)
-        def body(context: Context, **flags: Any) -> None:
-            with _guarded():
-                _one_document()
-                _no_value_left_out(function.__name__, signature)
-                result = function(context, **_given(flags))
-                if result is not None:
-                    _print(result, flags.get("json", False))
-                    result.raise_for_status()
-
-        # With None as the default, a flag that was left out differs from an empty one.
-        body.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[
-                parameter.replace(default=None) if parameter.default in ("", ()) else parameter
-                for parameter in signature.parameters.values()
-            ]
-        )
-        flags = signature.parameters
-        texts = {**{flag: text for flag, text in COMMON.items() if flag in flags}, **help}
-        repeated = [flag for flag, parameter in flags.items() if parameter.default == ()]
-        return cast("Task[Any]", task(body, auto_shortflags=False, iterable=repeated, help=texts))
-
-    return decorate
-
-
-def _print(result: Result, json: bool) -> None:
-    if json:
-        console.document(result.as_document())
-    else:
-        result.show()
+    # With None as the default, a flag that was left out differs from an empty one.
+    body.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[
+            parameter.replace(default=None) if parameter.default in ("", ()) else parameter
+            for parameter in signature.parameters.values()
+        ]
+    )
+    hints = get_type_hints(function, include_extras=True)
+    texts = {
+        flag: hint.__metadata__[0] for flag, hint in hints.items() if get_origin(hint) is Annotated
+    }
+    repeated = [flag for flag, given in signature.parameters.items() if given.default == ()]
+    return cast("Task[Any]", task(body, auto_shortflags=False, iterable=repeated, help=texts))
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -122,20 +117,18 @@ def _guarded() -> Iterator[None]:
         raise Exit(code=SetupError.exit_code) from None
 
 
-def _one_document() -> None:
-    """Raise UsageError for a second `--json`: two documents on stdout cannot be parsed."""
-    flags = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
-    if flags.count("--json") > 1:
+def _check_words(task: str, signature: inspect.Signature) -> None:
+    """Raise UsageError for a second `--json`, and for `--asset a --asset`.
+
+    Two documents on stdout cannot be parsed, and Invoke forgets a flag that was given before.
+    """
+    words = list(itertools.takewhile(lambda word: word != "--", sys.argv))
+    if words.count("--json") > 1:
         raise UsageError("--json prints one document", "Give --json to one task only.")
-
-
-def _no_value_left_out(task: str, signature: inspect.Signature) -> None:
-    """Raise UsageError for `--asset a --asset`: Invoke forgets a flag that was given before."""
     takes_value = {
         f"--{name.replace('_', '-')}": not isinstance(parameter.default, bool)
         for name, parameter in signature.parameters.items()
     }
-    words = sys.argv[: sys.argv.index("--")] if "--" in sys.argv else sys.argv[:]
     words = words[words.index(task) + 1 :] if task in words else []
     while words and words[0].startswith("-"):  # up to the next task
         word = words.pop(0)
@@ -154,6 +147,7 @@ def project_root(context: Context) -> Path:
 def open_server(
     context: Context, target: str, url: str
 ) -> Iterator[tuple[Settings, DagsterClient]]:
+    """Yield the settings of the project, and a client of the target."""
     from dagmar.project.settings import load
     from dagmar.server.client import DagsterClient
 
@@ -171,8 +165,7 @@ def open_catalog(context: Context, target: str, url: str) -> Iterator[tuple[Sett
 
     with open_server(context, target, url) as (settings, client):
         try:
-            cache = settings.root / CACHE
-            catalog = read_catalog(client, ("assets", "jobs"), cache)
+            catalog = read_catalog(client, ("assets", "jobs"), settings.root / CACHE)
         except Unreachable as error:
             if target or url:
                 raise
@@ -186,7 +179,6 @@ def open_catalog(context: Context, target: str, url: str) -> Iterator[tuple[Sett
 @contextmanager
 def catalog_if_any(context: Context, target: str, url: str) -> Iterator[Catalog | None]:
     """Read the catalog, or say why not; a server that was named must answer."""
-    catalog = None
     with ExitStack() as stack:
         try:
             _, catalog = stack.enter_context(open_catalog(context, target, url))
@@ -194,4 +186,5 @@ def catalog_if_any(context: Context, target: str, url: str) -> Iterator[Catalog 
             if target or url:
                 raise
             console.warn(f"assets and jobs are not looked up: {error.message}")
+            catalog = None
         yield catalog

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 from invoke import Context
 
-from dagmar.tasks.command import Result, catalog_if_any, command, open_catalog, project_root
-
-
-@command(
-    help={
-        "asset": "Asset to create a notebook for; may be repeated.",
-        "job": "Job to create a notebook for; may be repeated.",
-        "select": "Assets of this Dagster asset selection, one notebook for each.",
-        "template": "default, minimal, ml, report, or the path of your own folder.",
-        "name": "Name of the notebook, instead of one from the key.",
-        "title": "Heading of the notebook, instead of the key.",
-        "set": "An option of the template, NAME=VALUE; may be repeated.",
-        "force": "Overwrite notebooks that exist.",
-        "dry_run": "Show what would be created, and write nothing.",
-        "git_commit": "Commit the new files, and only those.",
-    },
+from dagmar.tasks.command import (
+    Json,
+    Many,
+    Result,
+    Target,
+    Url,
+    catalog_if_any,
+    command,
+    open_catalog,
+    project_root,
 )
+
+
+@command
 def scaffold(
     context: Context,
-    asset: Sequence[str] = (),
-    job: Sequence[str] = (),
-    select: str = "",
-    template: str = "default",
-    name: str = "",
-    title: str = "",
-    set: Sequence[str] = (),
-    force: bool = False,
-    dry_run: bool = False,
-    git_commit: bool = False,
-    target: str = "",
-    url: str = "",
-    json: bool = False,
+    asset: Annotated[Many, "Asset to create a notebook for; may be repeated."] = (),
+    job: Annotated[Many, "Job to create a notebook for; may be repeated."] = (),
+    select: Annotated[str, "Assets of this Dagster asset selection, one notebook for each."] = "",
+    template: Annotated[
+        str, "default, minimal, ml, report, or the path of your own folder."
+    ] = "default",
+    name: Annotated[str, "Name of the notebook, instead of one from the key."] = "",
+    title: Annotated[str, "Heading of the notebook, instead of the key."] = "",
+    set: Annotated[Many, "An option of the template, NAME=VALUE; may be repeated."] = (),
+    force: Annotated[bool, "Overwrite notebooks that exist."] = False,
+    dry_run: Annotated[bool, "Show what would be created, and write nothing."] = False,
+    git_commit: Annotated[bool, "Commit the new files, and only those."] = False,
+    target: Target = "",
+    url: Url = "",
+    json: Json = False,
 ) -> Result:
     """Create notebooks that are paired with assets or jobs.
 
@@ -65,15 +64,13 @@ def scaffold(
         return scaffold(settings, catalog, request)
 
 
-@command(
-    help={"path": "Notebook or folder to check, instead of all; may be repeated."},
-)
+@command
 def check(
     context: Context,
-    path: Sequence[str] = (),
-    target: str = "",
-    url: str = "",
-    json: bool = False,
+    path: Annotated[Many, "Notebook or folder to check, instead of all; may be repeated."] = (),
+    target: Target = "",
+    url: Url = "",
+    json: Json = False,
 ) -> Result:
     """Check notebooks: marimo's rules, undefined names, and whether they fit their assets.
 

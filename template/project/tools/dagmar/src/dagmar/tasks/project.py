@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 from invoke import Context
 
-from dagmar.tasks.command import Result, command, project_root
+from dagmar.tasks.command import Json, Many, Result, command, project_root
 
 
-@command(
-    help={
-        "notebook": "Notebook to open, instead of the list of all.",
-        "dagster_port": "Port for Dagster; the next free one is used if it is busy.",
-        "marimo_port": "Port for marimo; the next free one is used if it is busy.",
-        "no_open": "Do not open the browser.",
-        "env_file": "File with variables for the servers, in addition to .env.",
-        "no_dagster": "Do not start Dagster.",
-        "no_marimo": "Do not start marimo.",
-        "once": "Stop everything once it is ready; status 0 if it got ready.",
-        "log_level": "critical, error, warning, info or debug.",
-        "json": "Print one line of JSON on stdout for each event.",
-    },
-)
+@command
 def dev(
     context: Context,
-    notebook: str = "",
-    dagster_port: str = "",
-    marimo_port: str = "",
-    no_open: bool = False,
-    env_file: str = "",
-    no_dagster: bool = False,
-    no_marimo: bool = False,
-    once: bool = False,
-    log_level: str = "",
-    json: bool = False,
+    notebook: Annotated[str, "Notebook to open, instead of the list of all."] = "",
+    dagster_port: Annotated[str, "Port for Dagster; the next free one is used if it is busy."] = "",
+    marimo_port: Annotated[str, "Port for marimo; the next free one is used if it is busy."] = "",
+    no_open: Annotated[bool, "Do not open the browser."] = False,
+    env_file: Annotated[str, "File with variables for the servers, in addition to .env."] = "",
+    no_dagster: Annotated[bool, "Do not start Dagster."] = False,
+    no_marimo: Annotated[bool, "Do not start marimo."] = False,
+    once: Annotated[bool, "Stop everything once it is ready; status 0 if it got ready."] = False,
+    log_level: Annotated[str, "critical, error, warning, info or debug."] = "",
+    json: Annotated[bool, "Print one line of JSON on stdout for each event."] = False,
 ) -> None:
     """Start Dagster and marimo together, and stop both with Ctrl-C.
 
@@ -61,13 +48,13 @@ def dev(
     supervisor.dev(load(project_root(context)), request, json)
 
 
-@command(
-    help={
-        "check": "Show what an update would change, and change nothing.",
-        "to": "Version of the template, instead of the newest.",
-    },
-)
-def update(context: Context, check: bool = False, to: str = "", json: bool = False) -> Result:
+@command
+def update(
+    context: Context,
+    check: Annotated[bool, "Show what an update would change, and change nothing."] = False,
+    to: Annotated[str, "Version of the template, instead of the newest."] = "",
+    json: Json = False,
+) -> Result:
     """Merge a newer template into the project and all its notebooks.
 
     Examples:
@@ -81,19 +68,13 @@ def update(context: Context, check: bool = False, to: str = "", json: bool = Fal
     return look(root, to) if check else update(root, to)
 
 
-@command(
-    help={
-        "only": "Name of a check to run, instead of all; may be repeated.",
-        "list": "Show the names of the checks, and run none.",
-        "fix": "Make the repairs that are safe, and report them.",
-    },
-)
+@command
 def doctor(
     context: Context,
-    only: Sequence[str] = (),
-    list: bool = False,
-    fix: bool = False,
-    json: bool = False,
+    only: Annotated[Many, "Name of a check to run, instead of all; may be repeated."] = (),
+    list: Annotated[bool, "Show the names of the checks, and run none."] = False,
+    fix: Annotated[bool, "Make the repairs that are safe, and report them."] = False,
+    json: Json = False,
 ) -> Result:
     """Find out what is wrong with this project, and what to type.
 
@@ -107,26 +88,20 @@ def doctor(
     return doctor(project_root(context), DoctorRequest(only, list, fix))
 
 
-@command(
-    help={
-        "older_than": "Only what is older than this many days.",
-        "exports": "Reports, except the newest successful and newest linked one of each notebook.",
-        "cache": "Files that can be recreated: the asset catalog, the template's clone.",
-        "logs": "Logs of `invoke dev`.",
-        "notebooks": "Scaffolded notebooks without changes, with their answers.",
-        "dry_run": "Show what would be removed, and remove nothing.",
-        "yes": "Do not ask.",
-    },
-)
+@command
 def clean(
     context: Context,
-    older_than: str = "",
-    exports: bool = False,
-    cache: bool = False,
-    logs: bool = False,
-    notebooks: bool = False,
-    dry_run: bool = False,
-    yes: bool = False,
+    older_than: Annotated[str, "Only what is older than this many days."] = "",
+    exports: Annotated[
+        bool, "Reports, except the newest successful and newest linked one of each notebook."
+    ] = False,
+    cache: Annotated[
+        bool, "Files that can be recreated: the asset catalog, the template's clone."
+    ] = False,
+    logs: Annotated[bool, "Logs of `invoke dev`."] = False,
+    notebooks: Annotated[bool, "Scaffolded notebooks without changes, with their answers."] = False,
+    dry_run: Annotated[bool, "Show what would be removed, and remove nothing."] = False,
+    yes: Annotated[bool, "Do not ask."] = False,
 ) -> None:
     """Remove files that dagmar wrote: exports, cache and logs, or only those that are named.
 

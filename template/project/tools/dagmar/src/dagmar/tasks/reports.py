@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 from invoke import Context
 
-from dagmar.tasks.command import Result, command, project_root
+from dagmar.tasks.command import Json, Many, Result, Target, Url, command, project_root
 
 
-@command(
-    help={
-        "notebook": "Notebook to export; may be repeated.",
-        "all": "Every notebook of the project.",
-        "existing": "Id of an existing export to upload or attach, without running a notebook.",
-        "format": "html, ipynb or md; may be repeated, and the notebook still runs once.",
-        "output": "Folder for the exports, instead of .dagmar/exports.",
-        "param": "NAME=VALUE for a variable of the inputs cell, or mo.cli_args(); may be repeated.",
-        "attach": "Asset to attach the report to, or a job for all assets that it materializes.",
-        "partition": "Partition of the report: its partition_key, and that of --attach.",
-        "upload": "Folder or bucket to upload the export to, such as s3://bucket/reports.",
-        "no_code": "Leave code out of the pages.",
-        "offline": "Write pages that need no network.",
-        "compress": "Compress uploaded files with gzip, in storages that set Content-Encoding.",
-        "retention_days": "Remove exports of these notebooks that are older than this many days.",
-        "keep": "Remove all but the newest N exports of these notebooks.",
-        "dry_run": "Show what would be run and removed, and do neither.",
-        "workers": "Number of notebooks that run at the same time.",
-        "timeout": "Seconds that one notebook may take.",
-    },
-)
+@command
 def export(
     context: Context,
-    notebook: Sequence[str] = (),
-    all: bool = False,
-    existing: str = "",
-    format: Sequence[str] = (),
-    output: str = "",
-    param: Sequence[str] = (),
-    attach: str = "",
-    partition: str = "",
-    upload: str = "",
-    no_code: bool = False,
-    offline: bool = False,
-    compress: bool = False,
-    retention_days: str = "",
-    keep: str = "",
-    dry_run: bool = False,
-    workers: str = "1",
-    timeout: str = "",
-    target: str = "",
-    url: str = "",
-    json: bool = False,
+    notebook: Annotated[Many, "Notebook to export; may be repeated."] = (),
+    all: Annotated[bool, "Every notebook of the project."] = False,
+    existing: Annotated[
+        str, "Id of an existing export to upload or attach, without running a notebook."
+    ] = "",
+    format: Annotated[
+        Many, "html, ipynb or md; may be repeated, and the notebook still runs once."
+    ] = (),
+    output: Annotated[str, "Folder for the exports, instead of .dagmar/exports."] = "",
+    param: Annotated[
+        Many, "NAME=VALUE for a variable of the inputs cell, or mo.cli_args(); may be repeated."
+    ] = (),
+    attach: Annotated[
+        str, "Asset to attach the report to, or a job for all assets that it materializes."
+    ] = "",
+    partition: Annotated[
+        str, "Partition of the report: its partition_key, and that of --attach."
+    ] = "",
+    upload: Annotated[
+        str, "Folder or bucket to upload the export to, such as s3://bucket/reports."
+    ] = "",
+    no_code: Annotated[bool, "Leave code out of the pages."] = False,
+    offline: Annotated[bool, "Write pages that need no network."] = False,
+    compress: Annotated[
+        bool, "Compress uploaded files with gzip, in storages that set Content-Encoding."
+    ] = False,
+    retention_days: Annotated[
+        str, "Remove exports of these notebooks that are older than this many days."
+    ] = "",
+    keep: Annotated[str, "Remove all but the newest N exports of these notebooks."] = "",
+    dry_run: Annotated[bool, "Show what would be run and removed, and do neither."] = False,
+    workers: Annotated[str, "Number of notebooks that run at the same time."] = "1",
+    timeout: Annotated[str, "Seconds that one notebook may take."] = "",
+    target: Target = "",
+    url: Url = "",
+    json: Json = False,
 ) -> Result:
     """Run notebooks and write their results as pages, each with a manifest.
 

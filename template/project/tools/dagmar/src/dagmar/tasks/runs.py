@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 from invoke import Context
 
-from dagmar.tasks.command import Result, command, open_server
+from dagmar.tasks.command import Json, Many, Result, Target, Url, command, open_server
 
 
-@command(
-    help={
-        "kind": "assets, jobs, schedules, sensors, resources, locations or all.",
-        "match": "Only names that match this pattern, for example 'raw/*'.",
-        "select": "Only assets of this Dagster asset selection.",
-        "group": "Only assets of this group.",
-        "tag": "Only assets and jobs with this tag, KEY=VALUE; may be repeated.",
-        "location": "Only what is in this code location.",
-        "refresh": "Ask the server again instead of using the cache.",
-    },
-)
+@command
 def discover(
     context: Context,
-    kind: str = "all",
-    match: str = "",
-    select: str = "",
-    group: str = "",
-    tag: Sequence[str] = (),
-    location: str = "",
-    refresh: bool = False,
-    target: str = "",
-    url: str = "",
-    json: bool = False,
+    kind: Annotated[str, "assets, jobs, schedules, sensors, resources, locations or all."] = "all",
+    match: Annotated[str, "Only names that match this pattern, for example 'raw/*'."] = "",
+    select: Annotated[str, "Only assets of this Dagster asset selection."] = "",
+    group: Annotated[str, "Only assets of this group."] = "",
+    tag: Annotated[Many, "Only assets and jobs with this tag, KEY=VALUE; may be repeated."] = (),
+    location: Annotated[str, "Only what is in this code location."] = "",
+    refresh: Annotated[bool, "Ask the server again instead of using the cache."] = False,
+    target: Target = "",
+    url: Url = "",
+    json: Json = False,
 ) -> Result:
     """Show what is in Dagster: assets, jobs, schedules, sensors, resources.
 
@@ -48,57 +38,43 @@ def discover(
         return discover(settings, client, filters, refresh, times=not json)
 
 
-@command(
-    help={
-        "asset": "Asset to materialize; may be repeated.",
-        "select": "Assets of this Dagster asset selection, one run for each code location.",
-        "job": "Job to run; NAME@LOCATION if several code locations have it.",
-        "retry": "Run to retry, from its failed steps.",
-        "follow": "Run or backfill to follow again.",
-        "cancel": "Run or backfill to cancel.",
-        "partition": "Partition to materialize; may be repeated.",
-        "partition_range": "Range of partitions, FIRST...LAST.",
-        "all_partitions": "All partitions.",
-        "missing": "Partitions that were never materialized; can be combined with --failed.",
-        "failed": "Partitions whose last run failed; can be combined with --missing.",
-        "latest": "The last partition.",
-        "config": "File with run config, YAML or JSON; - is standard input; may be repeated.",
-        "set": "One value of the run config, PATH=VALUE; may be repeated.",
-        "tag": "Tag for the run, KEY=VALUE; may be repeated.",
-        "validate_only": "Check everything, and launch nothing.",
-        "no_wait": "Launch the run without following it.",
-        "timeout": "Follow the run for at most this many seconds.",
-        "cancel_on_timeout": "With --timeout: cancel the run when the time is up.",
-        "logs": "Print the run's log while it runs.",
-        "executor": "in_process: run all steps in one process.",
-    },
-)
+@command
 def run(
     context: Context,
-    asset: Sequence[str] = (),
-    select: str = "",
-    job: str = "",
-    retry: str = "",
-    follow: str = "",
-    cancel: str = "",
-    partition: Sequence[str] = (),
-    partition_range: str = "",
-    all_partitions: bool = False,
-    missing: bool = False,
-    failed: bool = False,
-    latest: bool = False,
-    config: Sequence[str] = (),
-    set: Sequence[str] = (),
-    tag: Sequence[str] = (),
-    validate_only: bool = False,
-    no_wait: bool = False,
-    timeout: str = "",
-    cancel_on_timeout: bool = False,
-    logs: bool = False,
-    executor: str = "",
-    target: str = "",
-    url: str = "",
-    json: bool = False,
+    asset: Annotated[Many, "Asset to materialize; may be repeated."] = (),
+    select: Annotated[
+        str, "Assets of this Dagster asset selection, one run for each code location."
+    ] = "",
+    job: Annotated[str, "Job to run; NAME@LOCATION if several code locations have it."] = "",
+    retry: Annotated[str, "Run to retry, from its failed steps."] = "",
+    follow: Annotated[str, "Run or backfill to follow again."] = "",
+    cancel: Annotated[str, "Run or backfill to cancel."] = "",
+    partition: Annotated[Many, "Partition to materialize; may be repeated."] = (),
+    partition_range: Annotated[str, "Range of partitions, FIRST...LAST."] = "",
+    all_partitions: Annotated[bool, "All partitions."] = False,
+    missing: Annotated[
+        bool, "Partitions that were never materialized; can be combined with --failed."
+    ] = False,
+    failed: Annotated[
+        bool, "Partitions whose last run failed; can be combined with --missing."
+    ] = False,
+    latest: Annotated[bool, "The last partition."] = False,
+    config: Annotated[
+        Many, "File with run config, YAML or JSON; - is standard input; may be repeated."
+    ] = (),
+    set: Annotated[Many, "One value of the run config, PATH=VALUE; may be repeated."] = (),
+    tag: Annotated[Many, "Tag for the run, KEY=VALUE; may be repeated."] = (),
+    validate_only: Annotated[bool, "Check everything, and launch nothing."] = False,
+    no_wait: Annotated[bool, "Launch the run without following it."] = False,
+    timeout: Annotated[str, "Follow the run for at most this many seconds."] = "",
+    cancel_on_timeout: Annotated[
+        bool, "With --timeout: cancel the run when the time is up."
+    ] = False,
+    logs: Annotated[bool, "Print the run's log while it runs."] = False,
+    executor: Annotated[str, "in_process: run all steps in one process."] = "",
+    target: Target = "",
+    url: Url = "",
+    json: Json = False,
 ) -> Result:
     """Launch a run, follow it to its end, and explain a failure.
 
