@@ -5,55 +5,32 @@ All of them arrive as text: Invoke itself answers a malformed number with a trac
 
 from __future__ import annotations
 
-import math
+import contextlib
+import sys
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from dagmar.errors import UsageError
+
+Number = TypeVar("Number", int, float)
 
 
 def parse_number(
     name: str, text: str, example: float, least: float = 0, unit: str = ""
 ) -> float | None:
-    """Return a number, None for a flag that was left out.
-
-    Raises UsageError.
-    """
-    if not text:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not least <= number < math.inf:
-        kind = f"number of {unit}" if unit else "number"
-        raise _malformed(name, f"a {kind}, {least:g} or more", text, f"{example:g}")
-    return number
+    """Return a number, None for a flag that was left out. Raises UsageError."""
+    kind = f"number of {unit}" if unit else "number"
+    return _parse(float, name, text, f"a {kind}, {least:g} or more", example, least)
 
 
 def parse_whole(name: str, text: str, example: int, least: int = 1) -> int | None:
-    """Return a whole number, None for a flag that was left out.
-
-    Raises UsageError.
-    """
-    if not text:
-        return None
-    number = _digits(text)
-    if number is None or number < least:
-        raise _malformed(name, f"a whole number, {least} or more", text, str(example))
-    return number
+    """Return a whole number, None for a flag that was left out. Raises UsageError."""
+    return _parse(_digits, name, text, f"a whole number, {least} or more", example, least)
 
 
 def parse_port(name: str, text: str) -> int | None:
-    """Return a port, None for a flag that was left out.
-
-    Raises UsageError.
-    """
-    if not text:
-        return None
-    number = _digits(text)
-    if number is None or not 1 <= number <= 65535:
-        raise _malformed(name, "a port from 1 to 65535", text, "3100")
-    return number
+    """Return a port, None for a flag that was left out. Raises UsageError."""
+    return _parse(_digits, name, text, "a port from 1 to 65535", 3100, 1, 65535)
 
 
 def parse_pairs(
@@ -87,5 +64,24 @@ def _malformed(name: str, form: str, text: str, example: str) -> UsageError:
     return UsageError(f"{name} takes {form}, not '{text}'", f"For example: {flag}{example}")
 
 
-def _digits(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+def _parse(
+    read: Callable[[str], Number],
+    name: str,
+    text: str,
+    form: str,
+    example: float,
+    least: float,
+    most: float = sys.float_info.max,
+) -> Number | None:
+    if not text:
+        return None
+    with contextlib.suppress(ValueError):
+        if least <= (number := read(text)) <= most:
+            return number
+    raise _malformed(name, form, text, f"{example:g}")
+
+
+def _digits(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(text)
+    return int(text)
