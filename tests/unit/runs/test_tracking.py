@@ -17,7 +17,7 @@ from dagmar.errors import Invalid, NotAllowed, RunFailed, TimedOut
 from dagmar.project.settings import Target, load
 from dagmar.runs.following import RunProgress
 from dagmar.runs.run import RunRequest, run
-from dagmar.runs.tracking import Cancellation, FollowOptions, RunResult, RunTracker, TrackedRuns
+from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
@@ -91,7 +91,7 @@ def see(
 
 
 def follow(name: str) -> Callable[[TrackedRuns], RunResult]:
-    return lambda tracked: RunTracker(tracked).come_back(name)
+    return lambda tracked: tracked.come_back(name)
 
 
 def test_a_failure_stays_one_if_its_reason_cannot_be_read(
@@ -179,9 +179,7 @@ def test_a_backfill_that_cannot_be_read_is_still_in_the_document() -> None:
     plan = Launch(
         "shop", "__repository__", "__ASSET_JOB", (AssetKey("daily"),), partitions=("1", "2")
     )
-    outcome, _ = see(
-        answer, lambda tracked: RunTracker(tracked).launch([plan]), FollowOptions(wait=False)
-    )
+    outcome, _ = see(answer, lambda tracked: tracked.launch([plan]), FollowOptions(wait=False))
     outcome.raise_for_status()
     backfill = outcome.as_document()["backfill"]
     assert (backfill["id"], backfill["status"]) == ("b-1", "UNKNOWN")
@@ -227,7 +225,7 @@ def test_a_missing_permission_to_cancel_is_reported_at_once() -> None:
             DagsterClient(Target("local", server.url)) as client,
             pytest.raises(NotAllowed, match="cancel run r-1"),
         ):
-            Cancellation(TrackedRuns(client, 0.01, FollowOptions())).cancel("r-1")
+            TrackedRuns(client, 0.01, FollowOptions()).cancel("r-1")
         names = [seen.sent["operationName"] for seen in server.seen]
     assert "CancelRun" not in names
 
@@ -243,7 +241,7 @@ def test_a_timeout_that_may_not_cancel_says_so_at_once() -> None:
 
 def test_a_run_that_finished_before_it_could_be_cancelled_is_not_to_be_retried() -> None:
     looks = [state("STARTED"), state("STARTED"), state("SUCCESS")]
-    outcome, _ = see(play(RunState=looks), lambda tracked: Cancellation(tracked).cancel("r-1"))
+    outcome, _ = see(play(RunState=looks), lambda tracked: tracked.cancel("r-1"))
     with pytest.raises(RunFailed, match="r-1 finished before it could be cancelled") as raised:
         outcome.raise_for_status()
     assert "/runs/r-1" in raised.value.hint

@@ -11,7 +11,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 from dagmar.project.settings import Settings
 from dagmar.runs.prepare import LaunchSpec, prepare
-from dagmar.runs.tracking import Cancellation, FollowOptions, RunResult, RunTracker, TrackedRuns
+from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.launchable import Hints
@@ -71,11 +71,11 @@ def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunRe
     """
     tracked = TrackedRuns(client, settings.poll_seconds, request.options)
     if request.follow:
-        return RunTracker(tracked).come_back(request.follow)
+        return tracked.come_back(request.follow)
     if not request.validate_only:
         client.require_writable()
     if request.cancel:
-        return Cancellation(tracked).cancel(request.cancel)
+        return tracked.cancel(request.cancel)
     assets = [AssetKey(key) for key in request.assets]
     if request.select:
         assets = _selected(client, request.select)
@@ -89,7 +89,7 @@ def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunRe
         for launch in launches:
             console.say(f"Valid: {launch.description}. Nothing was launched.")
         return RunResult()
-    return RunTracker(tracked).launch(launches)
+    return tracked.launch(launches)
 
 
 def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Any
 
 from dagmar import console
@@ -29,6 +28,7 @@ from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from dagmar.server.runs import NO_REASON, SUCCESS, Run
 
+CANCELED = "CANCELED"
 CANCEL_SECONDS = 60.0
 BACKFILL_PACE = "Its runs are started by the Dagster daemon, which can take half a minute."
 
@@ -50,34 +50,17 @@ class FollowOptions:
             raise UsageError("--no-wait does not fit --timeout or --logs")
 
 
-class Goal(Enum):
-    """The status that runs are to end with."""
-
-    SUCCESS = runs.SUCCESS
-    CANCELED = "CANCELED"
-
-
-class Standing(Enum):
-    """The status of everything together, as a sentence for messages."""
-
-    GOING = "It goes on."
-    UNKNOWN = "It may go on."
-    CANCELED = "It was cancelled."
-    PARTLY_CANCELED = "The rest was cancelled."
-    ENDED = "It has ended."
-
-
 @dataclass(frozen=True)
 class RunResult:
     """The runs of one request, and their backfill, if any, with their status.
 
-    `error` is what ended the request early.
+    `error` is what ended the request early; `goal` is the status that they are to end with.
     """
 
     runs: Sequence[Run] = ()
     backfill: Backfill | None = None
     error: DagmarError | None = None
-    goal: Goal = Goal.SUCCESS
+    goal: str = SUCCESS
 
     def as_document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -104,7 +87,7 @@ class RunResult:
         failed = [
             run
             for run in self.runs
-            if run.final and run.status != self.goal.value and run.run_id not in settled
+            if run.final and run.status != self.goal and run.run_id not in settled
         ]
         messages = [_explanation(run) for run in failed]
         pages = [run.url for run in failed]
@@ -124,10 +107,9 @@ class RunResult:
     @property
     def _reached(self) -> bool:
         """Whether the backfill reached the goal; a cancelled one keeps what it completed."""
-        if self.backfill is None or self.goal is Goal.SUCCESS:
+        if self.backfill is None or self.goal == SUCCESS:
             return bool(self.backfill and self.backfill.succeeded)
-        goal = self.goal.value
-        return self.backfill.status == goal or goal in self.backfill.runs.values()
+        return self.goal in (self.backfill.status, *self.backfill.runs.values())
 
 
 def _explanation(run: Run) -> str:
@@ -142,7 +124,7 @@ def _explanation(run: Run) -> str:
 
 
 class TrackedRuns:
-    """The runs, and the backfill if there is one, that belong to one request."""
+    """The runs of one request, and their backfill, if any: launched, followed, cancelled."""
 
     def __init__(self, client: DagsterClient, poll_seconds: float, options: FollowOptions) -> None:
         """Track nothing yet; the timeout of `options` starts now."""
@@ -155,13 +137,10 @@ class TrackedRuns:
     @property
     def names(self) -> list[str]:
         """The ids of the runs and the backfill."""
-        return [*self.runs, self.backfill] if self.backfill else [*self.runs]
+        return [name for name in (*self.runs, self.backfill) if name]
 
-    def find(self, name: str) -> None:
-        """Track a run or a backfill by its id, or by the id of its launch.
-
-        Raises Invalid if it does not exist.
-        """
+    def _find(self, name: str) -> None:
+        """Track a run or a backfill by its id, or by the id of its launch. Raises Invalid."""
         if ids := launch.backfills_of(self.client, name):
             self.backfill = ids[0]
         elif ids := launch.runs_of(self.client, name):
@@ -175,7 +154,7 @@ class TrackedRuns:
                 except Invalid:
                     raise unknown from None
 
-    def follow(self, deadline: float | None) -> RunResult:
+    def _follow_until(self, deadline: float | None) -> RunResult:
         """Follow all of them to their end. Raises TimedOut at the deadline, and Unreachable."""
         with RunProgress() as progress:
             self._follower.progress, self._follower.deadline = progress, deadline
@@ -185,7 +164,7 @@ class TrackedRuns:
             backfill = self._follower.backfill(self.backfill)
             return RunResult([*ended, *self._runs_of(backfill)], backfill)
 
-    def look(self) -> RunResult:
+    def _look(self) -> RunResult:
         """Read all of them once; what cannot be read has the status UNKNOWN."""
         current = [self._look_at(run_id) for run_id in self.runs]
         if not self.backfill:
@@ -219,31 +198,12 @@ class TrackedRuns:
             add_reason(self.client, run)
         return members
 
-    def going(self, result: RunResult) -> list[str]:
+    def _going(self, result: RunResult) -> list[str]:
         """Return the ids of those that may not have ended."""
         ids = [run.run_id for run in result.runs if run.run_id in self.runs and not run.final]
         if result.backfill and not result.backfill.final:
             ids.append(result.backfill.backfill_id)
         return ids
-
-    def standing(self, result: RunResult) -> Standing:
-        """Return the status of all of them together."""
-        statuses = {run.status for run in result.runs}
-        if result.backfill:
-            statuses.add(result.backfill.status)
-        if self.going(result):
-            return Standing.UNKNOWN if runs.UNKNOWN in statuses else Standing.GOING
-        if Goal.CANCELED.value in statuses:
-            return Standing.CANCELED if len(statuses) == 1 else Standing.PARTLY_CANCELED
-        return Standing.ENDED
-
-
-class RunTracker:
-    """Launches runs, or comes back to them, and follows them as the options say."""
-
-    def __init__(self, tracked: TrackedRuns) -> None:
-        """Keep in `tracked` what is launched or followed again."""
-        self._tracked = tracked
 
     def launch(self, launches: Sequence[Launch]) -> RunResult:
         """Launch each once, and follow them unless the options say not to wait.
@@ -254,11 +214,11 @@ class RunTracker:
         failure: DagmarError | None = None
         for prepared in launches:
             try:
-                self._send(prepared)
+                self._launch(prepared)
             except KeyboardInterrupt:
                 return self._interrupted_launch(prepared)
             except DagmarError as error:
-                if not self._tracked.names:
+                if not self.names:
                     raise
                 # Printed now: following what was launched before may take hours.
                 console.complain(error)
@@ -274,41 +234,38 @@ class RunTracker:
 
         Raises Invalid if it does not exist.
         """
-        self._tracked.find(name)
+        self._find(name)
         return self._follow()
 
-    def _send(self, prepared: Launch) -> None:
-        tracked, client = self._tracked, self._tracked.client
+    def _launch(self, prepared: Launch) -> None:
         if prepared.partitions:
-            tracked.backfill = launch.launch_backfill(client, prepared)
-            url = f"{backfills.backfill_url(client, tracked.backfill)}\n{BACKFILL_PACE}"
+            self.backfill = launch.launch_backfill(self.client, prepared)
+            url = f"{backfills.backfill_url(self.client, self.backfill)}\n{BACKFILL_PACE}"
         else:
-            tracked.runs.append(launch.launch_run(client, prepared))
-            url = runs.run_url(client, tracked.runs[-1])
+            self.runs.append(launch.launch_run(self.client, prepared))
+            url = runs.run_url(self.client, self.runs[-1])
         console.say(f"Launched {prepared.description}: {url}")
 
     def _interrupted_launch(self, prepared: Launch) -> RunResult:
         """Return the result of a launch that Ctrl-C interrupted: it may have arrived."""
-        before = self._tracked.names
         hint = "To find out, type:"
-        if before:
-            follow = ", ".join(f"`invoke run --follow {name}`" for name in before)
+        if self.names:
+            follow = ", ".join(f"`invoke run --follow {name}`" for name in self.names)
             hint = f"What was launched before goes on; to come back to it: {follow}.\n  {hint}"
         error = Interrupted(
             f"interrupted while {prepared.what} was being launched; it may have been",
             hint,
             f"invoke run --follow {prepared.launch_id}",
         )
-        return replace(self._tracked.look(), error=error)
+        return replace(self._look(), error=error)
 
     def _follow(self) -> RunResult:
-        options = self._tracked.options
-        if not options.wait:
-            return self._tracked.look()
+        if not self.options.wait:
+            return self._look()
         try:
-            return self._tracked.follow(self._tracked.deadline)
+            return self._follow_until(self.deadline)
         except TimedOut as error:
-            return self._stop(TimedOut, error.message, options.cancel_on_timeout)
+            return self._stop(TimedOut, error.message, self.options.cancel_on_timeout)
         except KeyboardInterrupt:
             return self._stop(Interrupted, "stopped following", _asked_to_cancel())
         except DagmarError as error:
@@ -322,101 +279,92 @@ class RunTracker:
         if cancel:
             remark = "It may not be cancelled yet."
             try:
-                result = Cancellation(self._tracked).send_and_wait()
+                result = self._cancel_and_wait()
             except KeyboardInterrupt:
                 pass
             except DagmarError as failure:
                 remark = f"It could not be cancelled: {failure.message}."
-        result = result or self._tracked.look()
-        standing = self._tracked.standing(result)
-        if going := self._tracked.going(result):
-            return replace(result, error=_going(kind, message, remark or standing.value, going))
-        if cancel and standing in (Standing.CANCELED, Standing.PARTLY_CANCELED):
-            return replace(result, error=kind(message, standing.value))
+        result = result or self._look()
+        statuses = {state.status for state in (*result.runs, result.backfill) if state}
+        if going := self._going(result):
+            remark = remark or ("It may go on." if runs.UNKNOWN in statuses else "It goes on.")
+            return replace(result, error=_goes_on(kind, message, remark, going))
+        if cancel and CANCELED in statuses:
+            remark = "It was cancelled." if len(statuses) == 1 else "The rest was cancelled."
+            return replace(result, error=kind(message, remark))
         # It ended by itself in the meantime, and only its own status counts.
         return replace(result, error=None)
-
-
-class Cancellation:
-    """Cancels runs, and the backfill if there is one."""
-
-    def __init__(self, tracked: TrackedRuns) -> None:
-        """Cancel what `tracked` holds."""
-        self._tracked, self._client = tracked, tracked.client
 
     def cancel(self, name: str) -> RunResult:
         """Cancel a run or a backfill, and wait for its end.
 
         Raises Invalid if it is unknown or has ended, NotAllowed, AnswerLost.
         """
-        self._tracked.find(name)
+        self._find(name)
         self._require_going(name)
-        if not self._tracked.options.wait:
-            return replace(self._send(), goal=Goal.CANCELED)
+        if not self.options.wait:
+            self._cancel_backfill()
+            if refusal := self._cancel_runs():
+                raise Invalid(refusal)
+            return replace(self._look(), goal=CANCELED)
         try:
-            return replace(self.send_and_wait(), goal=Goal.CANCELED)
+            return replace(self._cancel_and_wait(), goal=CANCELED)
         except KeyboardInterrupt:
-            result = self._tracked.look()
+            result = self._look()
             error = None
-            if going := self._tracked.going(result):
+            if going := self._going(result):
                 message = "stopped waiting for what is being cancelled to end"
-                error = _going(Interrupted, message, "It may not be cancelled yet.", going)
-            return replace(result, error=error, goal=Goal.CANCELED)
+                error = _goes_on(Interrupted, message, "It may not be cancelled yet.", going)
+            return replace(result, error=error, goal=CANCELED)
 
-    def send_and_wait(self) -> RunResult:
+    def _cancel_and_wait(self) -> RunResult:
         """Cancel everything and wait for its end, or return what has not ended with an error.
 
         Dagster drops a cancellation that reaches a run while it starts, so it is repeated.
         """
-        tracked = self._tracked
-        deadline = max(tracked.deadline or 0, time.monotonic() + CANCEL_SECONDS)
+        deadline = max(self.deadline or 0, time.monotonic() + CANCEL_SECONDS)
         self._cancel_backfill()
         while True:
             refusal = self._cancel_runs()
             try:
-                return tracked.follow(min(time.monotonic() + runs.CANCEL_AGAIN_SECONDS, deadline))
+                again = time.monotonic() + runs.CANCEL_AGAIN_SECONDS
+                return self._follow_until(min(again, deadline))
             except TimedOut as error:
-                if time.monotonic() + tracked.poll_seconds > deadline:
+                if time.monotonic() + self.poll_seconds > deadline:
                     late = TimedOut(refusal or error.message, error.hint, error.command)
-                    return replace(tracked.look(), error=late)
-
-    def _send(self) -> RunResult:
-        """Cancel everything without waiting for its end."""
-        self._cancel_backfill()
-        if refusal := self._cancel_runs():
-            raise Invalid(refusal)
-        return self._tracked.look()
+                    return replace(self._look(), error=late)
 
     def _require_going(self, name: str) -> None:
-        states: list[tuple[str, Run | Backfill]] = [
-            ("run", runs.read_run(self._client, run_id)) for run_id in self._tracked.runs
-        ]
-        if backfill := self._tracked.backfill:
-            states.append(("backfill", backfills.read_backfill(self._client, backfill)))
-        for kind, state in states:
+        states: list[Run | Backfill] = [runs.read_run(self.client, run_id) for run_id in self.runs]
+        if self.backfill:
+            states.append(backfills.read_backfill(self.client, self.backfill))
+        for state in states:
             if state.final:
+                kind = "run" if isinstance(state, Run) else "backfill"
                 raise Invalid(f"{kind} {name} has ended: {state.status.lower()}")
 
     def _cancel_backfill(self) -> None:
         """Cancel it once: Dagster would mark a backfill that has ended by then as cancelled."""
-        backfill = self._tracked.backfill
-        if backfill and not backfills.read_backfill(self._client, backfill).final:
-            backfills.cancel_backfill(self._client, backfill)
+        backfill = self.backfill
+        if backfill and not backfills.read_backfill(self.client, backfill).final:
+            backfills.cancel_backfill(self.client, backfill)
 
     def _cancel_runs(self) -> str:
         """Cancel each run; return why Dagster refused, or an empty text."""
         refusal = ""
-        for run_id in self._tracked.runs:
+        for run_id in self.runs:
             try:
-                runs.cancel_run(self._client, run_id)
+                runs.cancel_run(self.client, run_id)
             except Invalid as error:
                 # A run that has ended by then does not need it.
-                if not runs.read_run(self._client, run_id).final:
+                if not runs.read_run(self.client, run_id).final:
                     refusal = error.message
         return refusal
 
 
-def _going(kind: type[DagmarError], message: str, remark: str, names: Sequence[str]) -> DagmarError:
+def _goes_on(
+    kind: type[DagmarError], message: str, remark: str, names: Sequence[str]
+) -> DagmarError:
     """Return the error for runs that go on without us."""
     commands = "\n".join(f"invoke run --follow {name}" for name in names)
     return kind(message, f"{remark} To come back to it, type:", commands)
