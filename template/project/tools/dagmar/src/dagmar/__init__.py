@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PUBLIC: dict[str, str] = {
-    "Pair": "dagmar.pair.pair",
-    "link_reports": "dagmar.export.index",
-}
+_PUBLIC: dict[str, str] = {"Pair": "dagmar.pair.pair", "link_reports": "dagmar.export.index"}
 """Public name → module that defines it."""
 
 __all__ = ["Pair", "__version__", "link_reports"]

@@ -54,12 +54,7 @@ class Failure:
     def as_document(self, place: str = "") -> dict[str, str | None]:
         """Return the JSON document; `place` is what it calls the place: `step` or `cell`."""
         where = {place: self.place} if place else {}
-        return {
-            **where,
-            "class": self.kind,
-            "message": self.message,
-            "traceback": self.traceback,
-        }
+        return {**where, "class": self.kind, "message": self.message, "traceback": self.traceback}
 
     @property
     def text(self) -> str:

@@ -35,12 +35,8 @@ def write_atomically(file: Path, text: str, mode: int | None = None) -> None:
     reached by. Raises OSError.
     """
     file = file.resolve()
-    temporary = _beside(file, text, mode)
-    try:
+    with _beside(file, text, mode) as temporary:
         temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_all(texts: Mapping[Path, str]) -> None:
@@ -48,25 +44,23 @@ def write_all(texts: Mapping[Path, str]) -> None:
 
     Raises OSError.
     """
-    ready: dict[Path, Path] = {}
     before: dict[Path, Path | None] = {}
-    try:
-        for file, text in texts.items():
-            ready[file.resolve()] = _beside(file.resolve(), text)
-        # From here on nothing needs room but names.
-        for file, temporary in ready.items():
-            before[file] = _kept(file)
-            temporary.replace(file)
-    except BaseException:
-        for file, kept in before.items():
-            with contextlib.suppress(OSError):
-                if kept:
-                    kept.replace(file)
-                elif not ready[file].exists():
-                    file.unlink(missing_ok=True)
-        for temporary in ready.values():
-            temporary.unlink(missing_ok=True)
-        raise
+    with contextlib.ExitStack() as stack:
+        files = {file.resolve(): text for file, text in texts.items()}
+        ready = {file: stack.enter_context(_beside(file, text)) for file, text in files.items()}
+        try:
+            # From here on nothing needs room but names.
+            for file, temporary in ready.items():
+                before[file] = _kept(file)
+                temporary.replace(file)
+        except BaseException:
+            for file, kept in before.items():
+                with contextlib.suppress(OSError):
+                    if kept:
+                        kept.replace(file)
+                    elif not ready[file].exists():
+                        file.unlink(missing_ok=True)
+            raise
     for kept in before.values():
         if kept:
             kept.unlink(missing_ok=True)
@@ -81,8 +75,9 @@ def _kept(file: Path) -> Path | None:
     return kept
 
 
-def _beside(file: Path, text: str, mode: int | None = None) -> Path:
-    """Write the text into a temporary file in the same folder."""
+@contextlib.contextmanager
+def _beside(file: Path, text: str, mode: int | None = None) -> Iterator[Path]:
+    """Write the text into a temporary file in the same folder, which goes with an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     temporary = Path(name)
@@ -90,10 +85,10 @@ def _beside(file: Path, text: str, mode: int | None = None) -> Path:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
         temporary.chmod(_mode(file) if mode is None else mode)
+        yield temporary
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return temporary
 
 
 def _mode(file: Path) -> int:
