@@ -13,7 +13,6 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,21 +25,21 @@ from dagmar.dev import environment, logs, own_dagster
 from dagmar.dev.editor import Editor
 from dagmar.dev.ports import free_port, refused, taken
 from dagmar.dev.processes import MARK, Child, add_mark, end_all, listens, marked
-from dagmar.dev.reporter import Reporter, Stages, may_open
+from dagmar.dev.reporter import Reporter, may_open
 from dagmar.dev.reports_server import ReportsServer
 from dagmar.dev.servers import (
     DAGSTER,
     FOREIGN,
     MARIMO,
     READY,
-    ReadinessProbe,
     Server,
-    is_dagster,
-    is_marimo,
+    is_healthy,
     lost_port,
+    probe,
     says_busy,
 )
 from dagmar.dev.session import GUARD_TRIES, Session
+from dagmar.dev.supervisor import DevRequest, Supervisor
 from dagmar.errors import (
     Conflict,
     Invalid,
@@ -53,6 +52,7 @@ from dagmar.errors import (
 from dagmar.orchestration.instance import home
 from dagmar.project import devfile
 from dagmar.project.environ import named_home, read_environ
+from dagmar.project.settings import load
 from dagster._cli.utils import get_possibly_temporary_instance_for_cli
 from support.http_server import document, page, serve
 from support.project import TASKS
@@ -348,20 +348,9 @@ def test_a_listener_is_known_by_its_mark(mark: str) -> None:
 
 def look(mark: str, port: int) -> str:
     """Return what a probe finds at the port."""
-    reports: list[str] = []
-    reported = threading.Event()
-
-    def report(what: str) -> None:
-        reports.append(what)
-        reported.set()
-
-    server = Server(DAGSTER, port, "/server_info", is_dagster, lambda port: [], port=port)
-    probe = ReadinessProbe(mark, server, report)
-    probe.start()
-    assert reported.wait(SECONDS)
-    probe.join(SECONDS)
-    assert len(reports) == 1
-    return reports[0]
+    deadline = time.monotonic() + SECONDS
+    server = Server(DAGSTER, lambda port: [], port)
+    return probe(mark, server, lambda: time.monotonic() < deadline)
 
 
 def test_another_dagster_is_never_mistaken_for_ours(mark: str) -> None:
@@ -417,8 +406,8 @@ def test_a_port_that_somebody_else_has_is_lost(listens: bool, mark: str) -> None
 
 @pytest.mark.parametrize("answer", [None, [], "ok", {}, {"status": "starting"}])
 def test_other_answers_are_neither_dagster_nor_marimo(answer: object) -> None:
-    assert not is_dagster(answer)
-    assert not is_marimo(answer)
+    assert not is_healthy(DAGSTER, answer)
+    assert not is_healthy(MARIMO, answer)
 
 
 # Children and what they print
@@ -429,7 +418,7 @@ def test_a_child_reports_its_lines_and_its_end(tmp_path: Path) -> None:
     ended: list[int] = []
     code = "import sys; [print(i) for i in range(40)]; print('ü', file=sys.stderr); sys.exit(3)"
     child = Child([sys.executable, "-c", code], tmp_path, os.environ)
-    child.start(lines.append, lambda _, status: ended.append(status))
+    child.watch(lines.append, ended.append)
     until(lambda: ended)
     assert ended == [3]
     assert sorted(lines) == sorted([*map(str, range(40)), "ü"])
@@ -439,14 +428,14 @@ def test_a_child_reports_its_lines_and_its_end(tmp_path: Path) -> None:
 
 def test_a_program_that_does_not_exist_is_a_setup_error(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot be started: No such file"):
-        Child(["/nowhere/dagster"], tmp_path, {}).start(print, lambda *_: None)
+        Child(["/nowhere/dagster"], tmp_path, {})
 
 
 def test_a_pipe_that_orphans_hold_does_not_hide_the_end(tmp_path: Path, mark: str) -> None:
     ended: list[int] = []
     code = "import subprocess; subprocess.Popen(['sleep', '600'])"
     child = Child([sys.executable, "-c", code], tmp_path, add_mark(os.environ, mark))
-    child.start(lambda _: None, lambda _, status: ended.append(status))
+    child.watch(lambda _: None, ended.append)
     until(lambda: ended)
     assert ended == [0]
 
@@ -566,43 +555,32 @@ def test_lines_without_a_level_go_with_the_line_before_them() -> None:
     assert not calm.shows(MARIMO, "  File x")
 
 
-class Recorder(Reporter):
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def event(self, name: str, text: str = "", **fields: object) -> None:
-        self.texts.append(text)
-
-
-def a_server(name: str) -> Server:
-    return Server(name, 3000, "/", bool, lambda port: [], port=3000)
-
-
 def test_a_long_start_is_reported_now_and_then_and_times_out(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("dagmar.dev.reporter.time.monotonic", lambda: now[0])
-    reporter = Recorder()
-    stage = Stages(reporter)
-    both = [a_server(DAGSTER), a_server(MARIMO)]
-    for now[0] in (1.0, 19.0, 20.0, 21.0, 39.0):
-        stage.waiting(both)
-    both[1].ready = True
-    for now[0] in (45.0, 46.0, 299.0):
-        stage.waiting(both)
+    monkeypatch.setattr("dagmar.dev.supervisor.time.monotonic", lambda: now[0])
+    both = {name: Server(name, lambda port: [], 3000) for name in (DAGSTER, MARIMO)}
+    with Reporter(json=False) as reporter:
+        supervisor = Supervisor(load(tmp_path), DevRequest(), reporter)
+        supervisor._servers = both
+        for now[0] in (1.0, 19.0, 20.0, 21.0, 39.0):
+            supervisor._report_late()
+        both[MARIMO].ready = True
+        for now[0] in (45.0, 46.0, 299.0):
+            supervisor._report_late()
+        now[0] = 321.0
+        both[DAGSTER].ready = True
+        supervisor._report_late()
+        both[DAGSTER].ready = False
+        with pytest.raises(TimedOut, match="Dagster did not get ready within 300 s"):
+            supervisor._report_late()
     where = "the logs are in .dagmar/logs/."
-    assert reporter.texts == [
+    assert capsys.readouterr().err.splitlines() == [
         f"Still waiting for Dagster and marimo (20 s); {where}",
         f"Still waiting for Dagster (45 s); {where}",
         f"Still waiting for Dagster (299 s); {where}",
     ]
-    now[0] = 321.0
-    both[0].ready = True
-    stage.waiting(both)
-    both[0].ready = False
-    with pytest.raises(TimedOut, match="Dagster did not get ready within 300 s"):
-        stage.waiting(both)
 
 
 def test_code_locations_that_cannot_be_checked_count_as_not_loaded() -> None:
@@ -620,15 +598,6 @@ def test_code_locations_that_cannot_be_checked_count_as_not_loaded() -> None:
 def test_a_failure_to_cancel_the_runs_of_one_socket_does_not_affect_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Gone(os.PathLike[str]):
-        path = str(tmp_path / "0-gone")
-
-        def __fspath__(self) -> str:
-            return self.path
-
-        def stat(self, follow_symlinks: bool = True) -> os.stat_result:
-            return os.stat(self.path)
-
     asked: list[str] = []
 
     def cancel(client: object, socket: str) -> int:
@@ -639,8 +608,8 @@ def test_a_failure_to_cancel_the_runs_of_one_socket_does_not_affect_the_others(
         for name in ("a", "b", "c"):
             stack.enter_context(socket.socket(socket.AF_UNIX)).bind(str(tmp_path / name))
         (tmp_path / "file").touch()
-        entries = [Gone(), *os.scandir(tmp_path)]
-        monkeypatch.setattr(os, "scandir", lambda _: iter(entries))
+        entries = [tmp_path / "0-gone", *tmp_path.iterdir()]
+        monkeypatch.setattr(Path, "iterdir", lambda _: iter(entries))
         monkeypatch.setattr("dagmar.server.runs.cancel_runs_of_code_server", cancel)
         assert own_dagster.cancel_runs("http://127.0.0.1:9", tmp_path) == 0
     assert sorted(asked) == ["a", "b", "c"]
@@ -657,7 +626,6 @@ def reports(tmp_path: Path) -> Iterator[ReportsServer]:
     (tmp_path / "secret").write_text("secret")
     (folder / "link").symlink_to(tmp_path / "secret")
     server = ReportsServer(folder)
-    server.start()
     yield server
     began = time.monotonic()
     server.stop()
@@ -703,7 +671,6 @@ def test_a_second_reports_server_takes_the_next_port(
 ) -> None:
     other = ReportsServer(tmp_path, avoid={reports.port + 1})
     assert other.port not in (reports.port, reports.port + 1)
-    other.start()
     other.stop()
 
 
@@ -798,7 +765,6 @@ def test_the_editors_token_is_in_private_files_only(tmp_path: Path) -> None:
     file = notebooks / "a & b.py"
     file.touch()
     editor = Editor(notebooks, str(file), tmp_path / "scratch", tmp_path / "page.html")
-    editor.write_token()
     editor.write_page(2718)
     for private in (editor.token_file, editor.page):
         assert stat.S_IMODE(private.stat().st_mode) == 0o600

@@ -11,14 +11,12 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dagmar.errors import DagmarError, suggestion
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.progress import Progress
     from typing_extensions import Self
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -37,25 +35,22 @@ def tame(text: str) -> str:
 
 def say(text: str = "") -> None:
     """Print talk: progress, hints, warnings."""
-    _write(tame(text), sys.stderr)
+    write(tame(text), sys.stderr)
 
 
 def out(text: str) -> None:
     """Print data."""
-    _write(tame(text), sys.stdout)
+    write(tame(text), sys.stdout)
 
 
 def mark(label: str, color: int, text: str, width: int = 0) -> None:
     """Print a line of data behind a label, which has a colour on a terminal."""
-    shown = f"{label:{width}}"
-    if sys.stdout.isatty():
-        shown = f"\x1b[{color}m{shown}\x1b[0m"
-    _write(f"{shown}  {tame(text)}", sys.stdout)
+    _labelled(f"{label:{width}}", color, f" {text}", sys.stdout)
 
 
 def complain(error: DagmarError) -> None:
     """Print an error and what to type next."""
-    _labelled("error:", 31, error.message)
+    _labelled("error:", 31, error.message, sys.stderr)
     if text := pasteable(error.hint, error.command):
         say(f"  {text}")
 
@@ -70,17 +65,17 @@ def pasteable(hint: str, command: str = "") -> str:
 
 def warn(text: str) -> None:
     """Print a warning."""
-    _labelled("warning:", 33, text)
+    _labelled("warning:", 33, text, sys.stderr)
 
 
-def _labelled(label: str, color: int, text: str) -> None:
-    if sys.stderr.isatty():
+def _labelled(label: str, color: int, text: str, stream: TextIO) -> None:
+    if stream.isatty():
         label = f"\x1b[{color}m{label}\x1b[0m"
-    _write(f"{label} {tame(text)}", sys.stderr)
+    write(f"{label} {tame(text)}", stream)
 
 
-def _write(text: str, stream: TextIO) -> None:
-    """Print a line, also where the stream cannot encode it or nobody reads on."""
+def write(text: str, stream: TextIO) -> None:
+    """Print a line as it is, also where the stream cannot encode it or nobody reads on."""
     encoding = stream.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
@@ -92,12 +87,7 @@ def _write(text: str, stream: TextIO) -> None:
 def document(value: Any) -> None:
     """Print a JSON document."""
     indent = 2 if sys.stdout.isatty() else None
-    _write(json.dumps(value, indent=indent), sys.stdout)
-
-
-def event(value: Any) -> None:
-    """Print one line of JSON, of a task that tells what happens while it happens."""
-    _write(json.dumps(value), sys.stdout)
+    write(json.dumps(value, indent=indent), sys.stdout)
 
 
 def table(
@@ -133,7 +123,7 @@ def table(
         grid.add_row(*(Text(row[i]) for i in shown))
     with console.capture() as capture:
         console.print(grid)
-    _write("\n".join(line.rstrip() for line in capture.get().splitlines()), sys.stdout)
+    write("\n".join(line.rstrip() for line in capture.get().splitlines()), sys.stdout)
 
 
 class LiveLine:
@@ -146,8 +136,7 @@ class LiveLine:
         self, text: str, total: int | None = None, counted: bool = False, after: float = 0
     ) -> None:
         self._text, self._total, self._counted = text, total, counted
-        self._bars: Bars | None = None
-        self._line: TaskID | None = None
+        self._bars: Progress | None = None
         self._later = threading.Timer(after, self._start) if after else None
 
     def __enter__(self) -> Self:
@@ -172,23 +161,18 @@ class LiveLine:
             console=Console(stderr=True),
             transient=True,
         )
-        self._line = self._bars.add_task(self._text, total=self._total)
+        self._bars.add_task(self._text, total=self._total)
         self._bars.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._later and self._later.ident:
             self._later.cancel()
             self._later.join()  # it may just be starting
-        if self._bars is not None:
+        if self._bars:
             self._bars.stop()
             self._bars = None
 
     def put(self, text: str, done: int, total: int | None) -> None:
         """Change the line."""
-        if self._bars is not None and self._line is not None:
-            self._bars.update(self._line, description=tame(text), completed=done, total=total)
+        if self._bars and (lines := self._bars.task_ids):
+            self._bars.update(lines[0], description=tame(text), completed=done, total=total)

@@ -30,7 +30,10 @@ class Editor:
     """
 
     def __init__(self, folder: Path, notebook: str, scratch: Path, page: Path) -> None:
-        """Decide what to open. Raises UsageError for a notebook that does not exist, Invalid."""
+        """Decide what to open, and write the file that marimo reads its token from.
+
+        Raises UsageError for a notebook that does not exist, Invalid, OSError.
+        """
         self.token_file = scratch / "token"
         self.page = page
         self.token = secrets.token_urlsafe(32)
@@ -48,9 +51,6 @@ class Editor:
                 self._file = file.relative_to(folder).as_posix()
             else:
                 self.target = file
-
-    def write_token(self) -> None:
-        """Write the file that marimo reads its token from. Raises OSError."""
         write_atomically(self.token_file, self.token, 0o600)
 
     def write_page(self, port: int) -> None:

@@ -25,18 +25,15 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
     """
     if named := environ.get("DAGSTER_HOME"):
         home = Path(os.path.expanduser(named))
-        if not home.is_absolute() or not home.is_dir():
-            if home.is_absolute():
-                hint, command = "Create it:", f"mkdir -p {shlex.quote(str(home))}"
-            elif os.environ.get("DAGSTER_HOME") == named:
-                hint, command = "Or type:", "unset DAGSTER_HOME"
-            else:
-                hint = "Remove it from .env (or the --env-file), or write an absolute path there."
-                command = ""
-            raise SetupError(
-                "DAGSTER_HOME must be the absolute path of an existing folder", hint, command
-            )
-        return home
+        if home.is_absolute() and home.is_dir():
+            return home
+        message = "DAGSTER_HOME must be the absolute path of an existing folder"
+        if home.is_absolute():
+            raise SetupError(message, "Create it:", f"mkdir -p {shlex.quote(str(home))}")
+        if os.environ.get("DAGSTER_HOME") == named:
+            raise SetupError(message, "Or type:", "unset DAGSTER_HOME")
+        hint = "Remove it from .env (or the --env-file), or write an absolute path there."
+        raise SetupError(message, hint)
     home = root / LOCAL_INSTANCE
     if not (home / "dagster.yaml").exists():
         write_atomically(home / "dagster.yaml", INSTANCE.read_text("utf-8"))

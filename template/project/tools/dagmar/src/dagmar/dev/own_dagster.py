@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from dagmar.dev.reporter import Reporter
     from dagmar.server.client import DagsterClient
 
+Begun = Callable[[subprocess.Popen[str]], None]
 STOP_TIMEOUTS = (0.5, 2.0)
 LEFTOVER_SECONDS = 60.0
 
@@ -30,12 +29,7 @@ def _client(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterCli
 
 
 def look(
-    url: str,
-    home: Path,
-    before: float,
-    environ: Mapping[str, str],
-    reporter: Reporter,
-    begun: Callable[[subprocess.Popen[str]], None],
+    url: str, before: float, environ: Mapping[str, str], reporter: Reporter, begun: Begun
 ) -> dict[str, str]:
     """Report code locations that do not load, and runs that a killed Dagster left behind.
 
@@ -49,7 +43,7 @@ def look(
     with contextlib.suppress(
         DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
     ):
-        failed = fail_leftovers(url, home, before, environ, begun)
+        failed = fail_leftovers(url, before, environ, begun)
         if failed:
             left = f"{len(failed)} run{'s' * (len(failed) > 1)} left from before"
             text = f"Marked {left} as failed: nothing executes {'them' if failed[1:] else 'it'}."
@@ -89,13 +83,7 @@ def require_loaded(looked: Mapping[str, str] | Exception) -> None:
         )
 
 
-def fail_leftovers(
-    url: str,
-    home: Path,
-    before: float,
-    environ: Mapping[str, str],
-    begun: Callable[[subprocess.Popen[str]], None],
-) -> list[str]:
+def fail_leftovers(url: str, before: float, environ: Mapping[str, str], begun: Begun) -> list[str]:
     """Mark the runs from before this time that no process executes as failed; return their ids."""
     from dagmar.orchestration import abandoned
     from dagmar.server.runs import unfinished_runs
@@ -103,8 +91,9 @@ def fail_leftovers(
     with _client(url) as client:
         if not unfinished_runs(client, before):
             return []
+    arguments = (environ["DAGSTER_HOME"], str(before))
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", abandoned.__name__, str(home), str(before)],
+        [sys.executable, "-W", "ignore", "-m", abandoned.__name__, *arguments],
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -130,19 +119,11 @@ def cancel_runs(url: str, scratch: Path) -> int:
     from dagmar.server.runs import cancel_runs_of_code_server
 
     cancelled = 0
+    sockets: list[Path] = []
+    with contextlib.suppress(OSError):  # files may vanish in the meantime
+        sockets = [path for path in scratch.iterdir() if path.is_socket()]
     with _client(url, STOP_TIMEOUTS) as client:
-        for socket in _sockets(scratch):
+        for socket in sockets:
             with contextlib.suppress(DagmarError, OSError, ValueError, LookupError, TypeError):
-                cancelled += cancel_runs_of_code_server(client, socket)
+                cancelled += cancel_runs_of_code_server(client, str(socket))
     return cancelled
-
-
-def _sockets(folder: Path) -> list[str]:
-    """Return the sockets in a folder, in which files may vanish in the meantime."""
-    sockets = []
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            with contextlib.suppress(OSError):
-                if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
-                    sockets.append(entry.path)
-    return sockets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Container
 
@@ -47,19 +48,16 @@ def _bindable(port: int) -> int | None:
 
 def taken(port: int) -> bool:
     """Whether a program answers on the port."""
-    try:
-        socket.create_connection((HOST, port), 1).close()
-    except OSError:
-        return False
-    return True
+    return _connect(port) == 0
 
 
 def refused(port: int) -> bool:
     """Whether no program listens on the port; one that is too busy to answer does listen."""
-    try:
-        socket.create_connection((HOST, port), 1).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
+    return _connect(port) == errno.ECONNREFUSED
+
+
+def _connect(port: int) -> int:
+    """Return 0 for a connection, or else the number of the error."""
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex((HOST, port))

@@ -15,12 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import psutil
 
 from dagmar.errors import SetupError
-
-if TYPE_CHECKING:
-    import psutil
 
 MARK = "_DAGMAR_DEV"
 QUIET_SECONDS = 0.05
@@ -36,8 +34,6 @@ def add_mark(environ: Mapping[str, str], mark: str) -> dict[str, str]:
 
 def marked(mark: str, sessions: Iterable[int] = ()) -> list[int]:
     """Return the ids of the processes with the mark, and of all in these sessions."""
-    import psutil
-
     marked_pids = []
     known = set(sessions)
     for pid in psutil.pids():
@@ -56,8 +52,6 @@ def end_all(mark: str, sessions: Iterable[int] = ()) -> list[int]:
 
     Returns the ids of those that still run after END_SECONDS.
     """
-    import psutil
-
     deadline = time.monotonic() + END_SECONDS
     below: set[psutil.Process] = set()
     quiet = 0
@@ -82,8 +76,6 @@ def end_all(mark: str, sessions: Iterable[int] = ()) -> list[int]:
 
 
 def _runs(process: psutil.Process) -> bool:
-    import psutil
-
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -92,8 +84,6 @@ def _runs(process: psutil.Process) -> bool:
 
 def listens(mark: str, port: int) -> bool:
     """Whether a process with the mark listens on the port."""
-    import psutil
-
     for pid in marked(mark):
         with contextlib.suppress(psutil.Error):
             for connection in psutil.Process(pid).net_connections("tcp"):
@@ -105,77 +95,66 @@ def listens(mark: str, port: int) -> bool:
 class Child:
     """A program that runs until it is stopped.
 
-    `printed` gets each line as text, in another thread; `ended` is called with the child and
-    its status once the program has ended and everything it printed was passed on.
     The caller must have handlers for SIGINT, SIGTERM and SIGHUP: only then does the program
     start with the defaults, and not with the signals ignored that a shell's `&` ignores.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
-        """Prepare to start `arguments` in `folder`; nothing runs yet."""
-        self._arguments = arguments
+        """Start `arguments` in `folder`. Raises SetupError if that cannot be done."""
         self.last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
-        self._folder = folder
-        self._environ = environ
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, printed: Callable[[str], None], ended: Callable[[Child, int], None]) -> None:
-        """Start the program. Raises SetupError if it cannot be started."""
         try:
-            process = subprocess.Popen(
-                self._arguments,
-                cwd=self._folder,
-                env=dict(self._environ),
+            self._process = subprocess.Popen(
+                arguments,
+                cwd=folder,
+                env=dict(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
-            reason = f"{self._arguments[0]} cannot be started: {error.strerror}"
+            reason = f"{arguments[0]} cannot be started: {error.strerror}"
             raise SetupError(reason, command="uv sync") from None
-        self._process = process
-        pump = threading.Thread(target=self._pump, args=(process, printed), daemon=True)
+
+    def watch(self, printed: Callable[[str], None], ended: Callable[[int], None]) -> None:
+        """Pass on each line as text, and its status once it has ended, from other threads.
+
+        Everything that it printed is passed on before the status is.
+        """
+        pump = threading.Thread(target=self._pump, args=(printed,), daemon=True)
         pump.start()
-        threading.Thread(target=self._wait, args=(process, pump, ended), daemon=True).start()
+
+        def wait() -> None:
+            status = self._process.wait()
+            # Orphans may hold the pipe open for as long as they like.
+            pump.join(1.0)
+            ended(status)
+
+        threading.Thread(target=wait, daemon=True).start()
 
     @property
     def session(self) -> int:
         """The id of the program's session, process group and first process."""
-        assert self._process, "not started"
         return self._process.pid
 
     @property
     def running(self) -> bool:
         """Whether the program itself runs; processes that it started may outlive it."""
-        return self._process is not None and self._process.returncode is None
+        return self._process.returncode is None
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the program only, which passes it on to its own children."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.session, number)
+        self._process.send_signal(number)
 
     def send_all(self, number: signal.Signals) -> None:
         """Send a signal to every process of the group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.session, number)
 
-    def _pump(self, process: subprocess.Popen[bytes], printed: Callable[[str], None]) -> None:
-        assert process.stdout
-        with process.stdout as stream:
+    def _pump(self, printed: Callable[[str], None]) -> None:
+        assert self._process.stdout
+        with self._process.stdout as stream:
             for raw in iter(lambda: stream.readline(_LINE_BYTES), b""):
                 line = raw.decode("utf-8", "replace").rstrip("\r\n")
                 self.last.append(line)
                 printed(line)
-
-    def _wait(
-        self,
-        process: subprocess.Popen[bytes],
-        pump: threading.Thread,
-        ended: Callable[[Child, int], None],
-    ) -> None:
-        status = process.wait()
-        # Orphans may hold the pipe open for as long as they like.
-        pump.join(1.0)
-        ended(self, status)

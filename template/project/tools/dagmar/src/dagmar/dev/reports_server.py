@@ -23,13 +23,10 @@ class ReportsServer:
     """Serves a folder, read only, on the first free port from `PORT` on."""
 
     def __init__(self, folder: Path, avoid: Container[int] = ()) -> None:
-        """Bind a port that is not in `avoid`; `start` answers. Raises OSError."""
+        """Answer, in a thread, on a port that is not in `avoid`. Raises OSError."""
         self._http = _bind(folder.resolve(), avoid)
         self.port = int(self._http.server_address[1])
         self.url = f"http://{HOST}:{self.port}"
-
-    def start(self) -> None:
-        """Answer from now on, in a thread."""
         serve = self._http.serve_forever
         threading.Thread(target=serve, args=(POLL_SECONDS,), daemon=True).start()
 
@@ -58,13 +55,8 @@ class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
 
-    def do_GET(self) -> None:
-        if self._may_see():
-            super().do_GET()
-
-    def do_HEAD(self) -> None:
-        if self._may_see():
-            super().do_HEAD()
+    def send_head(self) -> Any:
+        return super().send_head() if self._may_see() else None
 
     def end_headers(self) -> None:
         self.send_header("X-Content-Type-Options", "nosniff")

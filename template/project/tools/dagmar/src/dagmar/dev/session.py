@@ -46,7 +46,6 @@ class Session:
         self._note = root / SESSION_NOTE
         self._sessions: set[int] = set()
         self._guard: subprocess.Popen[bytes] | None = None
-        self._pipe: int | None = None
         self._tries = 0
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -98,15 +97,15 @@ class Session:
     def close(self) -> bool:
         """Let the guard kill what still runs and remove the files. Returns whether all is gone."""
         gone = True
-        if self._guard:
-            self._close_pipe()
+        if self._guard and self._guard.stdin:
+            self._guard.stdin.close()
             try:
                 gone = self._guard.wait(GUARD_SECONDS) == 0
             except subprocess.TimeoutExpired:
                 self._guard.kill()
                 gone = False
             if not gone:  # the guard itself may have been killed
-                gone = not guard.clean_up(*self._leavings(), self._sessions)
+                gone = not guard.clean_up(self._leavings(), self._sessions)
         os.close(self._lock)
         return gone
 
@@ -123,37 +122,30 @@ class Session:
             if scratch.name.startswith("dagmar-") and not scratch.is_symlink():
                 shutil.rmtree(scratch, ignore_errors=True)
 
-    def _leavings(self) -> tuple[str, Path, int, list[Path]]:
-        return self.mark, self.root, os.getpid(), [self.scratch, self.page, self._note]
+    def _leavings(self) -> list[str]:
+        files = (self.scratch, self.page, self._note)
+        return [self.mark, str(self.root), str(os.getpid()), *map(str, files)]
 
     def _start_guard(self) -> None:
-        self._close_pipe()
-        mark, root, pid, files = self._leavings()
-        reading, self._pipe = os.pipe()
-        arguments = [mark, str(root), str(pid), *map(str, files)]
-        try:
-            self._guard = subprocess.Popen(
-                [sys.executable, "-m", guard.__name__, *arguments],
-                stdin=reading,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[self._lock],
-                start_new_session=True,
-            )
-        finally:
-            os.close(reading)
+        before = self._guard
+        self._guard = subprocess.Popen(
+            [sys.executable, "-m", guard.__name__, *self._leavings()],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[self._lock],
+            start_new_session=True,
+        )
+        if before and before.stdin:
+            before.stdin.close()
         for session in self._sessions:
             self._tell_guard(f"+{session}\n")
 
     def _tell_guard(self, line: str) -> None:
-        if self._pipe is not None:
+        if self._guard and self._guard.stdin:
             with contextlib.suppress(BrokenPipeError):
-                os.write(self._pipe, line.encode())
-
-    def _close_pipe(self) -> None:
-        if self._pipe is not None:
-            os.close(self._pipe)
-            self._pipe = None
+                self._guard.stdin.write(line.encode())
 
     def _take_lock(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
@@ -161,12 +153,10 @@ class Session:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            except BlockingIOError:
+            except OSError as error:
                 running = devfile.read(self.root)
-            except OSError:  # a file system without locks
-                running = devfile.read(self.root)
-                if running is None:
-                    return
+                if running is None and not isinstance(error, BlockingIOError):
+                    return  # a file system without locks
             if running is not None:
                 raise _already_running(running)
             # The other one is just starting, or its guard is cleaning up.

@@ -9,26 +9,28 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from dagmar import console
-from dagmar.dev import environment, own_dagster, servers
+from dagmar.dev import environment, own_dagster
 from dagmar.dev.editor import Editor
 from dagmar.dev.logs import LogFile, plain
 from dagmar.dev.ports import free_port, refused
 from dagmar.dev.processes import Child, add_mark, marked
-from dagmar.dev.reporter import Reporter, Stages, open_pages
+from dagmar.dev.reporter import Reporter, open_pages
 from dagmar.dev.reports_server import ReportsServer
 from dagmar.dev.servers import (
     DAGSTER,
     FOREIGN,
+    LOADING,
     MARIMO,
-    ReadinessProbe,
     Server,
     lost_port,
+    probe,
     says_busy,
 )
 from dagmar.dev.session import Session
@@ -37,6 +39,7 @@ from dagmar.errors import (
     DagmarError,
     ServerEnded,
     SetupError,
+    TimedOut,
     UsageError,
     did_you_mean,
 )
@@ -51,13 +54,12 @@ PORT_TRIES = 5
 TICK_SECONDS = 1.0
 SAME_SECONDS = 0.5
 SILENT_TICKS = 3
+START_SECONDS = 300.0
+PATIENCE_SECONDS = 20.0
 # Together with the guard's clean-up less than ten seconds.
 CANCEL_SECONDS = 3.0
 ORDERLY_SECONDS = 4.5
 TERMINATE_SECONDS = 1.0
-
-# From other threads to the main one: a name, the server, and the child that it is about.
-Message = tuple[str, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -95,19 +97,21 @@ class Supervisor:
         self._settings = settings
         self._request = request
         self._reporter = reporter
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        # What other threads, and signals, have the main thread do.
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._signalled_at = 0.0
-        self._servers: list[Server] = []
+        self._servers: dict[str, Server] = {}
         self._logs: dict[str, LogFile] = {}
         self._editor: Editor | None = None
         self._reports: ReportsServer | None = None
         self._helpers: list[subprocess.Popen[str]] = []
         self._environ: dict[str, str] = {}
-        self._home = Path()
         self._started_at = devfile.now()
-        self._stages = Stages(reporter)
         self._began_at = time.time()
+        self._began = time.monotonic()
+        self._patient = PATIENCE_SECONDS
+        self._done = False
 
     def run(self) -> None:
         """Run until a signal, until a server ends, or, with `once`, until all are ready.
@@ -122,7 +126,7 @@ class Supervisor:
             try:
                 self._session.open()
                 self._prepare()
-                for server in self._servers:
+                for server in self._servers.values():
                     self._start(server)
                 self._watch()
             except OSError as error:
@@ -145,23 +149,22 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         # One Ctrl-C may arrive twice: from the terminal, and passed on by `uv run`.
         if self._signals and time.monotonic() - self._signalled_at < SAME_SECONDS:
             return
         self._signalled_at = time.monotonic()
         self._signals.append(number)
-        self._messages.put(("signal", None, None))
+        self._calls.put(lambda: signal.default_int_handler(number, frame))  # KeyboardInterrupt
 
     def _prepare(self) -> None:
         """Decide which servers to start, with which environment and ports."""
         root, request = self._settings.root, self._request
-        self._home = environment.dagster_home(root, self._environ)
         scratch = self._session.scratch
         self._environ = add_mark(
             {
                 **self._environ,
-                "DAGSTER_HOME": str(self._home),
+                "DAGSTER_HOME": str(environment.dagster_home(root, self._environ)),
                 # Sockets and folders that killed servers leave behind go with the scratch folder.
                 "TMPDIR": str(scratch),
                 "PYTHONUNBUFFERED": "1",
@@ -169,47 +172,50 @@ class Supervisor:
             },
             self._session.mark,
         )
+        commands: dict[str, Callable[[int], list[str]]] = {}
+        level = request.log_level
         if request.dagster:
-            port = request.dagster_port or servers.DAGSTER_PORT
-            self._servers.append(servers.dagster(root, port, request.log_level))
+            commands[DAGSTER] = lambda port: environment.dagster_command(root, port, level)
         if request.marimo:
             folder = self._settings.notebooks
             folder.mkdir(parents=True, exist_ok=True)
-            self._editor = Editor(folder, request.notebook, scratch, self._session.page)
-            self._editor.write_token()
-            port = request.marimo_port or servers.MARIMO_PORT
-            self._servers.append(servers.marimo(self._editor, port, request.log_level))
-        for server in self._servers:  # raises for a missing package before anything starts
-            server.command(server.wanted)
-            file = root / LOGS / f"{server.name}.log"
-            self._logs[server.name] = LogFile(file, self._reporter.warn)
-        for server in self._servers:
-            server.port = free_port(server.wanted, self._ports())
-            if server.port != server.wanted:
-                self._stages.taken(server, server.wanted)
+            self._editor = editor = Editor(folder, request.notebook, scratch, self._session.page)
+            commands[MARIMO] = lambda port: environment.marimo_command(
+                editor.target, port, editor.token_file, level
+            )
+        wanted = {DAGSTER: request.dagster_port or 3000, MARIMO: request.marimo_port or 2718}
+        for name, command in commands.items():
+            command(wanted[name])  # raises for a missing package before anything starts
+            self._logs[name] = LogFile(root / LOGS / f"{name}.log", self._reporter.warn)
+        for name, command in commands.items():
+            port = free_port(wanted[name], self._ports())
+            self._servers[name] = Server(name, command, port)
+            if port != wanted[name]:
+                self._reporter.event("port_taken", server=name, wanted=wanted[name], port=port)
         exports = root / EXPORTS
         exports.mkdir(parents=True, exist_ok=True)
         self._reports = ReportsServer(exports, self._ports())
-        self._reports.start()
 
     def _ports(self) -> set[int]:
-        return {server.port for server in self._servers}
+        return {server.port for server in self._servers.values()}
 
     def _start(self, server: Server) -> None:
         server.tries += 1
         child = Child(server.command(server.port), self._settings.root, self._environ)
         server.child = child
-        child.start(
+        child.watch(
             lambda line: self._printed(server, child, line),
-            lambda child, status: self._messages.put(("ended", server, (child, status))),
+            lambda status: self._calls.put(lambda: self._ended(server, child, status)),
         )
         self._session.add(child.session)
         self._write_devfile()
-        server.probe = ReadinessProbe(
-            self._session.mark, server, lambda what: self._messages.put((what, server, child))
-        )
-        server.probe.start()
-        self._stages.starting(server, child.session)
+        threading.Thread(target=self._probe, args=(server, child), daemon=True).start()
+        self._reporter.event("starting", server=server.name, port=server.port, pid=child.session)
+
+    def _probe(self, server: Server, child: Child) -> None:
+        mark = self._session.mark
+        if found := probe(mark, server, lambda: server.child is child and not self._done):
+            self._call(server, child, self._move if found == FOREIGN else self._is_up)
 
     def _printed(self, server: Server, child: Child, line: str) -> None:
         """Pass a line on; called from the child's thread."""
@@ -219,78 +225,93 @@ class Supervisor:
         self._logs[server.name].write(plain(line))
         if not server.ready and server.child is child:
             if says_busy(line):  # Dagster prints this and does not exit
-                self._messages.put(("busy", server, (child, line)))
-            elif server.loads(line):
-                self._messages.put(("loading", server, child))
+                self._call(server, child, lambda server: self._move_if_lost(server, [line]))
+            elif server.name == DAGSTER and LOADING in line:
+                self._call(server, child, self._loads)
+
+    def _call(self, server: Server, child: Child, act: Callable[[Server], object]) -> None:
+        """Let the main thread act on a server, if this child of it is still starting then."""
+
+        def call() -> None:
+            if server.child is child and not server.ready:
+                act(server)
+
+        self._calls.put(call)
 
     def _without_token(self, line: str) -> str:
         return self._editor.without_token(line) if self._editor else line
 
+    def _urls(self) -> dict[str, str]:
+        urls = {f"{name}_url": server.url for name, server in self._servers.items()}
+        return {**urls, "reports_url": self._reports.url} if self._reports else urls
+
     def _write_devfile(self) -> None:
-        urls = {f"{server.name}_url": server.url for server in self._servers}
-        if self._reports:
-            urls["reports_url"] = self._reports.url
+        urls = self._urls()
         if self._request.env_file:
             urls["env_file"] = str(Path(self._request.env_file).resolve())
         self._session.write_devfile(devfile.Running(os.getpid(), self._started_at, **urls))
 
     def _watch(self) -> None:
-        """Handle messages until a signal or a failure; with `once`, return when all are ready."""
-        while True:
+        """Work until a signal or a failure raises; with `once`, until all are ready."""
+        while not self._done:
             try:
-                what, server, about = self._messages.get(timeout=TICK_SECONDS)
+                call = self._calls.get(timeout=TICK_SECONDS)
             except queue.Empty:
-                self._tick()
-                continue
-            if what == "signal":
-                raise KeyboardInterrupt
-            if what == "looked":
-                if self._request.once:
-                    own_dagster.require_loaded(about)
-                    return
-                if isinstance(about, Exception):
-                    self._reporter.warn(str(about).partition("\n")[0])
-            elif what == "ended":
-                child, status = about
-                if server.child is child:
-                    self._ended(server, child, status)
-            elif what == "busy":
-                child, line = about
-                if server.child is child and not server.ready and self._lost_port(server, line):
-                    self._move(server)
-            elif server.child is about and not server.ready:
-                if what == "loading":
-                    self._stages.loading(server)
-                elif what == FOREIGN:
-                    self._move(server)
-                else:
-                    self._is_ready(server)
+                call = self._tick
+            call()
 
-    def _is_ready(self, server: Server) -> None:
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._began, 3)
+
+    def _loads(self, server: Server) -> None:
+        self._reporter.event("loading", server=server.name, seconds=self._seconds())
+
+    def _is_up(self, server: Server) -> None:
         server.ready = True
-        self._stages.ready(server)
-        if all(other.ready for other in self._servers):
+        seconds = self._seconds()
+        self._reporter.event("server_ready", server=server.name, url=server.url, seconds=seconds)
+        if all(other.ready for other in self._servers.values()):
             self._announce()
             self._look()
 
     def _tick(self) -> None:
         self._session.keep_guard(self._reporter.warn)
-        self._stages.waiting(self._servers)
-
-        for server in self._servers:
+        self._report_late()
+        for server in self._servers.values():
             # `dg dev` may go on without its webserver.
             server.silent = server.silent + 1 if server.ready and refused(server.port) else 0
             if server.child and server.silent == SILENT_TICKS:
                 self._fail(server, server.child, "does not listen any more")
 
-    def _lost_port(self, server: Server, line: str) -> bool:
-        return lost_port(self._session.mark, server.port, line)
+    def _report_late(self) -> None:
+        """Report every PATIENCE_SECONDS which servers are not ready yet. Raises TimedOut."""
+        late = [server for server in self._servers.values() if not server.ready]
+        seconds = self._seconds()
+        if not late or seconds < self._patient:
+            return
+        titles = " and ".join(server.title for server in late)
+        if seconds > START_SECONDS:
+            raise TimedOut(
+                f"{titles} did not get ready within {START_SECONDS:g} s",
+                "The logs are in .dagmar/logs/.",
+            )
+        self._patient = seconds + PATIENCE_SECONDS
+        text = f"Still waiting for {titles} ({seconds:.0f} s); the logs are in .dagmar/logs/."
+        names = [server.name for server in late]
+        self._reporter.event("waiting", text, servers=names, seconds=seconds)
+
+    def _move_if_lost(self, server: Server, lines: Iterable[str]) -> bool:
+        """Start a server again if its port was taken at the last moment, as lines say."""
+        lost = any(lost_port(self._session.mark, server.port, line) for line in lines)
+        if lost:
+            self._move(server)
+        return lost
 
     def _ended(self, server: Server, child: Child, status: int) -> None:
-        """Start a server again if its port was taken at the last moment; else raise."""
-        busy = [line for line in child.last if says_busy(line)]
-        if not server.ready and any(self._lost_port(server, line) for line in busy):
-            self._move(server)
+        """Raise for a server that has ended, unless it lost its port."""
+        if server.child is not child:
+            return
+        if not server.ready and self._move_if_lost(server, child.last):
             return
         reason = f"status {status}" if status >= 0 else f"signal {-status}"
         when = "" if server.ready else " before it was ready"
@@ -309,8 +330,6 @@ class Supervisor:
 
     def _move(self, server: Server) -> None:
         """Start a server again on the next free port: another program has this one."""
-        if server.probe:
-            server.probe.stop()
         child, server.child = server.child, None
         if child:
             child.send_all(signal.SIGKILL)
@@ -321,46 +340,61 @@ class Supervisor:
                 "Choose another one:",
                 command=f"invoke dev --{server.name}-port N",
             )
-        taken = server.port
-        server.port = free_port(taken + 1, self._ports())
-        self._stages.taken(server, taken)
+        wanted, server.port = server.port, free_port(server.port + 1, self._ports())
+        self._reporter.event("port_taken", server=server.name, wanted=wanted, port=server.port)
         self._start(server)
 
     def _announce(self) -> None:
         """Report that all is ready, with the addresses, and open them in a browser."""
-        assert self._reports
-        if self._editor:
-            (marimo,) = (server for server in self._servers if server.name == MARIMO)
-            self._editor.write_page(marimo.port)
         once = self._request.once
-        pages = self._stages.all_ready(self._servers, self._editor, self._reports.url, once)
+        self._reporter.ready()
+        fields = self._urls()
+        places = {server.title: server.url for server in self._servers.values()}
+        pages = {name: server.url for name, server in self._servers.items()}
+        if self._editor:
+            self._editor.write_page(self._servers[MARIMO].port)
+            pages[MARIMO] = fields["marimo_page"] = page = self._editor.page.as_uri()
+            places[MARIMO] = f"{page}  (at {fields['marimo_url']}, logs you in)"
+        places["Reports"] = fields["reports_url"]
+        seconds = self._seconds()
+        lines = [f"Ready after {seconds:.1f} s.", ""]
+        lines += [f"  {name:8} {place}" for name, place in places.items()]
+        lines += [] if once else ["", "Ctrl-C stops everything."]
+        self._reporter.event("ready", "\n".join(lines), **fields, seconds=seconds)
         if self._request.open and not once and not self._reporter.json:
-            open_pages(pages)
+            open_pages(pages.values())
 
     def _look(self) -> None:
         """Check, in a thread, the code locations and the runs that an earlier Dagster left."""
-        url = next((server.url for server in self._servers if server.name == DAGSTER), None)
+        dagster, helpers = self._servers.get(DAGSTER), self._helpers
 
         def look() -> None:
             looked: dict[str, str] | Exception = {}
             try:
-                if url:
-                    before, helpers = self._began_at, self._helpers
+                if dagster:
                     looked = own_dagster.look(
-                        url, self._home, before, self._environ, self._reporter, helpers.append
+                        dagster.url, self._began_at, self._environ, self._reporter, helpers.append
                     )
             except Exception as error:  # --once waits for it
                 looked = error
-            self._messages.put(("looked", None, looked))
+            self._calls.put(lambda: self._looked(looked))
 
         threading.Thread(target=look, daemon=True).start()
 
+    def _looked(self, looked: dict[str, str] | Exception) -> None:
+        if self._request.once:
+            own_dagster.require_loaded(looked)
+            self._done = True
+        elif isinstance(looked, Exception):
+            self._reporter.warn(str(looked).partition("\n")[0])
+
     def _stop(self) -> None:
         """End everything: runs, then the servers in order, then by force all that still runs."""
-        began = any(server.child for server in self._servers)
+        self._done = True
+        began = any(server.child for server in self._servers.values())
         if began:
             reason = signal.Signals(self._signals[0]).name if self._signals else None
-            self._reporter.event("stopping", "Stopping …", signal=reason)
+            self._reporter.event("stopping", signal=reason)
         try:
             if self._reports:
                 self._reports.stop()
@@ -372,31 +406,28 @@ class Supervisor:
         if not gone:
             self._reporter.warn("some processes could not be ended; `ps -ef` shows them")
         elif began:
-            self._reporter.event("stopped", "Stopped; no process is left.")
+            self._reporter.event("stopped")
 
     def _stop_in_order(self, asked: int) -> None:
         """Cancel runs and stop the servers; return early if the user signals again."""
-        for server in self._servers:
-            if server.probe:
-                server.probe.stop()
         for helper in self._helpers:
             helper.terminate()
         # The webserver may still answer, and runs go on, when `dg dev` itself is gone.
-        answering = [server for server in self._servers if server.name == DAGSTER and server.ready]
-        if answering:
-            cancelling = threading.Thread(target=self._cancel_runs, args=answering, daemon=True)
+        dagster = self._servers.get(DAGSTER)
+        if dagster and dagster.ready:
+            cancelling = threading.Thread(target=self._cancel_runs, args=(dagster,), daemon=True)
             cancelling.start()
             self._until(lambda: not cancelling.is_alive(), CANCEL_SECONDS, asked)
-        for server in self._servers:
-            if server.child and server.child.running:
+        children = [(name, server.child) for name, server in self._servers.items() if server.child]
+        for name, child in children:
+            if child.running:
                 # Dagster ends its own children; those of marimo die with it.
-                server.child.send(signal.SIGINT if server.name == DAGSTER else signal.SIGTERM)
-            elif server.child:
-                server.child.send_all(signal.SIGTERM)
+                child.send(signal.SIGINT if name == DAGSTER else signal.SIGTERM)
+            else:
+                child.send_all(signal.SIGTERM)
         if not self._until(self._gone, ORDERLY_SECONDS, asked):
-            for server in self._servers:
-                if server.child:
-                    server.child.send_all(signal.SIGTERM)
+            for _, child in children:
+                child.send_all(signal.SIGTERM)
             self._until(self._gone, TERMINATE_SECONDS, asked)
 
     def _cancel_runs(self, server: Server) -> None:
