@@ -46,7 +46,7 @@ exec(here.KERNEL)
 
 @dataclass(frozen=True)
 class Side:
-    """One checkout, with an example project of its own."""
+    """One checkout, with its own example project."""
 
     name: str
     root: Path
