@@ -72,21 +72,14 @@ class Capture:
 
     def trace(self, cell: CellId_t, error: BaseException) -> None:
         """Keep the traceback of a finished cell, as marimo shows it."""
-        from dagmar.notebook.internals import (
-            CellChannel,
-            CellNotification,
-            CellOutput,
-            highlight_traceback,
-        )
+        from dagmar.notebook import internals
 
         # The page turns the file names in it into links to the cells.
-        shown = highlight_traceback("".join(traceback.format_exception(error)))
-        self.view.add_notification(
-            CellNotification(
-                cell_id=cell,
-                console=CellOutput(CellChannel.STDERR, "application/vnd.marimo+traceback", shown),
-            )
+        shown = internals.highlight_traceback("".join(traceback.format_exception(error)))
+        console = internals.CellOutput(
+            internals.CellChannel.STDERR, "application/vnd.marimo+traceback", shown
         )
+        self.view.add_notification(internals.CellNotification(cell_id=cell, console=console))
 
 
 def _shown(value: Any) -> tuple[Any, str]:

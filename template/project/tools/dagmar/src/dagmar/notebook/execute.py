@@ -49,10 +49,10 @@ def apply_settings(path: Path) -> None:
     """
     from dotenv import load_dotenv
 
-    from dagmar.notebook.internals import get_default_config_manager
+    from dagmar.notebook import internals
 
-    config = get_default_config_manager(current_path=str(path)).get_config(hide_secrets=False)
-    runtime = config["runtime"]
+    manager = internals.get_default_config_manager(current_path=str(path))
+    runtime = manager.get_config(hide_secrets=False)["runtime"]
     sys.path[:0] = [str(folder) for folder in runtime.get("pythonpath") or ()]
     for file in runtime.get("dotenv") or ():
         load_dotenv(file)
@@ -64,36 +64,31 @@ def load(path: Path) -> InternalApp:
     Raises Invalid for a file that is not a marimo notebook or cannot be run as one, SetupError
     for an untested marimo.
     """
-    from dagmar.notebook.internals import (
-        CycleError,
-        InternalApp,
-        MarimoFileError,
-        MultipleDefinitionError,
-        NonMarimoPythonScriptError,
-        load_app,
-    )
+    from dagmar.notebook import internals
 
-    command = f"invoke check --path {os.path.relpath(path)}"
+    unreadable = (internals.MarimoFileError, internals.NonMarimoPythonScriptError)
     read_notebook(path)
     try:
-        app = load_app(str(path))
-    except (SyntaxError, ValueError, MarimoFileError, NonMarimoPythonScriptError) as error:
-        raise Invalid(
-            f"marimo cannot read {path.name}: {_first_line(error)}", command=command
-        ) from None
-    if app is None:
-        raise Invalid(f"marimo cannot read {path.name}", command=command)
-    internal = InternalApp(app)
-    if any(data.cell is None for data in internal.cell_manager.cell_data()):
-        raise Invalid(f"a cell of {path.name} is not valid Python", command=command)
-    try:
-        internal.graph  # noqa: B018  built on first access
-    except MultipleDefinitionError as error:
-        raise Invalid(f"{path.name}: {_first_line(error)}", command=command) from None
-    except CycleError as error:
-        message = f"the cells of {path.name} form a cycle: {_first_line(error)}"
-        raise Invalid(message, command=command) from None
-    return internal
+        app = internals.load_app(str(path))
+        if app is None:
+            raise _unusable(path, f"marimo cannot read {path.name}")
+        notebook = internals.InternalApp(app)
+        if any(data.cell is None for data in notebook.cell_manager.cell_data()):
+            raise _unusable(path, f"a cell of {path.name} is not valid Python")
+        notebook.graph  # noqa: B018  built on first access
+    except internals.MultipleDefinitionError as error:
+        raise _unusable(path, path.name, error) from None
+    except internals.CycleError as error:
+        raise _unusable(path, f"the cells of {path.name} form a cycle", error) from None
+    except (SyntaxError, ValueError, *unreadable) as error:
+        raise _unusable(path, f"marimo cannot read {path.name}", error) from None
+    return notebook
+
+
+def _unusable(path: Path, what: str, error: Exception | None = None) -> Invalid:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    message = f"{what}: {lines[0]}" if error else what
+    return Invalid(message, command=f"invoke check --path {os.path.relpath(path)}")
 
 
 def execute(
@@ -111,14 +106,13 @@ def execute(
     of SIGINT; `app` is the notebook if it is already loaded. Raises Invalid.
     """
     app = app or load(path)
-    capture = Capture()
-    interruption = interruption or Interruption()
-    runner = _Runner(path, app, capture, dict(parameters or {}), on_cell, interruption)
-    with _as_main(path, argv, capture):
+    executed = Executed(path, app, Capture())
+    runner = _Runner(executed, parameters or {}, on_cell, interruption or Interruption())
+    with _as_main(path, argv, executed.capture):
         values = runner.run()
     names = {name for cell in app.graph.cells.values() for name in cell.defs}
-    variables = {name: values[name] for name in names if name in values}
-    return Executed(path, app, capture, variables, runner.failure, runner.interrupted)
+    executed.values = {name: values[name] for name in names if name in values}
+    return executed
 
 
 class Interruption:
@@ -175,51 +169,38 @@ class _Runner:
 
     def __init__(
         self,
-        path: Path,
-        app: InternalApp,
-        capture: Capture,
-        parameters: dict[str, Any],
+        executed: Executed,
+        parameters: Mapping[str, Any],
         on_cell: Callable[[str], None],
         interruption: Interruption,
     ) -> None:
-        self._path, self._app, self._capture = path, app, capture
+        self._executed, self._app, self._capture = executed, executed.app, executed.capture
         self._parameters, self._on_cell = parameters, on_cell
         self._interruption = interruption
-        self.interrupted = False
         self._blamed: dict[CellId_t, Any] = {}
-        self.failure: Failure | None = None
 
     def run(self) -> dict[str, Any]:
         """Run all cells, and return the globals."""
-        from dagmar.notebook.internals import (
-            Evaluator,
-            create_main_module,
-            initialize_script_context,
-            patch_main_module_context,
-            register_formatters,
-            resolve_executor,
-            teardown_context,
-        )
+        from dagmar.notebook import internals
 
-        register_formatters()  # before the notebook imports altair or plotly
-        initialize_script_context(self._app, self._capture.stream(), str(self._path))
-        evaluator = Evaluator(executor=resolve_executor(), lifecycles=[])
+        internals.register_formatters()  # before the notebook imports altair or plotly
+        path = str(self._executed.path)
+        internals.initialize_script_context(self._app, self._capture.stream(), path)
+        evaluator = internals.Evaluator(executor=internals.resolve_executor(), lifecycles=[])
         try:
-            with patch_main_module_context(
-                create_main_module(file=str(self._path), input_override=None)
-            ) as module:
+            main = internals.create_main_module(file=path, input_override=None)
+            with internals.patch_main_module_context(main) as module:
+                values = module.__dict__
                 if any(cell.is_coroutine() for cell in self._app.graph.cells.values()):
-                    asyncio.run(self._run_async(evaluator, module.__dict__))
+                    asyncio.run(self._run_async(evaluator, values))
                 else:
                     for cell in self._cells():
                         with self._interruptible(cell):
-                            result = evaluator.evaluate_sync(
-                                self._cell(cell, module.__dict__), module.__dict__
-                            )
-                            self._finish(cell, result, module.__dict__)
-                return dict(module.__dict__)
+                            result = evaluator.evaluate_sync(self._cell(cell, values), values)
+                            self._finish(cell, result, values)
+                return dict(values)
         finally:
-            teardown_context()
+            internals.teardown_context()
 
     async def _run_async(self, evaluator: Any, values: dict[str, Any]) -> None:
         for cell in self._cells():
@@ -232,17 +213,17 @@ class _Runner:
         self, cell: CellId_t, task: asyncio.Task[Any] | None = None
     ) -> Iterator[None]:
         """Let a cell be interrupted, and fail it then, even if it catches the exception."""
-        from dagmar.notebook.internals import get_context
+        from dagmar.notebook import internals
 
         error: BaseException = KeyboardInterrupt()
         try:
-            with self._interruption.during(cell, task), get_context().with_cell_id(cell):
+            with self._interruption.during(cell, task), internals.get_context().with_cell_id(cell):
                 yield
         except (KeyboardInterrupt, asyncio.CancelledError) as raised:
             if not self._interruption.received:
                 raise
             error = _as_interrupt(raised)
-        if self._interruption.cell == cell and not self.interrupted:
+        if self._interruption.cell == cell and not self._executed.interrupted:
             self._fail(cell, error)
 
     def _cell(self, cell: CellId_t, values: dict[str, Any]) -> CellImpl:
@@ -261,8 +242,7 @@ class _Runner:
             if self._app.graph.is_disabled(cell):
                 continue
             if cell in self._blamed:
-                data = self._app.cell_manager.cell_data_at(cell)
-                self._capture.finish(cell, data.code, errors=[self._blamed[cell]])
+                self._capture.finish(cell, self._data(cell).code, errors=[self._blamed[cell]])
                 continue
             self._on_cell(self._name(cell))
             if self._interruption.received:
@@ -272,22 +252,16 @@ class _Runner:
 
     def _finish(self, cell: CellId_t, result: Any, values: dict[str, Any]) -> None:
         """Keep the result of a cell."""
-        from dagmar.notebook.internals import (
-            MarimoAncestorStoppedError,
-            MarimoRuntimeException,
-            MarimoStopError,
-            close_figures,
-        )
+        from dagmar.notebook import internals
 
-        code = self._app.cell_manager.cell_data_at(cell).code
-        error = result.exception
-        if isinstance(error, MarimoRuntimeException):
+        code, error = self._data(cell).code, result.exception
+        if isinstance(error, internals.MarimoRuntimeException):
             error = error.__cause__ or error
         if self._interruption.cell == cell:
             error = _as_interrupt(error)
-        if isinstance(error, MarimoStopError):
+        if isinstance(error, internals.MarimoStopError):
             message = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
-            self._block(cell, MarimoAncestorStoppedError(msg=message, raising_cell=cell))
+            self._block(cell, internals.MarimoAncestorStoppedError(msg=message, raising_cell=cell))
             self._capture.finish(cell, code, error.output)
         elif error is not None:
             self._fail(cell, error)
@@ -296,61 +270,60 @@ class _Runner:
                 values.update(self._parameters)
                 values.pop(VALUES, None)
             self._capture.finish(cell, code, result.output)
-        close_figures()
+        internals.close_figures()
 
     def _fail(self, cell: CellId_t, error: BaseException) -> None:
-        from dagmar.notebook.internals import (
-            MarimoAncestorPreventedError,
-            MarimoExceptionRaisedError,
-        )
+        from dagmar.notebook import internals
 
-        code = self._app.cell_manager.cell_data_at(cell).code
         kind, message = type(error).__name__, str(error)
         if isinstance(error, SystemExit):
             message = f"the cell called sys.exit({'' if error.code is None else error.code!r})"
-        trace = as_text(error, self._path.name, self._lines())
-        shown = MarimoExceptionRaisedError(
+        trace = as_text(error, self._executed.path.name, self._lines())
+        shown = internals.MarimoExceptionRaisedError(
             msg=message or kind, exception_type=kind, raising_cell=None
         )
-        self._capture.finish(cell, code, errors=[shown])
+        self._capture.finish(cell, self._data(cell).code, errors=[shown])
         self._capture.trace(cell, error)
-        prevented = MarimoAncestorPreventedError(
+        prevented = internals.MarimoAncestorPreventedError(
             msg=f"An ancestor raised an exception ({kind}): ", raising_cell=cell, blamed_cell=None
         )
         self._block(cell, prevented)
         interrupted = isinstance(error, KeyboardInterrupt)
-        if self.failure is None or interrupted:
-            self.failure = Failure(message, kind, trace, self._name(cell))
+        if self._executed.failure is None or interrupted:
+            self._executed.failure = Failure(message, kind, trace, self._name(cell))
         if interrupted:  # by a time-out or by the user
-            self.interrupted = True
+            self._executed.interrupted = True
             for other in self._app.graph.cells:
                 self._blamed.setdefault(other, prevented)
 
     def _block(self, cell: CellId_t, reason: Any) -> None:
         """Prevent the dependents of `cell` from running; everything depends on the setup cell."""
-        from dagmar.notebook.internals import transitive_closure
+        from dagmar.notebook import internals
 
         graph = self._app.graph
-        for other in graph.cells if cell == SETUP else transitive_closure(graph, {cell}):
+        for other in graph.cells if cell == SETUP else internals.transitive_closure(graph, {cell}):
             if other != cell:
                 self._blamed.setdefault(other, reason)
 
     def _lines(self) -> dict[str, int]:
         """Return the number of the line before each cell's code."""
-        from dagmar.notebook.internals import MarimoConvert
+        from dagmar.notebook import internals
 
-        cells = MarimoConvert.from_py(self._path.read_text("utf-8")).to_ir().cells
+        text = self._executed.path.read_text("utf-8")
+        cells = internals.MarimoConvert.from_py(text).to_ir().cells
         ids = self._app.cell_manager.cell_ids()
         return {str(id): cell.lineno for id, cell in zip(ids, cells, strict=False)}
 
+    def _data(self, cell: CellId_t) -> Any:
+        return self._app.cell_manager.cell_data_at(cell)
+
     def _name(self, cell: CellId_t) -> str:
         """Return a cell's name, or its number if it has none."""
-        manager = self._app.cell_manager
-        name = manager.cell_data_at(cell).name
         if cell == SETUP:
             return SETUP
+        name = str(self._data(cell).name)
         if name in ("_", "__"):
-            return f"cell {list(manager.cell_ids()).index(cell) + 1}"
+            return f"cell {list(self._app.cell_manager.cell_ids()).index(cell) + 1}"
         return name
 
 
@@ -361,7 +334,3 @@ def _as_interrupt(error: BaseException | None) -> KeyboardInterrupt:
     interrupt = KeyboardInterrupt()
     interrupt.__cause__ = error
     return interrupt
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

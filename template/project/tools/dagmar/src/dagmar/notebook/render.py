@@ -30,34 +30,27 @@ def render(executed: Executed, format: str, code: bool = True, asset_url: str | 
 
 def as_html(executed: Executed, code: bool = True, asset_url: str | None = None) -> str:
     """Return marimo's static page."""
-    from dagmar.notebook.internals import (
-        Exporter,
-        HTMLExportOptions,
-        HTMLExportRequest,
-        get_default_config_manager,
-        read_layout_config,
-        serialize_notebook_snapshot,
-    )
+    from dagmar.notebook import internals
 
     app = executed.app
     layout = app.config.layout_file
-    snapshot = serialize_notebook_snapshot(
+    snapshot = internals.serialize_notebook_snapshot(
         app,
         executed.capture.view,
         drop_virtual_file_outputs=False,
         include_model_notifications=True,
     )
-    config = get_default_config_manager(current_path=str(executed.path)).get_config()
-    html, _ = Exporter().export_as_html(
-        HTMLExportRequest(
+    config = internals.get_default_config_manager(current_path=str(executed.path)).get_config()
+    html, _ = internals.Exporter().export_as_html(
+        internals.HTMLExportRequest(
             # Only the name: a page must not reveal the folders of this machine.
             filename=executed.path.name,
             app_code=app.to_py(),
             app_config=app.config,
             snapshot=snapshot,
             display_config=config["display"],
-            options=HTMLExportOptions(files=(), include_code=code, asset_url=asset_url),
-            layout=read_layout_config(executed.path.parent, layout) if layout else None,
+            options=internals.HTMLExportOptions(files=(), include_code=code, asset_url=asset_url),
+            layout=internals.read_layout_config(executed.path.parent, layout) if layout else None,
         )
     )
     return html
@@ -65,12 +58,12 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
 
 def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
     """Return a Jupyter notebook whose outputs need no marimo to be shown."""
-    from dagmar.notebook.internals import Exporter, IPYNBExportOptions, IPYNBExportRequest
+    from dagmar.notebook import internals
 
-    text = Exporter().export_as_ipynb(
-        IPYNBExportRequest(
+    text = internals.Exporter().export_as_ipynb(
+        internals.IPYNBExportRequest(
             app=executed.app,
-            options=IPYNBExportOptions(sort_mode="top-down"),
+            options=internals.IPYNBExportOptions(sort_mode="top-down"),
             session_view=executed.capture.view,
         )
     )
