@@ -5,7 +5,10 @@ It is an observation, never a materialization: an export does not produce the as
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
@@ -18,6 +21,8 @@ from dagmar.project.settings import Settings, Target
 if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
 
+Observer = Callable[[AssetKey, Mapping[str, Any], str, str | None], None]
+"""Reports an observation by asset key, metadata, description and partition."""
 LINK, NOTEBOOK, EXPORT = RESERVED
 ASK_SECONDS = 5.0
 """A server that takes longer to answer is asked again when the page is written."""
@@ -34,19 +39,25 @@ def attach(
     from dagmar.server.client import DagsterClient
 
     manifest = exported.manifest
+    metadata = {
+        **{name: value for name, value in manifest.reported.items() if value is not None},
+        LINK: exported.url,
+        NOTEBOOK: manifest.notebook,
+        EXPORT: manifest.id,
+    }
     with DagsterClient(target) as client:
         assets = _find(client, name, partition)
-        shared = _is_shared(settings, target, client)
+        observe = _observer(settings, target, client)
         for key, part in assets.items():
             link = {
                 "asset": key,
                 "partition": part,
                 "url": exported.url,
-                "page": f"{target.url.rstrip('/')}/assets/{AssetKey(key).as_url_path}?view=events",
+                "page": f"{target.url.rstrip('/')}/assets/{key.as_url_path}?view=events",
             }
             if link in manifest.attached:
                 continue  # a second try completes the first
-            _observe(settings, client, shared, exported, key, part)
+            observe(key, metadata, f"Report of {manifest.notebook}, {manifest.id}", part)
             manifest.attached.append(link)
         if len(assets) == 1 and manifest.run_id is None and manifest.asset in (None, *assets):
             manifest.run_id = _last_run(client, manifest, *assets.popitem())
@@ -82,45 +93,17 @@ def _find(client: DagsterClient, name: str, partition: str) -> dict[AssetKey, st
     return {key: find_partition(client, key, partition) if partition else None for key in keys}
 
 
-def _observe(
-    settings: Settings,
-    client: Any,
-    shared: bool,
-    exported: Exported,
-    key: AssetKey,
-    partition: str | None,
-) -> None:
-    manifest = exported.manifest
-    metadata = {
-        **{name: value for name, value in manifest.reported.items() if value is not None},
-        LINK: exported.url,
-        NOTEBOOK: manifest.notebook,
-        EXPORT: manifest.id,
-    }
-    description = f"Report of {manifest.notebook}, {manifest.id}"
-    if shared:
-        from dagmar.orchestration.instance import observe
-
-        observe(settings.root, key, metadata, description, partition)
-    else:
-        from dagmar.server import observations
-
-        observations.observe(client, key, metadata, description, partition)
-
-
-def _is_shared(settings: Settings, target: Target, client: Any) -> bool:
-    """Whether the server records events in this project's own instance."""
-    if not target.loopback:
-        return False
-    from dagmar.orchestration.instance import home, is_own_instance
+def _observer(settings: Settings, target: Target, client: DagsterClient) -> Observer:
+    """Return what reports an observation: to this project's own instance if the server uses it."""
+    from dagmar.orchestration import instance
+    from dagmar.server import observations
     from dagmar.server.paired import read_instance_info
 
-    if home(settings.root) is None:
-        return False
-    try:
-        return is_own_instance(settings.root, read_instance_info(client))
-    except Unreachable:
-        return False
+    if target.loopback and instance.home(settings.root) is not None:
+        with suppress(Unreachable):
+            if instance.is_own_instance(settings.root, read_instance_info(client)):
+                return partial(instance.observe, settings.root)
+    return partial(observations.observe, client)
 
 
 def _last_run(client: Any, manifest: Manifest, key: AssetKey, partition: str | None) -> str | None:

@@ -118,7 +118,8 @@ def export(
     `after` is called with each export once its page is in its folder.
     """
     revision = own_tags(settings.root).get(REVISION_TAG)
-    with Pool(settings.root, min(request.workers, len(notebooks))) as pool:
+    workers = min(request.workers, len(notebooks))
+    with contextlib.closing(Pool(settings.root, workers)) as pool:
         exporter = _Exporter(settings, request, pool, revision, report, after)
         return pool.for_each(notebooks, exporter.export)
 
@@ -175,8 +176,6 @@ class _Exporter:
             )
             started = datetime.now(timezone.utc)
             outcome = self.pool.run(job, lambda cell: self.report(path, cell))
-            if outcome.refused:
-                raise outcome.refused
             manifest = Manifest(
                 notebook=path,
                 notebook_sha256=outcome.sha256,
@@ -200,7 +199,8 @@ class _Exporter:
                 error=outcome.error,
             )
             with folders.writable(place.folder):
-                pages = [page for page in sorted(job.pages) if page.is_file()]
+                names = sorted(f"{notebook.stem}.{format}" for format in request.formats)
+                pages = [page for name in names if (page := staging / name).is_file()]
                 for file in set(staging.iterdir()) - {*pages, staging / folders.LOCK}:
                     file.unlink()  # its process was killed before it was a page
                 manifest.files = [manifests.describe(page) for page in pages]

@@ -11,7 +11,7 @@ from typing import Any
 from dagmar import console
 from dagmar.console import LiveLine
 from dagmar.errors import DagmarError, RunFailed
-from dagmar.export import exporting
+from dagmar.export import attach, exporting
 from dagmar.export.exporting import Exported, Problem
 from dagmar.export.publish import Publisher, existing
 from dagmar.export.request import ExportRequest, find_notebooks
@@ -92,7 +92,7 @@ def export(settings: Settings, request: ExportRequest, target: str = "", url: st
 
     A failure of one notebook is in its export. Raises Invalid or NotAllowed before any is run.
     """
-    settings.target(target, url)
+    server = settings.target(target, url)
     publisher = Publisher(settings, request, target, url)
     if request.existing:
         exported = existing(settings, request)
@@ -101,7 +101,8 @@ def export(settings: Settings, request: ExportRequest, target: str = "", url: st
     notebooks = find_notebooks(settings, request)
     if request.dry_run:
         return Exports(publisher.preview(notebooks), True)
-    publisher.check()
+    if request.attach:
+        attach.check(server, request.attach, request.partition)
     with Progress(len(notebooks)) as progress:
         publish = partial(publisher.publish, report=progress.report)
         exports = exporting.export(settings, request, notebooks, progress.report, publish)

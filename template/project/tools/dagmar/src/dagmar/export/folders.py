@@ -71,21 +71,20 @@ def staged(place: Place, id: str) -> Iterator[Path]:
     """
     with writable(place.folder):
         place.exports.mkdir(parents=True, exist_ok=True)
-    # Another process must not find the new folder before its lock is held.
-    with locked(place.exports), writable(place.folder):
-        place.folder.mkdir(exist_ok=True)
-        _sweep(place.folder)
-        folder = place.folder / f".{id}{UNFINISHED}"
-        folder.mkdir()
-        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-        with contextlib.suppress(OSError, DagmarError), locked(place.exports):
-            place.folder.rmdir()  # unless other exports are in it
+    folder = place.folder / f".{id}{UNFINISHED}"
+    with contextlib.ExitStack() as stack:
+        # Another process must not find the new folder before its lock is held.
+        with locked(place.exports), writable(place.folder):
+            place.folder.mkdir(exist_ok=True)
+            _sweep(place.folder)
+            folder.mkdir()
+            stack.enter_context(_flock(folder / LOCK, fcntl.LOCK_EX))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError, DagmarError), locked(place.exports):
+                place.folder.rmdir()  # unless other exports are in it
 
 
 def publish(place: Place, folder: Path, id: str) -> Path:
@@ -103,34 +102,25 @@ def held(folder: Path) -> Iterator[None]:
 
     Raises Conflict if it was removed before.
     """
-    with locked(folder.parent.parent):
-        try:
-            hold = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise Conflict(f"{folder} was removed in the meantime", "Export it again.") from None
-        with contextlib.suppress(OSError):  # not every network file system has locks
-            fcntl.flock(hold, fcntl.LOCK_SH)
-    try:
+    with contextlib.ExitStack() as stack:
+        with locked(folder.parent.parent):
+            try:
+                stack.enter_context(_flock(folder, fcntl.LOCK_SH, os.O_RDONLY))
+            except FileNotFoundError:
+                message = f"{folder} was removed in the meantime"
+                raise Conflict(message, "Export it again.") from None
+            except OSError:  # not every network file system has locks
+                pass
         yield
-    finally:
-        os.close(hold)
 
 
 def is_held(folder: Path) -> bool:
     """Whether a process works on an export; call it with the lock of all exports held."""
     try:
-        hold = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(hold)
-    return False
+        with _flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDONLY):
+            return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
 
 
 @contextlib.contextmanager
@@ -156,23 +146,26 @@ def _sweep(folder: Path) -> None:
     for partial in folder.iterdir():
         if not PARTIAL.fullmatch(partial.name) or partial.is_symlink():
             continue
-        with contextlib.suppress(OSError):
-            # There is no lock file if the process died early, or late.
-            lock = os.open(partial / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(partial, ignore_errors=True)
-            finally:
-                os.close(lock)
+        # There is no lock file if the process died early, or late.
+        with contextlib.suppress(OSError), _flock(partial / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def locked(exports: Path) -> Iterator[None]:
     """Hold the lock of the exports folder: index pages are written by one process at a time."""
-    with writable(exports):
-        lock = os.open(exports / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    with contextlib.ExitStack() as stack:
+        with writable(exports):
+            stack.enter_context(_flock(exports / LOCK, fcntl.LOCK_EX))
+        yield
+
+
+@contextlib.contextmanager
+def _flock(path: Path, kind: int, flags: int = os.O_CREAT | os.O_RDWR) -> Iterator[None]:
+    """Hold a lock of a file or a folder. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, kind)
         yield
     finally:
-        os.close(lock)
+        os.close(descriptor)

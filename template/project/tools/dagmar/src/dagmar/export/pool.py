@@ -39,21 +39,12 @@ class Job:
     code: bool
     asset_url: str | None
     timeout: float | None
-    asset: str | None = None
-
-    @property
-    def pages(self) -> list[Path]:
-        """The files that it writes, unless it fails before."""
-        return [self.folder / f"{self.notebook.stem}.{format}" for format in self.formats]
-
-    def as_line(self) -> bytes:
-        """Return what a worker reads."""
-        return (json.dumps(vars(self), default=str) + "\n").encode()
+    asset: str | None
 
 
 @dataclass
 class Outcome:
-    """The outcome of a job: either `refused`, or the notebook was run, to its end or not.
+    """The outcome of a notebook that was run, to its end or not.
 
     `error` is why the notebook failed, `late` if its time was over; `sha256` is that of the
     notebook that was run; `warning` says what is missing if marimo's own command ran it.
@@ -65,7 +56,6 @@ class Outcome:
     reported: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
     late: bool = False
-    refused: DagmarError | None = None
     interrupted: bool = False
     executed_by: str = "dagmar"
     warning: str = ""
@@ -77,28 +67,28 @@ class Worker:
     def __init__(self, root: Path) -> None:
         self.dead = False
         environ = {"MPLBACKEND": "agg", **os.environ}
-        environ |= {"_DAGMAR_EXPORT": "1", "PYTHONUNBUFFERED": "1"}
         safe_path = ["-P"] if sys.version_info >= (3, 11) else []
         self._process = subprocess.Popen(
             [sys.executable, *safe_path, "-m", "dagmar.export.worker"],
             cwd=root,
-            env=environ,
+            env={**environ, "_DAGMAR_EXPORT": "1", "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._jobs, self._events = self._process.stdin, self._process.stdout
 
     def run(self, job: Job, on_cell: Callable[[str], None]) -> Outcome:
-        """Run one job to its end."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
+        """Run one job to its end. Raises the error of a notebook that is refused, SetupError."""
         outcome: Outcome | None = None
+        refused: DagmarError | None = None
         cell, digest = "", ""
         try:
-            process.stdin.write(job.as_line())
-            process.stdin.flush()
-            for line in process.stdout:
+            self._jobs.write((json.dumps(vars(job), default=str) + "\n").encode())
+            self._jobs.flush()
+            for line in self._events:
                 event = json.loads(line)
                 kind = event.pop("event")
                 if kind in ("cell", "step"):
@@ -106,41 +96,34 @@ class Worker:
                     cell = event["name"] if kind == "cell" else cell
                 elif kind == "read":
                     digest = event["sha256"]
-                elif kind == "ended":
-                    return replace(_ended(job, cell, outcome, event), sha256=digest)
+                elif kind == "refused":
+                    refused = getattr(errors, event.pop("class"), Invalid)(**event)
+                elif kind == "done":
+                    failure = event.pop("error")
+                    error = failure and Failure.from_document(failure, "cell")
+                    outcome = Outcome(**event, error=error)
+                elif refused:
+                    raise refused
                 else:
-                    outcome = _outcome(kind, event)
+                    return replace(_ended(job, cell, outcome, event), sha256=digest)
         except (BrokenPipeError, ValueError):
             pass
         self.dead = True
-        return Outcome(
-            refused=SetupError(
-                "the process that runs notebooks died",
-                f"Start it by hand to see why: {sys.executable} -m dagmar.export.worker",
-            )
+        raise SetupError(
+            "the process that runs notebooks died",
+            f"Start it by hand to see why: {sys.executable} -m dagmar.export.worker",
         )
 
     def stop(self) -> None:
         """Stop the process, and the notebook that it may be running."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.close()
+            self._jobs.close()
         try:
-            process.wait(10)
+            self._process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-
-
-def _outcome(kind: str, event: dict[str, Any]) -> Outcome:
-    if kind == "refused":
-        error_class = getattr(errors, event["class"], Invalid)
-        return Outcome(refused=error_class(event["message"], event["hint"], event["command"]))
-    failure = event.pop("error")
-    return Outcome(**event, error=Failure.from_document(failure, "cell") if failure else None)
+            self._process.kill()
+            self._process.wait()
+        self._events.close()
 
 
 def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) -> Outcome:
@@ -168,21 +151,18 @@ class Pool:
         for worker in self._workers:
             self._free.put(worker)
 
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
+    def close(self) -> None:
         """Stop all workers."""
         with self._lock:
             self._stopped = True
         for worker in self._workers:
             worker.stop()
 
-    def run(self, job: Job, on_cell: Callable[[str], None] = lambda name: None) -> Outcome:
-        """Run one job when a worker is free for it. May be called from several threads."""
+    def run(self, job: Job, on_cell: Callable[[str], None]) -> Outcome:
+        """Run one job when a worker is free for it. May be called from several threads.
+
+        Raises what `Worker.run` does.
+        """
         worker = self._free.get()
         try:
             return worker.run(job, on_cell)
@@ -213,5 +193,5 @@ class Pool:
                 return list(threads.map(act, items))
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
-                self.stop()
+                self.close()
                 raise

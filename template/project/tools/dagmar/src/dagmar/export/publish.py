@@ -47,14 +47,6 @@ class Publisher:
         public = str(self.settings.export.get("public_url", ""))
         return Storage(self.upload_to, public, self.request.compress)
 
-    def check(self) -> None:
-        """Check that exports can be attached. Raises Invalid or NotAllowed."""
-        if self.request.attach:
-            from dagmar.export.attach import check
-
-            target = self.settings.target(self.target, self.url)
-            check(target, self.request.attach, self.request.partition)
-
     def publish(self, exported: Exported, report: Report = lambda notebook, what: None) -> None:
         """Send and link an export that succeeded, and remove older ones of its notebook.
 
@@ -141,15 +133,10 @@ class Publisher:
         days, keep = self._setting("retention_days"), self._setting("keep")
         if days is None and keep is None:
             return []
-        linked: str | None = id
-        if not (dry_run and self.request.attach):
-            linked = retention.newest_linked(
-                export for export in manifests.read_all(folder) if export[1].notebook == notebook
-            )
+        exports = (each for each in manifests.read_all(folder) if each[1].notebook == notebook)
+        linked = id if dry_run and self.request.attach else retention.newest_linked(exports)
         policy = retention.Policy(notebook, days, keep, id, linked)
-        removed = [
-            str(export) for export in retention.expire(folder.parent, folder.name, policy, dry_run)
-        ]
+        removed = list(map(str, retention.expire(folder.parent, folder.name, policy, dry_run)))
         if self.upload_to:
             removed += self.storage.expire(folder.name, policy, dry_run)
         return removed
@@ -177,6 +164,5 @@ def existing(settings: Settings, request: ExportRequest) -> Exported:
     if manifests.FOLDER.fullmatch(request.existing):
         for folder in exports.glob(f"*/{request.existing}"):
             if (manifest := manifests.read(folder)) and manifest.whole:
-                url = url_of(settings, folder, manifest)
-                return Exported(manifest, folder, url)
+                return Exported(manifest, folder, url_of(settings, folder, manifest))
     raise Invalid(f"there is no export {request.existing}", f"See {exports}, or give --output DIR.")

@@ -38,9 +38,10 @@ def main() -> None:
     wake = _wake_on_child()
     with contextlib.suppress(ImportError, SetupError):  # the fork reports it
         from dagmar.notebook import internals  # noqa: F401  once, before the first fork
-    lines = _Lines(0)
-    while (line := lines.next()) is not None:
-        _supervise(json.loads(line), events, lines, wake)
+    # Not buffered: a descriptor that can also be waited for.
+    with open(0, "rb", buffering=0) as jobs:
+        for line in jobs:
+            _supervise(json.loads(line), events, wake)
 
 
 def _wake_on_child() -> int:
@@ -53,28 +54,8 @@ def _wake_on_child() -> int:
     return readable
 
 
-class _Lines:
-    """Lines of a descriptor that can also be waited for."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor, self._rest, self.ended = descriptor, b"", False
-
-    def next(self) -> str | None:
-        """Return the next line, or None at the end."""
-        while b"\n" not in self._rest and not self.ended:
-            self.read()
-        line, newline, self._rest = self._rest.partition(b"\n")
-        return line.decode() if newline else None
-
-    def read(self) -> None:
-        """Read what has arrived."""
-        block = os.read(self.descriptor, 65_536)
-        self._rest += block
-        self.ended = not block
-
-
-def _supervise(job: dict[str, Any], events: int, lines: _Lines, wake: int) -> None:
-    """Run one job in a fork, until it ends or its time is over."""
+def _supervise(job: dict[str, Any], events: int, wake: int) -> None:
+    """Run one job in a fork, until it ends, its time is over, or stdin ends."""
     parent = os.getpid()
     with tempfile.TemporaryFile() as printed:
         child = os.fork()
@@ -83,30 +64,23 @@ def _supervise(job: dict[str, Any], events: int, lines: _Lines, wake: int) -> No
         with contextlib.suppress(OSError):
             os.setpgid(child, child)
         deadline = time.monotonic() + job["timeout"] if job["timeout"] else None
-        late, status = False, None
-        while status is None:
-            done, ended = os.waitpid(child, os.WNOHANG)
-            if done:
-                status = ended
-                break
-            if lines.ended:
-                _kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                return
+        late = False
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 # First so that the page can still be written; then for good.
                 _kill(child, signal.SIGKILL if late else signal.SIGINT)
                 late, deadline = True, time.monotonic() + GRACE_SECONDS
                 continue
-            inputs = [wake] if lines.ended else [wake, lines.descriptor]
-            ready, _, _ = select.select(inputs, [], [], left)
+            ready, _, _ = select.select([wake, 0], [], [], left)
+            if 0 in ready:  # the end: the next job is sent when this one has ended
+                _kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return
             if wake in ready:
                 os.read(wake, 4096)
-            if lines.descriptor in ready:
-                lines.read()
         _kill(child, signal.SIGKILL)  # what the notebook started and left behind
-        code, tail = os.waitstatus_to_exitcode(status), _tail(printed)
+        code, tail = os.waitstatus_to_exitcode(ended[1]), _tail(printed)
         _send(events, "ended", status=code, late=late, printed=tail)
 
 
@@ -122,7 +96,6 @@ def _child(job: dict[str, Any], events: int, printed: IO[bytes], parent: int) ->
         os.dup2(empty, 0)
         os.dup2(printed.fileno(), 1)
         os.dup2(printed.fileno(), 2)
-        os.set_inheritable(events, False)
         _work(job, events)
         status = 0
     except BaseException:
