@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError
+from dagmar.export.manifests import FOLDER
 from dagmar.project.layout import EXPORTS
 from dagmar.project.settings import Settings
 
 UNFINISHED = ".partial"
 """The end of the name of an export in progress."""
-PARTIAL = re.compile(rf"\.\d{{8}}T\d{{6}}Z-[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
+PARTIAL = re.compile(rf"\.{FOLDER.pattern}{re.escape(UNFINISHED)}")
 LOCK = ".lock"
 
 

@@ -21,13 +21,8 @@ from dagmar.failure import Failure
 NAME = "manifest.json"
 FORMAT = 1
 FOLDER = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{8}")
-OK, FAILED = "ok", "failed"
-PLANNED = "planned"
-"""The status of an export that `--dry-run` reports."""
-UPLOADING = "uploading"
-"""The status of an uploaded export until all of its files are there."""
-REMOVING = "removing"
-"""The status of an uploaded export while its files are removed."""
+OK, FAILED, PLANNED, UPLOADING, REMOVING = "ok", "failed", "planned", "uploading", "removing"
+"""The statuses: planned by `--dry-run`; sent, or removed, until all files are there, or gone."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +82,9 @@ class Manifest:
 
     def page(self) -> str:
         """Return the file that a person opens; empty if there is none."""
-        names = [file.name for file in self.files]
-        for suffix in (".html", ".ipynb", ".md"):
-            for name in names:
-                if name.endswith(suffix):
-                    return name
-        return ""
+        suffixes = (".html", ".ipynb", ".md")
+        files = (file for suffix in suffixes for file in self.files if file.name.endswith(suffix))
+        return next((file.name for file in files), "")
 
     def as_text(self) -> str:
         """Return the text of the file."""
@@ -176,4 +168,9 @@ def cell_of(error: Failure) -> str:
 def describe(file: Path) -> File:
     """Return the entry of a file in a manifest."""
     data = file.read_bytes()
-    return File(file.name, len(data), hashlib.sha256(data).hexdigest())
+    return File(file.name, len(data), digest(data))
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of a file's content."""
+    return hashlib.sha256(data).hexdigest()

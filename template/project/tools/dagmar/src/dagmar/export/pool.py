@@ -62,15 +62,18 @@ class Outcome:
 
 
 class Worker:
-    """One process that runs notebooks, one after the other, until it is `dead`."""
+    """Runs notebooks, one after the other, in a process that is started again if it dies."""
 
     def __init__(self, root: Path) -> None:
-        self.dead = False
+        self._root, self._lock, self._stopped = root, threading.Lock(), False
+        self._start()
+
+    def _start(self) -> None:
         environ = {"MPLBACKEND": "agg", **os.environ}
         safe_path = ["-P"] if sys.version_info >= (3, 11) else []
         self._process = subprocess.Popen(
             [sys.executable, *safe_path, "-m", "dagmar.export.worker"],
-            cwd=root,
+            cwd=self._root,
             env={**environ, "_DAGMAR_EXPORT": "1", "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -108,14 +111,27 @@ class Worker:
                     return replace(_ended(job, cell, outcome, event), sha256=digest)
         except (BrokenPipeError, ValueError):
             pass
-        self.dead = True
+        self._restart()
         raise SetupError(
             "the process that runs notebooks died",
             f"Start it by hand to see why: {sys.executable} -m dagmar.export.worker",
         )
 
+    def _restart(self) -> None:
+        """Replace the process for the next notebook, unless this worker was stopped."""
+        with self._lock:
+            if not self._stopped:
+                self._end()
+                with suppress(OSError):  # without a process every notebook is refused
+                    self._start()
+
     def stop(self) -> None:
         """Stop the process, and the notebook that it may be running."""
+        with self._lock:
+            self._stopped = True
+            self._end()
+
+    def _end(self) -> None:
         with suppress(BrokenPipeError):
             self._jobs.close()
         try:
@@ -145,16 +161,13 @@ class Pool:
     """Worker processes, each running one notebook at a time."""
 
     def __init__(self, root: Path, count: int) -> None:
-        self._root, self._lock, self._stopped = root, threading.Lock(), False
-        self._workers = {Worker(root) for _ in range(count)}
+        self._workers = [Worker(root) for _ in range(count)]
         self._free: SimpleQueue[Worker] = SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
 
     def close(self) -> None:
         """Stop all workers."""
-        with self._lock:
-            self._stopped = True
         for worker in self._workers:
             worker.stop()
 
@@ -167,21 +180,7 @@ class Pool:
         try:
             return worker.run(job, on_cell)
         finally:
-            self._free.put(self._replaced(worker) if worker.dead else worker)
-
-    def _replaced(self, worker: Worker) -> Worker:
-        """Return a new worker for the next notebook, unless this pool has stopped."""
-        with self._lock:
-            if self._stopped:
-                return worker
-            try:
-                new = Worker(self._root)
-            except OSError:
-                return worker  # which refuses every job
-            self._workers.remove(worker)
-            self._workers.add(new)
-        worker.stop()
-        return new
+            self._free.put(worker)
 
     def for_each(self, items: Sequence[T], act: Callable[[T], R]) -> list[R]:
         """Call `act` for each item, as many at a time as there are workers.

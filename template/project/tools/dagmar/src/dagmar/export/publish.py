@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import shlex
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.errors import DagmarError, Invalid
 from dagmar.export import folders, manifests
 from dagmar.export.exporting import Exported, Problem, Report, url_of
+from dagmar.export.manifests import Manifest
 from dagmar.export.request import ExportRequest
 from dagmar.project.layout import relative
 from dagmar.project.settings import Settings
@@ -55,11 +56,16 @@ class Publisher:
         """
         manifest = exported.manifest
         with self._lock, folders.held(exported.folder):
-            steps = self._steps(exported, report)
-            for step, act in steps.items():
+            steps = self._steps(manifest)
+            for step in steps:
                 report(manifest.notebook, step)
                 try:
-                    act()
+                    if step == "attach":
+                        self._attach(exported)
+                    else:
+                        exported.url = self.storage.send(
+                            exported, lambda name: report(manifest.notebook, f"upload {name}")
+                        )
                 except DagmarError as error:
                     repeat = self.repeat(exported, step, error)
                     exported.problems.append(Problem(step, error, repeat))
@@ -77,16 +83,12 @@ class Publisher:
                 if exported.removed:
                     exported.write_index()
 
-    def _steps(self, exported: Exported, report: Report) -> dict[str, Callable[[], None]]:
-        manifest = exported.manifest
-        steps: dict[str, Callable[[], None]] = {}
+    def _steps(self, manifest: Manifest) -> list[str]:
         # A failed page is sent only if it is named: people rely on links.
-        if manifest.files and (manifest.ok or self.request.existing):
-            if self.upload_to:
-                steps["upload"] = lambda: self._upload(exported, report)
-            if self.request.attach:
-                steps["attach"] = lambda: self._attach(exported)
-        return steps
+        if not manifest.files or not (manifest.ok or self.request.existing):
+            return []
+        wanted = {"upload": self.upload_to, "attach": self.request.attach}
+        return [step for step, where in wanted.items() if where]
 
     def repeat(self, exported: Exported, step: str, error: DagmarError) -> str:
         """Return the command that repeats a failed step of an export.
@@ -109,11 +111,6 @@ class Publisher:
         }
         words = [f"--{name} {shlex.quote(value)}" for name, value in flags.items() if value]
         return f"invoke export {' '.join(words)}{' --compress' if request.compress else ''}"
-
-    def _upload(self, exported: Exported, report: Report) -> None:
-        exported.url = self.storage.send(
-            exported, lambda name: report(exported.manifest.notebook, f"upload {name}")
-        )
 
     def _attach(self, exported: Exported) -> None:
         from dagmar.export.attach import attach

@@ -121,6 +121,5 @@ def _existing(settings: Settings, name: str) -> Path:
         # The suggestion can be pasted, also in a folder below the project.
         meant = meant.replace(f"'{stem}'", f"'{os.path.relpath(file)}'")
     raise Invalid(
-        f"there is no notebook {name}{meant}",
-        f"Notebooks are in {settings.notebooks.name}/.",
+        f"there is no notebook {name}{meant}", f"Notebooks are in {settings.notebooks.name}/."
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import shutil
 import zlib
 from collections.abc import Iterable, Sequence
@@ -213,8 +212,8 @@ def _remove_uploaded(folder: Any, manifest: Manifest) -> None:
 def _is_as_sent(path: Any, file: manifests.File) -> bool:
     """Whether a file holds what was sent, which may have been compressed."""
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() == file.sha256:
+    if manifests.digest(data) == file.sha256:
         return True
     with contextlib.suppress(OSError, EOFError, zlib.error):
-        return hashlib.sha256(gzip.decompress(data)).hexdigest() == file.sha256
+        return manifests.digest(gzip.decompress(data)) == file.sha256
     return False

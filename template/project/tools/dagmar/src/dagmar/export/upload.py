@@ -9,7 +9,6 @@ credentials, which never pass through here, and retry what fails on the way.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import importlib
 import logging
 from collections.abc import Callable, Iterator
@@ -231,7 +230,7 @@ def _read(folder: Path, file: manifests.File) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise Invalid(f"{path} cannot be read: {error.strerror}", "Export it again.") from None
-    if hashlib.sha256(data).hexdigest() != file.sha256:
+    if manifests.digest(data) != file.sha256:
         raise Invalid(f"{path} was changed since it was exported", "Export it again.")
     return data
 

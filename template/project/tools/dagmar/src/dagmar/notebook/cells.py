@@ -89,11 +89,9 @@ class Source:
         """Return what the notebook loads from Dagster, in the order of its lines."""
         inside = set(map(id, self._in_inputs()))
         loads = [
-            Load(AssetKey(call.args[0].value), call.lineno, id(call) in inside)
+            Load(AssetKey(key), call.lineno, id(call) in inside)
             for call in _calls(self.tree, "pair", "load")
-            if call.args
-            and isinstance(call.args[0], ast.Constant)
-            and isinstance(call.args[0].value, str)
+            if call.args and (key := literal(call.args[0])) is not None
         ]
         return sorted(loads, key=lambda load: load.line)
 
@@ -111,6 +109,11 @@ def _calls(tree: ast.AST, owner: str, name: str) -> Iterator[ast.Call]:
             yield node
 
 
+def literal(value: ast.expr) -> str | None:
+    """Return a literal text, None for anything else."""
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+
+
 def read_source(file: Path) -> Source:
     """Read a file. Raises Invalid if it cannot be read or is not valid Python."""
     text = ""
@@ -120,17 +123,14 @@ def read_source(file: Path) -> Source:
             warnings.simplefilter("ignore")  # Python's warnings about the user's code
             return Source(text, ast.parse(text))
     except (OSError, ValueError, SyntaxError) as error:
+        line = getattr(error, "lineno", None)
+        message, hint = f"is not valid Python: {getattr(error, 'msg', error)}", ""
         if conflict := CONFLICT.search(text):
             line = text.count("\n", 0, conflict.start()) + 1
-            raise Invalid(
-                f"{file.name} has conflict markers of a merge, line {line}",
-                "Keep one side, or parts of both, and remove the markers.",
-            ) from None
-        line = getattr(error, "lineno", None) or 0
-        raise Invalid(
-            f"{file.name} is not valid Python: {getattr(error, 'msg', error)}"
-            + (f", line {line}" if line else "")
-        ) from None
+            message = "has conflict markers of a merge"
+            hint = "Keep one side, or parts of both, and remove the markers."
+        place = f", line {line}" if line else ""
+        raise Invalid(f"{file.name} {message}{place}", hint) from None
 
 
 def read_notebook(file: Path) -> Source:
@@ -201,6 +201,5 @@ def _converted(text: str) -> Any:
         return MarimoConvert.from_py(text)
     except (MarimoFileError, NonMarimoPythonScriptError) as error:
         raise Invalid(
-            f"marimo does not read this as a notebook: {error}",
-            "It looks for: app = marimo.App()",
+            f"marimo does not read this as a notebook: {error}", "It looks for: app = marimo.App()"
         ) from None

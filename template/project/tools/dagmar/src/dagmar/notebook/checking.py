@@ -13,14 +13,7 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import (
-    DagmarError,
-    Invalid,
-    SetupError,
-    UsageError,
-    did_you_mean,
-    suggestion,
-)
+from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, suggestion
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.compatibility import guarded
 from dagmar.notebook.pairing import Paired, has_job, paired_with, read_pairs

@@ -155,10 +155,7 @@ def _as_main(path: Path, argv: Sequence[str], capture: Capture) -> Iterator[None
     sys.argv = [str(path), *argv]
     sys.path.insert(0, str(path.parent))
     try:
-        with (
-            contextlib.redirect_stdout(capture.stdout),
-            contextlib.redirect_stderr(capture.stderr),
-        ):
+        with contextlib.redirect_stdout(capture.stdout), contextlib.redirect_stderr(capture.stderr):
             yield
     finally:
         sys.argv, sys.path[:] = saved

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
-from dagmar.notebook.cells import read_source
+from dagmar.notebook.cells import literal, read_source
 from dagmar.project.layout import relative
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read_pairs(tree: ast.Module) -> Iterator[Paired]:
     """Yield the pairs of one notebook, in the order of its lines."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_pair(node.func)]
     for call in sorted(calls, key=lambda call: call.lineno):
-        values = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
+        values = {keyword.arg: literal(keyword.value) for keyword in call.keywords}
         asset, job = AssetKey(values.get("asset") or ""), values.get("job") or ""
         if asset or job:
             yield Paired(asset, job, values.get("target", ""), call.lineno)
@@ -77,11 +77,6 @@ def _is_pair(function: ast.expr) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr == "Pair"
     return isinstance(function, ast.Name) and function.id == "Pair"
-
-
-def _literal(value: ast.expr) -> str | None:
-    """Return a literal text, None for anything else."""
-    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
 
 
 def has_job(catalog: Catalog, name: str) -> bool:

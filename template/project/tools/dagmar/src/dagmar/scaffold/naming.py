@@ -9,6 +9,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -27,6 +28,7 @@ TAKEN = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Names:
     """Creates and checks names.
 
@@ -34,9 +36,8 @@ class Names:
     modules are imported from.
     """
 
-    def __init__(self, reserved: Collection[str] = (), folders: Sequence[Path] = ()) -> None:
-        self.reserved = reserved
-        self.folders = folders
+    reserved: Collection[str] = ()
+    folders: Sequence[Path] = ()
 
     def of_notebook(self, key: str) -> str:
         """Return the name of the notebook for an asset or a job: `raw_orders` for `raw/orders`.

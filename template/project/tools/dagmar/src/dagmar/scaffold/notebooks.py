@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,9 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import (
-    Conflict,
-    Invalid,
-    SettingsError,
-    UsageError,
-    did_you_mean,
-)
+from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_mean
 from dagmar.files import write_all
-from dagmar.notebook.cells import read_source
+from dagmar.notebook.cells import Source, read_source
 from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
@@ -120,6 +113,11 @@ class Notebook:
         kind = "asset" if "asset" in self.answers else "job"
         return f"{kind} {self.answers[kind]}"
 
+    @property
+    def files(self) -> list[Path]:
+        """The notebook, and its answers file if it has one."""
+        return [self.file, self.answers_file] if self.answers_file else [self.file]
+
     def as_document(self, root: Path) -> Item:
         """Return the JSON document."""
         return {
@@ -154,11 +152,11 @@ class Scaffolded:
                 notes[-1] += ": --name creates a second one, --force overwrites it"
             if notebook.status == "overwritten":
                 notes.append("overwritten")
-            folder, _, name = relative(notebook.file, self.root).rpartition("/")
-            rows.setdefault(folder, []).append(f"{name}  ({', '.join(filter(None, notes))})")
-            if notebook.answers_file and not kept:
-                folder, _, name = relative(notebook.answers_file, self.root).rpartition("/")
-                rows.setdefault(folder, []).append(name)
+            about = f"  ({', '.join(filter(None, notes))})"
+            for file in notebook.files[: 1 if kept else 2]:
+                folder, _, name = relative(file, self.root).rpartition("/")
+                rows.setdefault(folder, []).append(name + about)
+                about = ""
         for folder, names in rows.items():
             console.out(f"{folder}/")
             for name in names[:-1]:
@@ -251,34 +249,27 @@ def _notebook(
     name = name or names.of_notebook(fact.get("asset") or fact["job"])
     upstream: Inputs = fact.pop("upstream", Inputs())
     keys = sorted(upstream.values)
+    alike = {key: {"partition": True} for key in upstream.alike}
+    inputs = [
+        {"name": variable, "asset": str(key), **alike.get(key, {})}
+        for variable, key in zip(names.of_variables(keys), keys, strict=True)
+    ]
+    optional = {
+        "partitioned": upstream.partitioned,
+        "inputs": inputs,
+        "title": request.title,
+        "set": dict(request.options),
+    }
     answers = {
         "name": name,
         **fact,
         "template": OWN if own else request.template,
         "folder": folder.relative_to(root).as_posix(),
         "marimo": version("marimo"),
+        **{answer: value for answer, value in optional.items() if value},
     }
-    if upstream.partitioned:
-        answers["partitioned"] = True
-    if keys:
-        answers["inputs"] = [
-            {
-                "name": variable,
-                "asset": str(key),
-                **({"partition": True} if key in upstream.alike else {}),
-            }
-            for variable, key in zip(names.of_variables(keys), keys, strict=True)
-        ]
-    if request.title:
-        answers["title"] = request.title
-    if request.options:
-        answers["set"] = dict(request.options)
-    return Notebook(
-        answers,
-        folder / f"{name}.py",
-        None if own else root / NOTEBOOK_ANSWERS / f"{name}.yml",
-        request.template,
-    )
+    answers_file = None if own else root / NOTEBOOK_ANSWERS / f"{name}.yml"
+    return Notebook(answers, folder / f"{name}.py", answers_file, request.template)
 
 
 def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) -> None:
@@ -286,6 +277,7 @@ def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) 
 
     Raises Conflict for a file that is in the way.
     """
+    root = settings.root.resolve()
     pairings = read_pairings(settings.root, settings.notebooks)
     seen: dict[Path, Notebook] = {}
     for notebook in notebooks:
@@ -299,30 +291,25 @@ def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) 
             continue
         path = relative(notebook.file, settings.root)
         real = notebook.file.resolve()
-        if real.is_dir() or not real.is_relative_to(settings.root.resolve()):
+        if real.is_dir() or not real.is_relative_to(root):
             what = "a folder" if real.is_dir() else "a link to outside of the project"
             raise Conflict(f"{path} is {what}", "Move it away, or choose a name with --name.")
         asset, job = (notebook.answers.get(kind, "") for kind in ("asset", "job"))
         if force:
             notebook.status = "overwritten"
         elif path in (*pairings.assets.get(asset, ()), *pairings.jobs.get(job, ())):
-            _keep(settings.root, notebook)
+            notebook.status = "kept"
+            file, existing = templates.made_from(root, notebook.answers["name"])
+            # Which folder of the user a notebook was created from is not recorded.
+            if existing or notebook.answers_file:
+                notebook.template_differs = existing != notebook.template
+                notebook.template = existing
+            notebook.answers_file = file
         else:
             raise Conflict(
                 f"{path} exists, and is not paired with {notebook.pair}",
                 "Choose another name with --name, or overwrite it with --force.",
             )
-
-
-def _keep(root: Path, notebook: Notebook) -> None:
-    """Describe the notebook that exists instead of the requested one."""
-    file, existing = templates.made_from(root.resolve(), notebook.answers["name"])
-    # Which folder of the user a notebook was created from is not recorded.
-    if existing or notebook.answers_file:
-        notebook.template_differs = existing != notebook.template
-        notebook.template = existing
-    notebook.status = "kept"
-    notebook.answers_file = file
 
 
 def _render(
@@ -343,16 +330,17 @@ def _render(
         data = {"notebooks": [notebook.answers for notebook in new], "origin": template.origin}
         out = Path(name) / "out"
         templates.copy(source, out, data, version)
-        texts = {}
-        for notebook in new:
-            for file in filter(None, (notebook.file, notebook.answers_file)):
-                texts[file] = (out / file.relative_to(root)).read_text("utf-8")
-            _check_python(notebook, texts[notebook.file])
-        _check_inputs(root, url, new, [out / book.file.relative_to(root) for book in new])
+        rendered = {out / notebook.file.relative_to(root): notebook for notebook in new}
+        sources = [_read(file, notebook) for file, notebook in rendered.items()]
+        _check_inputs(root, url, new, sources)
+        texts = {
+            file: (out / file.relative_to(root)).read_text("utf-8")
+            for notebook in new
+            for file in notebook.files
+        }
         if own:
-            rendered = {out / notebook.file.relative_to(root): notebook.file for notebook in new}
-            saved = as_saved({file: texts[to] for file, to in rendered.items()}, own)
-            texts.update({rendered[file]: text for file, text in saved.items()})
+            saved = as_saved({file: texts[book.file] for file, book in rendered.items()}, own)
+            texts.update({rendered[file].file: text for file, text in saved.items()})
         if not request.dry_run:
             _write(root, new, texts)
 
@@ -373,31 +361,29 @@ def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> No
             stale.unlink(missing_ok=True)
 
 
-def _check_python(notebook: Notebook, text: str) -> None:
+def _read(file: Path, notebook: Notebook) -> Source:
+    """Read what was rendered for a notebook. Raises Invalid if it is not valid Python."""
     try:
-        ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        raise Invalid(
-            f"the output of the template {notebook.template} for {notebook.pair} is not valid "
-            f"Python: {getattr(error, 'msg', error)}" + (f", line {line}" if line else ""),
-            f"Check {SHAPE} in that folder.",
-        ) from None
+        return read_source(file)
+    except Invalid as error:
+        output = f"the output of the template {notebook.template} for {notebook.pair}"
+        message = error.message.replace(file.name, output, 1)
+        raise Invalid(message, f"Check {SHAPE} in that folder.") from None
 
 
-def _check_inputs(root: Path, url: str, new: Sequence[Notebook], rendered: Sequence[Path]) -> None:
+def _check_inputs(root: Path, url: str, new: Sequence[Notebook], sources: Sequence[Source]) -> None:
     """Refuse notebooks that could never load their inputs. Raises what `check_values` does."""
     from dagmar.orchestration.definitions import check_values
 
     inputs = {AssetKey(item["asset"]) for book in new for item in book.answers.get("inputs", ())}
-    loaded = {load.key for file in rendered for load in read_source(file).loads()}
+    loaded = {load.key for source in sources for load in source.loads()}
     if reason := check_values(root, inputs & loaded, url):
         console.warn(f"the inputs may not load: {reason}")
 
 
 def _commit(root: Path, new: Sequence[Notebook]) -> None:
     """Commit the new files and nothing else. Raises Conflict with git's message."""
-    files = [str(file) for book in new for file in (book.file, book.answers_file) if file]
+    files = [str(file) for notebook in new for file in notebook.files]
     subject = new[0].pair if len(new) == 1 else f"{len(new)} notebooks"
     for arguments in (
         ("add", "--", *files),
