@@ -55,6 +55,14 @@ def read_answers(file: Path) -> dict[str, Any]:
     return answers
 
 
+def notebooks_in(answers: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the answers for each notebook in an answers file; None if it does not hold such."""
+    listed = answers.get("notebooks")
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        return None
+    return listed if all(isinstance(entry.get("name"), str) for entry in listed) else None
+
+
 def made_from(root: Path, name: str) -> tuple[Path | None, str]:
     """Return the answers file of a notebook, if any, and the template that it names, if any."""
     file = root / NOTEBOOK_ANSWERS / f"{name}.yml"
@@ -167,6 +175,11 @@ def _no_template(origin: str, done: subprocess.CompletedProcess[str]) -> SetupEr
 def masked(text: str) -> str:
     """Return a source of the template without the credentials in it."""
     return PASSWORD.sub("", text)
+
+
+def entries(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return what git printed with `-z`."""
+    return [entry for entry in done.stdout.split("\0") if entry]
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:

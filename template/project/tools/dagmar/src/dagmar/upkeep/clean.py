@@ -46,8 +46,10 @@ def clean(root: Path, request: CleanRequest) -> None:
         return
     if request.dry_run:
         console.say("Nothing was removed: --dry-run.")
-    elif confirm(request.yes):
-        remove(plan if request.yes else look_again(plan, request.kinds, request.days))
+    elif request.yes:
+        remove(plan)
+    elif confirm():
+        remove(look_again(plan, request.kinds, request.days))
     else:
         console.say("Nothing was removed.")
 
@@ -82,15 +84,15 @@ def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
     plan = Plan(root, _tracked(root))
     limit = time.time() - days * DAY if days else math.inf
     try:
-        found = find(plan, kinds)
+        found = list(find(plan, kinds))
     except PermissionError as error:
         raise SetupError(
             f"{error.filename} cannot be read: {error.strerror}", command="invoke doctor"
         ) from None
-    for item, changed in found:
-        if changed >= limit:
+    for item in found:
+        if item.changed >= limit:
             continue
-        names = [name for path in item.paths for name in _below(path, plan.tracked)]
+        names = [file for file in plan.tracked if {file, *file.parents} & {*item.paths}]
         if names and item.what != NOTEBOOK:
             plan.keep(item.paths[0], f"git tracks {plan.name(names[0])}")
         else:
@@ -123,17 +125,11 @@ def _tracked(root: Path) -> frozenset[Path]:
         raise SetupError(
             f"git cannot list the tracked files: {templates.last_line(done)}", command="git status"
         )
-    return frozenset(root / name for name in done.stdout.split("\0") if name)
+    return frozenset(root / name for name in templates.entries(done))
 
 
-def _below(path: Path, tracked: frozenset[Path]) -> list[Path]:
-    return [file for file in tracked if file == path or path in file.parents]
-
-
-def confirm(yes: bool) -> bool:
+def confirm() -> bool:
     """Ask whether to remove the listed files. Raises UsageError without a terminal."""
-    if yes:
-        return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "nothing was removed: there is no terminal to ask for confirmation",
@@ -151,21 +147,8 @@ def remove(plan: Plan) -> None:
     failed: dict[Path, str] = {}
     for item in plan.items:
         for path in item.paths:
-            try:
-                if item.what != EXPORT:
-                    _remove(path)
-                elif path.exists():
-                    manifest, reason = retention.prove(path)
-                    if manifest is None:
-                        failed[path] = reason
-                    else:
-                        retention.remove_whole(path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                failed[path] = error.strerror or str(error)
-            except DagmarError as error:
-                failed[path] = error.message
+            if reason := _remove(path, item.what):
+                failed[path] = reason
     exports = plan.root / layout.EXPORTS
     for folder in {path.parent for item in plan.items for path in item.paths}:
         pages = {exports / index.NAME, folder / index.NAME}
@@ -192,8 +175,22 @@ def _tidy(exports: Path, name: str) -> None:
         index.write(exports, name)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)  # removes symlinks inside and does not follow them
-    else:
-        path.unlink()
+def _remove(path: Path, what: str) -> str:
+    """Remove a file or folder; return why it cannot be removed, or an empty text."""
+    try:
+        if what == EXPORT:
+            manifest, reason = retention.prove(path)
+            if manifest is None:
+                return reason if path.exists() else ""
+            retention.remove_whole(path)
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)  # removes symlinks inside and does not follow them
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    except DagmarError as error:
+        return error.message
+    return ""

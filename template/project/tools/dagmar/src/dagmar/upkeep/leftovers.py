@@ -26,6 +26,7 @@ from dagmar.project import devfile, layout, templates
 NOTEBOOK = "notebook, unchanged"
 EXPORT = "export, by its manifest"
 NEWEST = "the newest good export of its notebook"
+FOREIGN = "dagmar did not write it"
 EXPORTS, CACHE, LOGS, NOTEBOOKS = "exports", "cache", "logs", "notebooks"
 SHARED = layout.SHARED_ASSETS.name
 # Next to exports: pages that list them, and exports in progress.
@@ -52,7 +53,13 @@ class Item:
     paths: tuple[Path, ...]
     what: str
     size: int  # bytes
-    breaks: str = ""
+    breaks: str
+    changed: float = field(compare=False)  # seconds since 1970
+
+
+def _item(what: str, *paths: Path, dated: Path | None = None, breaks: str = "") -> Item:
+    """Measure these files; `dated`, or else the first, is the one whose last change counts."""
+    return Item(paths, what, sum(map(_size, paths)), breaks, _changed(dated or paths[0]))
 
 
 @dataclass
@@ -78,21 +85,18 @@ class Plan:
         return path.relative_to(self.root).as_posix()
 
 
-def find(plan: Plan, kinds: frozenset[str]) -> list[tuple[Item, float]]:
-    """Return dagmar's own files, with the time of their last change."""
-    root = plan.root
-    found: list[tuple[Item, float]] = []
-    if _is_folder(plan, root / layout.DAGMAR):
+def find(plan: Plan, kinds: frozenset[str]) -> Iterator[Item]:
+    """Yield dagmar's own files, and record what stays in the plan."""
+    if _is_folder(plan, plan.root / layout.DAGMAR):
         if EXPORTS in kinds:
-            found += _exports(plan, root / layout.EXPORTS)
+            yield from _exports(plan)
         if CACHE in kinds:
-            found += _cache(plan, root / layout.CACHE)
-            found += _scratch(plan, root / layout.SCRATCH)
+            yield from _cache(plan)
+            yield from _scratch(plan)
         if LOGS in kinds:
-            found += _logs(plan, root / layout.LOGS)
+            yield from _logs(plan)
     if NOTEBOOKS in kinds:
-        found += _notebooks(plan)
-    return found
+        yield from _notebooks(plan)
 
 
 def _is_folder(plan: Plan, folder: Path) -> bool:
@@ -107,65 +111,60 @@ def _entries(plan: Plan, folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if _is_folder(plan, folder) else []
 
 
-def _exports(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
+def _exports(plan: Plan) -> Iterator[Item]:
     """Yield exports with a valid manifest, except the newest of each notebook that must stay."""
-    for notebook in _entries(plan, folder):
+    for notebook in _entries(plan, plan.root / layout.EXPORTS):
         if BESIDE.fullmatch(notebook.name):
             continue
         if index.HALF_WRITTEN.fullmatch(notebook.name):
             yield from _abandoned(notebook)
-            continue
-        if notebook.name == SHARED and not notebook.is_symlink() and notebook.is_dir():
+        elif notebook.is_symlink() or not notebook.is_dir():
+            plan.keep(notebook, FOREIGN)
+        elif notebook.name == SHARED:
             plan.keep(notebook, "marimo's files, for the pages of all exports")
+        else:
+            yield from _exports_of(plan, notebook)
+
+
+def _exports_of(plan: Plan, notebook: Path) -> Iterator[Item]:
+    proven: list[tuple[Path, Manifest]] = []
+    for export in _entries(plan, notebook):
+        if BESIDE.fullmatch(export.name):
             continue
-        if notebook.is_symlink() or not notebook.is_dir():
-            plan.keep(notebook, "dagmar did not write it")
+        if index.HALF_WRITTEN.fullmatch(export.name):
+            yield from _abandoned(export)
             continue
-        proven: list[tuple[Path, Manifest]] = []
-        for export in _entries(plan, notebook):
-            if BESIDE.fullmatch(export.name):
-                continue
-            if index.HALF_WRITTEN.fullmatch(export.name):
-                yield from _abandoned(export)
-                continue
-            found, reason = retention.prove(export)
-            if found is None:
-                plan.keep(export, reason)
-            else:
-                proven.append((export, found))
-        gone = retention.expired(proven, days=0)
-        for export, manifest in sorted(gone, key=lambda entry: entry[0].name):
-            item = Item((export,), EXPORT, _size(export), _linked(manifest))
-            yield item, _changed(export / manifests.NAME)
-        going = [export for export, _ in gone]
-        for export, manifest in proven:
-            if export not in going:
-                linked = _linked(manifest)
-                reason = f"the newest of its notebook that is {linked}" if linked else NEWEST
-                plan.keep(export, reason)
+        found, reason = retention.prove(export)
+        if found is None:
+            plan.keep(export, reason)
+        else:
+            proven.append((export, found))
+    gone = [export for export, _ in retention.expired(proven, days=0)]
+    for export, manifest in proven:
+        assets = ", ".join(dict.fromkeys(link["asset"] for link in manifest.attached))
+        linked = f"linked on {assets}" if assets else ""
+        if export in gone:
+            yield _item(EXPORT, export, dated=export / manifests.NAME, breaks=linked)
+        else:
+            reason = f"the newest of its notebook that is {linked}" if linked else NEWEST
+            plan.keep(export, reason)
 
 
-def _linked(manifest: Manifest) -> str:
-    """Return which assets link to an export, as text."""
-    assets = dict.fromkeys(link["asset"] for link in manifest.attached)
-    return f"linked on {', '.join(assets)}" if assets else ""
-
-
-def _cache(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
-    origins = _lost_template(plan.root)
-    for path in _entries(plan, folder):
+def _cache(plan: Plan) -> Iterator[Item]:
+    origin = _lost_template(plan.root)
+    for path in _entries(plan, plan.root / layout.CACHE):
         if HALF_CACHED.fullmatch(path.name):
             yield from _abandoned(path)
         elif path.is_symlink() or not CACHED.fullmatch(path.name):
-            plan.keep(path, "dagmar did not write it")
+            plan.keep(path, FOREIGN)
         elif path.suffix == ".git" and not (path / "HEAD").is_file():
             plan.keep(path, "it is not a clone of the template")
         elif path.suffix == ".json" and not path.is_file():
             plan.keep(path, "it is not a file")
-        elif path.suffix == ".git" and origins:
-            plan.keep(path, f"the template is no longer at {origins}, and this is its last copy")
+        elif path.suffix == ".git" and origin:
+            plan.keep(path, f"the template is no longer at {origin}, and this is its last copy")
         else:
-            yield Item((path,), "cache", _size(path)), _changed(path)
+            yield _item("cache", path)
 
 
 def _lost_template(root: Path) -> str:
@@ -178,8 +177,8 @@ def _lost_template(root: Path) -> str:
     return origin if gone else ""
 
 
-def _scratch(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
-    for path in _entries(plan, folder):
+def _scratch(plan: Plan) -> Iterator[Item]:
+    for path in _entries(plan, plan.root / layout.SCRATCH):
         if path.name == LOGIN and (running := devfile.read(plan.root)):
             plan.keep(path, f"`invoke dev` is running (process {running.pid}), and opens it")
         elif path.name == NOTE:
@@ -187,28 +186,29 @@ def _scratch(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
         elif any(pattern.fullmatch(path.name) for pattern in SCRATCH):
             yield from _abandoned(path)
         else:
-            plan.keep(path, "dagmar did not write it")
+            plan.keep(path, FOREIGN)
 
 
-def _abandoned(path: Path) -> Iterator[tuple[Item, float]]:
-    changed = _changed(path)
-    if not path.is_symlink() and changed < time.time() - SCRATCH_SECONDS:
-        yield Item((path,), "left over", _size(path)), changed
+def _abandoned(path: Path) -> Iterator[Item]:
+    item = _item("left over", path)
+    if not path.is_symlink() and item.changed < time.time() - SCRATCH_SECONDS:
+        yield item
 
 
-def _logs(plan: Plan, folder: Path) -> Iterator[tuple[Item, float]]:
+def _logs(plan: Plan) -> Iterator[Item]:
+    folder = plan.root / layout.LOGS
     entries = _entries(plan, folder)
     if entries and (running := devfile.read(plan.root)):
         plan.keep(folder, f"`invoke dev` is running (process {running.pid}), and writes there")
         return
     for path in entries:
         if path.is_symlink() or not path.is_file() or not LOGGED.fullmatch(path.name):
-            plan.keep(path, "dagmar did not write it")
+            plan.keep(path, FOREIGN)
         else:
-            yield Item((path,), "log", _size(path)), _changed(path)
+            yield _item("log", path)
 
 
-def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
+def _notebooks(plan: Plan) -> Iterator[Item]:
     """Yield the notebooks that are, byte for byte, what the template creates from their answers."""
     root = plan.root
     by_commit: dict[str, dict[Path, tuple[Path, dict[str, object]]]] = {}
@@ -226,7 +226,8 @@ def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
             continue
         if not (file.is_symlink() or file.exists()):
             continue
-        if any(path.is_symlink() for path in (file, answers_file, *_inside(file, root))):
+        folders = [folder for folder in file.parents if root in folder.parents]
+        if any(path.is_symlink() for path in (file, answers_file, *folders)):
             plan.keep(file, "it is reached by a symlink, which is not followed")
             continue
         commit = str(answers.get("_commit") or "")
@@ -237,17 +238,8 @@ def _notebooks(plan: Plan) -> Iterator[tuple[Item, float]]:
             if rendered.get(file) != file.read_bytes():
                 reason = "it was changed since it was scaffolded" if rendered else "see above"
                 plan.keep(file, reason)
-                continue
-            paths = (file, answers_file)
-            yield (
-                Item(paths, NOTEBOOK, sum(map(_size, paths))),
-                _changed(file),
-            )
-
-
-def _inside(file: Path, root: Path) -> list[Path]:
-    """Return the folders between a file and the root."""
-    return [folder for folder in file.parents if root in folder.parents]
+            else:
+                yield _item(NOTEBOOK, file, answers_file)
 
 
 def _render(root: Path, commit: str, notebooks: Sequence[object]) -> dict[Path, bytes]:

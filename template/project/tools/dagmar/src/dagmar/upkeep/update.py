@@ -6,7 +6,8 @@ the old and the new version of everything and merges once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,8 @@ class Update:
 
     def as_document(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        return {
-            "current": self.current,
-            "latest": self.latest,
-            "available": self.available,
-            "notebooks": self.notebooks,
-            "later": self.later,
-            "changed": self.changed,
-            "conflicts": self.conflicts,
-        }
+        names = "current latest available notebooks later changed conflicts"
+        return {name: getattr(self, name) for name in names.split()}
 
     def show(self) -> None:
         """Print what an update would do, or what it did."""
@@ -56,10 +50,8 @@ class Update:
             if self.current != self.latest:
                 console.out(f"{self.current} → {self.latest}")
             if self.behind:
-                behind = ", ".join(self.behind)
-                console.out(
-                    f"the project is on {self.current}; these notebooks are behind: {behind}"
-                )
+                behind = f"these notebooks are behind: {', '.join(self.behind)}"
+                console.out(f"the project is on {self.current}; {behind}")
             console.say(console.pasteable("", "invoke update"))
         else:
             for name in self.changed:
@@ -112,17 +104,27 @@ def update(root: Path, to: str = "") -> Update:
     plan, template, notebooks = _plan(root, to)
     if not plan.available:
         return plan
-    chosen = _first(plan, notebooks)
-    target = plan.current if plan.behind else plan.latest
-    everything = not plan.behind
-    _merge(root, template, chosen, target, everything)
+    behind = [notebook for notebook in notebooks if notebook.commit != template.commit]
+    chosen = [notebook for notebook in behind if notebook.commit == behind[0].commit] or notebooks
+    answers = {
+        "notebooks": [notebook.answers for notebook in chosen],
+        "_src_path": str(template.path),
+        "origin": template.origin,
+    }
+    if behind:
+        answers |= {"kind": "notebook", "_commit": chosen[0].commit}
+        _merge(root, answers, plan.current)
+    else:
+        answers |= {"kind": "everything", "_commit": template.commit}
+        _merge(root, templates.read_answers(root / templates.ANSWERS) | answers, plan.latest)
     plan.merged = True
-    plan.changed = _paths(root, "status", "--porcelain", "-z", "-uall", "--", ".")
-    plan.conflicts = _paths(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
-    done = {notebook.name for notebook in chosen}
-    plan.notebooks = sorted(done)
-    plan.later = [name for name in plan.behind if name not in done]
-    if plan.behind and plan.current != plan.latest:
+    done = templates.git(root, "status", "--porcelain", "-z", "-uall", "--", ".")
+    plan.changed = sorted({line[3:] for line in templates.entries(done)})
+    done = templates.git(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
+    plan.conflicts = sorted(set(templates.entries(done)))
+    plan.notebooks = sorted({notebook.name for notebook in chosen})
+    plan.later = [name for name in plan.behind if name not in plan.notebooks]
+    if behind and plan.current != plan.latest:
         plan.later.append(f"everything to {plan.latest}")
     return plan
 
@@ -146,10 +148,8 @@ def _notebooks(root: Path) -> list[_Notebook]:
     notebooks = []
     for file in sorted((root / NOTEBOOK_ANSWERS).glob("*.yml")):
         answers = templates.read_answers(file)
-        listed = answers.get("notebooks") or []
-        if not isinstance(listed, list) or not all(
-            isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in listed
-        ):
+        listed = templates.notebooks_in(answers) if answers.get("notebooks") else []
+        if listed is None:
             raise Invalid(
                 f"{file.name} does not say which notebooks it is about",
                 command=f"git checkout -- {file.relative_to(root).as_posix()}",
@@ -164,20 +164,17 @@ def _notebooks(root: Path) -> list[_Notebook]:
 def _latest(template: templates.Template) -> str:
     from packaging.version import InvalidVersion, Version
 
-    versions = []
+    versions = {}
     for tag in templates.git(template.path, "tag", "--list").stdout.split():
-        try:
-            version = Version(tag)
-        except InvalidVersion:
-            continue
-        if not version.is_prerelease:
-            versions.append((version, tag))
-    if not versions:
+        with contextlib.suppress(InvalidVersion):
+            versions[Version(tag)] = tag
+    released = [version for version in versions if not version.is_prerelease]
+    if not released:
         return _resolve(template, "HEAD")  # as Copier does
-    newest = max(versions)[1]
+    newest = versions[max(released)]
     # A project created from a later commit is not taken back to the last release.
     done = templates.git(template.path, "merge-base", "--is-ancestor", newest, template.commit)
-    return template.commit if done.returncode == 0 else newest
+    return newest if done.returncode else template.commit
 
 
 def _resolve(template: templates.Template, to: str) -> str:
@@ -203,44 +200,20 @@ def _check_tree(root: Path) -> None:
             "the project is not in git, which an update needs",
             command='git init && git add . && git commit -m "chore: start"',
         )
-    if dirty := [line[3:] for line in done.stdout.split("\0") if line]:
+    if dirty := [line[3:] for line in templates.entries(done)]:
         raise Conflict(
             f"there are uncommitted changes: {some(dirty)}",
             "Commit them first, or stash them:",
-            command="git stash --include-untracked",
+            "git stash --include-untracked",
         )
 
 
-def _first(plan: Update, notebooks: Sequence[_Notebook]) -> list[_Notebook]:
-    """Return the notebooks of this merge: all, or those that are behind on the same version."""
-    if not plan.behind:
-        return list(notebooks)
-    commits = [notebook.commit for notebook in notebooks if notebook.name in plan.behind]
-    return [notebook for notebook in notebooks if notebook.commit == commits[0]]
-
-
-def _merge(
-    root: Path,
-    template: templates.Template,
-    chosen: Sequence[_Notebook],
-    target: str,
-    everything: bool,
-) -> None:
-    """Run Copier once, with all answers joined in a file that git ignores."""
+def _merge(root: Path, answers: Mapping[str, Any], target: str) -> None:
+    """Run Copier once, with all answers in a file that git ignores."""
     import yaml
 
-    joined: dict[str, Any] = {}
-    if everything:
-        joined = templates.read_answers(root / templates.ANSWERS)
-    joined |= {
-        "kind": "everything" if everything else "notebook",
-        "notebooks": [notebook.answers for notebook in chosen],
-        "_commit": template.commit if everything else chosen[0].commit,
-        "_src_path": str(template.path),
-        "origin": template.origin,
-    }
     file = root / UPDATE_ANSWERS
-    write_atomically(file, yaml.safe_dump(joined, allow_unicode=False))
+    write_atomically(file, yaml.safe_dump(answers, allow_unicode=False))
     try:
         with templates.copier_errors():
             from copier import run_update
@@ -256,9 +229,3 @@ def _merge(
             )
     finally:
         file.unlink(missing_ok=True)
-
-
-def _paths(root: Path, *arguments: str) -> list[str]:
-    done = templates.git(root, *arguments)
-    status = arguments[0] == "status"
-    return sorted({line[3:] if status else line for line in done.stdout.split("\0") if line})

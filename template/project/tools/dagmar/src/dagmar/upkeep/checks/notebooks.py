@@ -16,6 +16,7 @@ from dagmar.errors import Invalid, SetupError, counted, some
 from dagmar.notebook.cells import read_source
 from dagmar.project.layout import NOTEBOOK_ANSWERS
 from dagmar.project.locations import ADD, FILE, GRPC, NOWHERE, CodeLocation, require_loadable
+from dagmar.project.templates import entries, notebooks_in, read_answers
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
 
 # Dagster inspects the annotation, which becomes text under this import.
@@ -37,7 +38,7 @@ def _python_files(project: Project) -> list[Path]:
     files: Iterator[Path]
     if project.in_git:
         done = project.git("ls-files", "-co", "--exclude-standard", "-z", "--", "*.py")
-        names = (Path(name) for name in done.stdout.split("\0") if name)
+        names = map(Path, entries(done))
         files = (project.root / name for name in names if not ELSEWHERE & set(name.parts[:-1]))
     else:
         files = _walk(project.root)
@@ -196,8 +197,6 @@ def notebooks(project: Project) -> Finding:
 @check("notebook-answers")
 def notebook_answers(project: Project) -> Finding:
     """The answers of each notebook can be used by an update."""
-    from dagmar.project.templates import read_answers
-
     files = sorted((project.root / NOTEBOOK_ANSWERS).glob("*.yml"))
     if not files:
         raise Skip("no notebook has answers")
@@ -205,12 +204,10 @@ def notebook_answers(project: Project) -> Finding:
         name = project.relative(file)
         restore = f"git checkout HEAD -- {name}"
         try:
-            known = read_answers(file).get("notebooks")
+            known = notebooks_in(read_answers(file))
         except Invalid:
             return failed(f"{name} is not an answers file", command=restore)
-        if not (isinstance(known, list) and all(isinstance(entry, dict) for entry in known)):
-            return failed(f"{name} names no notebook", command=restore)
-        if not all(isinstance(entry.get("name"), str) for entry in known):
+        if known is None:
             return failed(f"{name} names no notebook", command=restore)
     return passed(counted(len(files), "file"))
 

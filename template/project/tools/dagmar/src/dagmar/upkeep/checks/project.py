@@ -11,7 +11,7 @@ from pathlib import Path
 from dagmar.errors import DagmarError, counted, some
 from dagmar.files import write_atomically
 from dagmar.project.layout import DEV_FILE, IGNORE, LOCAL_INSTANCE, NOTEBOOK_ANSWERS, WORKING
-from dagmar.project.templates import ANSWERS, is_local, last_line, masked, read_answers
+from dagmar.project.templates import ANSWERS, entries, is_local, last_line, masked, read_answers
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
@@ -21,6 +21,7 @@ IGNORED = [
     *(f"/{DEV_FILE.name}", f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"),
 ]
 LEFT_BEHIND = [*(f"{folder}/x" for folder in (*WORKING, LOCAL_INSTANCE)), str(DEV_FILE)]
+SAMPLES = (".example", ".sample", ".template", ".dist")  # files without secrets
 SOURCE_LINE = re.compile(r"^_src_path:.*$", re.MULTILINE)
 
 
@@ -65,7 +66,7 @@ def repository(project: Project) -> Finding:
     done = project.git("status", "--porcelain", "-z", "--untracked-files=normal", "--", ":/")
     if done.returncode:
         return failed(f"git says: {last_line(done)}", command="git status")
-    if dirty := [line[3:] for line in done.stdout.split("\0") if len(line) > 3]:
+    if dirty := [line[3:] for line in entries(done)]:
         command = 'git add -A && git commit -m "chore: before the update"'
         return warned(f"not committed, so an update would refuse: {some(dirty)}", command=command)
     return passed("everything is committed")
@@ -75,11 +76,10 @@ def repository(project: Project) -> Finding:
 def conflicts(project: Project) -> Finding:
     """No conflict of an update is left."""
     project.require_git()
-    unmerged = project.git("diff", "--name-only", "--diff-filter=U", "-z", "--relative").stdout
-    names = set(filter(None, unmerged.split("\0")))
+    unmerged = project.git("diff", "--name-only", "--diff-filter=U", "-z", "--relative")
     # Markers that were committed by mistake, and rejected patches.
-    marked = project.git("grep", "-l", "-z", "-I", "-E", "^<<<<<<< before updating$").stdout
-    names.update(filter(None, marked.split("\0")))
+    marked = project.git("grep", "-l", "-z", "-I", "-E", "^<<<<<<< before updating$")
+    names = {*entries(unmerged), *entries(marked)}
     rejected = sorted(project.relative(file) for file in project.root.glob("*.rej"))
     if names or rejected:
         steps = [f"rm {shlex.join(rejected)}"] if rejected else []
@@ -206,7 +206,7 @@ def secrets(project: Project) -> Finding:
     """git does not track files with secrets."""
     project.require_git()
     done = project.git("ls-files", "-z", "--", ".env", ".env.*", ":(glob)**/.env")
-    tracked = sorted(name for name in done.stdout.split("\0") if name and _is_secret(name))
+    tracked = sorted(name for name in entries(done) if not name.endswith(SAMPLES))
     if tracked:
         message = f"git keeps {some(tracked)}: whoever reads the repository reads it too"
         hint = "Then change what is written there."
@@ -214,7 +214,3 @@ def secrets(project: Project) -> Finding:
     if (project.root / ".env").exists() and not _is_ignored(project, ".env"):
         return warned("git does not ignore .env", command="echo .env >> .gitignore")
     return passed("none is tracked")
-
-
-def _is_secret(name: str) -> bool:
-    return not name.endswith((".example", ".sample", ".template", ".dist"))
