@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,17 +16,14 @@ SLACK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Running:
-    """A running `invoke dev`; the address of a server that it does not start is None.
-
-    `env_file` is the path that `--env-file` named: the file's content is not kept.
-    """
+    """A running `invoke dev`; the address of a server that it does not start is None."""
 
     pid: int
     started_at: str
     dagster_url: str | None = None
     marimo_url: str | None = None
     reports_url: str | None = None
-    env_file: str | None = None
+    env_file: str | None = None  # the path that `--env-file` named: its content is not kept
 
 
 def path(root: Path) -> Path:
@@ -68,26 +64,17 @@ def remove(root: Path, pid: int) -> None:
 
 def _alive(running: Running) -> bool:
     """Whether the process runs, and is not a later one with the same id."""
-    if running.pid <= 0:  # not a process, but a group of them
-        return False
-    try:
-        os.kill(running.pid, 0)
-    except PermissionError:
-        pass  # it runs, as another user
-    except (OSError, OverflowError):
-        return False
-    try:
-        started = datetime.fromisoformat(running.started_at).timestamp()
-    except (ValueError, OverflowError):
-        return True  # written by hand, without a time to compare with
     import psutil
 
+    if running.pid <= 0:  # not a process, but a group of them
+        return False
     try:
         process = psutil.Process(running.pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
+        started = datetime.fromisoformat(running.started_at).timestamp()
         return bool(process.create_time() <= started + SLACK_SECONDS)
     except psutil.NoSuchProcess:
         return False
-    except psutil.Error:
-        return True
+    except (psutil.Error, ValueError, OverflowError):
+        return True  # of another user, or written by hand, without a time to compare with

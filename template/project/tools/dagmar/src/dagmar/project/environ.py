@@ -51,13 +51,10 @@ def current_environ(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def named_home(root: Path, environ: Mapping[str, str]) -> str:
-    """Return the DAGSTER_HOME of the project's Dagster; empty means the project's own instance.
-
-    What is wrong with `.env` is reported by `invoke dev` and `invoke doctor`.
-    """
+    """Return the DAGSTER_HOME of the project's Dagster; empty means the project's own instance."""
     try:
         return current_environ(root, environ).get(HOME, "")
-    except UsageError:
+    except UsageError:  # `invoke dev` and `invoke doctor` report what is wrong with `.env`
         return environ.get(HOME, "")
 
 
@@ -122,10 +119,9 @@ def _read(file: Path, changed_ns: int, size: int) -> dict[str, str]:
         # What the system refuses in an environment; the message never prints a value.
         if not name or "=" in name or "\0" in f"{name}{value}":
             shown = name.partition("=")[0].replace("\0", "")
-            raise UsageError(
-                f"{file} sets a variable that cannot be passed to a program: '{shown}…'",
-                "A name has no '=' in it, and neither a name nor a value a null character.",
-            )
+            message = f"{file} sets a variable that cannot be passed to a program: '{shown}…'"
+            hint = "A name has no '=' in it, and neither a name nor a value a null character."
+            raise UsageError(message, hint)
     return values
 
 
@@ -134,10 +130,7 @@ def _nothing(record: logging.LogRecord) -> bool:
 
 
 def bindings(file: Path) -> Iterator[tuple[Binding, int]]:
-    """Yield the entries of a file such as `.env`, each with its line.
-
-    Raises OSError, UnicodeDecodeError.
-    """
+    """Yield the entries of a `.env` file and their lines. Raises OSError, UnicodeDecodeError."""
     from dotenv.parser import parse_stream
 
     with file.open(encoding="utf-8") as stream:

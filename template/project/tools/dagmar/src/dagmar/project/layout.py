@@ -29,17 +29,12 @@ SCAFFOLD_PREFIX = "scaffold-"
 
 
 def find_root(start: Path) -> Path:
-    """Return the nearest folder upwards from `start` that holds dagmar.yaml.
-
-    Raises SetupError if there is none.
-    """
+    """Return the nearest folder upwards that holds dagmar.yaml. Raises SetupError if none does."""
     for folder in (start, *start.parents):
         if (folder / SETTINGS_FILE).is_file():
             return folder
-    raise SetupError(
-        f"{start} is not in a project: no folder above it holds {SETTINGS_FILE}",
-        "Keep the notebook in the project's notebooks folder.",
-    )
+    message = f"{start} is not in a project: no folder above it holds {SETTINGS_FILE}"
+    raise SetupError(message, "Keep the notebook in the project's notebooks folder.")
 
 
 def relative(file: Path, root: Path) -> str:

@@ -83,10 +83,7 @@ class Workspace:
 
 
 def read_workspace(root: Path) -> Workspace:
-    """Return the code locations of the project in `root`.
-
-    Raises SetupError if no file declares them, or one that does is not valid.
-    """
+    """Return a project's code locations. Raises SetupError if no file, or a bad one, has them."""
     root = root.resolve()
     dg, dg_file = _dg(root)
     project = dg.get("project")
@@ -112,10 +109,7 @@ def read_workspace(root: Path) -> Workspace:
 
 
 def require_loadable(root: Path) -> Workspace:
-    """Return the code locations of the project, of which one at least can be loaded here.
-
-    Raises SetupError if none can, and what `read_workspace` raises.
-    """
+    """Return what `read_workspace` does. Raises SetupError too if none can be loaded here."""
     workspace = read_workspace(root)
     if workspace.locations and all(place.kind == GRPC for place in workspace.locations):
         raise SetupError(
@@ -174,10 +168,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 def _of_dg(root: Path, project: Mapping[str, Any], file: str) -> CodeLocation:
     module = project.get("root_module")
     if not isinstance(module, str):
-        raise SetupError(
-            f"{root / file} does not set root_module, so dg does not know the definitions",
-            "Add root_module to its project table.",
-        )
+        message = f"{root / file} does not set root_module, so dg does not know the definitions"
+        raise SetupError(message, "Add root_module to its project table.")
     if _autoloaded(project):
         target = project.get("defs_module") or f"{module}.defs"
         name = project.get("code_location_name") or target
@@ -198,9 +190,8 @@ def _of_dg_workspace(
         folder = (root / path).resolve()
         dg, file = _dg(folder)
         if not isinstance(dg.get("project"), dict):
-            raise SetupError(
-                f"{declared} lists {path}, which is not a dg project", f"Correct {declared}."
-            )
+            message = f"{declared} lists {path}, which is not a dg project"
+            raise SetupError(message, f"Correct {declared}.")
         location = _of_dg(folder, dg["project"], file)
         own = folder / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         yield replace(location, executable=str(own) if own.exists() else "")
@@ -213,10 +204,8 @@ def _of_dagster(root: Path, block: Mapping[str, Any]) -> Iterator[CodeLocation]:
         return
     for entry in block.get("modules") or ():
         if not (isinstance(entry, dict) and isinstance(entry.get("name"), str)):
-            raise SetupError(
-                "an entry of modules in [tool.dagster] has no name",
-                'Each entry is { type = "module", name = "…" }.',
-            )
+            message = "an entry of modules in [tool.dagster] has no name"
+            raise SetupError(message, 'Each entry is { type = "module", name = "…" }.')
         if entry.get("type") == "module":
             yield CodeLocation(str(named or entry["name"]), MODULE, entry["name"], root)
 
@@ -242,31 +231,31 @@ def _of_yaml(file: Path) -> Iterator[CodeLocation]:
             name = value.get("location_name") or f"grpc:{host}:{value.get('port')}"
             yield CodeLocation(str(name), GRPC, str(address), root)
             continue
-        required = _REQUIRED.get(kind, "")
+        own_kind, required = _LOADERS.get(kind, ("", ""))
         fields = value if isinstance(value, dict) else {required: value}
         target = fields.get(required)
         if rest or not required or not isinstance(target, str):
-            raise SetupError(
-                f"{file} lists what Dagster cannot load: {kind or entry!r}", f"Correct {file.name}."
-            )
+            message = f"{file} lists what Dagster cannot load: {kind or entry!r}"
+            raise SetupError(message, f"Correct {file.name}.")
         attribute = str(fields.get("attribute") or "")
-        name = Path(target).name if kind == "python_file" else target
+        name = Path(target).name if own_kind == FILE else target
         name = f"{name}:{attribute}" if attribute else name
         yield CodeLocation(
             str(fields.get("location_name") or name),
-            {"python_file": FILE, "autoload_defs_module": AUTOLOAD}.get(kind, MODULE),
-            str(root / target) if kind == "python_file" else target,
+            own_kind,
+            str(root / target) if own_kind == FILE else target,
             root / str(fields.get("working_directory") or ""),
             attribute,
             os.path.expanduser(str(fields.get("executable_path") or "")),
         )
 
 
-_REQUIRED = {
-    "python_file": "relative_path",
-    "python_module": "module_name",
-    "python_package": "package_name",
-    "autoload_defs_module": "module_name",
+# How workspace.yaml calls a kind → the kind, and the value that it requires.
+_LOADERS = {
+    "python_file": (FILE, "relative_path"),
+    "python_module": (MODULE, "module_name"),
+    "python_package": (MODULE, "package_name"),
+    "autoload_defs_module": (AUTOLOAD, "module_name"),
 }
 
 
@@ -276,9 +265,8 @@ def _plain(value: Any, file: Path) -> Any:
         return value
     if [*value] == ["env"]:
         if (text := os.environ.get(str(value["env"]))) is None:
-            raise SetupError(
-                f"{file} needs the environment variable {value['env']}, which is not set"
-            )
+            message = f"{file} needs the environment variable {value['env']}, which is not set"
+            raise SetupError(message)
         return text
     return {key: _plain(inner, file) for key, inner in value.items()}
 
@@ -286,16 +274,13 @@ def _plain(value: Any, file: Path) -> Any:
 def _by_custom(root: Path) -> Iterator[CodeLocation]:
     """Yield the modules that look like definitions, in a project that does not declare them."""
     for folder in (root / "src", root):
-        if not folder.is_dir():
-            continue
-        for package in sorted(folder.iterdir()):
-            if not package.name.isidentifier() or not (package / "__init__.py").is_file():
-                continue
-            for stem in BY_CUSTOM:
-                if _defines(package / f"{stem}.py"):
-                    module = package.name if stem == "__init__" else f"{package.name}.{stem}"
-                    yield CodeLocation(module, MODULE, module, folder)
-                    break
+        inits = [init for init in folder.glob("*/__init__.py") if init.parent.name.isidentifier()]
+        for init in sorted(inits):
+            found = (stem for stem in BY_CUSTOM if _defines(init.with_name(f"{stem}.py")))
+            if stem := next(found, None):
+                package = init.parent.name
+                module = package if stem == "__init__" else f"{package}.{stem}"
+                yield CodeLocation(module, MODULE, module, folder)
     for stem in ("definitions", "repository"):
         if _defines(root / f"{stem}.py"):
             yield CodeLocation(f"{stem}.py", FILE, str(root / f"{stem}.py"), root)

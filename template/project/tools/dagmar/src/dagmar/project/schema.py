@@ -15,6 +15,8 @@ from typing import Any
 from dagmar.errors import SettingsError, did_you_mean
 from dagmar.project.sources import KeyPath, Layer, plain
 
+ADDRESS = "an http(s) address without user name, query or fragment"
+
 
 @functools.cache
 def schema() -> dict[str, Any]:
@@ -46,9 +48,8 @@ def check(layer: Layer) -> None:
                 break
     problems += _same_names(layer) + _basic_without_user(layer, values)
     if problems:
-        raise SettingsError(
-            "\n".join(sorted(problems, key=_line)), "Correct the settings, then try again."
-        )
+        message = "\n".join(sorted(problems, key=_line))
+        raise SettingsError(message, "Correct the settings, then try again.")
 
 
 def _line(problem: str) -> tuple[str, int]:
@@ -87,7 +88,7 @@ def _wanted(path: KeyPath, rule: str, definition: Mapping[str, Any]) -> str:
         kinds = {"object": "a mapping", "boolean": "true or false", "string": "text"}
         return f"be {kinds.get(definition['type'], 'a number')}"
     if path[-1] == "url":
-        return "be an http(s) address without user name, query or fragment"
+        return f"be {ADDRESS}"
     if rule == "pattern":
         return "be the name of an environment variable, not a secret"
     limits = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}

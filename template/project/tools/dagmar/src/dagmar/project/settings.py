@@ -11,7 +11,7 @@ import ipaddress
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from dagmar.errors import SettingsError, UsageError, did_you_mean
 from dagmar.project import devfile
-from dagmar.project.schema import check, schema
+from dagmar.project.schema import ADDRESS, check, schema
 from dagmar.project.sources import PREFIX, KeyPath, Layer, read_dotenv, read_yaml, variables_layer
 
 DEFAULT_URL = "http://127.0.0.1:3000"
@@ -27,15 +27,11 @@ PLUS_TOKEN = "DAGSTER_CLOUD_API_TOKEN"
 # No token looks like this, so it may be shown: a user may have written a token instead.
 _PLAIN_NAME = re.compile(r"[A-Z]{2,20}(_[A-Z]{2,20}){1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-ADDRESS = "an http(s) address without user name, query or fragment"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One Dagster deployment: where it is, and how to log in.
-
-    `headers` maps header names to values; they hold secrets and stay out of `repr`.
-    """
+    """One Dagster deployment: where it is, and how to log in. Secrets stay out of `repr`."""
 
     name: str
     url: str
@@ -157,26 +153,22 @@ class Settings:
     def _credentials(
         self, name: str, spec: Mapping[str, Any]
     ) -> tuple[dict[str, str], tuple[str, str] | None]:
+        at, auth = ("targets", name), spec.get("auth", {"type": "none"})
         headers = {
-            header: self._variable(variable, ("targets", name, "headers", header))
-            for header, variable in spec.get("headers", {}).items()
+            header: self._variable(variable, (*path, "headers", header))
+            for path, part in ((at, spec), ((*at, "auth"), auth))
+            for header, variable in part.get("headers", {}).items()
         }
-        auth = spec.get("auth", {"type": "none"})
-        at = ("targets", name, "auth")
+
+        def secret(key: str, default: str = "") -> str:
+            return self._variable(auth.get(key, default), (*at, "auth", key))
+
         if auth["type"] == "bearer":
-            token = self._variable(auth["token_env"], (*at, "token_env"))
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {secret('token_env')}"
         elif auth["type"] == "dagster-plus":
-            token = self._variable(auth.get("token_env", PLUS_TOKEN), (*at, "token_env"))
-            headers["Dagster-Cloud-Api-Token"] = token
-        elif auth["type"] == "headers":
-            for header, variable in auth["headers"].items():
-                headers[header] = self._variable(variable, (*at, "headers", header))
+            headers["Dagster-Cloud-Api-Token"] = secret("token_env", PLUS_TOKEN)
         elif auth["type"] == "basic":
-            user = auth.get("username") or self._variable(
-                auth["username_env"], (*at, "username_env")
-            )
-            return headers, (user, self._variable(auth["password_env"], (*at, "password_env")))
+            return headers, (auth.get("username") or secret("username_env"), secret("password_env"))
         return headers, None
 
     def _variable(self, variable: str, path: tuple[str, ...]) -> str:
@@ -187,12 +179,9 @@ class Settings:
                 hint, command = "", f"export {variable}=…"
             raise self._error(path, "names an environment variable that is not set", hint, command)
         if _CONTROL.search(value):
-            raise self._error(
-                path,
-                "names an environment variable whose value has a line break or another control "
-                "character",
-                "Set the variable again, without it.",
-            )
+            letter = "a line break or another control character"
+            problem = f"names an environment variable whose value has {letter}"
+            raise self._error(path, problem, "Set the variable again, without it.")
         return value
 
     def _error(
@@ -214,11 +203,9 @@ class Settings:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
             except OSError:
-                raise self._error(
-                    ("targets", name, "ca_file"),
-                    "names a file without certificates in PEM format",
-                    "It starts with a line -----BEGIN CERTIFICATE-----, and you can read it.",
-                ) from None
+                problem = "names a file without certificates in PEM format"
+                hint = "It starts with a line -----BEGIN CERTIFICATE-----, and you can read it."
+                raise self._error(("targets", name, "ca_file"), problem, hint) from None
         return file
 
     def _certificate(self, name: str, spec: Mapping[str, Any]) -> tuple[str, str] | str | None:
@@ -232,21 +219,16 @@ class Settings:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.load_cert_chain(certificate, key, password="")
             except OSError:
-                raise self._error(
-                    ("targets", name, "client_cert"),
-                    "names a file without a certificate and its key in PEM format",
-                    "The key, without a passphrase, is in the same file or in client_key.",
-                ) from None
+                problem = "names a file without a certificate and its key in PEM format"
+                hint = "The key, without a passphrase, is in the same file or in client_key."
+                raise self._error(("targets", name, "client_cert"), problem, hint) from None
         return (certificate, key) if certificate and key else certificate
 
 
 def load(
     root: Path, environ: Mapping[str, str] | None = None, home: Path | None = None
 ) -> Settings:
-    """Read and validate the settings of the project in `root`.
-
-    Raises SettingsError, which names file, line and key, and never a value.
-    """
+    """Read the settings. Raises SettingsError, which names file, line and key, never a value."""
     environ = os.environ if environ is None else environ
     # In a container without users, `~` is not expanded, and the file does not exist.
     home = home or Path(os.path.expanduser("~"))
@@ -277,16 +259,12 @@ def load(
     return Settings(root, layer, {**values, **environ})
 
 
-def _variable_names(values: Any, inside: str = "") -> list[str]:
-    """Return the environment variables that settings name: `…_env` keys and header values."""
-    if not isinstance(values, dict):
-        return []
-    names = []
-    for key, value in values.items():
+def _variable_names(values: Any, inside: str = "") -> Iterator[str]:
+    """Yield the environment variables that settings name: `…_env` keys and header values."""
+    for key, value in values.items() if isinstance(values, dict) else ():
         if isinstance(value, str) and (str(key).endswith("_env") or inside == "headers"):
-            names.append(value)
-        names += _variable_names(value, str(key))
-    return names
+            yield value
+        yield from _variable_names(value, str(key))
 
 
 def _is_address(url: str) -> bool:

@@ -87,11 +87,9 @@ def read_yaml(file: Path, name: str) -> Layer:
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        line = min(
-            line, len(text.splitlines()) or 1
-        )  # what is not closed is reported after the end
+        last = len(text.splitlines()) or 1  # what is not closed is reported after the end
         raise SettingsError(
-            f"{name}:{line}: this is not valid YAML ({_without_quotes(error.problem)})",
+            f"{name}:{min(line, last)}: this is not valid YAML ({_without_quotes(error.problem)})",
             "Check indentation, colons and quotes around this line.",
         ) from None
     except (yaml.YAMLError, *UNREADABLE):
@@ -107,30 +105,23 @@ def read_yaml(file: Path, name: str) -> Layer:
 
 
 def _without_quotes(problem: str | None) -> str:
-    """Return YAML's description of a problem without what it quotes from the file.
-
-    It keeps the marks that YAML expects, as in `did not find expected ',' or ']'`.
-    """
+    """Return YAML's problem without quotes from the file, but with marks: `expected ',' or ']'`."""
     match = re.match(r"(?:[^'\"]|'[],}:-]')*", problem or "")
     return (match[0].partition(", but ")[0].strip() if match else "") or "malformed"
 
 
 def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
-    """Map each path of a YAML document to `name:line`.
-
-    Refuses repeated keys, keys that are not text, mappings that contain themselves, and values
-    that are not what their tag says.
-    """
+    """Map each path of a YAML document to `name:line`, and refuse what settings cannot be."""
     import yaml
 
     places: dict[KeyPath, str] = {}
     budget = 10_000
 
     def walk(node: Any, path: KeyPath, seen: frozenset[int]) -> None:
-        if id(node) in seen:
-            line = f"{name}:{node.start_mark.line + 1}"
-            raise SettingsError(f"{line}: '{'.'.join(path)}' contains itself")
         nonlocal budget
+        line = f"{name}:{node.start_mark.line + 1}" if node else ""
+        if id(node) in seen:
+            raise SettingsError(f"{line}: '{'.'.join(path)}' contains itself")
         budget -= 1
         if budget < 0:
             raise SettingsError(f"{name} is too large, or repeats itself through aliases")
@@ -139,18 +130,13 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
             try:
                 loader.construct_object(node)
             except UNREADABLE:
-                kind = node.tag.rpartition(":")[2]
-                line = f"{name}:{node.start_mark.line + 1}"
                 what = f"'{'.'.join(path)}'" if path else "this"
-                raise SettingsError(
-                    f"{line}: {what} is not a valid {kind}", "For a text, put it in quotes."
-                ) from None
+                problem = f"{line}: {what} is not a valid {node.tag.rpartition(':')[2]}"
+                raise SettingsError(problem, "For a text, put it in quotes.") from None
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 walk(item, (*path, str(index)), seen)
-        if not isinstance(node, yaml.MappingNode):
-            return
-        for key, value in node.value:
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
             line = f"{name}:{key.start_mark.line + 1}"
             here = (*path, str(key.value))
             if key.tag == "tag:yaml.org,2002:merge":
@@ -167,10 +153,7 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
 
 
 def read_dotenv(file: Path) -> dict[str, tuple[str, str]]:
-    """Return the `DAGMAR_` variables of a `.env` file, each with its place (`.env:3`).
-
-    All other lines are ignored: they are neither kept nor checked.
-    """
+    """Return a `.env` file's `DAGMAR_` variables and their places; ignore all other lines."""
     if not file.is_file():
         return {}
     variables: dict[str, tuple[str, str]] = {}
@@ -211,22 +194,20 @@ def _find(
     path: KeyPath = ()
     definitions = schema.get("definitions", {})
     for part in parts:
-        known = [*schema.get("properties", {})]
-        free = schema.get("additionalProperties")
-        existing = [*below] if isinstance(below, dict) else []
-        match = next((key for key in [*known, *existing] if plain(key) == plain(part)), None)
-        if match is None and not isinstance(free, dict):
+        below = below if isinstance(below, dict) else {}
+        known, free = schema.get("properties", {}), schema.get("additionalProperties") or {}
+        match = next((key for key in [*known, *below] if plain(key) == plain(part)), "")
+        if not (match or free):
             meant = did_you_mean(part.lower(), known)
             variable = place if name in place else f"{place}: {name}"
             raise SettingsError(f"{variable} is not a setting of dagmar{meant}")
         # In a shell, the name of a variable cannot have the `-` of a header's name.
         new = part.lower().replace("_", "-") if path[-1:] == ("headers",) else part.lower()
-        key = match if match is not None else new
-        schema = schema.get("properties", {}).get(key) or (free if isinstance(free, dict) else {})
+        path = (*path, match or new)
+        schema = known.get(path[-1]) or free
         if "$ref" in schema:
             schema = definitions[schema["$ref"].rpartition("/")[2]]
-        below = below.get(key) if isinstance(below, dict) else None
-        path = (*path, key)
+        below = below.get(path[-1])
     return path, schema
 
 

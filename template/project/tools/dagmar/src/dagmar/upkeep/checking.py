@@ -65,10 +65,7 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """One check; `fix`, if there is one, is safe and returns what it did.
-
-    `online` marks checks that wait for other machines.
-    """
+    """One check; `fix` is safe and returns what it did, `online` ones wait for other machines."""
 
     name: str
     about: str
@@ -153,10 +150,7 @@ class Project:
         return 'pip install -e "tools/dagmar[cli]" -e .'
 
     def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run git in the project.
-
-        Raises SetupError if it is missing, or has timed out once.
-        """
+        """Run git in the project. Raises SetupError if it is missing, or has timed out once."""
         from dagmar.project import templates
 
         if "git" in self.facts:

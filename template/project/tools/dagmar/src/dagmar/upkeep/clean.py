@@ -36,10 +36,7 @@ class CleanRequest:
 
 
 def clean(root: Path, request: CleanRequest) -> None:
-    """Show what may be removed, ask, and remove it.
-
-    Raises what `look`, `confirm` and `remove` raise.
-    """
+    """Show what may be removed, ask, and remove it. Raises UsageError, SetupError."""
     plan = look(root, request.kinds, request.days)
     show(plan)
     if not plan.items:
@@ -76,19 +73,15 @@ def show(plan: Plan) -> None:
 
 
 def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
-    """Find what of these kinds may be removed; with `days`, only what is older.
-
-    Raises SetupError if git cannot tell what it tracks.
-    """
+    """Find what may be removed, of these kinds and older than `days`. Raises SetupError."""
     root = root.resolve()
     plan = Plan(root, _tracked(root))
     limit = time.time() - days * DAY if days else math.inf
     try:
         found = list(find(plan, kinds))
     except PermissionError as error:
-        raise SetupError(
-            f"{error.filename} cannot be read: {error.strerror}", command="invoke doctor"
-        ) from None
+        message = f"{error.filename} cannot be read: {error.strerror}"
+        raise SetupError(message, command="invoke doctor") from None
     for item in found:
         if item.changed >= limit:
             continue
@@ -101,10 +94,7 @@ def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
 
 
 def look_again(plan: Plan, kinds: frozenset[str], days: float = 0.0) -> Plan:
-    """Return the part of a plan that may still be removed, and report what stays after all.
-
-    Raises what `look` does.
-    """
+    """Return what of a plan may still be removed, and report the rest. Raises SetupError."""
     now = look(plan.root, kinds, days)
     reasons = dict(now.kept)
     for item in plan.items:
@@ -122,19 +112,16 @@ def _tracked(root: Path) -> frozenset[Path]:
         return frozenset()
     done = templates.git(root, "ls-files", "-z")
     if done.returncode:
-        raise SetupError(
-            f"git cannot list the tracked files: {templates.last_line(done)}", command="git status"
-        )
+        message = f"git cannot list the tracked files: {templates.last_line(done)}"
+        raise SetupError(message, command="git status")
     return frozenset(root / name for name in templates.entries(done))
 
 
 def confirm() -> bool:
     """Ask whether to remove the listed files. Raises UsageError without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "nothing was removed: there is no terminal to ask for confirmation",
-            "To remove the listed files, add --yes.",
-        )
+        message = "nothing was removed: there is no terminal to ask for confirmation"
+        raise UsageError(message, "To remove the listed files, add --yes.")
     print("Remove this? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -158,10 +145,8 @@ def remove(plan: Plan) -> None:
     console.say(f"Removed {decimal(sum(item.size for item in gone))}.")
     if failed:
         path, reason = next(iter(failed.items()))
-        raise SetupError(
-            f"{len(failed)} could not be removed, the first is {plan.name(path)}: {reason}",
-            command=f"ls -ld {plan.name(path.parent)}",
-        )
+        message = f"{len(failed)} could not be removed, the first is {plan.name(path)}: {reason}"
+        raise SetupError(message, command=f"ls -ld {plan.name(path.parent)}")
 
 
 def _tidy(exports: Path, name: str) -> None:

@@ -11,7 +11,7 @@ import io
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,8 @@ class Diagnosis:
     def raise_for_status(self) -> None:
         """Raise SetupError if a check failed."""
         if failed := self._failed():
-            raise SetupError(
-                f"{counted(len(failed), 'check')} failed: {', '.join(failed)}",
-                "Type the command below each one, then:",
-                command="invoke doctor",
-            )
+            message = f"{counted(len(failed), 'check')} failed: {', '.join(failed)}"
+            raise SetupError(message, "Type the command below each one, then:", "invoke doctor")
 
     def _failed(self) -> list[str]:
         return [result.check.name for result in self.results if result.finding.status == FAIL]
@@ -130,11 +127,8 @@ def choose(only: Sequence[str]) -> tuple[Check, ...]:
     known = [check.name for check in CHECKS]
     for name in only:
         if name not in known:
-            raise UsageError(
-                f"there is no check '{name}'{did_you_mean(name, known)}",
-                "To see them, type:",
-                command="invoke doctor --list",
-            )
+            message = f"there is no check '{name}'{did_you_mean(name, known)}"
+            raise UsageError(message, "To see them, type:", "invoke doctor --list")
     return tuple(check for check in CHECKS if not only or check.name in only)
 
 
@@ -173,9 +167,8 @@ def repair(project: Project, results: Sequence[CheckResult]) -> list[str]:
         except Exception as error:  # a repair that crashes is reported, and the others continue
             reason = getattr(error, "strerror", None) or error
             console.warn(f"'{result.check.name}' could not be repaired: {reason}")
-            continue
-        if did:
-            done.append(did)
+        else:
+            done += [did] if did else []
     return done
 
 
@@ -184,7 +177,7 @@ def doctor(root: Path, request: DoctorRequest) -> Diagnosis | CheckList:
     checks = choose(request.only)
     if request.list:
         return CheckList(checks)
-    with _quiet():
+    with contextlib.redirect_stdout(io.StringIO()):  # libraries print, and stdout is for data
         results = examine(Project(root), checks)
         done = repair(Project(root), results) if request.fix else []
         if done:
@@ -195,10 +188,3 @@ def doctor(root: Path, request: DoctorRequest) -> Diagnosis | CheckList:
     if request.fix and not done:
         console.say("There was nothing that can be repaired safely.")
     return Diagnosis(results)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep output of libraries away from stdout, which is for data."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

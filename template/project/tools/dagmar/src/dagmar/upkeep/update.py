@@ -132,10 +132,9 @@ def update(root: Path, to: str = "") -> Update:
 def _plan(root: Path, to: str) -> tuple[Update, templates.Template, list[_Notebook]]:
     template = templates.open_template(root, fetch=True)
     if not template.commit:
-        raise SetupError(
-            "the template was copied from a folder that is not in git, so it has no versions",
-            f"Clone its repository, and set _src_path and _commit in {templates.ANSWERS}.",
-        )
+        message = "the template was copied from a folder that is not in git, so it has no versions"
+        hint = f"Clone its repository, and set _src_path and _commit in {templates.ANSWERS}."
+        raise SetupError(message, hint)
     notebooks = _notebooks(root)
     latest = _resolve(template, to) if to else _latest(template)
     behind = [notebook.name for notebook in notebooks if notebook.commit != template.commit]
@@ -150,10 +149,8 @@ def _notebooks(root: Path) -> list[_Notebook]:
         answers = templates.read_answers(file)
         listed = templates.notebooks_in(answers) if answers.get("notebooks") else []
         if listed is None:
-            raise Invalid(
-                f"{file.name} does not say which notebooks it is about",
-                command=f"git checkout -- {file.relative_to(root).as_posix()}",
-            )
+            command = f"git checkout -- {file.relative_to(root).as_posix()}"
+            raise Invalid(f"{file.name} does not say which notebooks it is about", command=command)
         for notebook in listed:
             path = root / (notebook.get("folder") or "notebooks") / f"{notebook['name']}.py"
             if path.exists() and answers.get("_commit"):
@@ -182,10 +179,8 @@ def _resolve(template: templates.Template, to: str) -> str:
     tags = templates.git(template.path, "tag", "--list").stdout.split()
     done = templates.git(template.path, "rev-parse", "--verify", "--quiet", f"{to}^{{commit}}")
     if done.returncode or to.startswith("-"):
-        raise Invalid(
-            f"the template has no version '{to}'{did_you_mean(to, tags)}",
-            f"The newest versions: {', '.join(tags[-5:]) or 'none'}.",
-        )
+        message = f"the template has no version '{to}'{did_you_mean(to, tags)}"
+        raise Invalid(message, f"The newest versions: {', '.join(tags[-5:]) or 'none'}.")
     if to in tags:
         return to
     return templates.git(
@@ -196,16 +191,12 @@ def _resolve(template: templates.Template, to: str) -> str:
 def _check_tree(root: Path) -> None:
     done = templates.git(root, "status", "--porcelain", "-z", "--", ":/")
     if done.returncode:
-        raise SetupError(
-            "the project is not in git, which an update needs",
-            command='git init && git add . && git commit -m "chore: start"',
-        )
+        command = 'git init && git add . && git commit -m "chore: start"'
+        raise SetupError("the project is not in git, which an update needs", command=command)
     if dirty := [line[3:] for line in templates.entries(done)]:
-        raise Conflict(
-            f"there are uncommitted changes: {some(dirty)}",
-            "Commit them first, or stash them:",
-            "git stash --include-untracked",
-        )
+        message = f"there are uncommitted changes: {some(dirty)}"
+        hint = "Commit them first, or stash them:"
+        raise Conflict(message, hint, "git stash --include-untracked")
 
 
 def _merge(root: Path, answers: Mapping[str, Any], target: str) -> None:

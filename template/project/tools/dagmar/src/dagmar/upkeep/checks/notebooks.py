@@ -150,24 +150,20 @@ def _lazy_contexts(text: str) -> Iterator[int]:
             tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return
-    if not any(
-        isinstance(node, ast.ImportFrom)
-        and node.module == "__future__"
-        and any(alias.name == "annotations" for alias in node.names)
-        for node in tree.body
-    ):
+    if not any(map(_is_lazy, tree.body)):
         return
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and DECORATORS & set(
-            map(_called, node.decorator_list)
-        ):
+        if isinstance(node, ast.FunctionDef) and DECORATORS & {*map(_called, node.decorator_list)}:
             for argument in node.args.args[:1]:
-                if (
-                    argument.arg == "context"
-                    and argument.annotation is not None
-                    and CONTEXTS.search(ast.unparse(argument.annotation))
-                ):
+                annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+                if argument.arg == "context" and CONTEXTS.search(annotation):
                     yield argument.lineno
+
+
+def _is_lazy(node: ast.stmt) -> bool:
+    if not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+        return False
+    return any(alias.name == "annotations" for alias in node.names)
 
 
 def _called(decorator: ast.expr) -> str:
