@@ -18,7 +18,7 @@ from typing import Any
 
 from dagmar import console
 from dagmar.errors import SetupError, UsageError, counted, did_you_mean, suggestion
-from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project
+from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project, failed
 from dagmar.upkeep.checks import CHECKS
 
 # Requests have their own time-outs; this one is for calls without, such as a name lookup.
@@ -102,20 +102,19 @@ class Diagnosis:
             console.mark(label, color, f"{result.check.name:{width}}  {lines[0]}", 4)
             for line in lines[1:]:
                 console.out(f"{'':{width + 8}}{line.strip()}")
-        counts = Counter(result.finding.status for result in self.results)
-        words = {PASS: "ok", WARN: "warning", FAIL: "failure", SKIP: "skipped"}
-        console.say(
-            ", ".join(
-                f"{counts[key]} {word}{'s' * (key in (WARN, FAIL) and counts[key] != 1)}"
-                for key, word in words.items()
-                if counts[key]
-            )
-        )
+        numbers = Counter(result.finding.status for result in self.results)
+        texts = {
+            PASS: f"{numbers[PASS]} ok",
+            WARN: counted(numbers[WARN], "warning"),
+            FAIL: counted(numbers[FAIL], "failure"),
+            SKIP: f"{numbers[SKIP]} skipped",
+        }
+        console.say(", ".join(text for status, text in texts.items() if numbers[status]))
 
     def raise_for_status(self) -> None:
         """Raise SetupError if a check failed."""
-        if failed := self._failed():
-            message = f"{counted(len(failed), 'check')} failed: {', '.join(failed)}"
+        if names := self._failed():
+            message = f"{counted(len(names), 'check')} failed: {', '.join(names)}"
             raise SetupError(message, "Type the command below each one, then:", "invoke doctor")
 
     def _failed(self) -> list[str]:
@@ -141,18 +140,13 @@ def examine(project: Project, checks: Sequence[Check]) -> list[CheckResult]:
 
     deadline = time.monotonic() + ONLINE_SECONDS
     # Daemons: a check that hangs must not keep the process.
-    threads = {
-        check.name: threading.Thread(target=run, args=(check,), daemon=True) for check in checks
-    }
-    for thread in threads.values():
+    threads = [threading.Thread(target=run, args=(check,), daemon=True) for check in checks]
+    for thread in threads:
         thread.start()
-    for check in checks:
-        threads[check.name].join(max(deadline - time.monotonic(), 0) if check.online else None)
-    late = Finding(
-        FAIL,
-        f"there was no answer within {ONLINE_SECONDS:g} s",
-        command="invoke doctor --only server",
-    )
+    for check, thread in zip(checks, threads, strict=True):
+        thread.join(max(deadline - time.monotonic(), 0) if check.online else None)
+    command = "invoke doctor --only server"
+    late = failed(f"there was no answer within {ONLINE_SECONDS:g} s", command=command)
     return [CheckResult(check, findings.get(check.name, late)) for check in checks]
 
 
