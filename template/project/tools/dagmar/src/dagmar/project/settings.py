@@ -184,10 +184,8 @@ class Settings:
             raise self._error(path, problem, "Set the variable again, without it.")
         return value
 
-    def _error(
-        self, path: KeyPath, problem: str, hint: str = "", command: str = ""
-    ) -> SettingsError:
-        return SettingsError(f"{self.layer.place(path)}: {'.'.join(path)} {problem}", hint, command)
+    def _error(self, path: KeyPath, problem: str, *remedy: str) -> SettingsError:
+        return SettingsError(f"{self.layer.place(path)}: {'.'.join(path)} {problem}", *remedy)
 
     def _file(self, name: str, spec: Mapping[str, Any], key: str) -> str | None:
         if key not in spec:
@@ -198,8 +196,7 @@ class Settings:
         return str(file)
 
     def _authority(self, name: str, spec: Mapping[str, Any]) -> str | None:
-        file = self._file(name, spec, "ca_file")
-        if file:
+        if file := self._file(name, spec, "ca_file"):
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
             except OSError:
@@ -232,10 +229,8 @@ def load(
     environ = os.environ if environ is None else environ
     # In a container without users, `~` is not expanded, and the file does not exist.
     home = home or Path(os.path.expanduser("~"))
-    home = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    files = read_yaml(root / "dagmar.yaml", "dagmar.yaml").over(
-        read_yaml(home / "dagmar" / "config.yaml", str(home / "dagmar" / "config.yaml"))
-    )
+    own = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "dagmar" / "config.yaml"
+    files = read_yaml(root / "dagmar.yaml", "dagmar.yaml").over(read_yaml(own, str(own)))
     dotenv = read_dotenv(root / ".env")
     exported = {
         name: (value, f"environment variable {name}")
@@ -244,12 +239,9 @@ def load(
     }
     # A secret may be called DAGMAR_…; it is not a setting then.
     secrets = set(_variable_names(files.values))
-    for variables in (dotenv, exported):
-        secrets.update(
-            text
-            for name, (text, _) in variables.items()
-            if name.upper().endswith("_ENV") or "__HEADERS__" in name.upper()
-        )
+    for name, (text, _) in (*dotenv.items(), *exported.items()):
+        if name.upper().endswith("_ENV") or "__HEADERS__" in name.upper():
+            secrets.add(text)
     layer = files
     for variables in (dotenv, exported):
         wanted = {name: entry for name, entry in sorted(variables.items()) if name not in secrets}
@@ -273,12 +265,8 @@ def _is_address(url: str) -> bool:
         parts.port  # noqa: B018  raises ValueError for a port that is not a number
     except ValueError:
         return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and not (parts.query or parts.fragment or "@" in parts.netloc)
-        and not any(letter.isspace() for letter in url)
-    )
+    more = parts.query or parts.fragment or "@" in parts.netloc or any(map(str.isspace, url))
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not more
 
 
 def _clean(url: str) -> str:

@@ -99,9 +99,7 @@ def open_template(root: Path, fetch: bool = False) -> Template:
         _clone(address, clone, origin)
     elif fetch or not _holds(clone, commit):
         every = ("--prune", "--tags", "--force", address, "+refs/*:refs/*")
-        done = git(clone, "fetch", "--quiet", *every)
-        if done.returncode:
-            raise _no_template(origin, done)
+        _reach(origin, clone, "fetch", "--quiet", *every)
     if not _holds(clone, commit):
         raise SetupError(
             f"the template has no version {commit}, which this project was generated from",
@@ -130,9 +128,7 @@ def _clone(address: str, clone: Path, origin: str) -> None:
     clone.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=clone.parent, prefix=".template-"))
     try:
-        done = git(scratch, "clone", "--quiet", "--mirror", "--", address, ".")
-        if done.returncode:
-            raise _no_template(origin, done)
+        _reach(origin, scratch, "clone", "--quiet", "--mirror", "--", address, ".")
         if not (clone / "HEAD").is_file():
             shutil.rmtree(clone, ignore_errors=True)
         try:
@@ -162,9 +158,11 @@ def _holds(clone: Path, commit: str) -> bool:
     return git(clone, "rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}").returncode == 0
 
 
-def _no_template(origin: str, done: subprocess.CompletedProcess[str]) -> SetupError:
-    message = f"the template at {masked(origin)} cannot be reached: {last_line(done)}"
-    return SetupError(message, f"Check the network, or correct _src_path in {ANSWERS}.")
+def _reach(origin: str, folder: Path, *arguments: str) -> None:
+    done = git(folder, *arguments)
+    if done.returncode:
+        message = f"the template at {masked(origin)} cannot be reached: {last_line(done)}"
+        raise SetupError(message, f"Check the network, or correct _src_path in {ANSWERS}.")
 
 
 def masked(text: str) -> str:
