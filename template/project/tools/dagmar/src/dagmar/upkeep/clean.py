@@ -82,10 +82,11 @@ def look(root: Path, kinds: frozenset[str], days: float = 0.0) -> Plan:
     except PermissionError as error:
         message = f"{error.filename} cannot be read: {error.strerror}"
         raise SetupError(message, command="invoke doctor") from None
+    tracked = {place: file for file in plan.tracked for place in (file, *file.parents)}
     for item in found:
         if item.changed >= limit:
             continue
-        names = [file for file in plan.tracked if {file, *file.parents} & {*item.paths}]
+        names = [tracked[path] for path in item.paths if path in tracked]
         if names and item.what != NOTEBOOK:
             plan.keep(item.paths[0], f"git tracks {plan.name(names[0])}")
         else:
