@@ -116,7 +116,7 @@ class Fact(Generic[T]):
         if kept is own:
             try:
                 own.set_result(self._look(project))
-            except Exception as error:
+            except BaseException as error:  # other checks must not wait forever
                 own.set_exception(error)
         return kept.result()
 

@@ -21,7 +21,7 @@ from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed
 
 # Dagster inspects the annotation, which becomes text under this import.
 LAZY = "from __future__ import annotations"
-CONTEXTS = re.compile(r"(^|\.)(\w*ExecutionContext|AssetExecutionContext|OpExecutionContext)$")
+CONTEXTS = re.compile(r"(^|\.)\w*ExecutionContext$")
 DECORATORS = {
     "asset", "multi_asset", "graph_asset", "observable_source_asset", "op", "asset_check",
     "multi_asset_check",
