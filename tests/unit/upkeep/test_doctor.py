@@ -582,10 +582,13 @@ WORKSPACE: dict[str, Any] = {
 LAUNCHING = {"permission": "launch_pipeline_execution", "value": True, "disabledReason": None}
 DAEMON = {"daemonType": "QUEUED_RUN_COORDINATOR", "required": True, "healthy": True}
 NIGHTLY = {
-    "name": "nightly", "description": None, "isAssetJob": True, "tags": [], "schedules": [],
+    "name": "nightly", "description": None, "asset_job": True, "tags": [], "schedules": [],
     "sensors": [],
 }  # fmt: skip
-REPOSITORY = {"name": "__repository__", "location": {"name": "shop"}, "jobs": [NIGHTLY]}
+REPOSITORY = {
+    "name": "__repository__", "location": {"name": "shop"}, "jobs": [NIGHTLY], "schedules": [],
+    "sensors": [], "resources": [],
+}  # fmt: skip
 
 
 def healthy(home: Path) -> dict[str, dict[str, Any]]:

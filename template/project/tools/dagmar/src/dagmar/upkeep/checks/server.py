@@ -127,7 +127,6 @@ def same_instance(project: Project) -> Finding:
 @check("pairs", online=True)
 def pairs(project: Project) -> Finding:
     """Every asset and job that a notebook is paired with exists."""
-    from dagmar.asset_key import AssetKey
     from dagmar.notebook.pairing import has_job, read_pairings
     from dagmar.server.catalog import read_catalog
 
@@ -139,8 +138,7 @@ def pairs(project: Project) -> Finding:
     with project.connect() as client:
         if found.assets:
             # Keys only: all facts about many assets would take too long here.
-            nodes = client.query("AssetKeys")["assetNodes"]
-            assets = {AssetKey.from_parts(node["assetKey"]["path"]) for node in nodes}
+            assets = {node["assetKey"] for node in client.query("AssetKeys")["assetNodes"]}
         catalog = read_catalog(client, ("jobs",) if found.jobs else ())
     gone = [
         f"asset {key} ({some(files)})" for key, files in found.assets.items() if key not in assets
