@@ -145,19 +145,18 @@ def read_options(controls: object) -> LaunchOptions:
     Raises Invalid or UsageError, which name the field.
     """
     from dagmar.flags import parse_pairs
-    from dagmar.server.runconfig import parse_yaml
+    from dagmar.server.runconfig import parse_config
 
     value = getattr(controls, "value", controls)
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise Invalid("these are not controls", "Create them with pair.controls().")
     parts = [value[name] for name in sorted(value) if name.startswith(DIMENSION)]
-    config = parse_yaml(value.get(CONFIG) or "", "run config")
-    if config is not None and not isinstance(config, dict):
-        raise Invalid("run config: this is not a mapping", "Run config starts with `ops:`.")
+    text = value.get(CONFIG) or ""
+    config = parse_config(text, "run config", "run config: this is not a mapping")
     texts = filter(None, map(str.strip, (value.get(TAGS) or "").split(",")))
     tags = {
         key: tag.strip()
         for key, tag in parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
     }
-    return LaunchOptions("|".join(parts) or None, config or {}, tags)
+    return LaunchOptions("|".join(parts) or None, config, tags)

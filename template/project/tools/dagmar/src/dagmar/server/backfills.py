@@ -57,23 +57,23 @@ def read_backfill(client: DagsterClient, backfill_id: str) -> Backfill:
     states = (backfill["assetBackfillData"] or {}).get("assetBackfillStatuses") or []
     if states:
         total = sum(state.get("numPartitionsTargeted", 1) for state in states)
-        failed = sum(
-            int(state.get("numPartitionsFailed", state.get("failed", 0))) for state in states
-        )
-        done = failed + sum(
-            int(state.get("numPartitionsMaterialized", state.get("materialized", 0)))
-            for state in states
+        failed, materialized = (
+            sum(
+                int(state.get(f"numPartitions{kind.title()}", state.get(kind, 0)))
+                for state in states
+            )
+            for kind in ("failed", "materialized")
         )
     else:
         total = backfill["numPartitions"] or len(runs)
         failed = sum(status in ("FAILURE", "CANCELED") for status in runs.values())
-        done = failed + sum(status == "SUCCESS" for status in runs.values())
+        materialized = sum(status == "SUCCESS" for status in runs.values())
     return Backfill(
         backfill_id=backfill["id"],
         url=backfill_url(client, backfill["id"]),
         status=backfill["status"],
         total=total,
-        done=done,
+        done=failed + materialized,
         failed=failed,
         runs=runs,
         error=Failure.from_graphql(backfill["error"]) if backfill["error"] else None,

@@ -13,7 +13,7 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,10 +42,13 @@ OWN_TAGS = (LAUNCH_TAG, USER_TAG, REVISION_TAG)
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
-PARENT_TAG = "dagster/parent_run_id"
 TITLE_LENGTH = 100  # of a backfill, in Dagster
 SEARCH_SECONDS = 30.0
 SEARCH_EVERY_SECONDS = 1.0
+
+
+Finder = Callable[[DagsterClient, str], list[str]]
+"""Finds what carries a launch id."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +175,7 @@ def launch_run(client: DagsterClient, launch: Launch) -> str:
         "mode": "default",
         "executionMetadata": metadata,
     }
-    try:
-        answer = client.mutate("LaunchRun", params=params)
-        return _id(answer, "launchRun", "LaunchRunSuccess", launch)
-    except AnswerLost as error:
-        return _search(lambda: runs_of(client, launch.launch_id), launch, error)
+    return _send(client, "LaunchRun", params, launch, runs_of)
 
 
 def launch_backfill(client: DagsterClient, launch: Launch) -> str:
@@ -198,11 +197,7 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
         }
     if launch.config:
         params["runConfigData"] = launch.config  # only here: older servers refuse the field
-    try:
-        answer = client.mutate("LaunchBackfill", params=params)
-        return _id(answer, "launchPartitionBackfill", "LaunchBackfillSuccess", launch)
-    except AnswerLost as error:
-        return _search(lambda: backfills_of(client, launch.launch_id), launch, error)
+    return _send(client, "LaunchBackfill", params, launch, backfills_of)
 
 
 def _title(launch: Launch) -> str:
@@ -212,29 +207,31 @@ def _title(launch: Launch) -> str:
     return (what if len(what) <= room else f"{what[: room - 1]}…") + count
 
 
-def _id(answer: dict[str, Any], field_name: str, success: str, launch: Launch) -> str:
-    """Return the id of what was launched; an answer that cannot be understood counts as lost."""
+def _send(
+    client: DagsterClient, document: str, params: dict[str, Any], launch: Launch, find: Finder
+) -> str:
+    """Send a launch and return its id; if its answer is lost, wait until it shows up."""
     try:
-        launched = member(answer[field_name], success, refusals(launch))
+        (answer,) = client.mutate(document, params=params).values()
+        try:
+            launched = member(answer, f"{document}Success", refusals(launch))
+        except UnexpectedAnswer as error:  # an answer that cannot be understood counts as lost
+            raise AnswerLost(error.message) from None
         return str(launched["run"]["runId"] if "run" in launched else launched["backfillId"])
-    except UnexpectedAnswer as error:
-        raise AnswerLost(error.message) from None
-
-
-def _search(find: Callable[[], Sequence[str]], launch: Launch, lost: AnswerLost) -> str:
-    """Wait until what was launched shows up, and return its id."""
+    except AnswerLost as error:
+        lost = error.message
     deadline = time.monotonic() + SEARCH_SECONDS
     while True:
         with contextlib.suppress(DagmarError):  # what fails now may work again before the end
-            if ids := find():
+            if ids := find(client, launch.launch_id):
                 return ids[0]
         if time.monotonic() + SEARCH_EVERY_SECONDS > deadline:
             raise AnswerLost(
-                f"{lost.message}. Nothing with the tag {LAUNCH_TAG}={launch.launch_id} showed up "
+                f"{lost}. Nothing with the tag {LAUNCH_TAG}={launch.launch_id} showed up "
                 f"within {SEARCH_SECONDS:g} s, and dagmar does not launch twice",
                 "To look once more, type:",
                 command=f"invoke run --follow {launch.launch_id}",
-            ) from None
+            )
         time.sleep(SEARCH_EVERY_SECONDS)
 
 

@@ -42,9 +42,7 @@ class Choice:
 
     def __bool__(self) -> bool:
         """Whether partitions are chosen."""
-        return bool(
-            self.keys or self.range or self.all or self.missing or self.failed or self.latest
-        )
+        return any(vars(self).values())
 
 
 @dataclass
@@ -53,12 +51,13 @@ class Partitions:
 
     `dimensions` has each dimension's keys by name; a single dimension is called `default`.
     A key of several dimensions joins theirs with `|`, in alphabetical order of the names.
+    `missing` or `failed` is None if assets that are launched together differ in it.
     """
 
     what: str
     dimensions: dict[str, list[str]]
-    missing: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    missing: list[str] | None = field(default_factory=list)
+    failed: list[str] | None = field(default_factory=list)
     single_run: bool = False
 
     @property
@@ -78,8 +77,8 @@ class Partitions:
         return Partitions(
             f"{self.what}, {other.what}",
             self.dimensions,
-            self.missing if self.missing == other.missing else [*self.missing, *other.missing, ""],
-            self.failed if self.failed == other.failed else [*self.failed, *other.failed, ""],
+            self.missing if self.missing == other.missing else None,
+            self.failed if self.failed == other.failed else None,
             self.single_run and other.single_run,
         )
 
@@ -103,9 +102,9 @@ class Partitions:
             return keys[start : end + 1]
         elif choice.missing or choice.failed:
             wanted = set()
-            for flag, chosen in (("missing", choice.missing), ("failed", choice.failed)):
-                matching = getattr(self, flag) if chosen else []
-                if "" in matching:
+            for flag in ("missing", "failed"):
+                matching = getattr(self, flag) if getattr(choice, flag) else ()
+                if matching is None:
                     raise Invalid(
                         f"{self.what} do not have the same {flag} partitions",
                         f"Launch them one after the other with --{flag}.",
@@ -198,9 +197,9 @@ def _states(partitions: Partitions, statuses: Item) -> dict[str, str]:
 def _states_of(keys: Sequence[str], statuses: Item) -> dict[str, str]:
     if statuses["__typename"] == "TimePartitionStatuses":
         return {
-            key: keys_range["status"]
-            for keys_range in statuses["ranges"]
-            for key in _between(keys, keys_range["startKey"], keys_range["endKey"])
+            key: part["status"]
+            for part in statuses["ranges"]
+            for key in _between(keys, part["startKey"], part["endKey"])
         }
     return {
         **dict.fromkeys(statuses["materializedPartitions"], "MATERIALIZED"),

@@ -15,8 +15,7 @@ from dagmar.files import reading
 from dagmar.flags import parse_pairs
 from dagmar.project.sources import UNREADABLE, merge
 
-IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
-EXECUTORS = {"in_process": IN_PROCESS}
+EXECUTORS: dict[str, Any] = {"in_process": {"execution": {"config": {"in_process": {}}}}}
 CORRECT_IT = "Correct the run config, and launch again."
 
 
@@ -36,24 +35,23 @@ def read_config(
         )
     if list(files).count("-") > 1:
         raise UsageError("--config - reads standard input, which can be read once")
-    config: dict[str, Any] = dict(EXECUTORS.get(executor, {}))
-    for file in files:
-        config = merge(config, _read(file))
-    for text in values:
-        config = merge(config, _value(text))
-    return config
+    parts = (EXECUTORS.get(executor, {}), *map(_read, files), *map(_value, values))
+    return functools.reduce(merge, parts, {})
 
 
 def _read(file: str) -> dict[str, Any]:
-    name = "standard input" if file == "-" else file
-    with reading(f"--config {name}", Invalid):
+    name = f"--config {'standard input' if file == '-' else file}"
+    with reading(name, Invalid):
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    value = parse_yaml(text, f"--config {name}")
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Invalid(f"--config {name} is not a mapping", "Run config starts with `ops:`.")
-    return value
+    return parse_config(text, name, f"{name} is not a mapping")
+
+
+def parse_config(text: str, name: str, not_mapping: str) -> dict[str, Any]:
+    """Return run config from YAML. Raises Invalid, with `not_mapping` for anything else."""
+    value = parse_yaml(text, name)
+    if value is not None and not isinstance(value, dict):
+        raise Invalid(not_mapping, "Run config starts with `ops:`.")
+    return value or {}
 
 
 def read_yaml(text: str) -> Any:
@@ -141,11 +139,10 @@ def _value(text: str) -> dict[str, Any]:
             "For an empty text, type:",
             command=f'''--set {path}="''"''',
         )
-    nested: Any = parse_yaml(value, f"--set {path}")
+    config: Any = parse_yaml(value, f"--set {path}")
     for part in reversed(path.split(".")):
-        nested = {part: nested}
-    config: dict[str, Any] = nested
-    return config
+        config = {part: config}
+    return dict(config)
 
 
 def config_error(what: str, errors: Iterable[Mapping[str, Any]], hint: str = CORRECT_IT) -> Invalid:
@@ -153,16 +150,13 @@ def config_error(what: str, errors: Iterable[Mapping[str, Any]], hint: str = COR
     return not_valid(what, sorted({_line(error) for error in errors}), hint)
 
 
-def no_such_ops(
-    what: str, names: Iterable[str], known: Iterable[str], hint: str = CORRECT_IT
-) -> Invalid:
+def no_such_ops(what: str, names: Iterable[str], known: frozenset[str], hint: str) -> Invalid:
     """Return the error for run config of ops that do not run, with the nearest that do."""
-    known = list(known)
     lines = [f"ops.{name} is not an op of {what}{did_you_mean(name, known)}" for name in names]
     return not_valid(what, lines, hint)
 
 
-def not_valid(what: str, lines: Iterable[str], hint: str = CORRECT_IT) -> Invalid:
+def not_valid(what: str, lines: Iterable[str], hint: str) -> Invalid:
     """Return an error for a run config, with a line for each problem."""
     return Invalid(f"the run config of {what} is not valid:\n  " + "\n  ".join(lines), hint)
 
