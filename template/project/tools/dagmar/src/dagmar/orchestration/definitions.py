@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from dagmar.server.catalog import (
     KIND_TAG,
     Asset,
     Catalog,
+    Dimension,
     Inputs,
     Job,
     Location,
@@ -55,7 +56,7 @@ def read_definitions(root: Path) -> Catalog:
                 for job in loaded.repository.get_all_jobs()
                 if not job.name.startswith(IMPLICIT_JOB)
             ]
-            catalog.locations.append(_location(name, [repository]))
+            catalog.locations.append(_location(name, repository))
     if failures and not catalog.locations:
         raise next(iter(failures.values()))
     catalog.locations += [
@@ -118,9 +119,7 @@ def _hint(workspace: Workspace) -> str:
     return f"Add the code location to {workspace.declared_in}, or {elsewhere}"
 
 
-def _location(
-    name: str, repositories: Sequence[str] = (), error: Failure | None = None
-) -> Location:
+def _location(name: str, *repositories: str, error: Failure | None = None) -> Location:
     return {
         "name": name,
         "repositories": list(repositories),
@@ -202,29 +201,18 @@ def _loaded_keys(node: Any) -> set[Any]:
 def _partitions(definition: Any) -> PartitionsItem:
     import dagster as dg
 
-    if isinstance(definition, dg.MultiPartitionsDefinition):
-        dimensions = [(part.name, part.partitions_def) for part in definition.partitions_defs]
-        kind = "MULTIPARTITIONED"
-    else:
-        dimensions, kind = [("default", definition)], _partition_type(definition)
-    return {
-        "type": kind,
-        "dimensions": [
-            {
-                "name": name,
-                "type": _partition_type(part),
-                "dynamic_name": getattr(part, "name", None)
-                if isinstance(part, dg.DynamicPartitionsDefinition)
-                else None,
-            }
-            for name, part in dimensions
-        ],
+    several = isinstance(definition, dg.MultiPartitionsDefinition)
+    parts = {"default": definition}
+    if several:
+        parts = {part.name: part.partitions_def for part in definition.partitions_defs}
+    kinds = {
+        dg.TimeWindowPartitionsDefinition: "TIME_WINDOW",
+        dg.DynamicPartitionsDefinition: "DYNAMIC",
     }
-
-
-def _partition_type(definition: Any) -> str:
-    import dagster as dg
-
-    if isinstance(definition, dg.TimeWindowPartitionsDefinition):
-        return "TIME_WINDOW"
-    return "DYNAMIC" if isinstance(definition, dg.DynamicPartitionsDefinition) else "STATIC"
+    dimensions: list[Dimension] = []
+    for name, part in parts.items():
+        type = next((kind for base, kind in kinds.items() if isinstance(part, base)), "STATIC")
+        dynamic_name = part.name if type == "DYNAMIC" else None
+        dimensions.append({"name": name, "type": type, "dynamic_name": dynamic_name})
+    kind = "MULTIPARTITIONED" if several else dimensions[0]["type"]
+    return {"type": kind, "dimensions": dimensions}

@@ -57,6 +57,7 @@ def materialize(
     from dagster import DagsterInvalidConfigError
 
     from dagmar.server.catalog import IMPLICIT_JOB
+    from dagmar.server.runconfig import not_valid
 
     if home(root) is None:
         raise SetupError(
@@ -66,8 +67,7 @@ def materialize(
         )
     definitions, local = definitions_of(root), instance(root)
     if asset:
-        repository, key = definitions.with_asset(asset)
-        node = repository.asset_graph.get(key)
+        repository, node = definitions.with_asset(asset)
         if not node.is_materializable:
             raise Invalid(f"the asset '{asset}' cannot be materialized: Dagster only observes it")
         definition, partitions = repository.get_job(IMPLICIT_JOB), node.partitions_def
@@ -98,10 +98,10 @@ def materialize(
                 resources=_kept_io_manager(definition),
             )
     except DagsterInvalidConfigError as error:
-        raise _config_error(what, error.errors) from None
-    if result.success:
-        return LocalRun(result.run_id, True)
-    return LocalRun(result.run_id, False, _failure(result.all_events))
+        lines = {re.split(r"\. (?:Sample|Expected)", each.message)[0] for each in error.errors}
+        raise not_valid(what, sorted(lines), "Correct it in the controls.") from None
+    failure = None if result.success else _failure(result.all_events)
+    return LocalRun(result.run_id, result.success, failure)
 
 
 def _with_job_defaults(
@@ -150,11 +150,3 @@ def _as_answer(error: Any) -> dict[str, Any]:
         links.append(link)
         error = error.cause
     return {**links[0], "errorChain": [{"error": link} for link in links[1:]]}
-
-
-def _config_error(what: str, errors: Iterable[Any]) -> Invalid:
-    lines = sorted({re.split(r"\. (?:Sample|Expected)", error.message)[0] for error in errors})
-    return Invalid(
-        f"the run config of {what} is not valid:\n  " + "\n  ".join(lines),
-        "Correct it in the controls.",
-    )

@@ -8,10 +8,12 @@ that does not load any more is an error: what was loaded before is never run ins
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import inspect
 import os
+import stat
 import sys
 import threading
 import time
@@ -39,11 +41,13 @@ from dagmar.project.locations import (
 )
 
 if TYPE_CHECKING:
-    import dagster as dg
     from dagster import RepositoryDefinition
 
-Stamp = tuple[int, int] | None
-"""When a file was last changed, in nanoseconds, and its size; None if it does not exist."""
+Stamp = tuple[int, int] | frozenset[str] | None
+"""When a file was last changed, in nanoseconds, and its size; of a folder, its source files.
+
+None if there is neither.
+"""
 
 SOURCES = (".py", ".yaml", ".yml")
 # Folders in the project that its definitions are not imported from.
@@ -73,14 +77,12 @@ class Definitions:
     root: Path
     _workspace: Workspace | None = None
     _loaded: dict[CodeLocation, list[Loaded]] = field(default_factory=dict)
-    _files: dict[Path, Stamp] = field(default_factory=dict)
-    _folders: dict[Path, tuple[Stamp, frozenset[str]]] = field(default_factory=dict)
+    _stamps: dict[Path, Stamp] = field(default_factory=dict)
     _modules: set[str] = field(default_factory=set)
-    _dev: tuple[Stamp, str | None] = (None, None)
-    """The state of `.dagmar/dev.json`, and the file of variables that it names."""
+    _env_file: str | None = None
 
-    def with_asset(self, key: str) -> tuple[RepositoryDefinition, dg.AssetKey]:
-        """Return the repository that defines an asset, and the key as Dagster has it.
+    def with_asset(self, key: str) -> tuple[RepositoryDefinition, Any]:
+        """Return the repository that defines an asset, and its node in the asset graph.
 
         An asset that is only upstream of others in one code location may be defined in the next.
         Raises Invalid for an unknown asset, and what `each` raises if it may be in what failed.
@@ -93,12 +95,12 @@ class Definitions:
         for loaded in self.each(failures):
             graph = loaded.repository.asset_graph
             if graph.has(asset):
+                outside = outside or (loaded.repository, graph.get(asset))
                 if graph.get(asset).is_executable:
-                    return loaded.repository, asset
-                outside = outside or loaded.repository
+                    return loaded.repository, graph.get(asset)
             known += [AssetKey.from_parts(other.path) for other in graph.get_all_asset_keys()]
         if outside is not None:
-            return outside, asset
+            return outside
         raise _unknown("asset", key, known, failures)
 
     def with_job(self, name: str, location: str = "") -> RepositoryDefinition:
@@ -147,32 +149,18 @@ class Definitions:
         if self._workspace is not None:
             self._drop()
         self._workspace = None
-        self._loaded, self._files, self._folders = {}, {}, {}
-        running = devfile.read(self.root)
-        self._dev = _stamp(devfile.path(self.root)), running.env_file if running else None
+        self._loaded, self._stamps = {}, {}
+        self._env_file = _env_file(self.root)
         apply_environ(current_environ(self.root, own_environ()))
         self._workspace = read_workspace(self.root)
-        for name in (*DECLARING_FILES, ".env"):
-            self._files[self.root / name] = _stamp(self.root / name)
-        if self._dev[1]:
-            self._files[Path(self._dev[1])] = _stamp(Path(self._dev[1]))
+        for name in (*DECLARING_FILES, ".env", *filter(None, [self._env_file])):
+            self._stamps[self.root / name] = _stamp(self.root / name)
 
     def _changed(self) -> bool:
         if new := [name for name in list(sys.modules) if name not in self._modules]:
             self._watch(new, 0)
-        if any(_stamp(file) != stamp for file, stamp in self._files.items()):
-            return True
-        if (now := _stamp(devfile.path(self.root))) != self._dev[0]:
-            running = devfile.read(self.root)
-            if (running.env_file if running else None) != self._dev[1]:
-                return True
-            self._dev = now, self._dev[1]
-        for folder, (stamp, names) in self._folders.items():
-            if (now := _stamp(folder)) != stamp:
-                if _names(folder) != names:
-                    return True
-                self._folders[folder] = now, names  # data was written next to the code
-        return False
+        changed = any(_stamp(path) != stamp for path, stamp in self._stamps.items())
+        return changed or _env_file(self.root) != self._env_file
 
     def _load(self, location: CodeLocation) -> list[Loaded]:
         if location.kind == GRPC:
@@ -186,7 +174,7 @@ class Definitions:
         if location.folder and location.folder != self.root:
             environ = current_environ(self.root, own_environ())
             apply_environ(read_environ(location.folder, "", environ))
-            self._files[location.folder / ".env"] = _stamp(location.folder / ".env")
+            self._stamps[location.folder / ".env"] = _stamp(location.folder / ".env")
         self._make_room(location)
         internals = [
             internal("loadable_targets_from_loaded_module"),
@@ -229,18 +217,18 @@ class Definitions:
         import psutil
 
         importlib.invalidate_caches()
-        tops = {path.stem for place in location.places for path in _entries(place)}
+        tops = {path.stem for place in location.places for path in place.glob("*")}
         # For the first location: the notebook may have imported a module before it was edited.
         began = None if self._modules else int(psutil.Process().create_time() * 1e9)
         for project in _PROJECTS.values():
             for name, file in list(project._own_modules(list(sys.modules))):
                 if name.partition(".")[0] in tops:
                     foreign = not any(file.is_relative_to(place) for place in location.places)
-                    if foreign or (began and (_stamp(file) or (0, 0))[0] > began):
+                    if foreign or (began and file.exists() and file.stat().st_mtime_ns > began):
                         sys.modules.pop(name, None)
         if source := location.source:
-            package = source.parent if location.kind != FILE else source
-            for file in _walk(package if package not in location.places else source):
+            alone = location.kind == FILE or source.parent in location.places
+            for file in [source] if alone else _sources(source.parent):
                 # Python itself compares whole seconds, and the size.
                 _remove_bytecode(file, only_older=True)
 
@@ -250,26 +238,25 @@ class Definitions:
 
         def stamped(path: Path) -> Stamp:
             stamp = _stamp(path)
-            # Saved while it was loaded: perhaps after it was read.
-            return (0, 0) if stamp and started and started <= stamp[0] <= now else stamp
+            if isinstance(stamp, tuple) and started and started <= stamp[0] <= now:
+                return (0, 0)  # saved while it was loaded: perhaps after it was read
+            return stamp
 
         self._modules.update(names)
         for name, file in self._own_modules(names):
-            if file in self._files:
+            if file in self._stamps:
                 continue
-            self._files[file] = stamped(file)
+            paths = [file]
             top = Path(_file_of(sys.modules.get(name.partition(".")[0])) or file)
             package = top if top.is_dir() else top.parent
-            if top.name not in ("__init__.py", package.name) or package in self._folders:
-                continue  # not a package, or known
-            for folder in _folders(package):
-                self._folders[folder] = _stamp(folder), _names(folder)
-                for source in self._folders[folder][1]:
-                    self._files.setdefault(folder / source, stamped(folder / source))
+            if top.name in ("__init__.py", package.name) and package not in self._stamps:
+                paths += [*_folders(package), *_sources(package)]
+            for path in paths:
+                self._stamps.setdefault(path, stamped(path))
 
     def _drop(self) -> None:
         """Drop the project's own modules, and the bytecode of files that were changed."""
-        for file, stamp in self._files.items():
+        for file, stamp in self._stamps.items():
             if file.suffix == ".py" and _stamp(file) != stamp:
                 _remove_bytecode(file)
         for name, _ in list(self._own_modules(list(sys.modules))):
@@ -375,26 +362,30 @@ def _place(error: BaseException, root: Path) -> str:
     return ""
 
 
+def _env_file(root: Path) -> str | None:
+    """Return the file of variables that a running `invoke dev` was given."""
+    running = devfile.read(root)
+    return running.env_file if running else None
+
+
 def _stamp(path: Path) -> Stamp:
     try:
         state = os.stat(path)
     except OSError:
         return None
+    if stat.S_ISDIR(state.st_mode):
+        return _names(path, state.st_mtime_ns)
     return state.st_mtime_ns, state.st_size
 
 
-def _names(folder: Path) -> frozenset[str]:
-    """Return the names of a folder's source files."""
-    return frozenset(
-        entry.name for entry in _entries(folder) if entry.suffix in SOURCES and entry.is_file()
-    )
+@functools.lru_cache(maxsize=4096)
+def _names(folder: Path, changed: int) -> frozenset[str]:
+    """Return the names of a folder's source files; data may be written next to the code."""
+    return frozenset(file.name for file in _sources_in(folder))
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
+def _sources_in(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.suffix in SOURCES and path.is_file()]
 
 
 def _folders(package: Path) -> Iterator[Path]:
@@ -409,13 +400,10 @@ def _folders(package: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _walk(package: Path) -> Iterator[Path]:
-    if package.is_file():
-        yield package
-        return
+def _sources(package: Path) -> Iterator[Path]:
+    """Yield the source files in the folders of a package."""
     for folder in _folders(package):
-        for name in _names(folder):
-            yield folder / name
+        yield from _sources_in(folder)
 
 
 def _file_of(module: object) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,30 +28,31 @@ def latest_partition(root: Path, key: str) -> str | None:
     is none either, and for an asset without partitions.
     Raises Invalid for an unknown asset.
     """
-    repository, asset = definitions_of(root).with_asset(key)
-    partitions = repository.asset_graph.get(asset).partitions_def
+    repository, node = definitions_of(root).with_asset(key)
+    partitions = node.partitions_def
     if partitions is None:
         return None
     import dagster as dg
 
     local = instance(root)
     with no_warnings():
-        materialized = local.get_materialized_partitions(asset)
+        materialized = local.get_materialized_partitions(node.key)
         if not materialized:
             inputs = [
-                local.get_materialized_partitions(dg.AssetKey(AssetKey(name).parts))
+                local.get_materialized_partitions(dg.AssetKey(name.parts))
                 for name in sorted(inputs_of(repository.asset_graph, AssetKey(key)).alike - {key})
             ]
             materialized = set.intersection(*map(set, inputs)) if inputs else set()
-        return _last(partitions, local, materialized)
+        rank = _rank(partitions, local)
+        ranked = [(position, key) for key in materialized if (position := rank(key)) is not None]
+        # It may have been materialized before the definition was changed.
+        return next((key for _, key in sorted(ranked)[::-1] if _is_in_time(partitions, key)), None)
 
 
 def require_partition(root: Path, key: str, partition: str) -> str:
     """Return the partition unchanged. Raises Invalid if the asset does not have it."""
-    repository, asset = definitions_of(root).with_asset(key)
-    check_partition(
-        repository.asset_graph.get(asset).partitions_def, instance(root), key, partition
-    )
+    _, node = definitions_of(root).with_asset(key)
+    check_partition(node.partitions_def, instance(root), key, partition)
     return partition
 
 
@@ -61,24 +62,11 @@ def refuse_unknown(root: Path, key: str, partition: str) -> None:
     Nothing is known if they do not load or do not have the asset, or if it has no partitions.
     """
     try:
-        repository, asset = definitions_of(root).with_asset(key)
+        _, node = definitions_of(root).with_asset(key)
     except (SetupError, Invalid):
         return
-    partitions = repository.asset_graph.get(asset).partitions_def
-    if partitions is not None:
-        check_partition(partitions, instance(root), key, partition)
-
-
-def _last(
-    partitions: PartitionsDefinition[Any], local: DagsterInstance, keys: Iterable[str]
-) -> str | None:
-    rank = _rank(partitions, local)
-    ranked = sorted((position, key) for key in keys if (position := rank(key)) is not None)
-    for _, key in reversed(ranked):
-        # It may have been materialized before the definition was changed.
-        if _is_in_time(partitions, key):
-            return key
-    return None
+    if node.partitions_def is not None:
+        check_partition(node.partitions_def, instance(root), key, partition)
 
 
 def _is_in_time(partitions: PartitionsDefinition[Any], key: str) -> bool:

@@ -12,7 +12,7 @@ from dagmar.orchestration.partitions import check_partition, partition_keys, typ
 from dagmar.orchestration.quiet import one_line, quiet, sigterm_kept
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, DagsterInstance, RepositoryDefinition
+    from dagster import DagsterInstance
 
 
 @sigterm_kept()
@@ -23,24 +23,23 @@ def load_value(root: Path, key: str, partition: str | None = None) -> Any:
     Raises Invalid for an unknown asset or partition and for one that was never materialized, and
     LoadFailed, from the IO manager's own exception, if that fails.
     """
-    repository, asset = definitions_of(root).with_asset(key)
-    local = instance(root)
-    partitions = repository.asset_graph.get(asset).partitions_def
+    repository, node = definitions_of(root).with_asset(key)
+    local, partitions = instance(root), node.partitions_def
     if partition is not None:
         check_partition(partitions, local, key, partition)
     with quiet(), repository.get_asset_value_loader(instance=local) as loader:
 
         def load(part: str | None) -> Any:
             try:
-                return loader.load_asset_value(asset, partition_key=typed_key(partitions, part))
+                return loader.load_asset_value(node.key, partition_key=typed_key(partitions, part))
             except Exception as error:  # whatever an IO manager raises
-                failure = _not_loaded(repository, local, asset, key, part, error)
+                failure = _not_loaded(local, node, key, part, error)
                 # A file that was never written needs no traceback.
                 raise failure from (error if isinstance(failure, LoadFailed) else None)
 
         if partitions is None or partition is not None:
             return load(partition)
-        materialized = local.get_materialized_partitions(asset)
+        materialized = local.get_materialized_partitions(node.key)
         keys = [key for key in partition_keys(partitions, local) if key in materialized]
         values = {key: load(key) for key in keys}
     if not values:
@@ -49,19 +48,13 @@ def load_value(root: Path, key: str, partition: str | None = None) -> Any:
 
 
 def _not_loaded(
-    repository: RepositoryDefinition,
-    local: DagsterInstance,
-    asset: AssetKey,
-    key: str,
-    partition: str | None,
-    error: Exception,
+    local: DagsterInstance, node: Any, key: str, partition: str | None, error: Exception
 ) -> Invalid | LoadFailed:
     """Return the error for what an IO manager raised."""
     if partition is None:
-        materialized = local.get_latest_materialization_event(asset) is not None
+        materialized = local.get_latest_materialization_event(node.key) is not None
     else:
-        materialized = partition in local.get_materialized_partitions(asset)
-    node = repository.asset_graph.get(asset)
+        materialized = partition in local.get_materialized_partitions(node.key)
     if not materialized and node.is_materializable:
         return _never_materialized(key, partition)
     if not node.is_materializable:
