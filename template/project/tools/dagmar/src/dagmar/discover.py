@@ -15,15 +15,7 @@ from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.notebook.pairing import read_pairings
 from dagmar.project.layout import CACHE
 from dagmar.project.settings import Settings
-from dagmar.server.catalog import (
-    KINDS,
-    Catalog,
-    Item,
-    Location,
-    PartitionsItem,
-    last_materializations,
-    read_catalog,
-)
+from dagmar.server.catalog import KINDS, Catalog, Location, last_materializations, read_catalog
 from dagmar.server.client import DagsterClient
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -204,7 +196,7 @@ def discover(
     return discovery
 
 
-def _passes(item: Item, filters: Filters) -> bool:
+def _passes(item: Mapping[str, Any], filters: Filters) -> bool:
     tags: Mapping[str, str] = item.get("tags", {})
     return (
         fnmatchcase(item.get("key") or item["name"], filters.match or "*")
@@ -233,12 +225,12 @@ def warn_of_locations(catalog: Catalog) -> None:
             console.warn(f"the code location '{location['name']}' is still loading")
 
 
-def _partitions(partitions: PartitionsItem | None) -> str:
+def _partitions(partitions: Mapping[str, Any] | None) -> str:
     if not partitions:
         return ""
     if partitions["type"] == "MULTIPARTITIONED":
         return " × ".join(dimension["name"] for dimension in partitions["dimensions"])
-    return partitions["type"].replace("_", " ").lower()
+    return str(partitions["type"]).replace("_", " ").lower()
 
 
 def _text(value: Any) -> str:

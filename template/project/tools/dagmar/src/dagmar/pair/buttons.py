@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from dagmar.runs.prepare import LaunchSpec
     from dagmar.server.client import DagsterClient
-    from dagmar.server.launch import Launch
 
 HERE_TAG = "dagmar/here"
 
@@ -57,7 +56,9 @@ class Clicks:
     every later run of the cell would launch again.
     """
 
-    _waiting: list[tuple[weakref.ref[mo.ui.run_button], list[bool]]] = field(default_factory=list)
+    _waiting: weakref.WeakKeyDictionary[mo.ui.run_button, list[bool]] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
 
     def button(
         self, label: str, kind: Literal["neutral", "success", "warn", "danger"]
@@ -71,8 +72,7 @@ class Clicks:
             waiting[0] = True
 
         button = mo.ui.run_button(label=label, kind=kind, on_change=clicked)
-        self._waiting = [entry for entry in self._waiting if entry[0]() is not None]
-        self._waiting.append((weakref.ref(button), waiting))
+        self._waiting[button] = waiting
         return button
 
     def take(self, button: mo.ui.run_button | None = None) -> bool:
@@ -80,16 +80,13 @@ class Clicks:
 
         Raises UsageError for a button that `button` did not return.
         """
-        buttons = [(ref(), waiting) for ref, waiting in self._waiting]
-        if button is not None:
-            buttons = [entry for entry in buttons if entry[0] is button]
-            if not buttons:
-                raise UsageError(
-                    "this button's clicks cannot be counted",
-                    "Create it with pair.launch_button(), alone in a cell.",
-                )
-        for known, waiting in buttons:
-            if known is not None and known.value and waiting[0]:
+        if button is not None and button not in self._waiting:
+            raise UsageError(
+                "this button's clicks cannot be counted",
+                "Create it with pair.launch_button(), alone in a cell.",
+            )
+        for known, waiting in list(self._waiting.items()):
+            if button in (None, known) and known.value and waiting[0]:
                 waiting[0] = False
                 return may_act()
         return False
@@ -124,7 +121,6 @@ def launch(context: Context, options: LaunchOptions) -> Attempt:
     Raises Invalid that names the field, NotAllowed, Unreachable, AnswerLost.
     """
     from dagmar.runs.prepare import LaunchSpec
-    from dagmar.server.launch import launch_run
     from dagmar.server.partitions import Choice
     from dagmar.server.runs import run_url
 
@@ -136,20 +132,20 @@ def launch(context: Context, options: LaunchOptions) -> Attempt:
         tags=options.tags,
     )
     with context.client() as client:
-        client.require_writable()
-        prepared = prepare_one(context, client, spec)
-        run_id = launch_run(client, prepared)
-        return Attempt(run_id, run_url(client, run_id), f"Launched {prepared.description}.")
+        run_id, description = _launch(context, client, spec)
+        return Attempt(run_id, run_url(client, run_id), f"Launched {description}.")
 
 
+@dataclass
 class Retries:
-    """The retries of one notebook's runs; it outlives the cells that show them."""
+    """The retries of one notebook's runs; it outlives the cells that show them.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._launched: dict[str, str] = {}
-        # Sent, and not known to be launched: with the reason, if it is known.
-        self._sent: dict[str, AnswerLost | None] = {}
+    `sent` are the runs whose retry may have been launched, with the reason why it is not known.
+    """
+
+    sent: dict[str, AnswerLost | None] = field(default_factory=dict)
+    _launched: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def newest(self, run_id: str) -> str:
         """Return the last retry of a run, or the run itself if there is none."""
@@ -157,30 +153,22 @@ class Retries:
             run_id = self._launched[run_id]
         return run_id
 
-    def sent(self, run_id: str) -> bool:
-        """Return whether a retry of the run was sent, and may have been launched."""
-        return run_id in self._sent
-
-    def lost(self, run_id: str) -> AnswerLost | None:
-        """Return why it is not known whether the run's retry was launched."""
-        return self._sent.get(run_id)
-
     def send(self, run_id: str, launch: Callable[[], str]) -> None:
         """Launch the retry of a run, unless an earlier attempt may have launched it.
 
         Raises what `launch` raises.
         """
         with self._lock:
-            if run_id in self._sent:
+            if run_id in self.sent:
                 return
-            self._sent[run_id] = None
+            self.sent[run_id] = None
         try:
             self._launched[run_id] = launch()
         except AnswerLost as error:
-            self._sent[run_id] = error
+            self.sent[run_id] = error
             raise
         except DagmarError:
-            del self._sent[run_id]
+            del self.sent[run_id]
             raise
 
 
@@ -190,24 +178,24 @@ def launch_retry(context: Context, client: DagsterClient, run_id: str) -> str:
     Raises what `launch` raises.
     """
     from dagmar.runs.prepare import LaunchSpec
-    from dagmar.server.launch import launch_run
 
-    client.require_writable()
-    return launch_run(client, prepare_one(context, client, LaunchSpec(retry=run_id)))
+    return _launch(context, client, LaunchSpec(retry=run_id))[0]
 
 
-def prepare_one(context: Context, client: DagsterClient, spec: LaunchSpec) -> Launch:
-    """Return the one launch, validated by the server."""
+def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[str, str]:
+    """Launch one run that the server has validated; return its id, and what it is."""
     from dagmar.runs.prepare import prepare
+    from dagmar.server.launch import launch_run
     from dagmar.server.launchable import Hints
 
+    client.require_writable()
     hints = Hints(
         config="Correct it in the run config of the controls.",
         choose_partition="Choose one in the controls.",
         no_partitions="Run the cell of the controls again.",
     )
     (prepared,) = prepare(client, context.root, spec, hints)
-    return prepared
+    return launch_run(client, prepared), prepared.description
 
 
 def materialize_here(context: Context, options: LaunchOptions) -> Attempt:

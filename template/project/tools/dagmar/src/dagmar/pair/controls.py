@@ -120,12 +120,11 @@ def _default_keys(
         return {}  # the inputs cell says why
     names = sorted(dimensions)
     parts = key.split("|") if len(names) > 1 else [key]
-    # The server may not be the one that the values come from.
-    if len(parts) != len(names) or any(
-        part not in dimensions[name] for name, part in zip(names, parts, strict=True)
-    ):
+    if len(parts) != len(names):
         return {}
-    return dict(zip(names, parts, strict=True))
+    keys = dict(zip(names, parts, strict=True))
+    # The server may not be the one that the values come from.
+    return keys if all(part in dimensions[name] for name, part in keys.items()) else {}
 
 
 def _literal(text: str) -> str:

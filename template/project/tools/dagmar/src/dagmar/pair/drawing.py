@@ -16,12 +16,7 @@ from dagmar.errors import DagmarError, Unreachable
 from dagmar.failure import Failure
 from dagmar.pair.context import live
 
-COLORS = {
-    "SUCCESS": "#2e7d32",
-    "FAILURE": "#c62828",
-    "CANCELED": "#ef6c00",
-    "CANCELING": "#ef6c00",
-}
+COLORS = {"SUCCESS": "#2e7d32", "FAILURE": "#c62828", "CANCELED": "#ef6c00", "CANCELING": "#ef6c00"}
 BUSY = "#1565c0"
 # In marimo, text has the colors of its theme, light or dark; elsewhere these.
 LINK, RED, ORANGE = "var(--link, #1565c0)", "var(--red-11, #c62828)", "var(--amber-11, #ef6c00)"

@@ -277,10 +277,7 @@ class Pair:
             return mo.Html(history.draw_metrics(values, (), "") + remark)
 
     def _attempt(
-        self,
-        act: Callable[[Context, LaunchOptions], Attempt],
-        chosen: Controls | None,
-        doing: str,
+        self, act: Callable[[Context, LaunchOptions], Attempt], chosen: Controls | None, doing: str
     ) -> Attempt:
         with buttons.busy(doing):
             try:
@@ -289,9 +286,7 @@ class Pair:
                 return buttons.Attempt(error=error)
 
     def _drawn(
-        self,
-        draw: Callable[[], mo.Html],
-        after: Attempt | Sequence[Attempt | None] | None,
+        self, draw: Callable[[], mo.Html], after: Attempt | Sequence[Attempt | None] | None
     ) -> mo.Html:
         """Draw now, and again when a run has ended; that launches nothing."""
         drawn = draw()

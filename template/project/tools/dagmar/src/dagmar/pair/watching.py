@@ -30,11 +30,7 @@ FIRST_LOOKS = 3
 MOST_LINES = 200
 MOST_LETTERS = 500
 PAGES_AT_ONCE = 4
-LEVELS = {
-    "WARNING": drawing.ORANGE,
-    "ERROR": drawing.RED,
-    "CRITICAL": drawing.RED,
-}
+LEVELS = {"WARNING": drawing.ORANGE, "ERROR": drawing.RED, "CRITICAL": drawing.RED}
 PANE = "max-height:14em;overflow:auto;display:flex;flex-direction:column-reverse"
 LINE = f"{drawing.PRE};margin:0;font-family:monospace;font-size:0.8em"
 
@@ -231,14 +227,14 @@ class Watcher:
         """Return the button that applies now, and the result of the last click on it."""
         button = self._button
         if run.final:
-            refused = self._retries.lost(self.run_id) or self._refused.get("retry")
+            refused = self._retries.sent.get(self.run_id) or self._refused.get("retry")
         else:
             refused = self._refused.get("cancel")
         parts = [drawing.refusal(refused)] if refused else []
         if button:
             also = " cancelling…" if self._cancel_wanted and button == "cancel" else ""
             parts.append(f"<div>{self.buttons[button]}{also}</div>")
-        elif self._retry_wanted or (self._retries.sent(self.run_id) and not refused):
+        elif self._retry_wanted or (self.run_id in self._retries.sent and not refused):
             parts.append("<div>retrying…</div>")
         return parts
 
@@ -259,7 +255,7 @@ class Watcher:
             return ""
         if not self._run.final:
             return "cancel"
-        sent = self._retry_wanted or self._retries.sent(self.run_id)
+        sent = self._retry_wanted or self.run_id in self._retries.sent
         return "retry" if self._run.status != "SUCCESS" and not sent else ""
 
     def show(self) -> mo.Html:

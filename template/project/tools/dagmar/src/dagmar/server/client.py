@@ -18,15 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    LocationParseError,
-    MaxRetryError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3 import exceptions as transport
 from urllib3.util.retry import Retry
 
 from dagmar.asset_key import AssetKey
@@ -59,7 +51,7 @@ class _Retry(Retry):
     """Retries after a broken connection, but not after a read timeout."""
 
     def increment(self, *args: Any, **rest: Any) -> Self:
-        if isinstance(error := rest.get("error"), ReadTimeoutError):
+        if isinstance(error := rest.get("error"), transport.ReadTimeoutError):
             raise error
         return super().increment(*args, **rest)
 
@@ -130,7 +122,7 @@ class DagsterClient:
         # Normalized by requests, which selects an adapter by the text of the address.
         try:
             request = requests.Request("POST", f"{target.url}/graphql").prepare()
-        except (requests.RequestException, HTTPError):
+        except (requests.RequestException, transport.HTTPError):
             raise Invalid(f"{target.url} is not a valid http(s) address") from None
         self._endpoint = str(request.url)
         self._session = _Session()
@@ -153,11 +145,7 @@ class DagsterClient:
 
         Raises Unreachable, UnexpectedAnswer or NotAllowed.
         """
-        try:
-            response = self._post(self._endpoint, _operation(document, variables))
-        except (requests.RequestException, HTTPError) as error:
-            raise self._unreachable(error) from None
-        return self._data(response)
+        return self._data(self._post(self._endpoint, _operation(document, variables)))
 
     def mutate(self, document: str, **variables: Any) -> dict[str, Any]:
         """Send the mutation in `documents/<document>.graphql` once, and return its `data`.
@@ -165,7 +153,9 @@ class DagsterClient:
         Raises NotAllowed for a read-only target, Unreachable if it certainly did not arrive,
         and AnswerLost if it may have.
         """
-        response = self._send_once(f"{self._endpoint}#mutation", _operation(document, variables))
+        self.require_writable()
+        operation = _operation(document, variables)
+        response = self._post(f"{self._endpoint}#mutation", operation, once=True)
         try:
             return self._data(response)
         except (NotAllowed, Unreachable) as error:
@@ -180,22 +170,12 @@ class DagsterClient:
 
         Raises NotAllowed, Unreachable and AnswerLost as `mutate` does, Invalid for a refused one.
         """
-        response = self._send_once(f"{self.target.url}/{path}", body)
+        self.require_writable()
+        response = self._post(f"{self.target.url}/{path}", body, once=True)
         if response.status_code == 400:
             raise Invalid(f"Dagster refuses the report: {response.text.strip()[:300]}")
         if response.status_code != 200 or _is_page(response):
             raise self._no_answer(response)
-
-    def _send_once(self, url: str, body: Mapping[str, Any]) -> requests.Response:
-        self.require_writable()
-        try:
-            return self._post(url, body)
-        except (requests.RequestException, HTTPError) as error:
-            if _never_sent(error):
-                raise self._unreachable(error) from None
-            raise AnswerLost(
-                f"The connection to {self.target.url} broke before Dagster answered"
-            ) from None
 
     def require_writable(self) -> None:
         """Raise NotAllowed if the target is read-only in the settings."""
@@ -205,7 +185,7 @@ class DagsterClient:
                 f"Set targets.{self.target.name}.read_only to false, or use another --target.",
             )
 
-    def _post(self, url: str, body: Mapping[str, Any]) -> requests.Response:
+    def _post(self, url: str, body: Mapping[str, Any], once: bool = False) -> requests.Response:
         # `verify` is given per request: REQUESTS_CA_BUNDLE would win over the session's.
         try:
             return self._session.post(
@@ -217,8 +197,11 @@ class DagsterClient:
                 verify=self.target.ca_file or True,
                 cert=self.target.client_cert,
             )
-        except requests.RequestException:
-            raise
+        except (requests.RequestException, transport.HTTPError) as error:
+            if once and not _never_sent(error):
+                message = f"The connection to {self.target.url} broke before Dagster answered"
+                raise AnswerLost(message) from None
+            raise self._unreachable(error) from None
         except OSError as error:  # before anything is sent: a certificate file is missing
             raise SetupError(
                 f"The certificates for {self.target.url} cannot be read: {error}",
@@ -286,18 +269,19 @@ class DagsterClient:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         url = self.target.url
-        if isinstance(error, requests.exceptions.SSLError) and not _never_sent(error):
+        if isinstance(error, requests.exceptions.SSLError):
+            if _never_sent(error):
+                return Unreachable(
+                    f"The certificate of {url} is not accepted",
+                    "For a private authority set "
+                    f"targets.{self.target.name}.ca_file in dagmar.yaml.",
+                )
             return Unreachable(
                 f"There is no TLS connection with {url}",
                 "It may speak plain http, or need a client certificate: set "
                 f"targets.{self.target.name}.client_cert in dagmar.yaml.",
             )
-        if isinstance(error, requests.exceptions.SSLError):
-            return Unreachable(
-                f"The certificate of {url} is not accepted",
-                f"For a private authority set targets.{self.target.name}.ca_file in dagmar.yaml.",
-            )
-        if isinstance(_reason(error), ReadTimeoutError):
+        if isinstance(_reason(error), transport.ReadTimeoutError):
             seconds = self.target.timeouts[1]
             return Unreachable(
                 f"Dagster at {url} did not answer within {seconds:g} s",
@@ -313,17 +297,20 @@ def _operation(document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _never_sent(error: Exception) -> bool:
     """Whether a request was certainly not sent: there was no connection."""
-    reason = error if isinstance(error, HTTPError) else _reason(error)
-    if isinstance(reason, SSLError):
+    reason = error if isinstance(error, transport.HTTPError) else _reason(error)
+    if isinstance(reason, transport.SSLError):
         # Other TLS failures may come after the request was sent.
         return isinstance(reason.args[0], ssl.SSLCertVerificationError)
-    return isinstance(reason, (NewConnectionError, ConnectTimeoutError, LocationParseError))
+    return isinstance(
+        reason,
+        (transport.NewConnectionError, transport.ConnectTimeoutError, transport.LocationParseError),
+    )
 
 
 def _reason(error: Exception) -> object:
     """Return the error of urllib3 that requests wraps."""
     cause = error.args[0] if error.args else None
-    return cause.reason if isinstance(cause, MaxRetryError) else cause
+    return cause.reason if isinstance(cause, transport.MaxRetryError) else cause
 
 
 def _is_page(response: requests.Response) -> bool:

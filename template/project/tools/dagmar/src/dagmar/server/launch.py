@@ -18,24 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import (
-    AnswerLost,
-    DagmarError,
-    Invalid,
-    RunFailed,
-    UnexpectedAnswer,
-    Unreachable,
-)
+from dagmar.errors import AnswerLost, DagmarError, Invalid, RunFailed, UnexpectedAnswer, Unreachable
 from dagmar.project.provenance import REVISION_TAG, USER_TAG
+from dagmar.server import runconfig
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.runconfig import (
-    CORRECT_IT,
-    config_error,
-    named_ops,
-    no_such_ops,
-    not_valid,
-    unsendable,
-)
 
 LAUNCH_TAG = "dagmar/launch-id"
 OWN_TAGS = (LAUNCH_TAG, USER_TAG, REVISION_TAG)
@@ -118,18 +104,20 @@ class Launch:
         }
 
 
-def validate(client: DagsterClient, launch: Launch, config_hint: str = CORRECT_IT) -> None:
+def validate(
+    client: DagsterClient, launch: Launch, config_hint: str = runconfig.CORRECT_IT
+) -> None:
     """Let Dagster check the run config. Raises Invalid that names the fields.
 
     `config_hint` says how the user corrects it.
     """
-    if lines := unsendable(launch.config):
-        raise not_valid(launch.what, lines, config_hint)
+    if lines := runconfig.unsendable(launch.config):
+        raise runconfig.not_valid(launch.what, lines, config_hint)
     # Of assets, Dagster ignores config for ops that are not selected.
     if launch.assets and not launch.parent:
         ops = ops_to_run(client, launch, launch.config)
-        if unknown := [name for name in named_ops(launch.config) if name not in ops]:
-            raise no_such_ops(launch.what, unknown, ops, config_hint)
+        if unknown := [name for name in runconfig.named_ops(launch.config) if name not in ops]:
+            raise runconfig.no_such_ops(launch.what, unknown, ops, config_hint)
     if launch.partitions and launch.config:
         _require_config_of_backfills(client)
     answer = client.query(
@@ -143,7 +131,7 @@ def ops_to_run(client: DagsterClient, launch: Launch, config: Mapping[str, Any])
 
     The server is queried only if they are not all the assets' own: asset checks have ops, too.
     """
-    if launch.ops.issuperset(named_ops(config)):
+    if launch.ops.issuperset(runconfig.named_ops(config)):
         return launch.ops
     answer = client.query("OpsToLaunch", selector=launch.selector("pipelineName"))
     pipeline = member(answer["pipelineOrError"], "Pipeline", refusals(launch))
@@ -253,7 +241,7 @@ def backfills_of(client: DagsterClient, launch_id: str) -> list[str]:
 
 
 def refusals(
-    launch: Launch, config_hint: str = CORRECT_IT
+    launch: Launch, config_hint: str = runconfig.CORRECT_IT
 ) -> Mapping[str, Callable[[Mapping[str, Any]], DagmarError]]:
     """Return an error for each member with which Dagster refuses a launch."""
 
@@ -275,7 +263,7 @@ def refusals(
     )  # fmt: skip
     return {
         **dict.fromkeys(plain, refuse),
-        "RunConfigValidationInvalid": lambda answer: config_error(
+        "RunConfigValidationInvalid": lambda answer: runconfig.config_error(
             launch.what, answer["errors"], config_hint
         ),
         "InvalidStepError": lambda answer: Invalid(f"no step {answer['invalidStepKey']}"),
