@@ -405,7 +405,7 @@ def test_a_run_is_watched_and_shows_up_in_the_history(
     outcome = run(
         load(live_settings),
         client,
-        RunRequest(assets=["failing"], tags=(("test", tag),)),
+        RunRequest(assets=[AssetKey("failing")], tags={"test": tag}),
     )
     run_id = outcome.runs[0].run_id
     context = paired("failing")

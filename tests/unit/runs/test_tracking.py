@@ -310,7 +310,7 @@ def two_locations(*launches: Answer) -> Answer:
     )
 
 
-@pytest.mark.parametrize("subject", [{"assets": ["customers"]}, {"job": "customers"}])
+@pytest.mark.parametrize("subject", [{"assets": [AssetKey("customers")]}, {"job": "customers"}])
 def test_an_unknown_asset_or_job_may_be_newer_than_the_running_dagster(
     project: Project, subject: dict[str, Any]
 ) -> None:
@@ -343,7 +343,7 @@ def test_each_code_location_gets_the_config_of_its_own_ops(project: Project) -> 
     shared = {"loggers": {"console": {}}}
     config = {"ops": {"orders": orders, "letters": letters}, **shared}
     request = RunRequest(
-        assets=["orders", "letters"], config=config, options=FollowOptions(wait=False)
+        assets=[AssetKey("orders"), AssetKey("letters")], config=config, options=NO_WAIT
     )
     with (
         serve(two_locations(launched("r-1"), launched("r-2"))) as server,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
@@ -15,7 +13,6 @@ from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.launchable import Hints
-from dagmar.server.partitions import Choice
 
 FLAGS = Hints(
     config="Give values with --config FILE or --set PATH=VALUE.",
@@ -28,18 +25,12 @@ FLAGS = Hints(
 
 
 @dataclass(frozen=True)
-class RunRequest:
-    """The flags of `invoke run`; exactly one of the first six is set."""
+class RunRequest(LaunchSpec):
+    """The flags of `invoke run`; exactly one of those that name what to do is set."""
 
-    assets: Sequence[str] = ()
     select: str = ""
-    job: str = ""
-    retry: str = ""
     follow: str = ""
     cancel: str = ""
-    partitions: Choice = field(default_factory=Choice)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[tuple[str, str], ...] = ()
     validate_only: bool = False
     options: FollowOptions = field(default_factory=FollowOptions)
 
@@ -76,12 +67,10 @@ def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunRe
         client.require_writable()
     if request.cancel:
         return tracked.cancel(request.cancel)
-    assets = [AssetKey(key) for key in request.assets]
+    spec: LaunchSpec = request
     if request.select:
         assets = _selected(client, request.select)
-    spec = LaunchSpec(
-        assets, request.job, request.retry, request.partitions, request.config, dict(request.tags)
-    )
+        spec = LaunchSpec(assets, "", "", request.partitions, request.config, request.tags)
     launches = prepare(client, settings.root, spec, FLAGS)
     if not launches:
         console.say("Nothing to do: none of the requested partitions is missing or failed.")

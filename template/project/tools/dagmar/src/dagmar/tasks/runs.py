@@ -84,6 +84,7 @@ def run(
       invoke run --job report --set ops.report.config.rows=10 --timeout 600 --json
       invoke run --retry RUN_ID
     """
+    from dagmar.asset_key import AssetKey
     from dagmar.flags import parse_number, parse_tags
     from dagmar.runs.run import RunRequest, run
     from dagmar.runs.tracking import FollowOptions
@@ -91,7 +92,7 @@ def run(
     from dagmar.server.runconfig import read_config
 
     request = RunRequest(
-        assets=asset,
+        assets=[AssetKey(key) for key in asset],
         select=select,
         job=job,
         retry=retry,
@@ -99,7 +100,7 @@ def run(
         cancel=cancel,
         partitions=Choice(partition, partition_range, all_partitions, missing, failed, latest),
         config=read_config(config, set, executor),
-        tags=parse_tags(tag),
+        tags=dict(parse_tags(tag)),
         validate_only=validate_only,
         options=FollowOptions(
             not no_wait,
