@@ -45,9 +45,9 @@ def dagster_command(root: Path, port: int, log_level: str) -> list[str]:
 
     Raises SetupError if it is not installed.
     """
-    _require("dagster_webserver", "dagster-webserver", "dagster")
+    _require("dagster_webserver", "dagster")
     if uses_dg(root):
-        _require("dagster_dg_cli", "dagster-dg-cli", "dagster")
+        _require("dagster_dg_cli", "dagster")
         start = "import sys; from dagster_dg_cli.cli import main; sys.argv[0] = 'dg'; main()"
         command = [sys.executable, "-c", start, "dev"]
     else:
@@ -76,7 +76,7 @@ def marimo_command(target: Path, port: int, token_file: Path, log_level: str) ->
 
     Raises SetupError if marimo is not installed.
     """
-    _require("marimo", "marimo", "marimo")
+    _require("marimo", "marimo")
     level = {"warning": "warn"}.get(log_level, log_level)
     return [
         *(sys.executable, "-m", "marimo", "--yes"),
@@ -87,10 +87,10 @@ def marimo_command(target: Path, port: int, token_file: Path, log_level: str) ->
     ]
 
 
-def _require(module: str, package: str, flag: str) -> None:
+def _require(module: str, flag: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise SetupError(
-            f"{package} is not installed",
+            f"{module.replace('_', '-')} is not installed",
             f"Start without it (`invoke dev --no-{flag}`), or type:",
             "uv sync",
         )

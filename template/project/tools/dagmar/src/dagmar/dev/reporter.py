@@ -15,7 +15,7 @@ from typing import Any
 from dagmar import console
 from dagmar.dev.logs import Calm, colored, plain
 from dagmar.dev.servers import TITLES
-from dagmar.errors import Interrupted
+from dagmar.errors import DagmarError, Interrupted
 
 COLORS = {"dagster": 36, "marimo": 32, "dagmar": 35}
 WIDTH = max(map(len, COLORS))
@@ -54,7 +54,13 @@ class Reporter:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Write what is left. If the terminal is paused, end the process: it would wait forever."""
+        """Report the error, and write what is left.
+
+        If the terminal is paused, end the process: it would wait forever.
+        """
+        if isinstance(error, DagmarError):
+            hint, status = error.suggestion, error.exit_code
+            self.event("failed", message=error.message, hint=hint, status=status)
         self._waiting.put(None)
         self._writer.join(LAST_SECONDS)
         if self._writer.is_alive():

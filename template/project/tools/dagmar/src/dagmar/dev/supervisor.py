@@ -34,15 +34,7 @@ from dagmar.dev.servers import (
     says_busy,
 )
 from dagmar.dev.session import Session
-from dagmar.errors import (
-    Conflict,
-    DagmarError,
-    ServerEnded,
-    SetupError,
-    TimedOut,
-    UsageError,
-    did_you_mean,
-)
+from dagmar.errors import Conflict, ServerEnded, SetupError, TimedOut, UsageError, did_you_mean
 from dagmar.project import devfile
 from dagmar.project.environ import read_environ
 from dagmar.project.layout import EXPORTS, LOGS
@@ -452,10 +444,4 @@ class Supervisor:
 def dev(settings: Settings, request: DevRequest, json: bool) -> None:
     """Run `invoke dev`. Raises KeyboardInterrupt for a signal, and what `Supervisor.run` does."""
     with Reporter(json, request.log_level) as reporter:
-        try:
-            Supervisor(settings, request, reporter).run()
-        except DagmarError as error:
-            reporter.event(
-                "failed", message=error.message, hint=error.suggestion, status=error.exit_code
-            )
-            raise
+        Supervisor(settings, request, reporter).run()
