@@ -108,12 +108,12 @@ def _read(file: Path, changed_ns: int, size: int) -> dict[str, str]:
     from dotenv import dotenv_values
 
     # It would log each bad line, without the name of the file.
-    log = logging.getLogger("dotenv.main")
-    log.addFilter(_nothing)
+    log, silence = logging.getLogger("dotenv.main"), logging.Filter("another logger")
+    log.addFilter(silence)
     try:
         lines = dotenv_values(file, encoding="utf-8")
     finally:
-        log.removeFilter(_nothing)
+        log.removeFilter(silence)
     values = {name: value for name, value in lines.items() if value is not None}
     for name, value in values.items():
         # What the system refuses in an environment; the message never prints a value.
@@ -123,10 +123,6 @@ def _read(file: Path, changed_ns: int, size: int) -> dict[str, str]:
             hint = "A name has no '=' in it, and neither a name nor a value a null character."
             raise UsageError(message, hint)
     return values
-
-
-def _nothing(record: logging.LogRecord) -> bool:
-    return False
 
 
 def bindings(file: Path) -> Iterator[tuple[Binding, int]]:

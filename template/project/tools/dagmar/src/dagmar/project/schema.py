@@ -22,8 +22,7 @@ ADDRESS = "an http(s) address without user name, query or fragment"
 def schema() -> dict[str, Any]:
     """Return the JSON schema that editors read too."""
     file = Path(__file__).with_name("settings.schema.json")
-    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return document
+    return dict(json.loads(file.read_text("utf-8")))
 
 
 def check(layer: Layer) -> None:

@@ -80,8 +80,7 @@ class Settings:
     @property
     def export(self) -> Mapping[str, Any]:
         """The settings of uploads, and of how long exports are kept."""
-        export: Mapping[str, Any] = self.layer.values.get("export", {})
-        return export
+        return dict(self.layer.values.get("export", {}))
 
     @property
     def targets(self) -> dict[str, Any]:

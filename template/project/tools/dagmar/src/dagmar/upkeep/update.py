@@ -183,9 +183,8 @@ def _resolve(template: templates.Template, to: str) -> str:
         raise Invalid(message, f"The newest versions: {', '.join(tags[-5:]) or 'none'}.")
     if to in tags:
         return to
-    return templates.git(
-        template.path, "describe", "--tags", "--always", done.stdout.strip()
-    ).stdout.strip()
+    done = templates.git(template.path, "describe", "--tags", "--always", done.stdout.strip())
+    return done.stdout.strip()
 
 
 def _check_tree(root: Path) -> None:

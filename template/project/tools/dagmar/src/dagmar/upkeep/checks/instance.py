@@ -124,33 +124,24 @@ def dev_file(project: Project) -> Finding:
 def ports(project: Project) -> Finding:
     """The ports of Dagster and marimo are free, or taken by this project."""
     dev = devfile.read(project.root)
-    own = dev.pid if dev else None
     wanted = dict(PORTS)
     addresses = (dev.dagster_url, dev.marimo_url, dev.reports_url) if dev else ()
     ours = {urlsplit(url).port for url in addresses if url}
-    try:
-        parts = urlsplit(project.target.url)
-        if project.target.loopback and parts.port:
-            wanted = {parts.port: "Dagster", 2718: "marimo"}
-            ours |= {parts.port} if _is_dagster(project) else set()
-    except Skip:
-        pass
+    with contextlib.suppress(Skip):
+        port = urlsplit(project.target.url).port
+        if project.target.loopback and port:
+            wanted = {port: "Dagster", 2718: "marimo"}
+            with contextlib.suppress(Exception):  # the check `server` reports it
+                ours |= {port} if project.workspace else set()
     busy = []
     for port, program in wanted.items():
         if port in ours or not taken(port):
             continue
-        if (who := _holder(port, own)) is not None:
+        if (who := _holder(port, dev.pid if dev else None)) is not None:
             busy.append(f"{port}, which {program} wants, is taken by another program{who}")
     if busy:
         return warned("; ".join(busy), "See which one: lsof -nP -iTCP -sTCP:LISTEN. Then stop it.")
     return passed(" and ".join(f"{port} for {name}" for port, name in wanted.items()))
-
-
-def _is_dagster(project: Project) -> bool:
-    try:
-        return bool(project.workspace)
-    except Exception:  # the check `server` reports it
-        return False
 
 
 def _holder(port: int, own: int | None) -> str | None:

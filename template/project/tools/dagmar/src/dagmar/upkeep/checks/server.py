@@ -9,7 +9,6 @@ from dagmar.project.environ import instance_folder
 from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, failed, passed, warned
 
 OLDEST = (1, 10)
-LAUNCH = "launch_pipeline_execution"
 
 
 @check("server", online=True)
@@ -86,12 +85,14 @@ def daemon(project: Project) -> Finding:
 @check("launching", online=True)
 def launching(project: Project) -> Finding:
     """Dagster lets you launch runs."""
+    from dagmar.server.launchable import LAUNCH_PERMISSION
+
     if project.target.read_only:
         raise Skip(f"the settings make '{project.target.name}' read_only")
     project.require_server()
     with project.connect() as client:
         for permission in client.query("Permissions")["permissions"]:
-            if permission["permission"] == LAUNCH and not permission["value"]:
+            if permission["permission"] == LAUNCH_PERMISSION and not permission["value"]:
                 disabled = permission["disabledReason"]
                 reason = f": {disabled}" if disabled else ""
                 message = f"Dagster at {project.target.url} is read-only for you{reason}"
