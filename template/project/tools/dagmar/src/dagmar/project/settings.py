@@ -113,22 +113,19 @@ class Settings:
         if not _is_address(address):  # the schema's pattern does not catch all
             path = ("targets", name, "url")
             raise SettingsError(f"{self.layer.place(path)}: '{'.'.join(path)}' must be {ADDRESS}")
-        credentials = True
-        if url:
-            if not _is_address(url):
-                raise UsageError(f"--url must be {ADDRESS}", f"For example: --url {DEFAULT_URL}")
-            credentials = _origin(url) == _origin(address)
-            address = _clean(url)
+        if url and not _is_address(url):
+            raise UsageError(f"--url must be {ADDRESS}", f"For example: --url {DEFAULT_URL}")
+        credentials = not url or _origin(url) == _origin(address)
         headers, basic = self._credentials(name, spec) if credentials else ({}, None)
-        certificate = self._certificate(name, spec) if credentials else None
+        address = _clean(url) if url else address
         return Target(
             name=name,
             url=address,
             read_only=spec.get("read_only", False),
             headers=headers,
             basic=basic,
+            client_cert=self._certificate(name, spec) if credentials else None,
             ca_file=self._authority(name, spec),
-            client_cert=certificate,
             timeouts=(spec.get("connect_timeout", 5.0), spec.get("read_timeout", 60.0)),
             allow_http=spec.get("allow_http", False),
             dev=self._dev(address),
@@ -145,8 +142,7 @@ class Settings:
 
     def _running(self, name: str) -> str:
         """Return an address of `.dagmar/dev.json` if its process runs, or an empty text."""
-        running = devfile.read(self.root)
-        url = getattr(running, name) if running else None
+        url = getattr(devfile.read(self.root), name, None)
         return url if url and _is_address(url) else ""
 
     def _credentials(

@@ -241,8 +241,7 @@ def copier_errors() -> Iterator[None]:
             # plumbum keeps the environment of the moment when it was imported.
             with plumbum.local.env(**os.environ):
                 for name in FOREIGN:
-                    if name in plumbum.local.env:
-                        del plumbum.local.env[name]
+                    plumbum.local.env.pop(name, "")
                 yield
         except TemplateError as error:
             place = getattr(error, "name", None) or getattr(error, "filename", None)
