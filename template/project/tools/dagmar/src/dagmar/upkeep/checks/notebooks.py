@@ -119,11 +119,10 @@ def _not_python(project: Project, source: Path) -> list[str]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 compile(file.read_bytes(), file, "exec", dont_inherit=True)
-        except SyntaxError as error:
-            reason = f"{error.msg}, line {error.lineno}" if error.lineno else error.msg
+        except (SyntaxError, ValueError) as error:  # a null byte is a ValueError before 3.12
+            line = getattr(error, "lineno", None)
+            reason = f"{getattr(error, 'msg', error)}{f', line {line}' if line else ''}"
             bad.append(f"{project.relative(file)} is not valid Python: {reason}")
-        except ValueError as error:  # a null byte, before Python 3.12
-            bad.append(f"{project.relative(file)} is not valid Python: {error}")
         except OSError:
             continue
     return sorted(bad)
