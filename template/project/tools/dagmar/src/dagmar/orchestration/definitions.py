@@ -35,20 +35,23 @@ def read_definitions(root: Path) -> Catalog:
     Raises SetupError, also if the project does not declare its definitions.
     """
     catalog = Catalog("", "", [])
-    graphs: dict[str, Any] = {}
+    assets: dict[AssetKey, Asset] = {}
+    graphs: dict[AssetKey, Any] = {}
     failures: dict[str, DagmarError] = {}
     with _quiet():
         for loaded in definitions_of(root).each(failures):
             graph = loaded.repository.asset_graph
-            name = loaded.location.name
-            repository = loaded.repository.name
+            name, repository = loaded.location.name, loaded.repository.name
             # An asset that is only upstream of others here may be defined in the next one.
             graphs.update(
                 (_key(node), graph)
                 for node in graph.asset_nodes
                 if node.is_executable or _key(node) not in graphs
             )
-            catalog.assets += [_asset(node, name, repository) for node in graph.asset_nodes]
+            for asset in [_asset(node, name, repository) for node in graph.asset_nodes]:
+                # Each once, as the code location describes it that defines it.
+                if asset["key"] not in assets or asset["materializable"]:
+                    assets[asset["key"]] = asset
             catalog.jobs += [
                 Job(
                     name=job.name, description=job.description, location=name, repository=repository
@@ -62,7 +65,7 @@ def read_definitions(root: Path) -> Catalog:
     catalog.locations += [
         _location(name, error=Failure(failure.message)) for name, failure in failures.items()
     ]
-    catalog.assets = sorted(_once(catalog.assets), key=lambda asset: str(list(asset["key"].parts)))
+    catalog.assets = sorted(assets.values(), key=lambda asset: str(list(asset["key"].parts)))
     catalog.inputs = lambda keys: {key: inputs_of(graphs[key], key) for key in keys}
     return catalog
 
@@ -130,15 +133,6 @@ def _location(name: str, *repositories: str, error: Failure | None = None) -> Lo
 
 def _key(node: Any) -> AssetKey:
     return AssetKey.from_parts(node.key.path)
-
-
-def _once(assets: list[Asset]) -> list[Asset]:
-    """Return each asset once, as the code location describes it that defines it."""
-    chosen: dict[str, Asset] = {}
-    for asset in assets:
-        if asset["key"] not in chosen or asset["materializable"]:
-            chosen[asset["key"]] = asset
-    return list(chosen.values())
 
 
 @contextlib.contextmanager

@@ -28,17 +28,8 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, UnknownDagster, did_you_mean
 from dagmar.orchestration.internals import internal
 from dagmar.orchestration.quiet import no_warnings, one_line
-from dagmar.project import devfile
+from dagmar.project import devfile, locations
 from dagmar.project.environ import apply_environ, current_environ, own_environ, read_environ
-from dagmar.project.locations import (
-    AUTOLOAD,
-    DECLARING_FILES,
-    FILE,
-    GRPC,
-    CodeLocation,
-    Workspace,
-    read_workspace,
-)
 
 if TYPE_CHECKING:
     from dagster import RepositoryDefinition
@@ -60,7 +51,7 @@ _PROJECTS: dict[Path, Definitions] = {}
 class Loaded:
     """A repository of one code location."""
 
-    location: CodeLocation
+    location: locations.CodeLocation
     repository: RepositoryDefinition
 
 
@@ -75,8 +66,8 @@ class Definitions:
     """The definitions of one project in this process, loaded location by location."""
 
     root: Path
-    _workspace: Workspace | None = None
-    _loaded: dict[CodeLocation, list[Loaded]] = field(default_factory=dict)
+    _workspace: locations.Workspace | None = None
+    _loaded: dict[locations.CodeLocation, list[Loaded]] = field(default_factory=dict)
     _stamps: dict[Path, Stamp] = field(default_factory=dict)
     _modules: set[str] = field(default_factory=set)
     _env_file: str | None = None
@@ -152,8 +143,8 @@ class Definitions:
         self._loaded, self._stamps = {}, {}
         self._env_file = _env_file(self.root)
         apply_environ(current_environ(self.root, own_environ()))
-        self._workspace = read_workspace(self.root)
-        for name in (*DECLARING_FILES, ".env", *filter(None, [self._env_file])):
+        self._workspace = locations.read_workspace(self.root)
+        for name in (*locations.DECLARING_FILES, ".env", *filter(None, [self._env_file])):
             self._stamps[self.root / name] = _stamp(self.root / name)
 
     def _changed(self) -> bool:
@@ -162,8 +153,8 @@ class Definitions:
         changed = any(_stamp(path) != stamp for path, stamp in self._stamps.items())
         return changed or _env_file(self.root) != self._env_file
 
-    def _load(self, location: CodeLocation) -> list[Loaded]:
-        if location.kind == GRPC:
+    def _load(self, location: locations.CodeLocation) -> list[Loaded]:
+        if location.kind == locations.GRPC:
             raise SetupError(
                 f"the code location '{location.name}' is loaded by the gRPC server at "
                 f"{location.target}, and cannot be loaded here",
@@ -176,16 +167,14 @@ class Definitions:
             apply_environ(read_environ(location.folder, "", environ))
             self._stamps[location.folder / ".env"] = _stamp(location.folder / ".env")
         self._make_room(location)
-        internals = [
-            internal("loadable_targets_from_loaded_module"),
-            internal("repository_def_from_target_def"),
-        ]
+        targets_of = internal("loadable_targets_from_loaded_module")
+        repository_of = internal("repository_def_from_target_def")
         try:
             with _first_on_path(location):
                 repositories = [
                     Loaded(location, repository)
-                    for target in _targets(location, internals[0])
-                    if (repository := internals[1](target)) is not None
+                    for target in _targets(location, targets_of)
+                    if (repository := repository_of(target)) is not None
                 ]
             for loaded in repositories:
                 loaded.repository.asset_graph  # noqa: B018  errors in it are raised here
@@ -197,11 +186,10 @@ class Definitions:
             raise self._error(f"the code location '{location.name}' has no Dagster definitions")
         return repositories
 
-    def _failure(self, location: CodeLocation, error: Exception) -> SetupError:
-        where = _place(error, self.root)
+    def _failure(self, location: locations.CodeLocation, error: Exception) -> SetupError:
         message = f"the code location '{location.name}' does not load: {one_line(error)}"
         # What Python says of a syntax error names the file already, without its folder.
-        if where:
+        if where := _place(error, self.root):
             message += f" ({where})"
         own = location.executable
         if own and os.path.realpath(own) != os.path.realpath(sys.executable):
@@ -212,7 +200,7 @@ class Definitions:
         assert self._workspace is not None
         return SetupError(message, "To see it outside dagmar, type:", self._workspace.check_command)
 
-    def _make_room(self, location: CodeLocation) -> None:
+    def _make_room(self, location: locations.CodeLocation) -> None:
         """Drop modules with the names of this code location's that are foreign or out of date."""
         import psutil
 
@@ -227,8 +215,9 @@ class Definitions:
                     if foreign or (began and file.exists() and file.stat().st_mtime_ns > began):
                         sys.modules.pop(name, None)
         if source := location.source:
-            alone = location.kind == FILE or source.parent in location.places
-            for file in [source] if alone else _sources(source.parent):
+            alone = location.kind == locations.FILE or source.parent in location.places
+            package = source if alone else source.parent
+            for file in [package] if package.is_file() else _sources(package):
                 # Python itself compares whole seconds, and the size.
                 _remove_bytecode(file, only_older=True)
 
@@ -298,13 +287,13 @@ def _unknown(
     )
 
 
-def _targets(location: CodeLocation, targets_of: Any) -> Iterator[Any]:
+def _targets(location: locations.CodeLocation, targets_of: Any) -> Iterator[Any]:
     """Import the code location's module and yield what Dagster would load from it."""
-    if location.kind == FILE:
+    if location.kind == locations.FILE:
         module = _import_file(Path(location.target))
     else:
         module = importlib.import_module(location.target)
-    if location.kind == AUTOLOAD:
+    if location.kind == locations.AUTOLOAD:
         import dagster as dg
 
         yield dg.load_defs(module)
@@ -334,7 +323,7 @@ def _import_file(file: Path) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _first_on_path(location: CodeLocation) -> Iterator[None]:
+def _first_on_path(location: locations.CodeLocation) -> Iterator[None]:
     """Import from the working directory first, as Dagster does; afterwards, from it last."""
     first, *others = map(str, location.places)
     sys.path.insert(0, first)

@@ -25,8 +25,6 @@ from dagmar.orchestration.internals import internal
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-_BUSY = threading.Lock()
-
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
@@ -81,8 +79,7 @@ def prints_kept(instance: DagsterInstance) -> Iterator[None]:
         known = type(manager) is internal("LocalComputeLogManager")
     except UnknownDagster:
         known = False
-    # One run at a time: two sessions of an app share a process, and its `sys.stdout`.
-    if not known or not _BUSY.acquire(blocking=False):
+    if not known or "capture_logs" in vars(manager):  # a run inside another
         yield
         return
     manager.capture_logs = functools.partial(_captured, manager, threading.get_ident())
@@ -90,7 +87,6 @@ def prints_kept(instance: DagsterInstance) -> Iterator[None]:
         yield
     finally:
         del manager.capture_logs
-        _BUSY.release()
 
 
 @contextlib.contextmanager

@@ -33,7 +33,10 @@ _OPEN: weakref.WeakSet[_Engines] = weakref.WeakSet()
 
 @contextlib.contextmanager
 def warm(instance: DagsterInstance) -> Iterator[None]:
-    """Keep the instance's SQLite connections open inside the block; they close soon after it."""
+    """Keep the instance's SQLite connections open inside the block; they close soon after it.
+
+    One block at a time: `here.materialize` sees to it.
+    """
     events: Any = instance.event_log_storage
     runs: Any = instance.run_storage
     try:
@@ -43,21 +46,17 @@ def warm(instance: DagsterInstance) -> Iterator[None]:
     except UnknownDagster:  # a run takes longer, no more
         plain = False
     known = plain and all(hasattr(events, name) or hasattr(runs, name) for name in _NEEDED)
-    engines = _Engines()
-    with _LOCK:
-        ours = known and "_connect" not in vars(events)
-        if ours:
-            # On these two objects only: the classes, and whatever uses them, stay as they are.
-            events._connect = functools.partial(_connect_events, events, engines)
-            runs.connect = functools.partial(engines.connect, runs._conn_string)
-    if not ours:  # of another kind, or already warm: two sessions of an app share a process
+    if not known or "_connect" in vars(events):  # of another kind, or a run inside another
         yield
         return
+    engines = _Engines()
+    # On these two objects only: the classes, and whatever uses them, stay as they are.
+    events._connect = functools.partial(_connect_events, events, engines)
+    runs.connect = functools.partial(engines.connect, runs._conn_string)
     try:
         yield
     finally:
-        with _LOCK:
-            del events._connect, runs.connect
+        del events._connect, runs.connect
         # Closing waits for the disk; the caller need not.
         threading.Thread(target=engines.close, name="dagmar-close").start()
 
