@@ -30,7 +30,8 @@ def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[http_serve
     """A Dagster with the asset `orders`, whose last run ended at `made_at`."""
     node = {
         "__typename": "AssetNode", "assetKey": {"path": ["orders"]}, "isMaterializable": True,
-        "description": None, "groupName": "g", "kinds": [], "owners": [], "jobNames": [],
+        "materializable": True,
+        "description": None, "group": "g", "kinds": [], "owners": [], "jobNames": [],
         "partitionDefinition": None, "metadataEntries": [], "isPartitioned": True,
         "partitionKeysByDimension": [{"name": "default", "partitionKeys": ["red", "blue"]}],
         "repository": {"name": "__repository__", "location": {"name": "shop"}},

@@ -109,12 +109,8 @@ class Discovery:
         if found or (filters.kind == "locations" and (locations or not catalog.locations)):
             what = f"code locations: {names}"
         elif filters == Filters(kind=filters.kind):
-            shown = (
-                "assets, jobs, schedules, sensors or resources"
-                if filters.kind == "all"
-                else filters.kind
-            )
-            what = f"no {shown} in the code locations {names}"
+            shown = {"all": "assets, jobs, schedules, sensors or resources"}
+            what = f"no {shown.get(filters.kind, filters.kind)} in the code locations {names}"
         else:
             what = "nothing matches"
         return f"Dagster {catalog.version} at {catalog.url}: {what}"

@@ -55,7 +55,6 @@ def _abandoned(instance: DagsterInstance, record: Any) -> bool:
 
 
 def _processes(instance: DagsterInstance, run_id: str) -> set[int]:
-    """Return the process ids in the run's log."""
     from dagster import DagsterEventType
 
     pids = set()

@@ -39,27 +39,24 @@ def read_definitions(root: Path) -> Catalog:
     graphs: dict[AssetKey, Any] = {}
     failures: dict[str, DagmarError] = {}
     with _quiet():
-        for loaded in definitions_of(root).each(failures):
-            graph = loaded.repository.asset_graph
-            name, repository = loaded.location.name, loaded.repository.name
+        for name, definitions in definitions_of(root).each(failures):
+            graph, repo = definitions.asset_graph, definitions.name
             # An asset that is only upstream of others here may be defined in the next one.
             graphs.update(
                 (_key(node), graph)
                 for node in graph.asset_nodes
                 if node.is_executable or _key(node) not in graphs
             )
-            for asset in [_asset(node, name, repository) for node in graph.asset_nodes]:
+            for asset in [_asset(node, name, repo) for node in graph.asset_nodes]:
                 # Each once, as the code location describes it that defines it.
                 if asset["key"] not in assets or asset["materializable"]:
                     assets[asset["key"]] = asset
             catalog.jobs += [
-                Job(
-                    name=job.name, description=job.description, location=name, repository=repository
-                )
-                for job in loaded.repository.get_all_jobs()
+                Job(name=job.name, description=job.description, location=name, repository=repo)
+                for job in definitions.get_all_jobs()
                 if not job.name.startswith(IMPLICIT_JOB)
             ]
-            catalog.locations.append(_location(name, repository))
+            catalog.locations.append(_location(name, repo))
     if failures and not catalog.locations:
         raise next(iter(failures.values()))
     catalog.locations += [
@@ -92,8 +89,8 @@ def check_values(root: Path, keys: Collection[AssetKey], url: str) -> str:
     known: set[AssetKey] = set()
     try:
         with _quiet():
-            for loaded in definitions_of(root).each(failures):
-                known.update(map(_key, loaded.repository.asset_graph.asset_nodes))
+            for _, definitions in definitions_of(root).each(failures):
+                known.update(map(_key, definitions.asset_graph.asset_nodes))
     except UnknownDagster as error:
         return error.message
     missing = [key for key in keys if key not in known]

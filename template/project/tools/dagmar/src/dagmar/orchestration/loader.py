@@ -47,14 +47,6 @@ _LOCK = threading.RLock()
 _PROJECTS: dict[Path, Definitions] = {}
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A repository of one code location."""
-
-    location: locations.CodeLocation
-    repository: RepositoryDefinition
-
-
 def definitions_of(root: Path) -> Definitions:
     """Return the definitions of the project in `root`, the same for the whole process."""
     with _LOCK:
@@ -67,7 +59,7 @@ class Definitions:
 
     root: Path
     _workspace: locations.Workspace | None = None
-    _loaded: dict[locations.CodeLocation, list[Loaded]] = field(default_factory=dict)
+    _loaded: dict[locations.CodeLocation, list[RepositoryDefinition]] = field(default_factory=dict)
     _stamps: dict[Path, Stamp] = field(default_factory=dict)
     _modules: set[str] = field(default_factory=set)
     _env_file: str | None = None
@@ -83,12 +75,12 @@ class Definitions:
         asset = dg.AssetKey(AssetKey(key).parts)
         outside, failures = None, dict[str, DagmarError]()
         known: list[str] = []
-        for loaded in self.each(failures):
-            graph = loaded.repository.asset_graph
+        for _, repository in self.each(failures):
+            graph = repository.asset_graph
             if graph.has(asset):
-                outside = outside or (loaded.repository, graph.get(asset))
+                outside = outside or (repository, graph.get(asset))
                 if graph.get(asset).is_executable:
-                    return loaded.repository, graph.get(asset)
+                    return repository, graph.get(asset)
             known += [AssetKey.from_parts(other.path) for other in graph.get_all_asset_keys()]
         if outside is not None:
             return outside
@@ -101,18 +93,18 @@ class Definitions:
         """
         failures = dict[str, DagmarError]()
         known: list[str] = []
-        for loaded in self.each(failures):
-            if location in ("", loaded.location.name):
-                if loaded.repository.has_job(name):
-                    return loaded.repository
-                known += [job for job in loaded.repository.job_names if not job.startswith("__")]
+        for place, repository in self.each(failures):
+            if location in ("", place):
+                if repository.has_job(name):
+                    return repository
+                known += [job for job in repository.job_names if not job.startswith("__")]
         raise _unknown("job", name, known, failures)
 
-    def each(self, failures: dict[str, DagmarError] | None = None) -> Iterator[Loaded]:
-        """Yield the repositories, starting with those that are loaded; load the others in turn.
+    def each(self, failures: dict[str, DagmarError]) -> Iterator[tuple[str, RepositoryDefinition]]:
+        """Yield each repository with its code location, first those that are loaded.
 
-        A code location that does not load is added to `failures`, or its error is raised if that
-        is None. Raises SetupError if the project does not declare its definitions.
+        A code location that does not load is added to `failures`. Raises SetupError if the
+        project does not declare its definitions.
         """
         with _LOCK, no_warnings():
             self._refresh()
@@ -123,21 +115,19 @@ class Definitions:
                 with _LOCK, no_warnings():
                     if location not in self._loaded:
                         self._loaded[location] = self._load(location)
-                    loaded = self._loaded[location]
+                    repositories = self._loaded[location]
             except UnknownDagster:
                 raise
             except DagmarError as error:
-                if failures is None:
-                    raise
                 failures[location.name] = error
-                continue
-            yield from loaded
+            else:
+                yield from ((location.name, repository) for repository in repositories)
 
     def _refresh(self) -> None:
         """Forget everything that was loaded if a file that it came from has changed."""
-        if self._workspace is not None and not self._changed():
-            return
         if self._workspace is not None:
+            if not self._changed():
+                return
             self._drop()
         self._workspace = None
         self._loaded, self._stamps = {}, {}
@@ -153,7 +143,7 @@ class Definitions:
         changed = any(_stamp(path) != stamp for path, stamp in self._stamps.items())
         return changed or _env_file(self.root) != self._env_file
 
-    def _load(self, location: locations.CodeLocation) -> list[Loaded]:
+    def _load(self, location: locations.CodeLocation) -> list[RepositoryDefinition]:
         if location.kind == locations.GRPC:
             raise SetupError(
                 f"the code location '{location.name}' is loaded by the gRPC server at "
@@ -172,12 +162,12 @@ class Definitions:
         try:
             with _first_on_path(location):
                 repositories = [
-                    Loaded(location, repository)
+                    repository
                     for target in _targets(location, targets_of)
                     if (repository := repository_of(target)) is not None
                 ]
-            for loaded in repositories:
-                loaded.repository.asset_graph  # noqa: B018  errors in it are raised here
+            for repository in repositories:
+                repository.asset_graph  # noqa: B018  errors in it are raised here
         except Exception as error:  # whatever the user's modules raise
             raise self._failure(location, error) from error
         finally:
@@ -271,20 +261,16 @@ class Definitions:
 def _unknown(
     what: str, name: str, known: list[str], failures: dict[str, DagmarError]
 ) -> DagmarError:
-    """Return the error for an asset or job that is in no code location that loads."""
-    if failures and not known:
-        return next(iter(failures.values()))
     message = f"the project's definitions have no {what} '{name}'{did_you_mean(name, known)}"
     if not failures:
         return Invalid(message, command=f"invoke discover --kind {what}s")
+    first = next(iter(failures.values()))
+    if not known:
+        return first
     end = "" if message.endswith("?") else "."
     reasons = "\n  ".join(failure.message for failure in failures.values())
-    first = next(iter(failures.values()))
-    return Invalid(
-        f"{message}{end} Not every code location loads:\n  {reasons}",
-        first.hint,
-        first.command,
-    )
+    message += f"{end} Not every code location loads:\n  {reasons}"
+    return Invalid(message, first.hint, first.command)
 
 
 def _targets(location: locations.CodeLocation, targets_of: Any) -> Iterator[Any]:
@@ -390,7 +376,6 @@ def _folders(package: Path) -> Iterator[Path]:
 
 
 def _sources(package: Path) -> Iterator[Path]:
-    """Yield the source files in the folders of a package."""
     for folder in _folders(package):
         yield from _sources_in(folder)
 

@@ -17,9 +17,6 @@ from dagmar.orchestration.quiet import no_warnings
 if TYPE_CHECKING:
     from dagster import DagsterInstance, PartitionsDefinition
 
-Rank = Callable[[str], Any]
-"""The position of a key among the others; None if it no longer exists."""
-
 
 def latest_partition(root: Path, key: str) -> str | None:
     """Return the latest partition of an asset that is materialized in the project's instance.
@@ -81,8 +78,11 @@ def _is_in_time(partitions: PartitionsDefinition[Any], key: str) -> bool:
     return True  # the others were looked up in their list
 
 
-def _rank(partitions: PartitionsDefinition[Any], local: DagsterInstance) -> Rank:
-    """Return the order of the keys: time by time, other keys as they are listed."""
+def _rank(partitions: PartitionsDefinition[Any], local: DagsterInstance) -> Callable[[str], Any]:
+    """Return the order of the keys: time by time, other keys as they are listed.
+
+    The position of a key is None if it no longer exists.
+    """
     import dagster as dg
 
     if isinstance(partitions, dg.MultiPartitionsDefinition):

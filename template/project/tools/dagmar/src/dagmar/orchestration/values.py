@@ -50,7 +50,6 @@ def load_value(root: Path, key: str, partition: str | None = None) -> Any:
 def _not_loaded(
     local: DagsterInstance, node: Any, key: str, partition: str | None, error: Exception
 ) -> Invalid | LoadFailed:
-    """Return the error for what an IO manager raised."""
     if partition is None:
         materialized = local.get_latest_materialization_event(node.key) is not None
     else:
@@ -73,7 +72,6 @@ def _not_loaded(
 
 
 def _never_materialized(key: str, partition: str | None, partitioned: bool = False) -> Invalid:
-    """Return the error for an asset or a partition that was never materialized."""
     flags = f" --partition '{partition}'" if partition else " --latest" if partitioned else ""
     what = f"partition '{partition}' of the asset '{key}'" if partition else f"the asset '{key}'"
     return Invalid(

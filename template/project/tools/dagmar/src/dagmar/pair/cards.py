@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dagmar.errors import DagmarError
@@ -76,7 +76,6 @@ def _asset(context: Context, client: DagsterClient) -> str:
 
 
 def _columns(columns: Sequence[Item]) -> str:
-    """Return the columns of a table, as a line that opens."""
     if not columns:
         return ""
     table = drawing.table(
@@ -153,9 +152,8 @@ def lineage(context: Context, depth: int) -> str:
             return mermaid(steps)
         near = read_neighbours(client, context.asset, depth)
     external = [key for key, item in near.items() if not item["materializable"]]
-    return mermaid(
-        {key: item["dependencies"] for key, item in near.items()}, context.asset, external
-    )
+    graph: dict[str, Any] = {key: item["dependencies"] for key, item in near.items()}
+    return mermaid(graph, context.asset, external)
 
 
 def mermaid(

@@ -154,8 +154,6 @@ def read_options(controls: object) -> LaunchOptions:
     text = value.get(CONFIG) or ""
     config = parse_config(text, "run config", "run config: this is not a mapping")
     texts = filter(None, map(str.strip, (value.get(TAGS) or "").split(",")))
-    tags = {
-        key: tag.strip()
-        for key, tag in parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
-    }
+    pairs = parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
+    tags = {key: tag.strip() for key, tag in pairs}
     return LaunchOptions("|".join(parts) or None, config, tags)

@@ -149,7 +149,6 @@ class Watcher:
         self._watch(run_id)
 
     def _watch(self, run_id: str) -> None:
-        """Watch the last retry of a run from now on."""
         self.run_id = self._retries.newest(run_id)
         self._run: runs.Run | None = None
         self._log = RunLog(self.run_id)
@@ -250,7 +249,6 @@ class Watcher:
 
     @property
     def _button(self) -> str:
-        """The button that applies now, if any."""
         if not self.buttons or self._run is None or self._context.target.read_only:
             return ""
         if not self._run.final:
@@ -309,7 +307,6 @@ class Watcher:
                 if self._moves or self._retry_wanted:
                     self.look(client)
                 draw()
-                self._clicked.wait(
-                    self._context.settings.poll_seconds if self._moves else IDLE_SECONDS
-                )
+                pause = self._context.settings.poll_seconds if self._moves else IDLE_SECONDS
+                self._clicked.wait(pause)
                 self._clicked.clear()

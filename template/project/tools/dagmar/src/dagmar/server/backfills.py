@@ -58,10 +58,7 @@ def read_backfill(client: DagsterClient, backfill_id: str) -> Backfill:
     if states:
         total = sum(state.get("numPartitionsTargeted", 1) for state in states)
         failed, materialized = (
-            sum(
-                int(state.get(f"numPartitions{kind.title()}", state.get(kind, 0)))
-                for state in states
-            )
+            sum(int(part.get(f"numPartitions{kind.title()}", part.get(kind, 0))) for part in states)
             for kind in ("failed", "materialized")
         )
     else:

@@ -184,9 +184,8 @@ def read_inputs(client: DagsterClient, keys: Sequence[AssetKey]) -> dict[AssetKe
     nodes = {node["assetKey"]: node for node in _input_nodes(client, keys, ops=True)}
     upstream = {key for node in nodes.values() for key in node["dependencyKeys"]}
     others = _input_nodes(client, sorted(upstream - set(nodes)), ops=False)
-    partitions = {
-        node["assetKey"]: node["partitionDefinition"] for node in (*nodes.values(), *others)
-    }
+    both = (*nodes.values(), *others)
+    partitions = {node["assetKey"]: node["partitionDefinition"] for node in both}
     return {key: _inputs_of(node, partitions) for key, node in nodes.items()}
 
 
@@ -256,12 +255,8 @@ def _repositories(client: DagsterClient, catalog: Catalog, kinds: set[str]) -> N
 
 
 def _job(job: Item) -> Item:
-    tags = {tag["key"]: tag["value"] for tag in job["tags"]}
-    return {
-        **job,
-        "tags": tags,
-        **{field: _names(job[field]) for field in ("schedules", "sensors")},
-    }
+    named = {field: _names(job[field]) for field in ("schedules", "sensors")}
+    return {**job, "tags": {tag["key"]: tag["value"] for tag in job["tags"]}, **named}
 
 
 def _sensor(sensor: Item) -> Item:

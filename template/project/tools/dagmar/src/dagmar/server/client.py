@@ -220,11 +220,9 @@ class DagsterClient:
             return data
         refused = response.status_code in (401, 403)
         if isinstance(body, dict) and isinstance(body.get("errors"), list) and not refused:
-            messages = [
-                str(error.get("message")) for error in body["errors"] if isinstance(error, dict)
-            ]
+            texts = [str(each.get("message")) for each in body["errors"] if isinstance(each, dict)]
             raise UnexpectedAnswer(
-                f"Dagster at {self.target.url} did not understand: {'; '.join(messages[:3])}",
+                f"Dagster at {self.target.url} did not understand: {'; '.join(texts[:3])}",
                 "dagmar needs Dagster 1.10 or newer on the server.",
             )
         raise self._no_answer(response)
@@ -252,7 +250,6 @@ class DagsterClient:
         )
 
     def _redirected(self, response: requests.Response, auth: str) -> DagmarError:
-        """Return the error for a redirect: to https, or to what looks like a login page."""
         url = self.target.url
         old = new = urlsplit(f"{url}/graphql")
         with contextlib.suppress(ValueError):  # a malformed address
@@ -315,9 +312,8 @@ def _reason(error: Exception) -> object:
 
 def _is_page(response: requests.Response) -> bool:
     kind = response.headers.get("Content-Type", "")
-    return "html" in kind or response.content[:200].lstrip().lower().startswith(
-        (b"<!doctype", b"<html")
-    )
+    start = response.content[:200].lstrip().lower()
+    return "html" in kind or start.startswith((b"<!doctype", b"<html"))
 
 
 def not_permitted(action: str, reason: str | None = None) -> NotAllowed:

@@ -139,7 +139,6 @@ def ops_to_run(client: DagsterClient, launch: Launch, config: Mapping[str, Any])
 
 
 def _require_config_of_backfills(client: DagsterClient) -> None:
-    """Raise Invalid if the server is too old to take run config for a backfill."""
     fields = client.query("BackfillParams")["__type"]["inputFields"]
     if "runConfigData" not in [field["name"] for field in fields]:
         raise Invalid(
@@ -189,7 +188,6 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
 
 
 def _title(launch: Launch) -> str:
-    """Return a title for a backfill that Dagster accepts."""
     count = f" ({len(launch.partitions)} partitions)"
     what, room = re.sub('[%*"]', "", launch.what), TITLE_LENGTH - len(count)
     return (what if len(what) <= room else f"{what[: room - 1]}…") + count

@@ -298,7 +298,6 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
 def _is_kept(tag: str) -> bool:
     """Whether a retry keeps this tag of its parent; Dagster sets its own again."""
     if tag.startswith("dagster/"):
-        return tag.startswith(
-            ("dagster/partition", "dagster/asset_partition_range", "dagster/priority")
-        )
+        kept = ("dagster/partition", "dagster/asset_partition_range", "dagster/priority")
+        return tag.startswith(kept)
     return tag not in OWN_TAGS and not tag.startswith(".dagster/")

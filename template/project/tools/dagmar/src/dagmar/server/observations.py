@@ -26,11 +26,7 @@ def find_assets(client: DagsterClient, name: str) -> list[AssetKey]:
         return [key]
     except Invalid:
         nodes = client.query("AssetsOfJobs")["assetNodes"]
-        keys = [
-            node["assetKey"]
-            for node in nodes
-            if name in node["jobNames"] and node["isMaterializable"]
-        ]
+        keys = [node["key"] for node in nodes if name in node["jobs"] and node["isMaterializable"]]
         if not keys:
             raise
         return sorted(keys)

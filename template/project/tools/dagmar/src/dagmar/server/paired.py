@@ -55,11 +55,9 @@ def read_asset(client: DagsterClient, key: AssetKey) -> Item:
     (latest, *_) = node["assetMaterializations"] or [None]
     location, repository, job = job_of(node)
     return {
-        "description": node["description"],
-        "group": node["groupName"],
+        **{name: node[name] for name in ("description", "group", "materializable")},
         "kinds": sorted(kind.removeprefix(KIND_TAG) for kind in node["kinds"]),
         "owners": owners(node),
-        "materializable": node["isMaterializable"],
         "location": location,
         "repository": repository,
         "job": job,
@@ -78,7 +76,6 @@ def read_asset(client: DagsterClient, key: AssetKey) -> Item:
 
 
 def _columns(entries: Iterable[Item]) -> list[Item]:
-    """Return name, type and description of each column, if the metadata have a schema."""
     for entry in entries:
         if entry["label"] == COLUMN_SCHEMA and entry.get("schema"):
             return list(entry["schema"]["columns"])
@@ -102,7 +99,6 @@ def read_job(client: DagsterClient, job: Launch) -> Item:
     (latest, *_) = node["runs"] or [None]
     return {
         "description": node["description"],
-        "tags": {tag["key"]: tag["value"] for tag in node["tags"]},
         "schedules": [schedule["name"] for schedule in node["schedules"]],
         "sensors": [sensor["name"] for sensor in node["sensors"]],
         "steps": {
@@ -122,21 +118,17 @@ def read_neighbours(client: DagsterClient, key: AssetKey, depth: int) -> dict[As
     Raises Invalid if the asset does not exist.
     """
     neighbours: dict[AssetKey, Item] = {}
-    wanted = {"dependencyKeys": [key], "dependedByKeys": [key]}
+    wanted = {"dependencies": [key], "dependents": [key]}
     for _ in range(depth + 1):
         unread = sorted({name for names in wanted.values() for name in names} - set(neighbours))
-        nodes: dict[AssetKey, Item] = {}
+        nodes = {}
         if unread and len(neighbours) < MOST_NEIGHBOURS:
             paths = [name.as_input for name in unread[:MOST_NEIGHBOURS]]
             answer = client.query("Neighbours", keys=paths)["assetNodes"]
             nodes = {node["assetKey"]: node for node in answer}
         if key not in neighbours and key not in nodes:
             raise no_such_asset(client, [key])
-        for name, node in nodes.items():
-            neighbours[name] = {
-                "materializable": node["isMaterializable"],
-                "dependencies": node["dependencyKeys"],
-            }
+        neighbours.update(nodes)
         # Further up from upstream assets, further down from downstream ones: no siblings.
         wanted = {
             field: [near for name in names if name in nodes for near in nodes[name][field]]
@@ -272,6 +264,5 @@ def read_instance_info(client: DagsterClient) -> dict[str, Any]:
 
 
 def _asset(client: DagsterClient, key: AssetKey, answer: Item) -> Item:
-    """Return the asset of an answer. Raises Invalid if it does not exist."""
     unknown = {"AssetNotFoundError": lambda _: no_such_asset(client, [key])}
     return member(answer["assetNodeOrError"], "AssetNode", unknown)

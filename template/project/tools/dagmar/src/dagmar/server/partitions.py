@@ -12,7 +12,6 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 
 RANGE = "..."
-SINGLE_RUN = "SINGLE_RUN"
 
 
 @dataclass(frozen=True)
@@ -165,10 +164,8 @@ def of_asset(key: str, node: Item) -> Partitions:
         dimension["name"]: dimension["partitionKeys"]
         for dimension in node.get("partitionKeysByDimension") or []
     }
-    policy = node["backfillPolicy"] or {}
-    partitions = Partitions(
-        f"the asset '{key}'", dimensions, single_run=policy.get("policyType") == SINGLE_RUN
-    )
+    single = (node["backfillPolicy"] or {}).get("policyType") == "SINGLE_RUN"
+    partitions = Partitions(f"the asset '{key}'", dimensions, single_run=single)
     if dimensions:
         states = _states(partitions, node["assetPartitionStatuses"])
         partitions.missing = [key for key in partitions.keys if key not in states]
