@@ -196,14 +196,12 @@ def _partitions(definition: Any) -> PartitionsItem:
     parts = {"default": definition}
     if several:
         parts = {part.name: part.partitions_def for part in definition.partitions_defs}
-    kinds = {
-        dg.TimeWindowPartitionsDefinition: "TIME_WINDOW",
-        dg.DynamicPartitionsDefinition: "DYNAMIC",
-    }
     dimensions: list[Dimension] = []
     for name, part in parts.items():
-        type = next((kind for base, kind in kinds.items() if isinstance(part, base)), "STATIC")
-        dynamic_name = part.name if type == "DYNAMIC" else None
-        dimensions.append({"name": name, "type": type, "dynamic_name": dynamic_name})
+        dynamic = isinstance(part, dg.DynamicPartitionsDefinition)
+        timed = isinstance(part, dg.TimeWindowPartitionsDefinition)
+        type = "DYNAMIC" if dynamic else "TIME_WINDOW" if timed else "STATIC"
+        name_of_dynamic = part.name if dynamic else None
+        dimensions.append({"name": name, "type": type, "dynamic_name": name_of_dynamic})
     kind = "MULTIPARTITIONED" if several else dimensions[0]["type"]
     return {"type": kind, "dimensions": dimensions}

@@ -148,9 +148,12 @@ def read_catalog(
     if "assets" in kinds:
         file = _cache_file(client, answer, cache)
         cached = None if refresh else _read(file)
-        catalog.assets = cached if cached is not None else _assets(client)
-        if file and cached is None:
-            _write(file, catalog.assets)
+        if cached is None:
+            nodes = client.query("Assets")["assetNodes"]
+            cached = sorted(map(_asset, nodes), key=lambda asset: asset["key"])
+            if file:
+                _write(file, cached)
+        catalog.assets = cached
     if kinds - {"assets"}:
         _repositories(client, catalog, kinds)
     return catalog
@@ -210,11 +213,6 @@ def _inputs_of(node: Item, partitions: dict[AssetKey, Item | None]) -> Inputs:
 def _input_name(key: AssetKey) -> str:
     """Return what Dagster calls the input of a dependency without a value."""
     return "_".join(key.parts).replace("-", "_").replace(".", "_")
-
-
-def _assets(client: DagsterClient) -> list[Asset]:
-    nodes = client.query("Assets")["assetNodes"]
-    return sorted(map(_asset, nodes), key=lambda asset: asset["key"])
 
 
 def _asset(node: Item) -> Asset:

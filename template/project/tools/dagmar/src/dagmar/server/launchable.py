@@ -275,8 +275,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
     origin = run["repositoryOrigin"]
     if origin is None:
         raise Invalid(f"run {run_id} was not launched from a code location: it cannot be retried")
-    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
-    kept = {key: value for key, value in tags.items() if _is_kept(key)}
+    tags = {tag["key"]: tag["value"] for tag in run["tags"] if _is_kept(tag["key"])}
     checks = (
         {**check, "assetKey": check["assetKey"].as_input}
         for check in run["assetCheckSelection"] or ()
@@ -287,7 +286,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
         job=run["jobName"],
         assets=tuple(run["assetSelection"] or ()),
         config=run["runConfig"] or {},
-        tags={**kept, RETRY_TAG: "true"},
+        tags={**tags, RETRY_TAG: "true"},
         steps=tuple(run["solidSelection"] or ()),
         checks=None if run["assetCheckSelection"] is None else tuple(checks),
         parent=(run["rootRunId"] or run_id, run_id),
