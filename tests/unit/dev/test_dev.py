@@ -52,6 +52,7 @@ from dagmar.errors import (
 from dagmar.orchestration.instance import home
 from dagmar.project import devfile
 from dagmar.project.environ import named_home, read_environ
+from dagmar.project.layout import DEV_FILE
 from dagmar.project.settings import load
 from dagster._cli.utils import get_possibly_temporary_instance_for_cli
 from support.http_server import document, page, serve
@@ -728,8 +729,8 @@ def test_what_was_reported_is_printed_completely_and_in_order() -> None:
 def test_dev_json_is_private_and_read_while_its_process_runs(tmp_path: Path) -> None:
     running = devfile.Running(os.getpid(), devfile.now(), "http://127.0.0.1:3001")
     devfile.write(tmp_path, running)
-    assert stat.S_IMODE(devfile.path(tmp_path).stat().st_mode) == 0o600
-    assert json.loads(devfile.path(tmp_path).read_text()).keys() == {
+    assert stat.S_IMODE((tmp_path / DEV_FILE).stat().st_mode) == 0o600
+    assert json.loads((tmp_path / DEV_FILE).read_text()).keys() == {
         "pid", "started_at", "dagster_url", "marimo_url", "reports_url", "env_file",
     }  # fmt: skip
     assert devfile.read(tmp_path) == running
@@ -748,8 +749,8 @@ def test_dev_json_is_private_and_read_while_its_process_runs(tmp_path: Path) -> 
     ],
 )
 def test_a_malformed_or_dead_dev_json_is_nothing(text: str, tmp_path: Path) -> None:
-    devfile.path(tmp_path).parent.mkdir()
-    devfile.path(tmp_path).write_text(text, "utf-8")
+    (tmp_path / DEV_FILE).parent.mkdir()
+    (tmp_path / DEV_FILE).write_text(text, "utf-8")
     assert devfile.read(tmp_path) is None
     devfile.remove(tmp_path, 1)
 

@@ -26,11 +26,6 @@ class Running:
     env_file: str | None = None  # the path that `--env-file` named: its content is not kept
 
 
-def path(root: Path) -> Path:
-    """Return the file's place in the project."""
-    return root / DEV_FILE
-
-
 def now() -> str:
     """Return the time in the format of the file: ISO 8601 in UTC."""
     return datetime.now(timezone.utc).isoformat()
@@ -38,13 +33,13 @@ def now() -> str:
 
 def write(root: Path, running: Running) -> None:
     """Write the file, readable for its owner only. Raises OSError."""
-    write_atomically(path(root), json.dumps(asdict(running)), 0o600)
+    write_atomically(root / DEV_FILE, json.dumps(asdict(running)), 0o600)
 
 
 def read(root: Path) -> Running | None:
     """Return what runs, or None: there is no file, or it is malformed or stale."""
     try:
-        document = json.loads(path(root).read_text("utf-8"))
+        document = json.loads((root / DEV_FILE).read_text("utf-8"))
         names = ("dagster_url", "marimo_url", "reports_url", "env_file")
         texts = {name: document[name] for name in names if isinstance(document.get(name), str)}
         running = Running(int(document["pid"]), str(document.get("started_at") or ""), **texts)
@@ -56,8 +51,8 @@ def read(root: Path) -> Running | None:
 def remove(root: Path, pid: int) -> None:
     """Remove the file if it is that of process `pid`."""
     try:
-        if json.loads(path(root).read_text("utf-8"))["pid"] == pid:
-            path(root).unlink()
+        if json.loads((root / DEV_FILE).read_text("utf-8"))["pid"] == pid:
+            (root / DEV_FILE).unlink()
     except (OSError, ValueError, KeyError, TypeError):
         return
 

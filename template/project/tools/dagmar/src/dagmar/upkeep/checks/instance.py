@@ -13,11 +13,10 @@ from dagmar.dev.ports import taken
 from dagmar.errors import some
 from dagmar.project import devfile
 from dagmar.project.environ import instance_folder, named_home
-from dagmar.project.layout import LOCAL_INSTANCE
+from dagmar.project.layout import DEV_FILE, LOCAL_INSTANCE
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 CONFIGURATION = LOCAL_INSTANCE / "dagster.yaml"
-DEV_FILE = devfile.path(Path())
 PORTS = {3000: "Dagster", 2718: "marimo"}
 
 
@@ -97,7 +96,7 @@ def temporary_instances(project: Project) -> Finding:
 
 
 def _remove_stale(project: Project) -> str:
-    file = devfile.path(project.root)
+    file = project.root / DEV_FILE
     if not file.exists() or devfile.read(project.root):
         return ""
     file.unlink()
@@ -107,7 +106,7 @@ def _remove_stale(project: Project) -> str:
 @check("dev-file", fix=_remove_stale)
 def dev_file(project: Project) -> Finding:
     """The dev file of `invoke dev` belongs to a running process."""
-    file = devfile.path(project.root)
+    file = project.root / DEV_FILE
     if not file.exists():
         raise Skip("no `invoke dev` is running")
     running = devfile.read(project.root)
