@@ -132,15 +132,15 @@ def _joined(launches: Sequence[Launch]) -> tuple[Launch, ...]:
         return tuple(runs)
     first, *others = backfills
     for launch in others:
-        reason = ""
         if launch.partitions != first.partitions:
             reason = "are partitioned differently"
         elif launch.config != first.config:
             reason = "need different run config"
-        if reason:
-            raise Invalid(
-                f"{first.what} and {launch.what} {reason}: they cannot be launched together",
-                "Launch them one after the other.",
-            )
+        else:
+            continue
+        raise Invalid(
+            f"{first.what} and {launch.what} {reason}: they cannot be launched together",
+            "Launch them one after the other.",
+        )
     assets = tuple(key for launch in backfills for key in launch.assets)
     return (*runs, replace(first, assets=assets))
