@@ -119,7 +119,7 @@ def test_marked_processes_are_found_in_every_session_and_ended(mark: str) -> Non
     apart, _ = start(SLEEPER, mark, start_new_session=True)
     other, _ = start(SLEEPER, mark + "0")
     try:
-        assert sorted(marked(mark)) == sorted([plain.pid, apart.pid])
+        assert {process.pid for process in marked(mark)} == {plain.pid, apart.pid}
         assert end_all(mark) == []
         assert (plain.wait(), apart.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
         assert other.poll() is None
@@ -130,7 +130,7 @@ def test_marked_processes_are_found_in_every_session_and_ended(mark: str) -> Non
 
 def test_a_descendant_without_the_mark_is_ended_with_its_parent(mark: str) -> None:
     parent, hidden = start(HIDDEN, mark)
-    assert marked(mark) == [parent.pid]
+    assert [process.pid for process in marked(mark)] == [parent.pid]
     assert end_all(mark) == []
     parent.wait()
     until(lambda: not runs(int(hidden)))

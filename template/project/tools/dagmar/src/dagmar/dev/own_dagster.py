@@ -43,8 +43,7 @@ def look(
     with contextlib.suppress(
         DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
     ):
-        failed = fail_leftovers(url, before, environ, begun)
-        if failed:
+        if failed := fail_leftovers(url, before, environ, begun):
             left = f"{len(failed)} run{'s' * (len(failed) > 1)} left from before"
             text = f"Marked {left} as failed: nothing executes {'them' if failed[1:] else 'it'}."
             reporter.event("runs_failed", text, run_ids=failed)

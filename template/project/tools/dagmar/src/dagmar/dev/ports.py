@@ -22,18 +22,13 @@ def free_port(wanted: int | None = None, avoid: Container[int] = ()) -> int:
     for port in (*candidates, 0, 0, 0, 0):
         if port in avoid:
             continue
-        free = _bindable(port)
+        free = bindable(port)
         if free is not None and free not in avoid:
             return free
     raise SetupError(f"no free port on {HOST}")
 
 
-def held(port: int) -> bool:
-    """Whether another program holds the port, listening there or not."""
-    return _bindable(port) is None
-
-
-def _bindable(port: int) -> int | None:
+def bindable(port: int) -> int | None:
     """Return the port if it can be bound (for 0, one that the system chooses), or None."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

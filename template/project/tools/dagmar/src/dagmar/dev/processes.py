@@ -32,9 +32,9 @@ def add_mark(environ: Mapping[str, str], mark: str) -> dict[str, str]:
     return {**environ, MARK: ":".join(filter(None, [environ.get(MARK), mark]))}
 
 
-def marked(mark: str, sessions: Iterable[int] = ()) -> list[int]:
-    """Return the ids of the processes with the mark, and of all in these sessions."""
-    marked_pids = []
+def marked(mark: str, sessions: Iterable[int] = ()) -> list[psutil.Process]:
+    """Return the processes with the mark, and all in these sessions."""
+    processes = []
     known = set(sessions)
     for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, OSError):
@@ -43,8 +43,8 @@ def marked(mark: str, sessions: Iterable[int] = ()) -> list[int]:
                 continue
             in_session = bool(known) and os.getsid(pid) in known
             if in_session or mark in process.environ().get(MARK, "").split(":"):
-                marked_pids.append(pid)
-    return marked_pids
+                processes.append(process)
+    return processes
 
 
 def end_all(mark: str, sessions: Iterable[int] = ()) -> list[int]:
@@ -56,10 +56,9 @@ def end_all(mark: str, sessions: Iterable[int] = ()) -> list[int]:
     below: set[psutil.Process] = set()
     quiet = 0
     while True:
-        pids = marked(mark, sessions)
-        for pid in pids:
+        above = marked(mark, sessions)
+        for process in above:
             with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
                 below.update([process, *process.children(recursive=True)])
         for process in below:
             # psutil compares start times, so a reused id does not kill another process.
@@ -67,11 +66,11 @@ def end_all(mark: str, sessions: Iterable[int] = ()) -> list[int]:
                 process.kill()
         below = {process for process in below if _runs(process)}
         # In the middle of exec a process shows no environment: look twice.
-        quiet = 0 if pids or below else quiet + 1
+        quiet = 0 if above or below else quiet + 1
         if quiet == 2:
             return []
         if time.monotonic() > deadline:
-            return sorted({*pids, *(process.pid for process in below)})
+            return sorted({process.pid for process in (*above, *below)})
         time.sleep(QUIET_SECONDS)
 
 
@@ -84,9 +83,9 @@ def _runs(process: psutil.Process) -> bool:
 
 def listens(mark: str, port: int) -> bool:
     """Whether a process with the mark listens on the port."""
-    for pid in marked(mark):
+    for process in marked(mark):
         with contextlib.suppress(psutil.Error):
-            for connection in psutil.Process(pid).net_connections("tcp"):
+            for connection in process.net_connections("tcp"):
                 if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
                     return True
     return False

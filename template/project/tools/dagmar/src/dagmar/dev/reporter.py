@@ -17,7 +17,7 @@ from dagmar.dev.logs import Calm, colored, plain
 from dagmar.dev.servers import TITLES
 from dagmar.errors import DagmarError, Interrupted
 
-COLORS = {"dagster": 36, "marimo": 32, "dagmar": 35}
+COLORS = {"dagster": 36, "marimo": 32}
 WIDTH = max(map(len, COLORS))
 WAITING_LINES = 1000
 LAST_SECONDS = 2.0
@@ -132,6 +132,5 @@ def may_open() -> bool:
     """Whether a person uses the terminal and a browser would not take it over."""
     if not sys.stderr.isatty() or os.environ.get("CI"):
         return False
-    if sys.platform == "darwin" or os.environ.get("BROWSER"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    windows = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in windows)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dagmar.dev.ports import HOST, held, taken
+from dagmar.dev.ports import HOST, bindable, taken
 from dagmar.dev.processes import Child, listens
 
 DAGSTER, MARIMO = "dagster", "marimo"
@@ -78,7 +78,7 @@ def lost_port(mark: str, port: int, line: str) -> bool:
     """
     if not says_busy(line) or listens(mark, port):
         return False
-    return held(port) or f"('{HOST}', {port})" in line
+    return bindable(port) is None or f"('{HOST}', {port})" in line
 
 
 def probe(mark: str, server: Server, is_wanted: Callable[[], bool]) -> str:

@@ -115,11 +115,11 @@ class Session:
             scratch = Path(self._note.read_text("utf-8"))
         except (OSError, ValueError):
             return
-        mark = scratch.name.removeprefix("dagmar-")
+        named = re.fullmatch(r"dagmar-([0-9a-f]{16})", scratch.name)
         ours = os.environ.get(processes.MARK, "").split(":")
-        if scratch.is_absolute() and re.fullmatch(r"[0-9a-f]{16}", mark) and mark not in ours:
-            processes.end_all(mark)
-            if scratch.name.startswith("dagmar-") and not scratch.is_symlink():
+        if named and scratch.is_absolute() and named[1] not in ours:
+            processes.end_all(named[1])
+            if not scratch.is_symlink():
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def _leavings(self) -> list[str]:

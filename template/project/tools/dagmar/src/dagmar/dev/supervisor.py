@@ -423,8 +423,7 @@ class Supervisor:
             self._until(self._gone, TERMINATE_SECONDS, asked)
 
     def _cancel_runs(self, server: Server) -> None:
-        count = own_dagster.cancel_runs(server.url, self._session.scratch)
-        if count:
+        if count := own_dagster.cancel_runs(server.url, self._session.scratch):
             text = f"Cancelled {count} run{'s' * (count > 1)} in progress."
             self._reporter.event("runs_cancelled", text, count=count)
 
