@@ -138,8 +138,7 @@ def _dg(root: Path) -> tuple[Mapping[str, Any], str]:
     """Return the settings of `dg`, and the name of their file: `dg.toml` hides the other one."""
     if (root / "dg.toml").is_file():
         return read_toml(root / "dg.toml"), "dg.toml"
-    tools = _tools(root)
-    dg = tools.get("dg")
+    dg = _tools(root).get("dg")
     return (dg, "pyproject.toml") if isinstance(dg, dict) else ({}, "")
 
 

@@ -79,7 +79,6 @@ def read_yaml(file: Path, name: str) -> Layer:
             text = file.read_text("utf-8")
         except FileNotFoundError:
             return Layer()
-    loader = None
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         node = loader.get_single_node()
@@ -94,9 +93,6 @@ def read_yaml(file: Path, name: str) -> Layer:
         ) from None
     except (yaml.YAMLError, *UNREADABLE):
         raise SettingsError(f"{name}: this is not valid YAML") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
     if values is None:
         return Layer()
     if not isinstance(values, dict):

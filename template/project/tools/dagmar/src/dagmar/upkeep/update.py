@@ -86,8 +86,7 @@ class _Notebook:
 def look(root: Path, to: str = "") -> Update:
     """Compare the project and its notebooks with the newest version, or with `to`.
 
-    Raises SetupError if the template cannot be found or has no versions, Invalid for an
-    unknown `to`.
+    Raises SetupError if there is no template, or none with versions, Invalid for an unknown `to`.
     """
     return _plan(root.resolve(), to)[0]
 
