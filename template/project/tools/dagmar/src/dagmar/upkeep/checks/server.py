@@ -9,6 +9,7 @@ from dagmar.project.environ import instance_folder
 from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, failed, passed, warned
 
 OLDEST = (1, 10)
+LAUNCH = "launch_pipeline_execution"
 
 
 @check("server", online=True)
@@ -85,14 +86,12 @@ def daemon(project: Project) -> Finding:
 @check("launching", online=True)
 def launching(project: Project) -> Finding:
     """Dagster lets you launch runs."""
-    from dagmar.server.launchable import LAUNCH_PERMISSION
-
     if project.target.read_only:
         raise Skip(f"the settings make '{project.target.name}' read_only")
     project.require_server()
     with project.connect() as client:
         for permission in client.query("Permissions")["permissions"]:
-            if permission["permission"] == LAUNCH_PERMISSION and not permission["value"]:
+            if permission["permission"] == LAUNCH and not permission["value"]:
                 disabled = permission["disabledReason"]
                 reason = f": {disabled}" if disabled else ""
                 message = f"Dagster at {project.target.url} is read-only for you{reason}"
@@ -105,15 +104,13 @@ def same_instance(project: Project) -> Finding:
     """A Dagster on this machine keeps its runs where the project's notebooks look for them."""
     import yaml
 
-    from dagmar.server.paired import read_instance_info
-
     if not project.target.loopback:
         raise Skip("Dagster is on another machine")
     project.require_server()
+    with project.connect() as client:
+        info = client.query("InstanceInfo")["instance"]["info"]
     try:
-        with project.connect() as client:
-            info = read_instance_info(client)
-        base = info["local_artifact_storage"]["config"]["base_dir"]
+        base = yaml.safe_load(info or "")["local_artifact_storage"]["config"]["base_dir"]
     except (yaml.YAMLError, KeyError, TypeError):
         raise Skip("Dagster does not say where it keeps its runs") from None
     own = instance_folder(project.root, project.environ)
