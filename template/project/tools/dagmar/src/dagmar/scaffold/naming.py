@@ -47,10 +47,8 @@ class Names:
         """
         name = _plain(key).lower()
         if not name.strip("_"):
-            raise UsageError(
-                f"{key!r} has no letter or digit to name a file after",
-                "Choose a name: --name my_notebook, with one --asset or --job.",
-            )
+            hint = "Choose a name: --name my_notebook, with one --asset or --job."
+            raise UsageError(f"{key!r} has no letter or digit to name a file after", hint)
         if name[0].isdigit():
             name = f"nb_{name}"
         if len(name) > LONGEST:
@@ -61,17 +59,13 @@ class Names:
     def check(self, name: str) -> str:
         """Return a valid name of a notebook unchanged. Raises UsageError."""
         if not VALID.match(name):
-            raise UsageError(
-                f"--name takes the name of a Python module, not {name!r}",
-                "Use lower-case letters, digits and underscores: --name orders_by_day",
-            )
+            hint = "Use lower-case letters, digits and underscores: --name orders_by_day"
+            raise UsageError(f"--name takes the name of a Python module, not {name!r}", hint)
         if len(name) > LONGEST:
             raise UsageError(f"--name takes at most {LONGEST} characters", "Choose a shorter name.")
         if self._is_taken(name):
-            raise UsageError(
-                f"a notebook called {name} would shadow the Python module of that name",
-                f"Add a word: --name {name}_notebook",
-            )
+            message = f"a notebook called {name} would shadow the Python module of that name"
+            raise UsageError(message, f"Add a word: --name {name}_notebook")
         return name
 
     def of_variables(self, keys: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,35 +44,32 @@ class ScaffoldRequest:
 
     def __post_init__(self) -> None:
         """Check the flags."""
+        for problem in self._problems():
+            raise UsageError(*problem)
+
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        """Yield a message and a hint."""
+        example = "For example: --asset raw/orders"
         named = len(self.assets) + len(self.jobs)
         if bool(named) == bool(self.select):
-            raise UsageError(
-                "scaffold needs one or more --asset or --job, or a --select",
-                "For example: --asset raw/orders",
-            )
+            yield "scaffold needs one or more --asset or --job, or a --select", example
         if not all((*self.assets, *self.jobs)):
-            raise UsageError("a name is empty", "For example: --asset raw/orders")
+            yield "a name is empty", example
         for flag, value in (("--name", self.name), ("--title", self.title)):
             if value and named != 1:
-                raise UsageError(
-                    f"{flag} is for one notebook", "Use it with one --asset or one --job."
-                )
+                yield f"{flag} is for one notebook", "Use it with one --asset or one --job."
         if self.name:
             Names().check(self.name)
         own = self.own_template
         for key, value in self.options.items():
             if own is None and key not in OPTIONS:
-                raise UsageError(
-                    f"there is no option '{key}'{did_you_mean(key, OPTIONS)}",
-                    f"The options of this template: {', '.join(OPTIONS)}.",
-                )
+                message = f"there is no option '{key}'{did_you_mean(key, OPTIONS)}"
+                yield message, f"The options of this template: {', '.join(OPTIONS)}."
             if key in OPTIONS and value not in OPTIONS[key]:
                 choices = ", ".join(OPTIONS[key])
-                raise UsageError(
-                    f"--set {key}={value}: there is no such {key}", f"One of {choices}."
-                )
+                yield f"--set {key}={value}: there is no such {key}", f"One of {choices}."
         if self.git_commit and self.dry_run:
-            raise UsageError("--dry-run creates nothing to commit", "Omit --git-commit.")
+            yield "--dry-run creates nothing to commit", "Omit --git-commit."
 
     @property
     def own_template(self) -> Path | None:
@@ -86,14 +83,11 @@ class ScaffoldRequest:
         if (folder / SHAPE).is_file():
             return folder
         if folder.is_dir():
-            raise Invalid(
-                f"the template folder {self.template} has no {SHAPE}",
-                "That file lists the cells of a notebook.",
-            )
-        raise UsageError(
-            f"there is no template '{self.template}'{did_you_mean(self.template, TEMPLATES)}",
-            f"The templates: {', '.join(TEMPLATES)}, or the path of a folder with a {SHAPE}.",
-        )
+            message = f"the template folder {self.template} has no {SHAPE}"
+            raise Invalid(message, "That file lists the cells of a notebook.")
+        message = f"there is no template '{self.template}'{did_you_mean(self.template, TEMPLATES)}"
+        hint = f"The templates: {', '.join(TEMPLATES)}, or the path of a folder with a {SHAPE}."
+        raise UsageError(message, hint)
 
 
 @dataclass
@@ -179,10 +173,8 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
     root = settings.root.resolve()
     folder = settings.notebooks.resolve()
     if root not in folder.parents:
-        raise SettingsError(
-            f"the notebooks' folder {settings.notebooks} is not inside the project",
-            "Correct `notebooks` in dagmar.yaml.",
-        )
+        message = f"the notebooks' folder {settings.notebooks} is not inside the project"
+        raise SettingsError(message, "Correct `notebooks` in dagmar.yaml.")
     facts = _read_facts(catalog, request)
     template = templates.open_template(root)
     modules = [place for place in (root, root / "src") if place != folder]
@@ -206,9 +198,8 @@ def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
 
         keys = sorted(resolve(request.select, catalog.assets) & set(assets))
         if not keys:
-            raise Invalid(
-                "--select matches no asset", "Try it with:", command="invoke discover --select …"
-            )
+            message = "--select matches no asset"
+            raise Invalid(message, "Try it with:", command="invoke discover --select …")
     for key in keys:
         if key not in assets:
             raise _unknown("asset", key, assets, catalog)
@@ -232,11 +223,9 @@ def _unknown(kind: str, name: str, known: Collection[str], catalog: Catalog) -> 
     if not catalog.broken:
         return Invalid(message, "List them with:", command=f"invoke discover --kind {kind}s")
     reasons = [f"  {location}: {failure.text}" for location, failure in catalog.broken.items()]
-    return Invalid(
-        "\n".join((f"{message}. Not every code location is loaded:", *reasons)),
-        "Fix it, and reload it in the Dagster UI. For the traceback, type:",
-        command="invoke discover --kind locations --json",
-    )
+    message = "\n".join((f"{message}. Not every code location is loaded:", *reasons))
+    hint = "Fix it, and reload it in the Dagster UI. For the traceback, type:"
+    return Invalid(message, hint, command="invoke discover --kind locations --json")
 
 
 def _notebook(
@@ -282,10 +271,8 @@ def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) 
     seen: dict[Path, Notebook] = {}
     for notebook in notebooks:
         if other := seen.get(notebook.file):
-            raise Conflict(
-                f"{other.pair} and {notebook.pair} would both be {notebook.file.name}",
-                "Create them one at a time, with --name.",
-            )
+            message = f"{other.pair} and {notebook.pair} would both be {notebook.file.name}"
+            raise Conflict(message, "Create them one at a time, with --name.")
         seen[notebook.file] = notebook
         if not notebook.file.exists() and not notebook.file.is_symlink():
             continue
@@ -306,10 +293,8 @@ def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) 
                 notebook.template = existing
             notebook.answers_file = file
         else:
-            raise Conflict(
-                f"{path} exists, and is not paired with {notebook.pair}",
-                "Choose another name with --name, or overwrite it with --force.",
-            )
+            hint = "Choose another name with --name, or overwrite it with --force."
+            raise Conflict(f"{path} exists, and is not paired with {notebook.pair}", hint)
 
 
 def _render(
@@ -320,6 +305,8 @@ def _render(
     url: str,
 ) -> None:
     """Render in a scratch folder, check the result, then move every file to its place."""
+    from dagmar.orchestration.definitions import check_values
+
     scratch = root / SCRATCH
     scratch.mkdir(parents=True, exist_ok=True)
     own = request.own_template
@@ -332,7 +319,12 @@ def _render(
         templates.copy(source, out, data, version)
         rendered = {out / notebook.file.relative_to(root): notebook for notebook in new}
         sources = [_read(file, notebook) for file, notebook in rendered.items()]
-        _check_inputs(root, url, new, sources)
+        taken = [item for notebook in new for item in notebook.answers.get("inputs", ())]
+        inputs = {AssetKey(item["asset"]) for item in taken}
+        loaded = {load.key for source in sources for load in source.loads()}
+        # Notebooks that could never load their inputs are refused.
+        if reason := check_values(root, inputs & loaded, url):
+            console.warn(f"the inputs may not load: {reason}")
         texts = {
             file: (out / file.relative_to(root)).read_text("utf-8")
             for notebook in new
@@ -349,10 +341,9 @@ def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> No
     """Write every file. Raises Conflict for a notebook that somebody else has just created."""
     for notebook in new:
         if notebook.status == "created" and notebook.file.exists():
-            raise Conflict(
-                f"{relative(notebook.file, root)} was created by somebody else in the meantime",
-                "Look at it, then run the same command again.",
-            )
+            path = relative(notebook.file, root)
+            message = f"{path} was created by somebody else in the meantime"
+            raise Conflict(message, "Look at it, then run the same command again.")
     write_all(texts)
     for notebook in new:
         if notebook.answers_file is None:
@@ -371,16 +362,6 @@ def _read(file: Path, notebook: Notebook) -> Source:
         raise Invalid(message, f"Check {SHAPE} in that folder.") from None
 
 
-def _check_inputs(root: Path, url: str, new: Sequence[Notebook], sources: Sequence[Source]) -> None:
-    """Refuse notebooks that could never load their inputs. Raises what `check_values` does."""
-    from dagmar.orchestration.definitions import check_values
-
-    inputs = {AssetKey(item["asset"]) for book in new for item in book.answers.get("inputs", ())}
-    loaded = {load.key for source in sources for load in source.loads()}
-    if reason := check_values(root, inputs & loaded, url):
-        console.warn(f"the inputs may not load: {reason}")
-
-
 def _commit(root: Path, new: Sequence[Notebook]) -> None:
     """Commit the new files and nothing else. Raises Conflict with git's message."""
     files = [str(file) for notebook in new for file in notebook.files]
@@ -391,7 +372,5 @@ def _commit(root: Path, new: Sequence[Notebook]) -> None:
     ):
         done = templates.git(root, *arguments)
         if done.returncode:
-            raise Conflict(
-                f"the notebooks are created, but git refused: {templates.last_line(done)}",
-                "Commit them by hand.",
-            )
+            message = f"the notebooks are created, but git refused: {templates.last_line(done)}"
+            raise Conflict(message, "Commit them by hand.")

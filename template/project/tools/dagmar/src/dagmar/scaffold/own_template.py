@@ -31,9 +31,8 @@ def combine(template: templates.Template, own: Path, to: Path) -> Path:
         )
         shutil.copy2(own / SHAPE, to / "template" / "shapes" / f"{OWN}.jinja")
     except OSError as error:
-        raise Invalid(
-            f"the template folder {own} cannot be read: {error}", "Check the files in it."
-        ) from None
+        message = f"the template folder {own} cannot be read: {error}"
+        raise Invalid(message, "Check the files in it.") from None
     return to
 
 
@@ -57,11 +56,9 @@ def as_saved(texts: Mapping[Path, str], own: Path) -> dict[Path, str]:
         file.write_text(saved[file], "utf-8")
     for file, findings in run_marimo_check([file.resolve() for file in texts]).items():
         for finding in findings:
-            raise Invalid(
-                f"the output of the template {own} does not pass marimo's check: "
-                f"{finding.message} ({file.name}, line {finding.line})",
-                hint,
-            )
+            where = f"{finding.message} ({file.name}, line {finding.line})"
+            what = f"the output of the template {own} does not pass marimo's check: {where}"
+            raise Invalid(what, hint)
     return saved
 
 
