@@ -39,12 +39,8 @@ def attach(
     from dagmar.server.client import DagsterClient
 
     manifest = exported.manifest
-    metadata = {
-        **{name: value for name, value in manifest.reported.items() if value is not None},
-        LINK: exported.url,
-        NOTEBOOK: manifest.notebook,
-        EXPORT: manifest.id,
-    }
+    reported = {name: value for name, value in manifest.reported.items() if value is not None}
+    metadata = reported | {LINK: exported.url, NOTEBOOK: manifest.notebook, EXPORT: manifest.id}
     with DagsterClient(target) as client:
         assets = _find(client, name, partition)
         observe = _observer(settings, target, client)

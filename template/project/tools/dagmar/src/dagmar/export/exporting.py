@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 from dagmar import __version__
-from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, RunFailed, SetupError, TimedOut
 from dagmar.export import folders, index, manifests
 from dagmar.export.manifests import Manifest
@@ -22,7 +21,7 @@ from dagmar.export.request import ExportRequest, parameters_of
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION, read_source
-from dagmar.notebook.pairing import paired_with, read_pairs
+from dagmar.notebook.pairing import Paired, paired_with, read_pairs
 from dagmar.project.layout import EXPORTS, relative
 from dagmar.project.provenance import REVISION_TAG, own_tags
 from dagmar.project.settings import Settings
@@ -160,7 +159,10 @@ class _Exporter:
         settings, request = self.settings, self.request
         parameters = parameters_of(request, notebook)
         place, id = folders.place_of(settings, notebook, request.output), folders.new_id()
-        asset, paired_job = _paired(notebook)
+        pairs: list[Paired] = []
+        with contextlib.suppress(Invalid):  # its run reports why
+            pairs = list(read_pairs(read_source(notebook).tree))
+        asset, paired_job = paired_with(pairs)
         with folders.staged(place, id) as staging:
             asset_url, warning = self._share_assets(place.exports)
             job = Job(
@@ -256,17 +258,8 @@ def _explained(error: DagmarError | OSError) -> DagmarError:
     if isinstance(error, DagmarError):
         return error
     where = f"{error.filename}: " if error.filename else ""
-    return SetupError(
-        f"{where}{error.strerror or error}", "Try again, or type:", command="invoke doctor"
-    )
-
-
-def _paired(notebook: Path) -> tuple[AssetKey | None, str | None]:
-    """Return the asset and the job that a notebook is paired with."""
-    try:
-        return paired_with(read_pairs(read_source(notebook).tree))
-    except Invalid:
-        return None, None  # its run reports why
+    message = f"{where}{error.strerror or error}"
+    return SetupError(message, "Try again, or type:", command="invoke doctor")
 
 
 def _versions() -> dict[str, str]:

@@ -123,7 +123,6 @@ def _explain(export: Exported, several: bool) -> None:
 
 
 def _error(export: Exported) -> DagmarError:
-    """Return why an export failed."""
     if export.error:
         return export.error
     problem = export.problems[-1]

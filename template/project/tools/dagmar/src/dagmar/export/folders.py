@@ -134,9 +134,8 @@ def writable(folder: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise NotAllowed(message, "Choose another folder: --output DIR") from None
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise SetupError(
-                message, "Free some space, for example with --retention-days 30, or use --output."
-            ) from None
+            hint = "Free some space, for example with --retention-days 30, or use --output."
+            raise SetupError(message, hint) from None
         if isinstance(error, (NotADirectoryError, FileExistsError)):
             raise Invalid(f"{folder} is not a folder, and in the way") from None
         raise SetupError(message, "Try again, or choose another folder: --output DIR") from None

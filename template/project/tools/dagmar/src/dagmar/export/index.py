@@ -56,14 +56,8 @@ def pages(exports: Any, name: str) -> dict[str, str]:
 def _render(**values: Any) -> str:
     from jinja2 import Template
 
-    template = Template(
-        Path(__file__).with_name(NAME).read_text("utf-8"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    page: str = template.render(**values, details=_details)
+    template = Template(Path(__file__).with_name(NAME).read_text("utf-8"), autoescape=True)
+    page: str = template.render(**values, details=_details) + "\n"
     return page
 
 

@@ -77,8 +77,11 @@ class Manifest:
 
     @property
     def started(self) -> datetime:
-        """When the export was started, by the name of its folder."""
-        return started_of(self.id)
+        """When the export was started, by the name of its folder. Raises ValueError."""
+        match = FOLDER.fullmatch(self.id)
+        if not match:
+            raise ValueError(self.id)
+        return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
 
     def page(self) -> str:
         """Return the file that a person opens; empty if there is none."""
@@ -95,14 +98,6 @@ class Manifest:
 def unwritten(notebook: str, status: str, id: str = "", error: Failure | None = None) -> Manifest:
     """Return the manifest of an export without files: it is only planned, or was refused."""
     return Manifest(notebook, "", "", id, status, "", "", 0.0, error=error)
-
-
-def started_of(id: str) -> datetime:
-    """Return the time in an export's id. Raises ValueError for anything else."""
-    match = FOLDER.fullmatch(id)
-    if not match:
-        raise ValueError(id)
-    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
 
 
 def parse(text: str, id: str) -> Manifest | None:

@@ -43,32 +43,8 @@ const load = async (module, needed) => {
 };
 export { load as %s };
 """
-LOADER = """\
-const shown = new Set();
-globalThis.__MARIMO_STYLE__ = (name) => {
-  if (shown.has(name) || !(name in STYLES)) return;
-  shown.add(name);
-  const style = document.createElement("style");
-  style.dataset.viteDevId = name;
-  style.textContent = STYLES[name];
-  document.head.append(style);
-};
-FIRST.forEach(globalThis.__MARIMO_STYLE__);
-const imports = {};
-for (const [name, text] of Object.entries(MODULES))
-  imports["marimo-offline/" + name] =
-    URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-const map = document.createElement("script");
-map.type = "importmap";
-map.textContent = JSON.stringify({ imports });
-document.head.append(map);
-addEventListener("DOMContentLoaded", () => {
-  const main = document.createElement("script");
-  main.type = "module";
-  main.textContent = "import " + JSON.stringify("marimo-offline/" + ENTRY);
-  document.body.append(main);
-});
-"""
+LOADER = Path(__file__).with_suffix(".js")
+"""Hands the constants of the packed script to the browser."""
 
 
 def share_assets(exports: Path) -> str:
@@ -116,7 +92,7 @@ def pack(static: Path) -> str:
         f"const {name} = {json.dumps(value, ensure_ascii=False)};\n"
         for name, value in constants.items()
     ]
-    return "{\n" + "".join(lines) + LOADER + "}\n"
+    return "{\n" + "".join(lines) + LOADER.read_text("utf-8") + "}\n"
 
 
 def _module(file: Path) -> str:

@@ -112,10 +112,8 @@ class Worker:
         except (BrokenPipeError, ValueError):
             pass
         self._restart()
-        raise SetupError(
-            "the process that runs notebooks died",
-            f"Start it by hand to see why: {sys.executable} -m dagmar.export.worker",
-        )
+        hint = f"Start it by hand to see why: {sys.executable} -m dagmar.export.worker"
+        raise SetupError("the process that runs notebooks died", hint)
 
     def _restart(self) -> None:
         """Replace the process for the next notebook, unless this worker was stopped."""
@@ -143,7 +141,6 @@ class Worker:
 
 
 def _ended(job: Job, cell: str, outcome: Outcome | None, event: dict[str, Any]) -> Outcome:
-    """Return the outcome of a notebook whose process has ended."""
     if event["late"] and (outcome is None or outcome.interrupted):
         message = f"it took longer than --timeout {job.timeout:g}"
         late = outcome or Outcome(seconds=job.timeout or 0.0)

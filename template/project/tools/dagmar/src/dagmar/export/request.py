@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,43 +38,33 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         """Raise UsageError for an unknown format, and for flags that do not fit together."""
+        for problem in self._problems():
+            raise UsageError(*problem)
+
+    def _problems(self) -> Iterator[tuple[str, ...]]:
+        """Yield a message and a hint, and a command that the hint may lead to."""
         for format in self.formats:
             if format not in FORMATS:
-                raise UsageError(
-                    f"there is no format '{format}'{did_you_mean(format, FORMATS)}",
-                    f"Choose from: {', '.join(FORMATS)}",
-                )
+                message = f"there is no format '{format}'{did_you_mean(format, FORMATS)}"
+                yield message, f"Choose from: {', '.join(FORMATS)}"
+        example = ("For example:", "invoke export --notebook notebooks/orders.py")
         chosen = bool(self.notebooks) + self.all + bool(self.existing)
-        if chosen != 1:
-            raise UsageError(
-                "give only one of --notebook, --all and --existing"
-                if chosen
-                else "no notebook is selected: use --notebook PATH, or --all",
-                "For example:",
-                command="invoke export --notebook notebooks/orders.py",
-            )
+        if chosen > 1:
+            yield "give only one of --notebook, --all and --existing", *example
+        if not chosen:
+            yield "no notebook is selected: use --notebook PATH, or --all", *example
         if self.attach and (self.all or len(self.notebooks) > 1):
-            raise UsageError(
-                "--attach links one notebook with one asset",
-                "Export the notebooks one by one, each with its own --attach.",
-            )
+            hint = "Export the notebooks one by one, each with its own --attach."
+            yield "--attach links one notebook with one asset", hint
         if self.partition and self.existing and not self.attach:
-            raise UsageError(
-                "with --existing, --partition needs --attach", "Give the asset: --attach KEY"
-            )
+            yield "with --existing, --partition needs --attach", "Give the asset: --attach KEY"
         if self.partition and self.parameters.get(PARTITION, self.partition) != self.partition:
-            raise UsageError(
-                f"--partition and --param {PARTITION} differ", "Give only one of them."
-            )
+            yield f"--partition and --param {PARTITION} differ", "Give only one of them."
         if self.existing and self.dry_run:
-            raise UsageError(
-                "--existing and --dry-run exclude each other", "Leave one of them out."
-            )
+            yield "--existing and --dry-run exclude each other", "Leave one of them out."
         if self.existing and (self.parameters or self.timeout):
-            raise UsageError(
-                "--existing does not run a notebook, so --param and --timeout have no effect",
-                "Leave them out.",
-            )
+            message = "--existing does not run a notebook, so --param and --timeout have no effect"
+            yield message, "Leave them out."
 
 
 def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:
@@ -87,10 +77,8 @@ def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:
         if PARTITION in read_source(notebook).input_names():
             parameters[PARTITION] = request.partition
         elif request.notebooks and not request.attach:
-            raise Invalid(
-                f"{notebook.name} does not take a partition",
-                f"Define {PARTITION} in its inputs cell, or leave --partition out.",
-            )
+            hint = f"Define {PARTITION} in its inputs cell, or leave --partition out."
+            raise Invalid(f"{notebook.name} does not take a partition", hint)
     return parameters
 
 
@@ -100,11 +88,8 @@ def find_notebooks(settings: Settings, request: ExportRequest) -> list[Path]:
         return list(dict.fromkeys(_existing(settings, path) for path in request.notebooks))
     notebooks = checking.find_notebooks(settings, ())
     if not notebooks:
-        raise Invalid(
-            f"there are no notebooks in {settings.notebooks.name}",
-            "Create one:",
-            command="invoke scaffold --asset KEY",
-        )
+        message = f"there are no notebooks in {settings.notebooks.name}"
+        raise Invalid(message, "Create one:", command="invoke scaffold --asset KEY")
     return notebooks
 
 
@@ -120,6 +105,5 @@ def _existing(settings: Settings, name: str) -> Path:
     for stem, file in known.items():
         # The suggestion can be pasted, also in a folder below the project.
         meant = meant.replace(f"'{stem}'", f"'{os.path.relpath(file)}'")
-    raise Invalid(
-        f"there is no notebook {name}{meant}", f"Notebooks are in {settings.notebooks.name}/."
-    )
+    message = f"there is no notebook {name}{meant}"
+    raise Invalid(message, f"Notebooks are in {settings.notebooks.name}/.")

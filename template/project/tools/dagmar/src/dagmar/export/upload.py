@@ -48,17 +48,13 @@ class Storage:
         """Open it; nothing is sent yet. Raises UsageError, SetupError, Invalid or NotAllowed."""
         parts = urlsplit(address)
         if ":" in parts.netloc.rpartition("@")[0]:
-            raise UsageError(
-                "--upload takes no password in its address",
-                "Set it where the storage library looks for it: in variables, or in a profile.",
-            )
+            hint = "Set it where the storage library looks for it: in variables, or in a profile."
+            raise UsageError("--upload takes no password in its address", hint)
         self.scheme = "" if parts.scheme in LOCAL else parts.scheme
         if not self.scheme:
             if parts.netloc not in ("", "localhost"):
-                raise UsageError(
-                    f"{address} is a folder on the machine {parts.netloc}",
-                    f"For a local folder leave {parts.scheme}:// out, or write three slashes.",
-                )
+                hint = f"For a local folder leave {parts.scheme}:// out, or write three slashes."
+                raise UsageError(f"{address} is a folder on the machine {parts.netloc}", hint)
             address = unquote(parts.path) if parts.scheme else address
             address = str(Path(address).expanduser().absolute())
         self.address, self.compress = address.rstrip("/"), compress
@@ -114,11 +110,8 @@ class Storage:
         if known is not None and known.whole:
             return
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        marker = replace(
-            manifest,
-            status=manifests.UPLOADING,
-            uploaded=[*manifest.uploaded, {"to": self.address, "since": since}],
-        )
+        uploaded = [*manifest.uploaded, {"to": self.address, "since": since}]
+        marker = replace(manifest, status=manifests.UPLOADING, uploaded=uploaded)
         self._put(f"{base}/{manifests.NAME}", marker.as_text().encode(), overwrite=True)
 
     def _send_shared(self, folder: Path, report: Callable[[str], None]) -> None:
@@ -192,35 +185,28 @@ class Storage:
         except ImportError as error:
             # fsspec raises an error without a name from the one with it.
             library = str(getattr(error.__cause__ or error, "name", "")).partition(".")[0]
-            raise SetupError(
-                f"{library} is not installed, which {self.scheme} needs",
-                command=f"uv add {library}",
-            ) from None
+            message = f"{library} is not installed, which {self.scheme} needs"
+            raise SetupError(message, command=f"uv add {library}") from None
         except Exception as error:  # each storage library has its own
             status, message = _status(error), _message(error)
+            kind: type[DagmarError]
             if status in (401, 403):
-                raise NotAllowed(
-                    f"{bucket} refuses access: {message}",
-                    "Check the credentials in your environment, and what they allow.",
-                ) from None
-            if status == 404:
-                raise Invalid(
-                    f"{bucket} does not exist: {message}", "Create the bucket, or correct --upload."
-                ) from None
-            if _lacks_credentials(error):
-                raise NotAllowed(
-                    f"there are no credentials for {bucket}: {message}",
-                    "Set them in your environment, as the storage's own tools need them.",
-                ) from None
-            if status == 400 or (isinstance(error, ValueError) and not hasattr(self, "root")):
-                raise UsageError(
-                    f"--upload cannot use the address {bucket}: {message}",
-                    "For example: --upload s3://bucket/reports",
-                ) from None
-            raise StorageFailed(
-                f"{bucket} does not answer, or the connection broke: {message}",
-                "Try again: files that were sent are not sent again.",
-            ) from None
+                kind, what = NotAllowed, f"{bucket} refuses access: {message}"
+                hint = "Check the credentials in your environment, and what they allow."
+            elif status == 404:
+                kind, what = Invalid, f"{bucket} does not exist: {message}"
+                hint = "Create the bucket, or correct --upload."
+            elif _lacks_credentials(error):
+                kind, what = NotAllowed, f"there are no credentials for {bucket}: {message}"
+                hint = "Set them in your environment, as the storage's own tools need them."
+            elif status == 400 or (isinstance(error, ValueError) and not hasattr(self, "root")):
+                kind, what = UsageError, f"--upload cannot use the address {bucket}: {message}"
+                hint = "For example: --upload s3://bucket/reports"
+            else:
+                kind = StorageFailed
+                what = f"{bucket} does not answer, or the connection broke: {message}"
+                hint = "Try again: files that were sent are not sent again."
+            raise kind(what, hint) from None
 
 
 def _read(folder: Path, file: manifests.File) -> bytes:
@@ -254,7 +240,6 @@ def _status(error: BaseException | None) -> int | None:
 
 
 def _lacks_credentials(error: Exception) -> bool:
-    """Whether a library did not find any credentials."""
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
     adlfs = isinstance(error, ValueError) and str(error).startswith("unable to connect to account")
     return "Credentials" in kinds or "Authentication" in kinds or adlfs

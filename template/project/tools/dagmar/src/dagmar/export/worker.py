@@ -125,17 +125,17 @@ def _work(job: dict[str, Any], events: int) -> None:
             _export_publicly(job, events, reason)
         else:
             _export(job, events)
-    except (DagmarError, OSError) as error:
-        refused = (
-            error
-            if isinstance(error, DagmarError)
-            else SetupError(
-                f"the page cannot be written: {error.strerror or error}",
-                "Free some space, or choose another folder: --output DIR",
-            )
-        )
-        fields = {name: getattr(refused, name) for name in ("message", "hint", "command")}
-        _send(events, "refused", **{"class": type(refused).__name__}, **fields)
+    except DagmarError as error:
+        _refuse(events, error)
+    except OSError as error:
+        message = f"the page cannot be written: {error.strerror or error}"
+        hint = "Free some space, or choose another folder: --output DIR"
+        _refuse(events, SetupError(message, hint))
+
+
+def _refuse(events: int, error: DagmarError) -> None:
+    fields = {name: getattr(error, name) for name in ("message", "hint", "command")}
+    _send(events, "refused", **{"class": type(error).__name__}, **fields)
 
 
 def _export(job: dict[str, Any], events: int) -> None:
@@ -241,15 +241,14 @@ def _check_partition(job: dict[str, Any], names: set[str]) -> None:
 
 def _load(path: Path) -> tuple[InternalApp, str]:
     """Return a notebook, and the SHA-256 of the file that it was read from. Raises Invalid."""
+    from dagmar.files import reading
     from dagmar.notebook.execute import load
 
-    try:
-        digest = ""
+    digest = ""
+    with reading(path, Invalid):
         while (current := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
             # It may be saved while it is loaded.
             digest, app = current, load(path)
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}") from None
     return app, digest
 
 

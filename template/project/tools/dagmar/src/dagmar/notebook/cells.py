@@ -137,10 +137,8 @@ def read_notebook(file: Path) -> Source:
     """Read a notebook. Raises Invalid if it cannot be read or is not a marimo notebook."""
     source = read_source(file)
     if not source.is_notebook:
-        raise Invalid(
-            f"{file.name} is not a marimo notebook: it has no marimo.App",
-            "Create one with `invoke scaffold`, or `marimo edit`.",
-        )
+        message = f"{file.name} is not a marimo notebook: it has no marimo.App"
+        raise Invalid(message, "Create one with `invoke scaffold`, or `marimo edit`.")
     return source
 
 
@@ -200,6 +198,5 @@ def _converted(text: str) -> Any:
     try:
         return MarimoConvert.from_py(text)
     except (MarimoFileError, NonMarimoPythonScriptError) as error:
-        raise Invalid(
-            f"marimo does not read this as a notebook: {error}", "It looks for: app = marimo.App()"
-        ) from None
+        message = f"marimo does not read this as a notebook: {error}"
+        raise Invalid(message, "It looks for: app = marimo.App()") from None

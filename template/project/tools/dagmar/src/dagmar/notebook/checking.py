@@ -8,12 +8,21 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError, Invalid, SetupError, UsageError, did_you_mean, suggestion
+from dagmar.errors import (
+    DagmarError,
+    Invalid,
+    SetupError,
+    UsageError,
+    counted,
+    did_you_mean,
+    suggestion,
+)
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.compatibility import guarded
 from dagmar.notebook.pairing import Paired, has_job, paired_with, read_pairs
@@ -83,18 +92,14 @@ class CheckedNotebooks:
                 console.out(f"{place}: {about}")
                 if text := console.pasteable(finding.hint, finding.command):
                     console.out(f"  {text}")
-        number = len(self.notebooks)
-        console.say(f"Checked {number} notebook{'s' * (number != 1)}.")
+        console.say(f"Checked {counted(len(self.notebooks), 'notebook')}.")
 
     def raise_for_status(self) -> None:
         """Raise Invalid if there are errors."""
         if errors := sum(notebook.errors for notebook in self.notebooks):
             bad = sum(notebook.errors > 0 for notebook in self.notebooks)
-            raise Invalid(
-                f"{errors} error{'s' * (errors > 1)} in {bad} notebook{'s' * (bad > 1)}",
-                "Correct them, then type:",
-                command="invoke check",
-            )
+            message = f"{counted(errors, 'error')} in {counted(bad, 'notebook')}"
+            raise Invalid(message, "Correct them, then type:", command="invoke check")
 
 
 def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
@@ -107,11 +112,8 @@ def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
         if paths and not path.exists():
             raise UsageError(f"there is no {path}", "Give --path a notebook or a folder.")
         if path.is_file() and not _is_notebook(path):
-            raise Invalid(
-                f"{path} is not a marimo notebook",
-                "Create one:",
-                command="invoke scaffold --asset …",
-            )
+            message = f"{path} is not a marimo notebook"
+            raise Invalid(message, "Create one:", command="invoke scaffold --asset …")
         for file in [path] if path.is_file() else filter(_is_notebook, _python_files(path)):
             notebooks[file.resolve()] = None
     return list(notebooks)
@@ -136,10 +138,9 @@ def _is_notebook(file: Path) -> bool:
     try:
         return read_source(file).is_notebook
     except Invalid:
-        try:
+        with suppress(OSError):
             return b"marimo.App(" in file.read_bytes()
-        except OSError:
-            return False
+        return False
 
 
 def check(
@@ -151,30 +152,27 @@ def check(
     """
     root = settings.root.resolve()
     findings = run_marimo_check(notebooks)
-    sources: dict[Path, Source] = {}
-    pairs: dict[Path, list[Paired]] = {}
+    readable: dict[Path, tuple[Source, list[Paired]]] = {}
     for file in notebooks:
         try:
-            sources[file] = read_source(file)
-            pairs[file] = list(read_pairs(sources[file].tree))
+            source = read_source(file)
+            readable[file] = source, list(read_pairs(source.tree))
         except Invalid as error:
-            findings[file].append(
-                Finding(0, ERROR, "syntax", error.message, error.hint, error.command)
-            )
+            refusal = Finding(0, ERROR, "syntax", error.message, error.hint, error.command)
+            findings[file].append(refusal)
     inputs = {}
     if catalog:
-        paired = {pair.asset for file in pairs for pair in pairs[file]}
-        inputs = catalog.inputs(sorted(paired & {AssetKey(item["key"]) for item in catalog.assets}))
+        paired = {pair.asset for _, pairs in readable.values() for pair in pairs}
+        inputs = catalog.inputs(sorted(paired & {item["key"] for item in catalog.assets}))
+    for file, (source, pairs) in readable.items():
+        findings[file] += [*_names_and_form(source), *_loading(root, source)]
+        if catalog:
+            known = [pair for pair in pairs if _is_known(settings, catalog, pair)]
+            findings[file] += _against(catalog, inputs, known, source)
+        findings[file] += _version(root, file)
     result = []
     for file in notebooks:
-        if source := sources.get(file):
-            findings[file] += _names_and_form(source)
-            findings[file] += _loading(root, source)
-            if catalog:
-                known = [pair for pair in pairs[file] if _is_known(settings, catalog, pair)]
-                findings[file] += _against(catalog, inputs, known, source)
-            findings[file] += _version(root, file)
-        asset, job = paired_with(pairs.get(file, ()))
+        asset, job = paired_with(readable[file][1] if file in readable else ())
         ordered = sorted(findings[file], key=lambda finding: (finding.line, finding.rule))
         result.append(Checked(relative(file, root), asset, job, ordered))
     return CheckedNotebooks(result)
@@ -211,15 +209,10 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
     for issue in issues:
         file = Path(str(issue.get("filename", ""))).resolve()
         if file in findings and issue.get("type") != "error":  # a file that cannot be read
-            findings[file].append(
-                Finding(
-                    max(int(issue.get("line") or 0), 0),
-                    ERROR if issue.get("severity") == "breaking" else WARNING,
-                    f"marimo:{issue.get('name', 'check')}",
-                    str(issue.get("message", "")),
-                    str(issue.get("fix") or ""),
-                )
-            )
+            severity = ERROR if issue.get("severity") == "breaking" else WARNING
+            rule, message = f"marimo:{issue.get('name', 'check')}", str(issue.get("message", ""))
+            line, hint = max(int(issue.get("line") or 0), 0), str(issue.get("fix") or "")
+            findings[file].append(Finding(line, severity, rule, message, hint))
     return findings
 
 

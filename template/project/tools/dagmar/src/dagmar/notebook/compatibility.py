@@ -36,19 +36,11 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)[:2]]
 
 
-def require_tested() -> None:
-    """Raise SetupError if dagmar is not tested with the installed marimo."""
-    if not is_tested(marimo_version()):
-        raise unsupported("this version is not tested")
-
-
 def unsupported(reason: str, instead: str = "") -> SetupError:
     """Return the error for a version of marimo that dagmar is not tested with."""
-    return SetupError(
-        f"dagmar does not support marimo {marimo_version()}: {reason}",
-        instead or f"Or install a tested version: `{INSTALL_TESTED}`.",
-        INSTALL_TESTED if instead else "invoke update",
-    )
+    message = f"dagmar does not support marimo {marimo_version()}: {reason}"
+    hint = instead or f"Or install a tested version: `{INSTALL_TESTED}`."
+    return SetupError(message, hint, INSTALL_TESTED if instead else "invoke update")
 
 
 @contextlib.contextmanager

@@ -161,34 +161,29 @@ def _as_main(path: Path, argv: Sequence[str], capture: Capture) -> Iterator[None
         sys.argv, sys.path[:] = saved
 
 
+@dataclass
 class _Runner:
     """Runs the cells of one notebook in the order of their dependencies."""
 
-    def __init__(
-        self,
-        executed: Executed,
-        parameters: Mapping[str, Any],
-        on_cell: Callable[[str], None],
-        interruption: Interruption,
-    ) -> None:
-        self._executed, self._app, self._capture = executed, executed.app, executed.capture
-        self._parameters, self._on_cell = parameters, on_cell
-        self._interruption = interruption
-        self._blamed: dict[CellId_t, Any] = {}
+    executed: Executed
+    parameters: Mapping[str, Any]
+    on_cell: Callable[[str], None]
+    interruption: Interruption
+    blamed: dict[CellId_t, Any] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
         """Run all cells, and return the globals."""
         from dagmar.notebook import internals
 
         internals.register_formatters()  # before the notebook imports altair or plotly
-        path = str(self._executed.path)
-        internals.initialize_script_context(self._app, self._capture.stream(), path)
+        path = str(self.executed.path)
+        internals.initialize_script_context(self.executed.app, self.executed.capture.stream(), path)
         evaluator = internals.Evaluator(executor=internals.resolve_executor(), lifecycles=[])
         try:
             main = internals.create_main_module(file=path, input_override=None)
             with internals.patch_main_module_context(main) as module:
                 values = module.__dict__
-                if any(cell.is_coroutine() for cell in self._app.graph.cells.values()):
+                if any(cell.is_coroutine() for cell in self.executed.app.graph.cells.values()):
                     asyncio.run(self._run_async(evaluator, values))
                 else:
                     for cell in self._cells():
@@ -214,59 +209,59 @@ class _Runner:
 
         error: BaseException = KeyboardInterrupt()
         try:
-            with self._interruption.during(cell, task), internals.get_context().with_cell_id(cell):
+            with self.interruption.during(cell, task), internals.get_context().with_cell_id(cell):
                 yield
         except (KeyboardInterrupt, asyncio.CancelledError) as raised:
-            if not self._interruption.received:
+            if not self.interruption.received:
                 raise
             error = _as_interrupt(raised)
-        if self._interruption.cell == cell and not self._executed.interrupted:
+        if self.interruption.cell == cell and not self.executed.interrupted:
             self._fail(cell, error)
 
     def _cell(self, cell: CellId_t, values: dict[str, Any]) -> CellImpl:
         """Return a cell; in the `inputs` cell, values that parameters replace are not evaluated."""
-        implementation = self._app.graph.cells[cell]
-        if self._name(cell) != INPUTS or not self._parameters or implementation.body is None:
+        implementation = self.executed.app.graph.cells[cell]
+        if self._name(cell) != INPUTS or not self.parameters or implementation.body is None:
             return implementation
-        values[VALUES] = self._parameters
-        body = with_parameters(implementation.code, implementation.body, self._parameters)
+        values[VALUES] = self.parameters
+        body = with_parameters(implementation.code, implementation.body, self.parameters)
         return replace(implementation, body=body)
 
     def _cells(self) -> Iterator[CellId_t]:
         """Yield the cells to run in their order, and finish those that are prevented."""
         # The sort is stable: only the setup cell moves to the front.
-        for cell in sorted(self._app.execution_order, key=lambda cell: cell != SETUP):
-            if self._app.graph.is_disabled(cell):
+        for cell in sorted(self.executed.app.execution_order, key=lambda cell: cell != SETUP):
+            if self.executed.app.graph.is_disabled(cell):
                 continue
-            if cell in self._blamed:
-                self._capture.finish(cell, self._data(cell).code, errors=[self._blamed[cell]])
+            if cell in self.blamed:
+                code, reason = self._data(cell).code, self.blamed[cell]
+                self.executed.capture.finish(cell, code, errors=[reason])
                 continue
-            self._on_cell(self._name(cell))
-            if self._interruption.received:
+            self.on_cell(self._name(cell))
+            if self.interruption.received:
                 self._fail(cell, KeyboardInterrupt())
             else:
                 yield cell
 
     def _finish(self, cell: CellId_t, result: Any, values: dict[str, Any]) -> None:
-        """Keep the result of a cell."""
         from dagmar.notebook import internals
 
         code, error = self._data(cell).code, result.exception
         if isinstance(error, internals.MarimoRuntimeException):
             error = error.__cause__ or error
-        if self._interruption.cell == cell:
+        if self.interruption.cell == cell:
             error = _as_interrupt(error)
         if isinstance(error, internals.MarimoStopError):
             message = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
             self._block(cell, internals.MarimoAncestorStoppedError(msg=message, raising_cell=cell))
-            self._capture.finish(cell, code, error.output)
+            self.executed.capture.finish(cell, code, error.output)
         elif error is not None:
             self._fail(cell, error)
         else:
             if self._name(cell) == INPUTS:
-                values.update(self._parameters)
+                values.update(self.parameters)
                 values.pop(VALUES, None)
-            self._capture.finish(cell, code, result.output)
+            self.executed.capture.finish(cell, code, result.output)
         internals.close_figures()
 
     def _fail(self, cell: CellId_t, error: BaseException) -> None:
@@ -275,44 +270,44 @@ class _Runner:
         kind, message = type(error).__name__, str(error)
         if isinstance(error, SystemExit):
             message = f"the cell called sys.exit({'' if error.code is None else error.code!r})"
-        trace = as_text(error, self._executed.path.name, self._lines())
+        trace = as_text(error, self.executed.path.name, self._lines())
         shown = internals.MarimoExceptionRaisedError(
             msg=message or kind, exception_type=kind, raising_cell=None
         )
-        self._capture.finish(cell, self._data(cell).code, errors=[shown])
-        self._capture.trace(cell, error)
+        self.executed.capture.finish(cell, self._data(cell).code, errors=[shown])
+        self.executed.capture.trace(cell, error)
         prevented = internals.MarimoAncestorPreventedError(
             msg=f"An ancestor raised an exception ({kind}): ", raising_cell=cell, blamed_cell=None
         )
         self._block(cell, prevented)
         interrupted = isinstance(error, KeyboardInterrupt)
-        if self._executed.failure is None or interrupted:
-            self._executed.failure = Failure(message, kind, trace, self._name(cell))
+        if self.executed.failure is None or interrupted:
+            self.executed.failure = Failure(message, kind, trace, self._name(cell))
         if interrupted:  # by a time-out or by the user
-            self._executed.interrupted = True
-            for other in self._app.graph.cells:
-                self._blamed.setdefault(other, prevented)
+            self.executed.interrupted = True
+            for other in self.executed.app.graph.cells:
+                self.blamed.setdefault(other, prevented)
 
     def _block(self, cell: CellId_t, reason: Any) -> None:
         """Prevent the dependents of `cell` from running; everything depends on the setup cell."""
         from dagmar.notebook import internals
 
-        graph = self._app.graph
+        graph = self.executed.app.graph
         for other in graph.cells if cell == SETUP else internals.transitive_closure(graph, {cell}):
             if other != cell:
-                self._blamed.setdefault(other, reason)
+                self.blamed.setdefault(other, reason)
 
     def _lines(self) -> dict[str, int]:
         """Return the number of the line before each cell's code."""
         from dagmar.notebook import internals
 
-        text = self._executed.path.read_text("utf-8")
+        text = self.executed.path.read_text("utf-8")
         cells = internals.MarimoConvert.from_py(text).to_ir().cells
-        ids = self._app.cell_manager.cell_ids()
+        ids = self.executed.app.cell_manager.cell_ids()
         return {str(id): cell.lineno for id, cell in zip(ids, cells, strict=False)}
 
     def _data(self, cell: CellId_t) -> Any:
-        return self._app.cell_manager.cell_data_at(cell)
+        return self.executed.app.cell_manager.cell_data_at(cell)
 
     def _name(self, cell: CellId_t) -> str:
         """Return a cell's name, or its number if it has none."""
@@ -320,7 +315,7 @@ class _Runner:
             return SETUP
         name = str(self._data(cell).name)
         if name in ("_", "__"):
-            return f"cell {list(self._app.cell_manager.cell_ids()).index(cell) + 1}"
+            return f"cell {list(self.executed.app.cell_manager.cell_ids()).index(cell) + 1}"
         return name
 
 

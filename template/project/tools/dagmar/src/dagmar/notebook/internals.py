@@ -7,9 +7,10 @@ that has moved one of them. Import it inside functions only: it takes a second.
 
 from __future__ import annotations
 
-from dagmar.notebook.compatibility import require_tested, unsupported
+from dagmar.notebook.compatibility import is_tested, marimo_version, unsupported
 
-require_tested()
+if not is_tested(marimo_version()):
+    raise unsupported("this version is not tested")
 try:
     from marimo._ast.app import InternalApp
     from marimo._ast.cell import CellImpl

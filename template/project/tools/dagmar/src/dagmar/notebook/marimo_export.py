@@ -32,11 +32,9 @@ def check_parameters(path: Path, source: Source, names: Collection[str]) -> None
     """Raise SetupError for parameters that the notebook does not read from its command line."""
     for name in names:
         if not _reads(source, name):
-            raise unsupported(
-                f"{path.name} does not read '{name}' from its command line, "
-                "and values of the inputs cell cannot be replaced",
-                "Read mo.cli_args() there",
-            )
+            reason = f"{path.name} does not read '{name}' from its command line"
+            reason += ", and values of the inputs cell cannot be replaced"
+            raise unsupported(reason, "Read mo.cli_args() there")
 
 
 def _reads(source: Source, name: str) -> bool:
@@ -111,13 +109,10 @@ def _run(
         if done.returncode in (0, 2):
             raise unsupported(f"`{NAME} {format}` does not work: {message}")
         if done.returncode < 0:
-            raise SetupError(
-                f"`{NAME} {format}` was killed by signal {-done.returncode}", "Try again."
-            )
-        raise Invalid(
-            f"`{NAME} {format}` wrote no file for {path.name}: {message}",
-            command=f"invoke check --path {os.path.relpath(path)}",
-        )
+            killed = f"`{NAME} {format}` was killed by signal {-done.returncode}"
+            raise SetupError(killed, "Try again.")
+        nothing = f"`{NAME} {format}` wrote no file for {path.name}: {message}"
+        raise Invalid(nothing, command=f"invoke check --path {os.path.relpath(path)}")
     text = file.read_text("utf-8")
     file.unlink()
     return text, message if done.returncode else ""

@@ -6,7 +6,7 @@ It is read from the `dagmar.Pair(...)` call in the file, as syntax: nothing is r
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,9 +66,8 @@ def read_pairs(tree: ast.Module) -> Iterator[Paired]:
             yield Paired(asset, job, values.get("target", ""), call.lineno)
 
 
-def paired_with(pairs: Iterable[Paired]) -> tuple[AssetKey | None, str | None]:
+def paired_with(pairs: Sequence[Paired]) -> tuple[AssetKey | None, str | None]:
     """Return the first asset and the first job of a notebook's pairs."""
-    pairs = list(pairs)
     asset = next((pair.asset for pair in pairs if pair.asset), None)
     return asset, next((pair.job for pair in pairs if pair.job), None)
 

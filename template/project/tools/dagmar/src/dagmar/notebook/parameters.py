@@ -37,12 +37,11 @@ def check_parameters(path: Path, app: InternalApp, parameters: Mapping[str, Any]
     known = input_names(app)
     for name in parameters:
         if name not in known:
-            raise Invalid(
-                f"{path.name} takes no parameter '{name}'{did_you_mean(name, known)}",
-                f"Its inputs cell defines: {', '.join(sorted(known))}."
-                if known
-                else f"Define it in a cell called `{INPUTS}`, or read mo.cli_args().",
-            )
+            message = f"{path.name} takes no parameter '{name}'{did_you_mean(name, known)}"
+            hint = f"Define it in a cell called `{INPUTS}`, or read mo.cli_args()."
+            if known:
+                hint = f"Its inputs cell defines: {', '.join(sorted(known))}."
+            raise Invalid(message, hint)
 
 
 def with_parameters(code: str, body: CodeType, names: Collection[str]) -> CodeType:

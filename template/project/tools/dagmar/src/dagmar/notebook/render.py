@@ -33,12 +33,9 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
     from dagmar.notebook import internals
 
     app = executed.app
-    layout = app.config.layout_file
+    view, layout = executed.capture.view, app.config.layout_file
     snapshot = internals.serialize_notebook_snapshot(
-        app,
-        executed.capture.view,
-        drop_virtual_file_outputs=False,
-        include_model_notifications=True,
+        app, view, drop_virtual_file_outputs=False, include_model_notifications=True
     )
     config = internals.get_default_config_manager(current_path=str(executed.path)).get_config()
     html, _ = internals.Exporter().export_as_html(
@@ -60,13 +57,11 @@ def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
     """Return a Jupyter notebook whose outputs need no marimo to be shown."""
     from dagmar.notebook import internals
 
-    text = internals.Exporter().export_as_ipynb(
-        internals.IPYNBExportRequest(
-            app=executed.app,
-            options=internals.IPYNBExportOptions(sort_mode="top-down"),
-            session_view=executed.capture.view,
-        )
+    options = internals.IPYNBExportOptions(sort_mode="top-down")
+    request = internals.IPYNBExportRequest(
+        app=executed.app, options=options, session_view=executed.capture.view
     )
+    text = internals.Exporter().export_as_ipynb(request)
     return finish_notebook(json.loads(text), code)
 
 

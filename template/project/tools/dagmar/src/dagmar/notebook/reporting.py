@@ -20,10 +20,8 @@ def report(values: Mapping[str, Any]) -> None:
     """
     for name in RESERVED:
         if name in values:
-            raise Invalid(
-                f"pair.report({name}=…): '{name}' is reserved for exports",
-                f"Use another name, such as {name}_value.",
-            )
+            message = f"pair.report({name}=…): '{name}' is reserved for exports"
+            raise Invalid(message, f"Use another name, such as {name}_value.")
     _reported.update({name: _plain(name, value) for name, value in values.items()})
 
 
@@ -45,7 +43,5 @@ def _plain(name: str, value: Any) -> Any:
         return float(value) if math.isfinite(value) else str(value)
     if isinstance(value, (bool, int, str)):
         return value
-    raise Invalid(
-        f"pair.report({name}=…) takes text, a number or a boolean, not {type(value).__name__}",
-        f"For example: pair.report({name}=len(rows))",
-    )
+    message = f"pair.report({name}=…) takes text, a number or a boolean, not {type(value).__name__}"
+    raise Invalid(message, f"For example: pair.report({name}=len(rows))")
