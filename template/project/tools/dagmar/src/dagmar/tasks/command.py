@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_origin
 
 from invoke import Context, Exit, Task, task
 
@@ -51,7 +51,8 @@ def command(function: Callable[..., Result | None]) -> Task[Any]:
     are switches or text, even numbers. One that is given and empty (`--target "$UNSET"`) is
     refused, not treated as left out.
     """
-    signature = inspect.signature(function)
+    # To evaluate annotations takes longer, so our modules do not postpone them.
+    signature = inspect.signature(function, eval_str=True)
 
     @functools.wraps(function)
     def body(context: Context, **flags: Any) -> None:
@@ -73,11 +74,12 @@ def command(function: Callable[..., Result | None]) -> Task[Any]:
             for parameter in signature.parameters.values()
         ]
     )
-    hints = get_type_hints(function, include_extras=True)
+    flags = signature.parameters.items()
+    hints = {flag: given.annotation for flag, given in flags}
     texts = {
         flag: hint.__metadata__[0] for flag, hint in hints.items() if get_origin(hint) is Annotated
     }
-    repeated = [flag for flag, given in signature.parameters.items() if given.default == ()]
+    repeated = [flag for flag, given in flags if given.default == ()]
     return cast("Task[Any]", task(body, auto_shortflags=False, iterable=repeated, help=texts))
 
 

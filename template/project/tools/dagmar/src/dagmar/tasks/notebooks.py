@@ -1,7 +1,5 @@
 """The tasks about notebooks: create and check them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from invoke import Context

@@ -1,7 +1,5 @@
 """The tasks that start a project and keep it healthy."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from invoke import Context

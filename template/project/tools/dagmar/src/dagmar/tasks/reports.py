@@ -1,7 +1,5 @@
 """The task about reports: run notebooks and keep their pages."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from invoke import Context

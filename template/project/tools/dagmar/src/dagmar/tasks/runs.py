@@ -1,7 +1,5 @@
 """The tasks that talk to a running Dagster: discover and run."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from invoke import Context
