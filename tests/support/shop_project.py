@@ -161,7 +161,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
                     "jobs": [_GREETING],
                     "schedules": [],
                     "sensors": [],
-                    "allTopLevelResourceDetails": [],
+                    "resources": [],
                 }
             ],
         }
