@@ -81,7 +81,6 @@ def _is_running(pid: int, seen: float) -> bool:
 
 
 def _answers(server: dict[str, Any]) -> bool:
-    """Return whether the code server that launched the run still answers."""
     family, address = socket.AF_INET, (server.get("host"), server.get("port"))
     if path := server.get("socket"):
         family, address = socket.AF_UNIX, path

@@ -56,12 +56,13 @@ def read_definitions(root: Path) -> Catalog:
                 for job in definitions.get_all_jobs()
                 if not job.name.startswith(IMPLICIT_JOB)
             ]
-            catalog.locations.append(_location(name, repo))
+            place = Location(name=name, repositories=[repo], status="loaded", error=None)
+            catalog.locations.append(place)
     if failures and not catalog.locations:
         raise next(iter(failures.values()))
-    catalog.locations += [
-        _location(name, error=Failure(failure.message)) for name, failure in failures.items()
-    ]
+    for name, failure in failures.items():
+        error = Failure(failure.message).as_document()
+        catalog.locations.append(Location(name=name, repositories=[], status="error", error=error))
     catalog.assets = sorted(assets.values(), key=lambda asset: str(list(asset["key"].parts)))
     catalog.inputs = lambda keys: {key: inputs_of(graphs[key], key) for key in keys}
     return catalog
@@ -94,16 +95,16 @@ def check_values(root: Path, keys: Collection[AssetKey], url: str) -> str:
     except UnknownDagster as error:
         return error.message
     missing = [key for key in keys if key not in known]
+    if not missing:
+        return ""
     if reasons := [failures[name].message for name in failures if name not in remote]:
-        return "; ".join(reasons) if missing else ""
-    if missing:
-        behind = f", or they are behind the gRPC server of {', '.join(remote)}" if remote else ""
-        raise Invalid(
-            f"{_listed(missing)} can never be loaded in this project: its definitions do not have "
-            f"what the Dagster at {url} has{behind}",
-            _hint(workspace),
-        )
-    return ""
+        return "; ".join(reasons)
+    behind = f", or they are behind the gRPC server of {', '.join(remote)}" if remote else ""
+    raise Invalid(
+        f"{_listed(missing)} can never be loaded in this project: its definitions do not have "
+        f"what the Dagster at {url} has{behind}",
+        _hint(workspace),
+    )
 
 
 def _listed(keys: Collection[AssetKey]) -> str:
@@ -117,15 +118,6 @@ def _hint(workspace: Workspace) -> str:
     if workspace.guessed:
         return f"{ADD.format('YOUR_PACKAGE.definitions')}. Or {elsewhere}"
     return f"Add the code location to {workspace.declared_in}, or {elsewhere}"
-
-
-def _location(name: str, *repositories: str, error: Failure | None = None) -> Location:
-    return {
-        "name": name,
-        "repositories": list(repositories),
-        "status": "error" if error else "loaded",
-        "error": error.as_document() if error else None,
-    }
 
 
 def _key(node: Any) -> AssetKey:
@@ -177,7 +169,6 @@ def inputs_of(graph: Any, key: AssetKey) -> Inputs:
 
 
 def _loaded_keys(node: Any) -> set[Any]:
-    """Return the keys of the upstream assets whose values an asset loads."""
     assets = node.assets_def
     if not assets.is_executable:
         return set()

@@ -258,17 +258,15 @@ class Definitions:
                 yield name, Path(file)
 
 
-def _unknown(
-    what: str, name: str, known: list[str], failures: dict[str, DagmarError]
-) -> DagmarError:
+def _unknown(what: str, name: str, known: list[str], failed: dict[str, DagmarError]) -> DagmarError:
     message = f"the project's definitions have no {what} '{name}'{did_you_mean(name, known)}"
-    if not failures:
+    if not failed:
         return Invalid(message, command=f"invoke discover --kind {what}s")
-    first = next(iter(failures.values()))
+    first = next(iter(failed.values()))
     if not known:
         return first
     end = "" if message.endswith("?") else "."
-    reasons = "\n  ".join(failure.message for failure in failures.values())
+    reasons = "\n  ".join(failure.message for failure in failed.values())
     message += f"{end} Not every code location loads:\n  {reasons}"
     return Invalid(message, first.hint, first.command)
 

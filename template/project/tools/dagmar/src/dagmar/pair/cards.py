@@ -148,8 +148,7 @@ def lineage(context: Context, depth: int) -> str:
         from dagmar.server.paired import read_job, read_neighbours
 
         if context.job:
-            steps = read_job(client, locate_job(client, context.job))["steps"]
-            return mermaid(steps)
+            return mermaid(read_job(client, locate_job(client, context.job))["steps"])
         near = read_neighbours(client, context.asset, depth)
     external = [key for key, item in near.items() if not item["materializable"]]
     graph: dict[str, Any] = {key: item["dependencies"] for key, item in near.items()}

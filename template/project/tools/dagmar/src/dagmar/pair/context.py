@@ -80,11 +80,9 @@ def read_parameter(name: str) -> str | None:
     """Return a parameter from the page's address or the command line, as text."""
     import marimo as mo
 
-    values: list[Any] = []
     flags = [f"--{name}", f"--{name.replace('_', '-')}"]
     in_marimo = mo.app_meta().mode in ("edit", "run", "script")
-    if in_marimo:
-        values.append(mo.query_params().get(name))
+    values: list[Any] = [mo.query_params().get(name)] if in_marimo else []
     # marimo turns what looks like a number into one; keys of partitions are text.
     for position, argument in enumerate(sys.argv):
         flag, equals, value = argument.partition("=")

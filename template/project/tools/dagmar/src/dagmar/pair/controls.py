@@ -71,6 +71,7 @@ def draw_controls(
     Without a server they are a remark, and their value is empty.
     """
     import marimo as mo
+    import yaml
 
     def remark(html: str) -> mo.ui.batch:
         return mo.ui.batch(mo.Html(_literal(html)), {})
@@ -95,8 +96,9 @@ def draw_controls(
         )
         label = "partition" if len(choices.dimensions) == 1 else name
         rows.append((_literal(f"{label} ({len(keys)})"), f"{{{DIMENSION}{number}}}"))
+    config = choices.config
     elements[CONFIG] = mo.ui.code_editor(
-        value=_as_yaml(choices.config),
+        value=yaml.safe_dump(dict(config), sort_keys=False) if config else "",
         language="yaml",
         placeholder="ops: {...}",
         min_height=40,
@@ -130,12 +132,6 @@ def _default_keys(
 def _literal(text: str) -> str:
     """Return a text whose braces marimo does not fill in."""
     return text.replace("{", "{{").replace("}", "}}")
-
-
-def _as_yaml(config: Mapping[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(dict(config), sort_keys=False) if config else ""
 
 
 def read_options(controls: object) -> LaunchOptions:

@@ -225,10 +225,8 @@ class Watcher:
     def _draw_button(self, run: runs.Run) -> list[str]:
         """Return the button that applies now, and the result of the last click on it."""
         button = self._button
-        if run.final:
-            refused = self._retries.sent.get(self.run_id) or self._refused.get("retry")
-        else:
-            refused = self._refused.get("cancel")
+        retry = self._retries.sent.get(self.run_id) or self._refused.get("retry")
+        refused = retry if run.final else self._refused.get("cancel")
         parts = [drawing.refusal(refused)] if refused else []
         if button:
             also = " cancelling…" if self._cancel_wanted and button == "cancel" else ""

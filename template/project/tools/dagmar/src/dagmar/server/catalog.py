@@ -161,15 +161,13 @@ def read_catalog(
 
 def location(entry: Item) -> Location:
     """Return a code location of the workspace as plain data, with its error in words."""
-    state = entry["locationOrLoadError"]
-    status = "loading" if entry["loadStatus"] == "LOADING" or state is None else "loaded"
-    repositories: list[str] = []
-    error = None
-    if state is not None and state["__typename"] == "RepositoryLocation":
-        repositories = [repository["name"] for repository in state["repositories"]]
-    elif state is not None:
-        # LOADED is said of a location that failed to import, too.
-        status, error = "error", Failure.from_graphql(state).as_document()
+    state = entry["locationOrLoadError"] or {}
+    # LOADED is said of a location that failed to import, too.
+    failed = state and state["__typename"] != "RepositoryLocation"
+    loading = entry["loadStatus"] == "LOADING" or not state
+    status = "error" if failed else "loading" if loading else "loaded"
+    repositories = [repository["name"] for repository in state.get("repositories", ())]
+    error = Failure.from_graphql(state).as_document() if failed else None
     return Location(name=entry["name"], repositories=repositories, status=status, error=error)
 
 

@@ -9,6 +9,7 @@ not reach another host.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -56,31 +57,23 @@ class _Retry(Retry):
         return super().increment(*args, **rest)
 
 
-CONNECT_ONLY = Retry(
-    total=None, connect=2, read=0, status=0, other=0, redirect=0, backoff_factor=0.2
-)
-READ_ONLY = _Retry(
+ONCE = Retry(total=None, connect=2, read=0, status=0, other=0, redirect=0, backoff_factor=0.2)
+AGAIN = _Retry(
     total=None, connect=2, read=2, status=2, other=0, redirect=0, backoff_factor=0.2,
     status_forcelist=GATEWAY, allowed_methods=None, raise_on_status=False,
     respect_retry_after_header=False,
 )  # fmt: skip
 
 
-class _Auth(requests.auth.AuthBase):
-    """Adds the target's credentials; requests would read `~/.netrc` without it."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # http.client would encode text as Latin-1, and fail on other characters.
-        request.headers.update(
-            {name: value.encode() for name, value in self._target.headers.items()}  # type: ignore[misc]
-        )
-        if self._target.basic:
-            user, password = (part.encode() for part in self._target.basic)
-            requests.auth.HTTPBasicAuth(user, password)(request)
-        return request
+def _authorize(target: Target, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add the target's credentials; requests would read `~/.netrc` without this."""
+    # http.client would encode text as Latin-1, and fail on other characters.
+    headers: Any = {name: value.encode() for name, value in target.headers.items()}
+    request.headers.update(headers)
+    if target.basic:
+        user, password = (part.encode() for part in target.basic)
+        requests.auth.HTTPBasicAuth(user, password)(request)
+    return request
 
 
 class _Answer(dict[str, Any]):
@@ -126,13 +119,13 @@ class DagsterClient:
             raise Invalid(f"{target.url} is not a valid http(s) address") from None
         self._endpoint = str(request.url)
         self._session = _Session()
-        self._session.auth = _Auth(target)
+        self._session.auth = functools.partial(_authorize, target)
         # A proxy from the environment must not get what stays on this machine.
         self._session.trust_env = not target.loopback
         # A query is a POST, too. The fragment marks a mutation: requests picks the adapter
         # with the longest matching prefix, and drops the fragment before it sends.
-        self._session.mount(self._endpoint, HTTPAdapter(max_retries=READ_ONLY))
-        self._session.mount(f"{self._endpoint}#mutation", HTTPAdapter(max_retries=CONNECT_ONLY))
+        self._session.mount(self._endpoint, HTTPAdapter(max_retries=AGAIN))
+        self._session.mount(f"{self._endpoint}#mutation", HTTPAdapter(max_retries=ONCE))
 
     def __enter__(self) -> DagsterClient:
         return self

@@ -28,13 +28,9 @@ OWN_TAGS = (LAUNCH_TAG, USER_TAG, REVISION_TAG)
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
-TITLE_LENGTH = 100  # of a backfill, in Dagster
+TITLE_LENGTH = 100  # of a backfill, in Dagster; it refuses some characters, too
 SEARCH_SECONDS = 30.0
 SEARCH_EVERY_SECONDS = 1.0
-
-
-Finder = Callable[[DagsterClient, str], list[str]]
-"""Finds what carries a launch id."""
 
 
 @dataclass(frozen=True)
@@ -104,26 +100,29 @@ class Launch:
         }
 
 
-def validate(
-    client: DagsterClient, launch: Launch, config_hint: str = runconfig.CORRECT_IT
-) -> None:
+def validate(client: DagsterClient, launch: Launch, hint: str = runconfig.CORRECT_IT) -> None:
     """Let Dagster check the run config. Raises Invalid that names the fields.
 
-    `config_hint` says how the user corrects it.
+    `hint` says how the user corrects it.
     """
     if lines := runconfig.unsendable(launch.config):
-        raise runconfig.not_valid(launch.what, lines, config_hint)
+        raise runconfig.not_valid(launch.what, lines, hint)
     # Of assets, Dagster ignores config for ops that are not selected.
     if launch.assets and not launch.parent:
         ops = ops_to_run(client, launch, launch.config)
         if unknown := [name for name in runconfig.named_ops(launch.config) if name not in ops]:
-            raise runconfig.no_such_ops(launch.what, unknown, ops, config_hint)
+            raise runconfig.no_such_ops(launch.what, unknown, ops, hint)
     if launch.partitions and launch.config:
-        _require_config_of_backfills(client)
-    answer = client.query(
-        "ValidateConfig", selector=launch.selector("pipelineName"), config=launch.config
-    )["isPipelineConfigValid"]
-    member(answer, "PipelineConfigValidationValid", refusals(launch, config_hint))
+        fields = client.query("BackfillParams")["__type"]["inputFields"]
+        if "runConfigData" not in [field["name"] for field in fields]:
+            raise Invalid(
+                f"Dagster at {client.target.url} takes no run config for several partitions",
+                "Launch one partition at a time, or use Dagster 1.11 or newer on the server.",
+            )
+    selector = launch.selector("pipelineName")
+    answer = client.query("ValidateConfig", selector=selector, config=launch.config)
+    valid = "PipelineConfigValidationValid"
+    member(answer["isPipelineConfigValid"], valid, refusals(launch, hint))
 
 
 def ops_to_run(client: DagsterClient, launch: Launch, config: Mapping[str, Any]) -> frozenset[str]:
@@ -136,15 +135,6 @@ def ops_to_run(client: DagsterClient, launch: Launch, config: Mapping[str, Any])
     answer = client.query("OpsToLaunch", selector=launch.selector("pipelineName"))
     pipeline = member(answer["pipelineOrError"], "Pipeline", refusals(launch))
     return launch.ops | {op["name"] for op in pipeline["solids"]}
-
-
-def _require_config_of_backfills(client: DagsterClient) -> None:
-    fields = client.query("BackfillParams")["__type"]["inputFields"]
-    if "runConfigData" not in [field["name"] for field in fields]:
-        raise Invalid(
-            f"Dagster at {client.target.url} takes no run config for several partitions",
-            "Launch one partition at a time, or use Dagster 1.11 or newer on the server.",
-        )
 
 
 def launch_run(client: DagsterClient, launch: Launch) -> str:
@@ -162,7 +152,7 @@ def launch_run(client: DagsterClient, launch: Launch) -> str:
         "mode": "default",
         "executionMetadata": metadata,
     }
-    return _send(client, "LaunchRun", params, launch, runs_of)
+    return _send(client, "LaunchRun", params, launch)
 
 
 def launch_backfill(client: DagsterClient, launch: Launch) -> str:
@@ -170,10 +160,13 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
 
     Raises as `launch_run` does.
     """
+    count = f" ({len(launch.partitions)} partitions)"
+    what, room = re.sub('[%*"]', "", launch.what), TITLE_LENGTH - len(count)
+    title = what if len(what) <= room else f"{what[: room - 1]}…"
     params: dict[str, Any] = {
         "partitionNames": launch.partitions,
         "tags": launch.all_tags,
-        "title": _title(launch),
+        "title": title + count,
     }
     if launch.assets:
         params["assetSelection"] = launch.paths
@@ -184,26 +177,20 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
         }
     if launch.config:
         params["runConfigData"] = launch.config  # only here: older servers refuse the field
-    return _send(client, "LaunchBackfill", params, launch, backfills_of)
+    return _send(client, "LaunchBackfill", params, launch)
 
 
-def _title(launch: Launch) -> str:
-    count = f" ({len(launch.partitions)} partitions)"
-    what, room = re.sub('[%*"]', "", launch.what), TITLE_LENGTH - len(count)
-    return (what if len(what) <= room else f"{what[: room - 1]}…") + count
-
-
-def _send(
-    client: DagsterClient, document: str, params: dict[str, Any], launch: Launch, find: Finder
-) -> str:
+def _send(client: DagsterClient, document: str, params: dict[str, Any], launch: Launch) -> str:
     """Send a launch and return its id; if its answer is lost, wait until it shows up."""
+    runs = document == "LaunchRun"
+    field_name, find = ("launchRun", runs_of) if runs else ("launchPartitionBackfill", backfills_of)
     try:
-        (answer,) = client.mutate(document, params=params).values()
+        answer = client.mutate(document, params=params)
         try:
-            launched = member(answer, f"{document}Success", refusals(launch))
+            launched = member(answer[field_name], f"{document}Success", refusals(launch))
+            return str(launched["run"]["runId"] if runs else launched["backfillId"])
         except UnexpectedAnswer as error:  # an answer that cannot be understood counts as lost
             raise AnswerLost(error.message) from None
-        return str(launched["run"]["runId"] if "run" in launched else launched["backfillId"])
     except AnswerLost as error:
         lost = error.message
     deadline = time.monotonic() + SEARCH_SECONDS
@@ -239,7 +226,7 @@ def backfills_of(client: DagsterClient, launch_id: str) -> list[str]:
 
 
 def refusals(
-    launch: Launch, config_hint: str = runconfig.CORRECT_IT
+    launch: Launch, hint: str = runconfig.CORRECT_IT
 ) -> Mapping[str, Callable[[Mapping[str, Any]], DagmarError]]:
     """Return an error for each member with which Dagster refuses a launch."""
 
@@ -262,7 +249,7 @@ def refusals(
     return {
         **dict.fromkeys(plain, refuse),
         "RunConfigValidationInvalid": lambda answer: runconfig.config_error(
-            launch.what, answer["errors"], config_hint
+            launch.what, answer["errors"], hint
         ),
         "InvalidStepError": lambda answer: Invalid(f"no step {answer['invalidStepKey']}"),
         "InvalidOutputError": lambda answer: Invalid(f"no output {answer['invalidOutputName']}"),

@@ -276,10 +276,8 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
     if origin is None:
         raise Invalid(f"run {run_id} was not launched from a code location: it cannot be retried")
     tags = {tag["key"]: tag["value"] for tag in run["tags"] if _is_kept(tag["key"])}
-    checks = (
-        {**check, "assetKey": check["assetKey"].as_input}
-        for check in run["assetCheckSelection"] or ()
-    )
+    selected = run["assetCheckSelection"]
+    checks = ({**check, "assetKey": check["assetKey"].as_input} for check in selected or ())
     launch = Launch(
         location=origin["repositoryLocationName"],
         repository=origin["repositoryName"],
@@ -288,7 +286,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
         config=run["runConfig"] or {},
         tags={**tags, RETRY_TAG: "true"},
         steps=tuple(run["solidSelection"] or ()),
-        checks=None if run["assetCheckSelection"] is None else tuple(checks),
+        checks=None if selected is None else tuple(checks),
         parent=(run["rootRunId"] or run_id, run_id),
     )
     return Launchable(launch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -29,17 +30,10 @@ NO_DAEMON = (
 DAEMONS = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
 NO_REASON = Failure("Dagster logged no reason")
 # Those of Dagster's events that show its progress; warnings and errors are always shown.
-SHOWN_EVENTS = {
-    "STEP_START",
-    "STEP_SUCCESS",
-    "STEP_SKIPPED",
-    "STEP_FAILURE",
-    "STEP_UP_FOR_RETRY",
-    "STEP_RESTARTED",
-    "ASSET_MATERIALIZATION",
-    "ASSET_OBSERVATION",
-    "ASSET_CHECK_EVALUATION",
-}
+SHOWN_EVENTS = re.compile(
+    "STEP_(START|SUCCESS|SKIPPED|FAILURE|UP_FOR_RETRY|RESTARTED)"
+    "|ASSET_(MATERIALIZATION|OBSERVATION|CHECK_EVALUATION)"
+)
 SHOWN_LEVELS = ("WARNING", "ERROR", "CRITICAL")
 
 
@@ -246,5 +240,5 @@ def is_shown(event: Mapping[str, Any]) -> bool:
     kind, level = event.get("eventType"), event.get("level")
     # What user code logs has no event type.
     by_user = kind is None and level != "DEBUG"
-    shown = by_user or kind in SHOWN_EVENTS or level in SHOWN_LEVELS
-    return shown and bool(event.get("message"))
+    shown = by_user or level in SHOWN_LEVELS or SHOWN_EVENTS.fullmatch(kind or "")
+    return bool(shown and event.get("message"))
