@@ -234,7 +234,7 @@ def test_the_readme_makes_a_report_and_links_it(second: Terminal) -> None:
     (block,) = sections(README)[REPORTS]
     done = second.type(block)
     assert "Attached to clean/flights" in done.stderr
-    page = requests.get(done.stdout.strip(), timeout=30)
+    page = requests.get(done.stdout.strip(), timeout=240)
     assert page.ok
     assert "clean_flights" in page.text
 

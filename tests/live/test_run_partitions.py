@@ -207,7 +207,7 @@ def test_a_dynamic_partition_is_found_once_it_was_added(
     mutation = """mutation { addDynamicPartition(
         repositorySelector: {repositoryName: "__repository__", repositoryLocationName: "pipelines"}
         partitionsDefName: "customers", partitionKey: "ann") { __typename } }"""
-    answer = requests.post(f"{client.target.url}/graphql", json={"query": mutation}, timeout=30)
+    answer = requests.post(f"{client.target.url}/graphql", json={"query": mutation}, timeout=240)
     assert answer.json()["data"]["addDynamicPartition"]["__typename"].endswith("Success")
     status, document, talk = run(live, tag, "--asset", "by_customer", "--partition", "ann")
     assert status == 0, talk

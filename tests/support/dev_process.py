@@ -193,7 +193,7 @@ class Dev:
                 }
             },
         }
-        answer = requests.post(f"{url}/graphql", json=body, timeout=60).json()
+        answer = requests.post(f"{url}/graphql", json=body, timeout=240).json()
         run_id = str(answer["data"]["launchRun"]["run"]["runId"])
         wait_for(lambda: self.slow.exists(), "the step runs", self)
         return run_id

@@ -112,7 +112,7 @@ def marimo_server(command: str, file: Path, environ: Mapping[str, str], log: Pat
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             try:
                 if requests.get(f"{address}/health", timeout=2).ok:

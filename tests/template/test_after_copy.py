@@ -30,7 +30,7 @@ def run_hook(here: Path, *args: str, **env: str | None) -> str:
         env=wanted,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0
     assert done.stdout == ""

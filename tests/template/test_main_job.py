@@ -29,7 +29,7 @@ def test_an_asset_is_discovered_run_paired_and_reported(released: Template, tmp_
 
     with running_dev(root, environ=environ) as dev:
         ready = dev.until("ready")
-        assert requests.get(ready["marimo_url"], timeout=60).ok
+        assert requests.get(ready["marimo_url"], timeout=240).ok
 
         found = {asset["key"] for asset in invoke("discover")["assets"]}
         assert {"raw/flights", "clean/flights"} <= found
@@ -48,5 +48,5 @@ def test_an_asset_is_discovered_run_paired_and_reported(released: Template, tmp_
         flags = ("--notebook", notebook["path"], "--attach", "raw/flights")
         (export,) = invoke("export", *flags)["exports"]
         assert (export["status"], export["attached_to"]) == ("ok", ["raw/flights"])
-        assert "raw/flights" in requests.get(export["url"], timeout=60).text
+        assert "raw/flights" in requests.get(export["url"], timeout=240).text
     assert dev.processes() == []

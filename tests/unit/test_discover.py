@@ -152,7 +152,7 @@ def test_on_a_terminal_a_live_line_tells_what_it_waits_for(slow: bool, project: 
     answer = dagster(ANSWERS)
 
     def wait(handler: Handler) -> None:
-        assert appeared.wait(30)
+        assert appeared.wait(240)
         answer(handler)
 
     ours, theirs = pty.openpty()

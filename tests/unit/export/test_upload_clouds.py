@@ -102,7 +102,7 @@ def azurite(patch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     try:
         patch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string(url))
         client = BlobServiceClient.from_connection_string(connection_string(url), retry_total=0)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 240
         while True:
             try:
                 client.create_container("team")

@@ -170,7 +170,7 @@ def test_a_new_instance_is_opened_by_many_sessions_at_once(project: Path) -> Non
     begin = threading.Barrier(8)
 
     def opened(_: int) -> object:
-        begin.wait(30)
+        begin.wait(240)
         return instance(project)
 
     with ThreadPoolExecutor(8) as pool:

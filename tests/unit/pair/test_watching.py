@@ -82,7 +82,7 @@ def test_a_retry_on_its_way_is_not_sent_again(project: Project, server: Any) -> 
 
     def slow() -> str:
         sending.set()
-        assert answer.wait(30)
+        assert answer.wait(240)
         return "new"
 
     server.launch = slow
@@ -94,7 +94,7 @@ def test_a_retry_on_its_way_is_not_sent_again(project: Project, server: Any) -> 
         assert RETRY not in each.page()
     thread = threading.Thread(target=watcher.look, args=(server,))
     thread.start()
-    assert sending.wait(30)
+    assert sending.wait(240)
 
     other.look(server)
     again = watch(project, server, "old", retries)  # the cell is run again

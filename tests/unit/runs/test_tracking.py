@@ -260,7 +260,7 @@ def interrupted(project: Project, url: str, reached: threading.Event, *flags: st
     )
     assert reached.wait(60)
     process.send_signal(signal.SIGINT)
-    printed, talk = process.communicate(timeout=60)
+    printed, talk = process.communicate(timeout=240)
     assert process.returncode == 130, talk
     return json.loads(printed), talk
 
@@ -365,7 +365,7 @@ def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Projec
 
     def stuck(handler: Handler) -> None:
         reached.set()
-        handler.server.closing.wait(30)
+        handler.server.closing.wait(240)
 
     with serve(two_locations(launched("r-1"), stuck)) as server:
         flags = ("--asset", "orders", "--asset", "letters")

@@ -76,7 +76,7 @@ def test_what_runs_no_task_loads_nothing_heavy(arguments: list[str], project: Pr
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=240,
     )
     loaded = done.stderr.splitlines()[-1].split()
     assert "invoke" in loaded

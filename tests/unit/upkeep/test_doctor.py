@@ -554,7 +554,7 @@ def in_a_shell(command: str, project: Project, tmp_path: Path) -> tuple[Project,
             **{name: text for name, text in project.environ.items() if text or name == "PATH"},
             "GIT_EDITOR": "true", "VARIABLES": str(tmp_path / "variables"),
         },
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     # What the shell exports, the next command has.
     shell = (tmp_path / "variables").read_text().rstrip("\0").split("\0")
