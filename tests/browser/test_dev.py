@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 from support.dev_process import make_dev_project, running_dev
 
-PATIENCE = 60_000
+PATIENCE = 180_000
 
 
 def test_both_addresses_open_as_printed(browser: Browser, tmp_path: Path) -> None:

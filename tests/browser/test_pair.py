@@ -17,7 +17,7 @@ from support.dagster_server import DagsterServer, tags_of
 from support.fault_proxy import FaultProxy
 from support.notebook_project import Open, render_notebooks
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 def runs(client: DagsterClient) -> set[str]:

@@ -58,7 +58,7 @@ from dagster._cli.utils import get_possibly_temporary_instance_for_cli
 from support.http_server import document, page, serve
 from support.project import TASKS
 
-SECONDS = 60.0
+SECONDS = 240.0
 SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
 # It starts a child in another session, without the mark, and prints its process id.
 HIDDEN = """
@@ -630,7 +630,7 @@ def reports(tmp_path: Path) -> Iterator[ReportsServer]:
     yield server
     began = time.monotonic()
     server.stop()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5  # of the ten seconds within which all has to end
     assert not taken(server.port)
 
 
