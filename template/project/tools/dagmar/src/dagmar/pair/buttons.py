@@ -56,9 +56,8 @@ class Clicks:
     every later run of the cell would launch again.
     """
 
-    _waiting: weakref.WeakKeyDictionary[mo.ui.run_button, list[bool]] = field(
-        default_factory=weakref.WeakKeyDictionary
-    )
+    # Not a WeakKeyDictionary: elements of marimo cannot be hashed.
+    _waiting: list[tuple[weakref.ref[mo.ui.run_button], list[bool]]] = field(default_factory=list)
 
     def button(
         self, label: str, kind: Literal["neutral", "success", "warn", "danger"]
@@ -72,7 +71,8 @@ class Clicks:
             waiting[0] = True
 
         button = mo.ui.run_button(label=label, kind=kind, on_change=clicked)
-        self._waiting[button] = waiting
+        self._waiting = [entry for entry in self._waiting if entry[0]() is not None]
+        self._waiting.append((weakref.ref(button), waiting))
         return button
 
     def take(self, button: mo.ui.run_button | None = None) -> bool:
@@ -80,13 +80,16 @@ class Clicks:
 
         Raises UsageError for a button that `button` did not return.
         """
-        if button is not None and button not in self._waiting:
-            raise UsageError(
-                "this button's clicks cannot be counted",
-                "Create it with pair.launch_button(), alone in a cell.",
-            )
-        for known, waiting in list(self._waiting.items()):
-            if button in (None, known) and known.value and waiting[0]:
+        buttons = [(ref(), waiting) for ref, waiting in self._waiting]
+        if button is not None:
+            buttons = [entry for entry in buttons if entry[0] is button]
+            if not buttons:
+                raise UsageError(
+                    "this button's clicks cannot be counted",
+                    "Create it with pair.launch_button(), alone in a cell.",
+                )
+        for known, waiting in buttons:
+            if known is not None and known.value and waiting[0]:
                 waiting[0] = False
                 return may_act()
         return False
