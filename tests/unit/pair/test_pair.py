@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagmar
+import marimo
 import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, RunFailed, SetupError, UsageError
@@ -41,6 +42,23 @@ def test_a_pair_imports_nothing_that_is_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_loading_a_value_imports_no_http_library() -> None:
+    code = (
+        "import sys, dagmar.orchestration.partitions, dagmar.orchestration.values\n"
+        "print([name for name in ('requests', 'urllib3') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_pair_knows_its_buttons_and_no_others() -> None:
+    pair = dagmar.Pair(asset="raw/orders")
+    for button in (pair.launch_button(), pair.launch_button("Again", "warn")):
+        assert pair.launch(None, button) is None
+    with pytest.raises(UsageError, match="cannot be counted"):
+        pair.launch(None, marimo.ui.run_button())
 
 
 def test_a_pair_prints_what_it_is(project: Project) -> None:

@@ -232,10 +232,11 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
 def _check_partition(job: dict[str, Any], names: set[str]) -> None:
     """Refuse a partition that the notebook's asset does not have."""
     from dagmar.notebook.cells import PARTITION
-    from dagmar.orchestration.partitions import refuse_unknown
 
     if job["asset"] and PARTITION in names and PARTITION in job["parameters"]:
         # Not in the parent process: the notebook's process needs the definitions anyway.
+        from dagmar.orchestration.partitions import refuse_unknown
+
         refuse_unknown(Path(job["root"]), job["asset"], job["parameters"][PARTITION])
 
 

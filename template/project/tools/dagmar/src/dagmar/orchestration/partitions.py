@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, SetupError
-from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.instance import instance
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.quiet import no_warnings
@@ -35,6 +34,9 @@ def latest_partition(root: Path, key: str) -> str | None:
     with no_warnings():
         materialized = local.get_materialized_partitions(node.key)
         if not materialized:
+            # Not before: it brings an HTTP library, for which every opening would wait.
+            from dagmar.orchestration.definitions import inputs_of
+
             inputs = [
                 local.get_materialized_partitions(dg.AssetKey(name.parts))
                 for name in sorted(inputs_of(repository.asset_graph, AssetKey(key)).alike - {key})
