@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from dagmar.files import temporary_of, write_atomically
 
 if TYPE_CHECKING:
     from dagster import AssetSpec, Definitions
+    from jinja2 import Template
 
 NAME = "index.html"
 HALF_WRITTEN = temporary_of(NAME)
@@ -54,11 +56,18 @@ def pages(exports: Any, name: str) -> dict[str, str]:
 
 
 def _render(**values: Any) -> str:
+    page: str = _template().render(**values, details=_details) + "\n"
+    return page
+
+
+@functools.cache
+def _template() -> Template:
     from jinja2 import Template
 
-    template = Template(Path(__file__).with_name(NAME).read_text("utf-8"), autoescape=True)
-    page: str = template.render(**values, details=_details) + "\n"
-    return page
+    template: Template = Template(
+        Path(__file__).with_name(NAME).read_text("utf-8"), autoescape=True
+    )
+    return template
 
 
 def _details(manifest: Manifest) -> Iterator[str]:

@@ -37,11 +37,20 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     wake = _wake_on_child()
     with contextlib.suppress(ImportError, SetupError):  # the fork reports it
-        from dagmar.notebook import internals  # noqa: F401  once, before the first fork
+        _import()
     # Not buffered: a descriptor that can also be waited for.
     with open(0, "rb", buffering=0) as jobs:
         for line in jobs:
             _supervise(json.loads(line), events, wake)
+
+
+def _import() -> None:
+    """Import what every fork needs, once, before the first one."""
+    import dagmar.export.offline
+    import dagmar.notebook.execute
+    import dagmar.notebook.internals
+    import dagmar.notebook.render
+    import dagmar.server.runconfig  # noqa: F401
 
 
 def _wake_on_child() -> int:

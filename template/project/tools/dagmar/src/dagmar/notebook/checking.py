@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
@@ -30,7 +31,9 @@ from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
-from dagmar.server.catalog import Asset, Catalog, Inputs, Item
+
+if TYPE_CHECKING:  # it brings an HTTP library, which exports need not wait for
+    from dagmar.server.catalog import Asset, Catalog, Inputs, Item
 
 ERROR, WARNING = "error", "warning"
 
@@ -286,8 +289,9 @@ def _upstream(
             yield Finding(load.line, WARNING, "inputs", f"'{load.key}' is not upstream of {names}")
     for asset in paired:
         # Dependencies without a value are not inputs; there may be nothing to load.
-        taken = inputs.get(asset["key"]) or Inputs(values=tuple(asset["dependencies"]))
-        for key in sorted(set(taken.values) - {load.key for load in loads}):
+        known_inputs = inputs.get(asset["key"])
+        taken = known_inputs.values if known_inputs else asset["dependencies"]
+        for key in sorted(set(taken) - {load.key for load in loads}):
             message = f"'{key}' is upstream of '{asset['key']}', and is not loaded"
             yield Finding(in_inputs[0].line if in_inputs else 0, WARNING, "inputs", message)
 
