@@ -12,6 +12,7 @@ import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.server.client import DagsterClient
 from dagmar.server.paired import read_asset_history
+from dagmar.server.runconfig import read_yaml
 from playwright.sync_api import Locator, Page, expect
 from support.dagster_server import DagsterServer, tags_of
 from support.fault_proxy import FaultProxy
@@ -275,7 +276,7 @@ def test_config_that_is_not_valid_is_shown_at_its_field(edit: Open, client: Dags
     run_id = run_shows(page, "SUCCESS")[-36:]
     sees(page, "rows=7 label=small")  # what the user's code logs
     assert runs(client) - before == {run_id}
-    config = client.query("RunToRetry", id=run_id)["runOrError"]["runConfig"]
+    config = read_yaml(client.query("RunToRetry", id=run_id)["runOrError"]["runConfigYaml"])
     assert config["ops"]["limited"]["config"]["rows"] == 7
 
 

@@ -19,6 +19,7 @@ SOURCE = Path(dagmar.__file__).parent
 FILES = sorted(DOCUMENTS.glob("*.graphql"))
 OLDEST = Path(__file__).parent / "schemas" / "dagster-1.10.0.graphql"
 SERVERS = ("1.10.0", "installed")
+PLAIN = {"Boolean", "Float", "ID", "Int", "String"}
 
 
 @functools.cache
@@ -57,6 +58,25 @@ def document(file: Path) -> graphql.DocumentNode:
 def test_a_document_is_valid(file: Path, server: str) -> None:
     errors = graphql.validate(schema_of(server), document(file))
     assert [error.message for error in errors] == []
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_only_asset_keys_are_read_as_asset_keys(file: Path, server: str) -> None:
+    """The client reads every `{path}` as one, so no value may be JSON that users wrote."""
+    types = graphql.TypeInfo(schema_of(server))
+
+    class Fields(graphql.Visitor):
+        def enter_field(self, node: graphql.FieldNode, *_: object) -> None:
+            kind = graphql.get_named_type(types.get_type())
+            selected = node.selection_set.selections if node.selection_set else ()
+            if not selected and not graphql.is_enum_type(kind):
+                # The key of a mapping is a text or a number.
+                assert kind.name in PLAIN or node.name.value == "mapKey"
+            names = [part.name.value for part in selected if isinstance(part, graphql.FieldNode)]
+            assert names != ["path"] or kind.name == "AssetKey", node.name.value
+
+    graphql.visit(document(file), graphql.TypeInfoVisitor(types, Fields()))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

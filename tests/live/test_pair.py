@@ -28,6 +28,7 @@ from dagmar.runs.run import RunRequest, run
 from dagmar.server.catalog import read_inputs
 from dagmar.server.client import DagsterClient
 from dagmar.server.paired import read_job_history
+from dagmar.server.runconfig import read_yaml
 from dagmar.server.runs import read_run
 from support.dagster_server import LOCATIONS, DagsterServer, logged, runs_tagged, tags_of
 from support.notebook_project import make_notebooks, render_notebooks, write_notebook
@@ -351,7 +352,7 @@ def test_a_partitioned_job_is_launched_with_its_partitions_config(
     chosen = LaunchOptions("monday", tags={"test": tag})
     launched = buttons.launch(paired(job="weekly_greeting"), chosen)
     answer = client.query("RunToRetry", id=launched.run_id)["runOrError"]
-    assert answer["runConfig"]["ops"]["greet"]["config"]["name"] == "monday"
+    assert read_yaml(answer["runConfigYaml"])["ops"]["greet"]["config"]["name"] == "monday"
 
 
 def test_cards_of_assets_and_jobs(paired: Make, dagster: DagsterServer) -> None:

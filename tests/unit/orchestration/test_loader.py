@@ -26,7 +26,7 @@ from dagmar.project.settings import load as load_settings
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Project
 from dagmar.upkeep.checks.notebooks import definitions as definitions_check
 from dagster._core.workspace.load_target import PyProjectFileTarget, WorkspaceFileTarget
-from support.layouts import LAYOUTS, TWO, defs
+from support.layouts import ASSET, LAYOUTS, TWO, defs
 from support.project import TASKS
 
 NOTEBOOK = """\
@@ -217,6 +217,25 @@ def internal_cache(file: Path) -> str:
     import importlib.util
 
     return importlib.util.cache_from_source(str(file))
+
+
+def test_a_new_file_and_a_new_folder_are_part_of_the_definitions(
+    write: Callable[..., Path],
+) -> None:
+    root = write(LAYOUTS["autoload_defs"])
+
+    def keys() -> set[str]:
+        return {asset["key"] for asset in read_definitions(root).assets}
+
+    assert keys() == {"orders", "orders_total"}
+    write({"shop/defs/more.py": ASSET.format(name="returns", value="4")})
+    assert "returns" in keys()
+    write({"shop/defs/deep/down/sales.py": ASSET.format(name="sales", value="5")})
+    assert "sales" in keys()
+    (root / "shop/defs/empty").mkdir()
+    assert keys() >= {"orders", "returns", "sales"}
+    write({"shop/defs/empty/late.py": ASSET.format(name="late", value="6")})
+    assert "late" in keys()
 
 
 def test_code_that_does_not_load_is_an_error_and_the_old_code_never_runs(

@@ -303,7 +303,7 @@ class Supervisor:
         """Raise for a server that has ended, unless it lost its port."""
         if server.child is not child:
             return
-        if not server.ready and self._move_if_lost(server, child.last):
+        if not server.ready and self._move_if_lost(server, list(child.last)):
             return
         reason = f"status {status}" if status >= 0 else f"signal {-status}"
         when = "" if server.ready else " before it was ready"

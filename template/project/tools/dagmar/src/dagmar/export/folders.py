@@ -110,8 +110,9 @@ def held(folder: Path) -> Iterator[None]:
             except FileNotFoundError:
                 message = f"{folder} was removed in the meantime"
                 raise Conflict(message, "Export it again.") from None
-            except OSError:  # not every network file system has locks
-                pass
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+                    raise  # but not every network file system has locks
         yield
 
 

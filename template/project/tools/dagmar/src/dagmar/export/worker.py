@@ -41,7 +41,8 @@ def main() -> None:
     # Not buffered: a descriptor that can also be waited for.
     with open(0, "rb", buffering=0) as jobs:
         for line in jobs:
-            _supervise(json.loads(line), events, wake)
+            if line.endswith(b"\n"):  # the parent may have been killed while it wrote
+                _supervise(json.loads(line), events, wake)
 
 
 def _import() -> None:
@@ -151,8 +152,7 @@ def _export(job: dict[str, Any], events: int) -> None:
     """Run the notebook, write its files into the job's folder, and report the outcome."""
     from dagmar.export.offline import use_shared
     from dagmar.files import write_atomically
-    from dagmar.notebook import execute as executing
-    from dagmar.notebook import reporting
+    from dagmar.notebook import execute, reporting
     from dagmar.notebook.cells import PARTITION
     from dagmar.notebook.compatibility import guarded
     from dagmar.notebook.parameters import check_parameters, input_names
@@ -160,10 +160,10 @@ def _export(job: dict[str, Any], events: int) -> None:
     from dagmar.server.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
-    interruption = executing.Interruption()
+    interruption = execute.Interruption()
     signal.signal(signal.SIGINT, interruption)
     with guarded():
-        executing.apply_settings(path)
+        execute.apply_settings(path)
         app, digest = _load(path)
         _send(events, "read", sha256=digest)
         check_parameters(path, app, job["parameters"])
@@ -178,7 +178,7 @@ def _export(job: dict[str, Any], events: int) -> None:
     argv = [part for name, text in job["parameters"].items() for part in (f"--{name}", text)]
     started = time.monotonic()
     with guarded():
-        executed = executing.execute(
+        executed = execute.execute(
             path, values, argv, lambda name: _send(events, "cell", name=name), interruption, app
         )
         seconds = time.monotonic() - started

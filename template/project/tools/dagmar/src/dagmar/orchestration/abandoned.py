@@ -25,15 +25,19 @@ def mark_failed(home: Path, before: float) -> list[str]:
     Returns their ids. An instance that does not keep its runs in that folder is left alone: other
     machines may be executing them.
     """
-    from dagster import DagsterInstance, RunsFilter
-    from dagster import DagsterRunStatus as Status
+    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
     from dagmar.orchestration.internals import internal
 
     with DagsterInstance.from_config(str(home)) as instance:
         if not isinstance(instance.run_storage, internal("SqliteRunStorage")):
             return []
-        unfinished = [Status.NOT_STARTED, Status.STARTING, Status.STARTED, Status.CANCELING]
+        unfinished = [
+            DagsterRunStatus.NOT_STARTED,
+            DagsterRunStatus.STARTING,
+            DagsterRunStatus.STARTED,
+            DagsterRunStatus.CANCELING,
+        ]
         failed = []
         for record in instance.get_run_records(RunsFilter(statuses=unfinished)):
             created = record.create_timestamp.timestamp()

@@ -353,8 +353,9 @@ def _stamp(path: Path) -> Stamp:
 
 @functools.lru_cache(maxsize=4096)
 def _names(folder: Path, changed: int) -> frozenset[str]:
-    """Return the names of a folder's source files; data may be written next to the code."""
-    return frozenset(file.name for file in _sources_in(folder))
+    """Return the names of a folder's sources and folders; data may be written next to the code."""
+    inner = [path for path in folder.glob("*") if path.is_dir() and _may_hold_code(path)]
+    return frozenset(path.name for path in (*_sources_in(folder), *inner))
 
 
 def _sources_in(folder: Path) -> list[Path]:
@@ -364,13 +365,13 @@ def _sources_in(folder: Path) -> list[Path]:
 def _folders(package: Path) -> Iterator[Path]:
     """Yield a package's folder and the folders in it that code may be imported from."""
     for folder, inner, _ in os.walk(package):
-        inner[:] = [
-            name
-            for name in inner
-            if not (name in ELSEWHERE or name.startswith("."))
-            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
-        ]
+        inner[:] = [name for name in inner if _may_hold_code(Path(folder, name))]
         yield Path(folder)
+
+
+def _may_hold_code(folder: Path) -> bool:
+    name = folder.name
+    return not (name in ELSEWHERE or name.startswith(".") or (folder / "pyvenv.cfg").exists())
 
 
 def _sources(package: Path) -> Iterator[Path]:

@@ -236,7 +236,9 @@ class Pair:
         from dagmar.pair.report import Exporter
 
         if not Path(self._file).is_file():
-            return mo.Html(drawing.note("Save this notebook first: a report is made of its file."))
+            return mo.Html(
+                drawing.note("Save this notebook first: a report is exported from its file.")
+            )
         try:
             return Exporter(self._context, Path(self._file).resolve()).show()
         except DagmarError as error:

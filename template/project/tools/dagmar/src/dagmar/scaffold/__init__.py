@@ -1,1 +1,1 @@
-"""Notebooks made from the template for assets and jobs."""
+"""Notebooks generated from the template for assets and jobs."""

@@ -89,6 +89,33 @@ class Job(_JobOnServer):
     name: str
 
 
+class Schedule(_Definition):
+    """A schedule of a code location."""
+
+    name: str
+    job: str
+    cron: str
+    timezone: str | None
+    status: str
+
+
+class Sensor(_Definition):
+    """A sensor of a code location; `interval_s` is the least time between two evaluations."""
+
+    name: str
+    type: str
+    jobs: list[str]
+    interval_s: int
+    status: str
+
+
+class Resource(_Definition):
+    """A resource of a code location."""
+
+    name: str
+    type: str
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What an asset takes from upstream.
@@ -114,9 +141,9 @@ class Catalog:
     locations: list[Location]
     assets: list[Asset] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
-    schedules: list[Item] = field(default_factory=list)
-    sensors: list[Item] = field(default_factory=list)
-    resources: list[Item] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
+    sensors: list[Sensor] = field(default_factory=list)
+    resources: list[Resource] = field(default_factory=list)
     inputs: Callable[[Sequence[AssetKey]], dict[AssetKey, Inputs]] = field(
         default=lambda _: {}, compare=False, repr=False
     )

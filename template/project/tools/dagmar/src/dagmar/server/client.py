@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import exceptions as transport
+from urllib3 import exceptions
 from urllib3.util.retry import Retry
 
 from dagmar.asset_key import AssetKey
@@ -52,7 +52,7 @@ class _Retry(Retry):
     """Retries after a broken connection, but not after a read timeout."""
 
     def increment(self, *args: Any, **rest: Any) -> Self:
-        if isinstance(error := rest.get("error"), transport.ReadTimeoutError):
+        if isinstance(error := rest.get("error"), exceptions.ReadTimeoutError):
             raise error
         return super().increment(*args, **rest)
 
@@ -85,6 +85,7 @@ class _Answer(dict[str, Any]):
 
 def _part(fields: dict[str, Any]) -> AssetKey | _Answer:
     """Return a part of an answer: `{path}` is an asset key."""
+    # Values that users wrote, such as run config, are queried as YAML: they may look like this.
     is_key = fields.keys() == {"path"} and isinstance(fields["path"], list)
     return AssetKey.from_parts(fields["path"]) if is_key else _Answer(fields)
 
@@ -115,7 +116,7 @@ class DagsterClient:
         # Normalized by requests, which selects an adapter by the text of the address.
         try:
             request = requests.Request("POST", f"{target.url}/graphql").prepare()
-        except (requests.RequestException, transport.HTTPError):
+        except (requests.RequestException, exceptions.HTTPError):
             raise Invalid(f"{target.url} is not a valid http(s) address") from None
         self._endpoint = str(request.url)
         self._session = _Session()
@@ -190,7 +191,7 @@ class DagsterClient:
                 verify=self.target.ca_file or True,
                 cert=self.target.client_cert,
             )
-        except (requests.RequestException, transport.HTTPError) as error:
+        except (requests.RequestException, exceptions.HTTPError) as error:
             if once and not _never_sent(error):
                 message = f"The connection to {self.target.url} broke before Dagster answered"
                 raise AnswerLost(message) from None
@@ -271,7 +272,7 @@ class DagsterClient:
                 "It may speak plain http, or need a client certificate: set "
                 f"targets.{self.target.name}.client_cert in dagmar.yaml.",
             )
-        if isinstance(_reason(error), transport.ReadTimeoutError):
+        if isinstance(_reason(error), exceptions.ReadTimeoutError):
             seconds = self.target.timeouts[1]
             return Unreachable(
                 f"Dagster at {url} did not answer within {seconds:g} s",
@@ -281,26 +282,34 @@ class DagsterClient:
 
 
 def _operation(document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    query = (DOCUMENTS / f"{document}.graphql").read_text("utf-8")
-    return {"operationName": document, "query": query, "variables": variables}
+    return {"operationName": document, "query": _text(document), "variables": variables}
+
+
+@functools.cache
+def _text(document: str) -> str:
+    return (DOCUMENTS / f"{document}.graphql").read_text("utf-8")
 
 
 def _never_sent(error: Exception) -> bool:
     """Whether a request was certainly not sent: there was no connection."""
-    reason = error if isinstance(error, transport.HTTPError) else _reason(error)
-    if isinstance(reason, transport.SSLError):
+    reason = error if isinstance(error, exceptions.HTTPError) else _reason(error)
+    if isinstance(reason, exceptions.SSLError):
         # Other TLS failures may come after the request was sent.
         return isinstance(reason.args[0], ssl.SSLCertVerificationError)
     return isinstance(
         reason,
-        (transport.NewConnectionError, transport.ConnectTimeoutError, transport.LocationParseError),
+        (
+            exceptions.NewConnectionError,
+            exceptions.ConnectTimeoutError,
+            exceptions.LocationParseError,
+        ),
     )
 
 
 def _reason(error: Exception) -> object:
     """Return the error of urllib3 that requests wraps."""
     cause = error.args[0] if error.args else None
-    return cause.reason if isinstance(cause, transport.MaxRetryError) else cause
+    return cause.reason if isinstance(cause, exceptions.MaxRetryError) else cause
 
 
 def _is_page(response: requests.Response) -> bool:

@@ -283,7 +283,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
         repository=origin["repositoryName"],
         job=run["jobName"],
         assets=tuple(run["assetSelection"] or ()),
-        config=run["runConfig"] or {},
+        config=read_yaml(run["runConfigYaml"]) or {},
         tags={**tags, RETRY_TAG: "true"},
         steps=tuple(run["solidSelection"] or ()),
         checks=None if selected is None else tuple(checks),

@@ -139,7 +139,7 @@ def lazy_annotations(project: Project) -> Finding:
     if found:
         message = f"Dagster refuses the annotation of context at {some(found)}"
         return failed(message, f"Remove `{LAZY}` there, then type:", "dg check defs")
-    return passed("none is in the way")
+    return passed("none found")
 
 
 def _lazy_contexts(text: str) -> Iterator[int]:
@@ -238,4 +238,4 @@ def notebook_environments(project: Project) -> Finding:
         message = f"{block}: marimo may run it in an environment without this project"
         hint = "Remove the block; until then type:"
         return warned(message, hint, f"marimo edit --no-sandbox {found[0]}")
-    return passed("none does")
+    return passed("none found")

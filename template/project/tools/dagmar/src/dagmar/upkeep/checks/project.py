@@ -153,7 +153,7 @@ def template(project: Project) -> Finding:
         raise Skip(f"{ANSWERS} cannot be read") from None
     origin, commit = known["_src_path"], str(known.get("_commit") or "")
     if not is_local(origin):
-        raise Skip(f"{masked(origin)} is elsewhere, and is not asked")
+        raise Skip(f"{masked(origin)} is remote, and was not contacted")
     folder = project.root / Path(origin).expanduser()
     if not folder.exists():
         message = f"the template is not at {masked(origin)} any more"
@@ -162,7 +162,7 @@ def template(project: Project) -> Finding:
         raise Skip("the answers name no version")
     done = project.git("-C", str(folder), "cat-file", "-e", f"{commit}^{{commit}}")
     if done.returncode:
-        message = f"the template has no version {commit}, which the project was made from"
+        message = f"the template has no version {commit}, which the project was generated from"
         return failed(message, command=f"git -C {shlex.quote(str(folder))} fetch --all --tags")
     return passed(f"{commit} of {masked(origin)}")
 
@@ -194,7 +194,7 @@ def ignored(project: Project) -> Finding:
     if saved.is_relative_to(project.root) and not _is_ignored(project, project.relative(saved)):
         message = "git does not ignore __marimo__/, so an update would refuse after an editor ran"
         return warned(message, command="echo __marimo__/ >> .gitignore")
-    return passed("as it should be")
+    return passed("nothing to correct")
 
 
 def _is_ignored(project: Project, path: str) -> bool:
