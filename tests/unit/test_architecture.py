@@ -67,6 +67,18 @@ def test_no_module_imports_itself_through_others() -> None:
     assert [module for module in sorted(edges) if module in reached(module)] == []
 
 
+def test_nothing_of_our_own_is_renamed_where_it_is_imported() -> None:
+    renamed = [
+        f"{module_name(file)}, line {node.lineno}"
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("dagmar")
+        and any(alias.asname for alias in node.names)
+    ]
+    assert renamed == []
+
+
 def test_private_names_of_marimo_are_in_one_module() -> None:
     files = [*SOURCE.rglob("*.py"), *(ROOT / "hooks").rglob("*.py"), ROOT / "tasks.py"]
     users = [file.relative_to(ROOT) for file in files if "marimo._" in file.read_text("utf-8")]
