@@ -72,7 +72,6 @@ IN_CI = {
     ("marimo-crash", "starting", 1),
     ("sigterm", "run", 1),
     ("ctrl-c", "sigint-ignored", 1),
-    ("dagster-crash", "ready", 1),
 }
 CELLS = [
     pytest.param(

@@ -179,9 +179,12 @@ def test_missing_partitions_are_materialized_until_none_is_left(
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--asset", "slow_colored", "--all-partitions"),
         ("--job", "slow_job", "--all-partitions"),
-        ("--asset", "slow_grid", "--partition-range", "red|2026-01-09...red|2026-01-10"),
+        pytest.param(("--asset", "slow_colored", "--all-partitions"), marks=pytest.mark.nightly),
+        pytest.param(
+            ("--asset", "slow_grid", "--partition-range", "red|2026-01-09...red|2026-01-10"),
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_a_backfill_can_be_left_come_back_to_and_cancelled(

@@ -27,7 +27,7 @@ from support.shop_project import ANSWERS, DEFINITIONS, PYPROJECT
 from support.template_releases import Project, Template, tree, write
 
 QUICK = "workspace.yaml python_file"
-IN_CI = ("dg.toml", "[tool.dagster] modules", "setup.cfg")
+IN_CI = ("[tool.dagster] modules", "setup.cfg")
 
 
 def _profile(layout: str) -> tuple[pytest.MarkDecorator, ...]:
