@@ -16,14 +16,18 @@ from support.healthy_project import make_sound
 
 
 @pytest.fixture(autouse=True)
-def _same_process_after(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Restore what loading definitions changes: variables, the import path, imported projects."""
-    environ, path = dict(os.environ), list(sys.path)
+def _no_other_projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget the projects of other tests, which loading puts on the import path, and restore."""
+    environ, base = dict(os.environ), f"{tmp_path_factory.getbasetemp()}{os.sep}"
+    _forget_projects(base)
     yield
     os.environ.clear()
     os.environ.update(environ)
-    sys.path[:] = path
-    base = f"{tmp_path_factory.getbasetemp()}{os.sep}"
+    _forget_projects(base)
+
+
+def _forget_projects(base: str) -> None:
+    sys.path[:] = [place for place in sys.path if not place.startswith(base)]
     tops = {name: vars(module) for name, module in sys.modules.items() if "." not in name}
     gone = {
         name
