@@ -25,12 +25,15 @@ SLOW = (
     "template/test_clean_notebooks.py",
     "template/test_examples.py",
     "template/test_execution.py",
+    "template/test_layouts.py",
     "template/test_own_tasks.py",
     "template/test_scaffold.py",
     "template/test_update_task.py",
     "unit/export/test_export.py",
+    "unit/export/test_marimo_export.py",
     "unit/export/test_upload.py",
     "unit/export/test_upload_clouds.py",
+    "unit/pair/test_types.py",
 )
 """What the quick run leaves out; template/test_main_job.py stands for it there."""
 

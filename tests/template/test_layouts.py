@@ -26,17 +26,11 @@ from support.project import Project as CommandLine
 from support.shop_project import ANSWERS, DEFINITIONS, PYPROJECT
 from support.template_releases import Project, Template, tree, write
 
-QUICK = "workspace.yaml python_file"
-IN_CI = ("[tool.dagster] modules", "setup.cfg")
-
-
-def _profile(layout: str) -> tuple[pytest.MarkDecorator, ...]:
-    if layout == QUICK:
-        return ()
-    return (pytest.mark.slow if layout in IN_CI else pytest.mark.nightly,)
-
-
-EACH = [pytest.param(name, marks=_profile(name), id=name) for name in LAYOUTS]
+IN_CI = ("workspace.yaml python_file", "[tool.dagster] modules", "setup.cfg")
+EACH = [
+    pytest.param(name, marks=() if name in IN_CI else pytest.mark.nightly, id=name)
+    for name in LAYOUTS
+]
 SERVER = "targets: {{local: {{url: '{}'}}}}\n"
 OWN = (".copier-answers.yml", ".git", ".dagmar")
 
