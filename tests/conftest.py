@@ -44,7 +44,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: not in the quick run; runs with --all, or by name")
     config.addinivalue_line("markers", "nightly: a long matrix, run with --nightly only")
     # What is named on the command line runs, whatever the profile. Workers get the option's value.
     if config.option.nightly or config.args_source == pytest.Config.ArgsSource.ARGS:
@@ -83,7 +82,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in left_out:
             item.add_marker(pytest.mark.skip(reason="runs with --nightly"))
         return
-    left_out += [item for item in items if item.get_closest_marker("slow")]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 
