@@ -35,20 +35,23 @@ def context(project: Project, asset: str = "raw/orders") -> Context:
     return Context(AssetKey(asset), "", "", project.root)
 
 
-def test_a_pair_imports_nothing_that_is_slow() -> None:
-    code = (
-        "import sys, dagmar; pair = dagmar.Pair(asset='raw/orders'); repr(pair)\n"
-        "print([name for name in ('dagster', 'marimo', 'requests') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_loading_a_value_imports_no_http_library() -> None:
-    code = (
-        "import sys, dagmar.orchestration.partitions, dagmar.orchestration.values\n"
-        "print([name for name in ('requests', 'urllib3') if name in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("code", "slow"),
+    [
+        pytest.param(
+            "import dagmar; repr(dagmar.Pair(asset='raw/orders'))",
+            ("dagster", "marimo", "requests"),
+            id="a pair",
+        ),
+        pytest.param(
+            "import dagmar.orchestration.partitions, dagmar.orchestration.values",
+            ("requests", "urllib3"),
+            id="loading a value",
+        ),
+    ],
+)
+def test_nothing_slow_is_imported_before_it_is_needed(code: str, slow: tuple[str, ...]) -> None:
+    code += f"; import sys; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
