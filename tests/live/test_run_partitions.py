@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dagmar.asset_key import AssetKey
+from dagmar.runs.prepare import LaunchSpec, prepare
+from dagmar.runs.run import FLAGS
 from dagmar.server.client import DagsterClient
+from dagmar.server.partitions import Choice
 from support.dagster_server import backfills_tagged, logged, runs_tagged, tags_of
 from support.project import Project, run
 
@@ -60,6 +65,17 @@ def test_a_single_run_policy_makes_a_range_one_run(
     keys = "keys: ['2026-01-02', '2026-01-03', '2026-01-04']"
     assert keys in logged(client, ended["run_id"])
     assert backfills_tagged(client, tag) == []
+
+
+@pytest.mark.parametrize("what", [{"assets": [AssetKey("grid")]}, {"job": "grid_job"}])
+def test_a_range_over_two_dimensions_is_a_rectangle(
+    live: Project, client: DagsterClient, what: dict[str, Any]
+) -> None:
+    partitions = Choice(range="blue|2026-01-02...green|2026-01-03")
+    (launch,) = prepare(client, live.root, LaunchSpec(**what, partitions=partitions), FLAGS)
+    assert launch.partitions == (
+        "blue|2026-01-02", "blue|2026-01-03", "green|2026-01-02", "green|2026-01-03"
+    )  # fmt: skip
 
 
 def test_a_partitioned_job_runs_with_the_config_of_its_partition(

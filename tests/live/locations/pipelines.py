@@ -337,6 +337,7 @@ def tidy() -> None:
 
 sales_job = dg.define_asset_job("sales_job", selection=dg.AssetSelection.assets(raw_orders, orders))
 daily_job = dg.define_asset_job("daily_job", selection=[daily_sales], partitions_def=DAILY)
+grid_job = dg.define_asset_job("grid_job", selection=[grid], partitions_def=GRID)
 nightly = dg.ScheduleDefinition(
     name="nightly", job=sales_job, cron_schedule="0 2 * * *", execution_timezone="Europe/Berlin"
 )
@@ -380,6 +381,7 @@ defs = dg.Definitions(
     jobs=[
         sales_job,
         daily_job,
+        grid_job,
         greeting,
         greeting_by_default,
         weekly_greeting,

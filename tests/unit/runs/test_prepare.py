@@ -28,6 +28,7 @@ PARTITIONS = {
     },
     "partitionSetOrError": {
         "__typename": "PartitionSet",
+        "partitionsOrError": {"__typename": "Partitions", "results": []},
         "partitionStatusesOrError": {"__typename": "PartitionStatuses", "results": []},
     },
 }

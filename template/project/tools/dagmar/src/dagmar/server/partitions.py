@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +14,7 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 
 RANGE = "..."
+DIMENSION_TAG = f"{PARTITION_TAG}/"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Choice:
                 "--partition, --partition-range, --all-partitions, --latest and "
                 "--missing/--failed exclude each other"
             )
-        if self.range and self.range.count(RANGE) != 1:
+        if self.range and not _ends(self.range):
             raise UsageError(
                 f"--partition-range takes FIRST...LAST, not '{self.range}'",
                 "For example: --partition-range '2026-01-01...2026-01-31'",
@@ -91,14 +94,7 @@ class Partitions:
         if choice.keys:
             wanted = {self._known(key, keys) for key in choice.keys}
         elif choice.range:
-            first, last = (self._known(key, keys) for key in choice.range.split(RANGE))
-            start, end = keys.index(first), keys.index(last)
-            if start > end:
-                raise Invalid(
-                    f"--partition-range: '{first}' comes after '{last}'",
-                    command=f"--partition-range '{last}{RANGE}{first}'",
-                )
-            return keys[start : end + 1]
+            return self._between(*self._known_ends(choice.range, keys))
         elif choice.missing or choice.failed:
             wanted = set()
             for flag in ("missing", "failed"):
@@ -115,8 +111,53 @@ class Partitions:
             return keys if choice.all else keys[-1:]
         return [key for key in keys if key in wanted]
 
+    def _known_ends(self, text: str, keys: Sequence[str]) -> tuple[str, str]:
+        """Return the partition keys at both ends of a range. Raises Invalid."""
+        readings = _ends(text)
+        known = [(self._meant(first, keys), self._meant(last, keys)) for first, last in readings]
+        both = [ends for ends in known if all(ends)]
+        if len(both) > 1:
+            raise Invalid(
+                f"--partition-range '{text}' can be read in several ways: keys have dots, too",
+                "Give each partition with --partition.",
+            )
+        if not both:
+            likely = max(range(len(known)), key=lambda number: sum(map(bool, known[number])))
+            first, last = readings[likely]
+            return self._known(first, keys), self._known(last, keys)
+        return both[0]
+
+    def _between(self, first: str, last: str) -> list[str]:
+        """Return the keys of a range: of each dimension those between its ends, as Dagster does.
+
+        Raises Invalid if the ends of a dimension are in reverse order.
+        """
+        names = sorted(self.dimensions)
+        ends = list(zip(names, self._parts(first), self._parts(last), strict=True))
+        slices = [_slice(self.dimensions[name], start, end) for name, start, end in ends]
+        if not all(slices):
+            name, start, end = ends[slices.index([])]
+            where = f"in the dimension '{name}', " if len(ends) > 1 else ""
+            ordered = (sorted(pair, key=self.dimensions[name].index) for name, *pair in ends)
+            corrected = RANGE.join(map("|".join, zip(*ordered, strict=True)))
+            raise Invalid(
+                f"--partition-range: {where}'{start}' comes after '{end}'",
+                command=f"--partition-range {shlex.quote(corrected)}",
+            )
+        return ["|".join(key) for key in itertools.product(*slices)]
+
+    def _parts(self, key: str) -> list[str]:
+        """Return the key of each dimension, in the order of their names."""
+        return key.split("|") if len(self.dimensions) > 1 else [key]
+
     def _known(self, text: str, keys: Sequence[str]) -> str:
-        """Return the partition key that `text` means, which may be written `day=…|color=…`."""
+        """Return the partition key that `text` means. Raises Invalid if there is none."""
+        if key := self._meant(text, keys):
+            return key
+        raise no_such_partition(self.what, text, keys, sorted(self.dimensions))
+
+    def _meant(self, text: str, keys: Sequence[str]) -> str:
+        """Return the key that `text` means, maybe written `day=…|color=…`; else an empty text."""
         if text in keys:
             return text
         parts = dict(part.partition("=")[::2] for part in text.split("|"))
@@ -124,23 +165,31 @@ class Partitions:
             key = "|".join(parts[name] for name in sorted(parts))
             if key in keys:
                 return key
-        raise no_such_partition(self.what, text, keys, sorted(self.dimensions))
+        return ""
 
     def tags(self, key: str) -> dict[str, str]:
         """Return the tags of a run for the partition `key`."""
         tags = {PARTITION_TAG: key}
         if len(self.dimensions) > 1:
-            parts = zip(sorted(self.dimensions), key.split("|"), strict=True)
-            tags.update({f"{PARTITION_TAG}/{name}": part for name, part in parts})
+            parts = zip(sorted(self.dimensions), self._parts(key), strict=True)
+            tags.update({f"{DIMENSION_TAG}{name}": part for name, part in parts})
         return tags
 
     def is_range(self, chosen: Sequence[str]) -> bool:
         """Whether the chosen keys follow each other without a gap, in one dimension."""
         if len(self.dimensions) != 1 or not chosen:
             return False
-        keys = self.keys
-        start = keys.index(chosen[0])
-        return keys[start : start + len(chosen)] == list(chosen)
+        return self._between(chosen[0], chosen[-1]) == list(chosen)
+
+
+def _ends(text: str) -> list[tuple[str, str]]:
+    """Return every way to read a range as two keys, which may have dots themselves."""
+    dots = [match.start() for match in re.finditer(f"(?={re.escape(RANGE)})", text)]
+    return [
+        (text[:start], text[start + len(RANGE) :])
+        for start in dots
+        if start and start + len(RANGE) < len(text)
+    ]
 
 
 def no_such_partition(
@@ -184,19 +233,19 @@ def _states(partitions: Partitions, statuses: Item) -> dict[str, str]:
     for ranges in statuses["ranges"]:
         inner = _states_of(partitions.dimensions[secondary], ranges["secondaryDim"])
         keys = partitions.dimensions[primary]
-        outer = _between(keys, ranges["primaryDimStartKey"], ranges["primaryDimEndKey"])
+        outer = _slice(keys, ranges["primaryDimStartKey"], ranges["primaryDimEndKey"])
         for a, (b, state) in itertools.product(outer, inner.items()):
             parts = {primary: a, secondary: b}
             states["|".join(parts[name] for name in sorted(parts))] = state
     return states
 
 
-def _states_of(keys: Sequence[str], statuses: Item) -> dict[str, str]:
+def _states_of(keys: list[str], statuses: Item) -> dict[str, str]:
     if statuses["__typename"] == "TimePartitionStatuses":
         return {
             key: part["status"]
             for part in statuses["ranges"]
-            for key in _between(keys, part["startKey"], part["endKey"])
+            for key in _slice(keys, part["startKey"], part["endKey"])
         }
     return {
         **dict.fromkeys(statuses["materializedPartitions"], "MATERIALIZED"),
@@ -205,7 +254,7 @@ def _states_of(keys: Sequence[str], statuses: Item) -> dict[str, str]:
     }
 
 
-def _between(keys: Sequence[str], first: str, last: str) -> Sequence[str]:
+def _slice(keys: list[str], first: str, last: str) -> list[str]:
     if first not in keys or last not in keys:  # no longer part of the definition
         return []
     return keys[keys.index(first) : keys.index(last) + 1]
@@ -226,7 +275,25 @@ def of_job(client: DagsterClient, job: Launch) -> Partitions:
     states = {result["partitionName"]: result["runStatus"] for result in results}
     return Partitions(
         f"the job '{job.job}'",
-        {"default": keys},
+        _dimensions_of_job(keys, partition_set["partitionsOrError"]),
         missing=[key for key in keys if not states.get(key)],
         failed=[key for key in keys if states.get(key) in ("FAILURE", "CANCELED")],
     )
+
+
+def _dimensions_of_job(keys: list[str], first: Item) -> dict[str, list[str]]:
+    """Return the keys by dimension; Dagster names the dimensions only in a partition's tags."""
+    # Code that fails to tag a partition is reported once the partition is to be launched.
+    tags = [
+        tag["key"]
+        for partition in first.get("results", ())
+        for tag in partition["tagsOrError"].get("results", ())
+    ]
+    names = [tag.removeprefix(DIMENSION_TAG) for tag in tags if tag.startswith(DIMENSION_TAG)]
+    if not names:
+        return {"default": keys}
+    columns = zip(*(key.split("|") for key in keys), strict=True)
+    return {
+        name: list(dict.fromkeys(column))
+        for name, column in zip(sorted(names), columns, strict=True)
+    }

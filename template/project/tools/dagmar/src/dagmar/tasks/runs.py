@@ -48,7 +48,9 @@ def run(
     follow: Annotated[str, "Run or backfill to follow again."] = "",
     cancel: Annotated[str, "Run or backfill to cancel."] = "",
     partition: Annotated[Many, "Partition to materialize; may be repeated."] = (),
-    partition_range: Annotated[str, "Range of partitions, FIRST...LAST."] = "",
+    partition_range: Annotated[
+        str, "Range, FIRST...LAST; over two dimensions it is a rectangle."
+    ] = "",
     all_partitions: Annotated[bool, "All partitions."] = False,
     missing: Annotated[
         bool, "Partitions that were never materialized; can be combined with --failed."

@@ -1,0 +1,116 @@
+"""Which partitions the flags of `invoke run` choose, compared with Dagster's own definitions."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from typing import Any
+from unittest.mock import create_autospec
+
+import dagster as dg
+import pytest
+from dagmar.errors import Invalid, UsageError
+from dagmar.server.partitions import Choice, Partitions
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.instance import DynamicPartitionsStore
+
+COLORS = dg.StaticPartitionsDefinition(["blue", "green", "red"])
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-06")
+# On this day clocks went back: an hour came twice.
+HOURS = dg.HourlyPartitionsDefinition(
+    "2023-11-05-00:00", end_date="2023-11-05-03:00", timezone="America/Los_Angeles"
+)
+WORKDAYS = dg.TimeWindowPartitionsDefinition(
+    start="2026-01-01", end="2026-01-10", fmt="%Y-%m-%d", cron_schedule="0 3 * * *",
+    exclusions=["0 3 * * 0", "0 3 * * 6"],
+)  # fmt: skip
+TOWNS = dg.DynamicPartitionsDefinition(name="towns")
+DEFINITIONS: dict[str, Any] = {
+    "static": COLORS,
+    "dynamic": TOWNS,
+    "an hour twice": HOURS,
+    "excluded days": WORKDAYS,
+    "static and days": dg.MultiPartitionsDefinition({"color": COLORS, "day": DAYS}),
+    "days and dynamic": dg.MultiPartitionsDefinition({"day": DAYS, "town": TOWNS}),
+    "hours before colors": dg.MultiPartitionsDefinition({"a_hour": HOURS, "color": COLORS}),
+}
+
+
+STORE = create_autospec(DynamicPartitionsStore, instance=True)
+STORE.get_dynamic_partitions.return_value = added = ["Ulm", "Rome", "Bern", "St. Ives"]
+STORE.has_dynamic_partition.side_effect = lambda partitions_def_name, partition_key: (
+    partition_key in added
+)
+
+
+def partitions_of(definition: Any) -> Partitions:
+    """Return the partitions as a server describes them."""
+    parts = {"default": definition}
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        parts = {part.name: part.partitions_def for part in definition.partitions_defs}
+    keys = {
+        name: list(part.get_partition_keys(dynamic_partitions_store=STORE))
+        for name, part in parts.items()
+    }
+    return Partitions("the asset 'grid'", keys)
+
+
+def in_range(definition: Any, first: str, last: str) -> list[str]:
+    """Return the keys of a range as Dagster counts them; none if its ends are reversed."""
+    # Dagster looks up windows by their local times, which the two equal hours share.
+    dg.TimeWindowPartitionsDefinition.get_partition_keys_in_time_window.cache_clear()
+    with partition_loading_context(dynamic_partitions_store=STORE):
+        return list(definition.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
+
+
+@pytest.mark.parametrize("kind", DEFINITIONS)
+def test_a_range_has_the_partitions_that_dagster_counts_in_it(kind: str) -> None:
+    definition = DEFINITIONS[kind]
+    partitions = partitions_of(definition)
+    keys = list(definition.get_partition_keys(dynamic_partitions_store=STORE))
+    assert partitions.keys == keys
+    assert partitions.choose(Choice(latest=True)) == keys[-1:]
+    for first, last in itertools.product(keys, keys):
+        expected = in_range(definition, first, last)
+        if expected:
+            assert partitions.choose(Choice(range=f"{first}...{last}")) == expected
+            continue
+        with pytest.raises(Invalid, match="comes after") as caught:
+            partitions.choose(Choice(range=f"{first}...{last}"))
+        flag, corrected = shlex.split(caught.value.command)
+        assert flag == "--partition-range"
+        assert partitions.choose(Choice(range=corrected)) == in_range(
+            definition, *corrected.split("...")
+        )
+
+
+def test_a_range_over_two_dimensions_is_a_rectangle() -> None:
+    partitions = partitions_of(DEFINITIONS["static and days"])
+    rectangle = ["blue|2026-01-02", "blue|2026-01-03", "green|2026-01-02", "green|2026-01-03"]
+    for text in (
+        "blue|2026-01-02...green|2026-01-03",
+        "day=2026-01-02|color=blue...color=green|day=2026-01-03",
+    ):
+        assert partitions.choose(Choice(range=text)) == rectangle
+    with pytest.raises(Invalid, match="in the dimension 'day', '2026-01-03' comes after"):
+        partitions.choose(Choice(range="blue|2026-01-03...green|2026-01-02"))
+    with pytest.raises(Invalid, match=r"no partition 'green\|2026-01-06' — did you mean"):
+        partitions.choose(Choice(range="blue|2026-01-02...green|2026-01-06"))
+
+
+def test_the_keys_of_a_range_may_have_dots() -> None:
+    partitions = Partitions("the asset 'parts'", {"default": ["a", "b...c", ".d", "...", "e"]})
+    for text, chosen in {
+        "a...b...c": ["a", "b...c"],
+        "b...c....d": ["b...c", ".d"],
+        "......e": ["...", "e"],
+    }.items():
+        assert partitions.choose(Choice(range=text)) == chosen
+    with pytest.raises(Invalid, match="no partition 'f'"):
+        partitions.choose(Choice(range="b...c...f"))
+    doubtful = Partitions("the asset 'parts'", {"default": ["a", "a...b", "b...c", "c"]})
+    with pytest.raises(Invalid, match="can be read in several ways"):
+        doubtful.choose(Choice(range="a...b...c"))
+    for text in ("a", "a..c", "...c", "a..."):
+        with pytest.raises(UsageError, match=r"FIRST\.\.\.LAST"):
+            Choice(range=text)
