@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -178,6 +179,39 @@ def test_an_export_can_be_traced_to_where_it_came_from(tmp_path: Path) -> None:
     assert "orders/index.html" in (tmp_path / ".dagmar/exports/index.html").read_text("utf-8")
 
 
+VEILED = {
+    "fails": "veiled_cell():\nveiled = 0\nprint('printed text')\nvalue = 1 / veiled",
+    "dies": "veiled_cell():\nimport os\n\nos.write(1, b'printed text')\nos._exit(9)",
+    "good": "veiled_cell():\nveiled = 40 + 2\nprint('printed text')\nveiled",
+}
+
+
+def test_no_file_of_an_export_without_code_contains_code_or_prints(tmp_path: Path) -> None:
+    project = export_project(tmp_path, **VEILED)
+    formats = [word for name in ("html", "ipynb", "md") for word in ("--format", name)]
+    upload = ("--upload", str(tmp_path / "sent"), "--compress")
+    status, (dies, fails, good), stderr = export(project, "--all", "--no-code", *formats, *upload)
+    assert status == 4
+    files = [
+        file for place in (".dagmar/exports", "sent") for file in (tmp_path / place).rglob("*")
+    ]
+    texts = {file: file.read_bytes() for file in files if file.is_file()}
+    assert {file.name for file in texts if "sent" in file.parts} >= {"good.html", "manifest.json"}
+    for file, text in texts.items():
+        plain = gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text
+        leaked = [part for part in (b"veiled", b"printed", b"Traceback") if part in plain]
+        assert leaked == [], file
+    assert fails["error"] == {
+        "cell": "cell 1", "class": "ZeroDivisionError", "message": "division by zero",
+        "traceback": None,
+    }  # fmt: skip
+    assert dies["error"]["message"] == "the notebook's process ended with status 9"
+    assert good["error"] is None
+    # Who exported it sees where it failed.
+    assert "value = 1 / veiled" in stderr
+    assert "printed text" in stderr
+
+
 def test_a_partition_is_passed_to_the_notebook_that_takes_one(tmp_path: Path) -> None:
     project = export_project(
         tmp_path,
@@ -347,6 +381,7 @@ def test_ctrl_c_stops_the_notebook_and_leaves_nothing(tmp_path: Path) -> None:
             "differ",
         ),
         ({"existing": "x", "timeout": 5.0}, "does not run a notebook"),
+        ({"existing": "x", "code": False}, "does not run a notebook"),
     ],
 )
 def test_flags_that_do_not_fit_together_are_refused(flags: dict[str, Any], message: str) -> None:

@@ -12,7 +12,10 @@ from support.other_marimo import with_version, without_module
 
 pytestmark = pytest.mark.timeout(600)
 BAD = "bad():\nnothing = 1 / 0"
-ASKS = "asks():\nimport marimo as mo\n\nprint('rows:', mo.cli_args().get('rows'))"
+ASKS = (
+    "asks():\nimport marimo as mo\n\nprint('printed')\n"
+    "mo.md(f\"rows: {mo.cli_args().get('rows')}\")"
+)
 
 
 def by_name(exports: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -65,6 +68,7 @@ def test_a_marimo_that_moved_a_private_name_runs_a_notebook_with_its_arguments(
         text = Path(file).read_text("utf-8")
         assert "rows: 7" in text
         assert "cli_args" not in text
+        assert "printed" not in text
 
 
 def test_parameters_that_marimos_command_cannot_pass_are_refused(tmp_path: Path) -> None:

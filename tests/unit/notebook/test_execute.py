@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from dagmar.errors import Invalid
+from dagmar.failure import Failure
 from dagmar.notebook.capture import CONSOLE_LIMIT
 from dagmar.notebook.execute import Executed, execute, load
 from dagmar.notebook.fallbacks import as_static, find_figure, traces
+from dagmar.notebook.nocode import LEFT_OUT, Code
 from dagmar.notebook.parameters import check_parameters
 from dagmar.notebook.render import as_notebook, render
 
@@ -254,15 +257,68 @@ def test_a_file_that_is_not_a_notebook_is_refused_before_anything_runs(
         load(file)
 
 
-def test_without_code_no_format_contains_any(tmp_path: Path) -> None:
-    executed = execute(
-        write(tmp_path, "secret_sauce():\nhidden_name = 40 + 2\nhidden_name\nreturn (hidden_name,)")
-    )
+SECRETIVE = (
+    "veiled_cell():\nveiled = 40 + 2\nprint('printed text')\nveiled\nreturn (veiled,)",
+    "shown():\nimport marimo as mo\nmo.md('# The heading')\nreturn (mo,)",
+    "fails(veiled):\nprint('printed before')\nlost = veiled / 0\nreturn (lost,)",
+    "dependent(lost):\nlost",
+    "says(veiled):\nif veiled:\n    raise ValueError(f'no rows for {veiled}\\nsee the log')",
+    "misses():\nveiled_typo",
+    "reads():\nquery = 'SELECT 1 FROM veiled'\nraise LookupError(f'{query} failed')",
+    "draft(lost, mo):\n_ = lost\nmo.md('veiled draft')",
+)
+DISABLED = "\n@app.cell(disabled=True)\ndef off(mo):\n    mo.md('a veiled remark')\n    return\n"
+
+
+def test_without_code_no_format_contains_code_prints_or_tracebacks(tmp_path: Path) -> None:
+    file = write(tmp_path, *SECRETIVE)
+    text = f'"""A veiled header."""\n\n{file.read_text("utf-8")}{DISABLED}'
+    file.write_text(text, "utf-8")
+    executed = execute(file)
     for format in ("html", "ipynb", "md"):
-        assert "hidden_name" in render(executed, format, code=True), format
+        text = render(executed, format, code=True)
+        for part in ("veiled_cell", "printed text", "printed before", "raise ValueError"):
+            assert part in text or (part, format) == ("veiled_cell", "md"), (format, part)
         text = render(executed, format, code=False)
-        assert "hidden_name" not in text, format
-        assert "42" in text, format
+        secret = ("veiled", "printed", "Traceback", "see the log")
+        assert [part for part in secret if part in text] == [], format
+        for kept in ("42", "The heading", "division by zero", "ZeroDivisionError", LEFT_OUT):
+            assert kept in text, (format, kept)
+        assert "no rows for 42" in text
+
+
+@pytest.mark.parametrize(
+    ("message", "quotes"),
+    [
+        ("division by zero", False),
+        ("no rows for EU", False),
+        ("name 'margin' is not defined", True),
+        ("compute() takes 1 positional argument but 2 were given", True),
+        ("'region'", True),
+        ("'elsewhere'", False),
+        ("Execution failed on sql 'SELECT price FROM t': no such table", True),
+        ("Command '['psql', '-c', 'SELECT price FROM t']' failed", True),
+        ("in: margin  =  compute(1)", True),
+    ],
+)
+def test_a_message_stays_unless_it_quotes_a_line_a_text_or_a_name_of_the_code(
+    message: str, quotes: bool
+) -> None:
+    code = Code(
+        "def compute(price):\n    raise ValueError(f'no rows for {price}')\n\n"
+        "margin = compute(1)\ncolumn = 'region'\nquery = 'SELECT price FROM t'\n"
+    )
+    concealed = code.conceal(Failure(f"{message}\nmore", "E", "the traceback", "cell 2"))
+    assert concealed == Failure(LEFT_OUT if quotes else message, "E", None, "cell 2")
+
+
+def test_a_page_of_marimos_own_command_is_concealed_and_stays_a_page(tmp_path: Path) -> None:
+    file = write(tmp_path, "bad():\nhidden = 1\nraise ValueError('see </script> hidden = 1')")
+    page = render(execute(file), "html")
+    errors = re.findall(r'"evalue": "([^"]*)"', Code(file.read_text("utf-8")).conceal_page(page))
+    assert errors == [LEFT_OUT]
+    (kept,) = re.findall(r'"evalue": "([^"]*)"', Code("").conceal_page(page))
+    assert kept == r"see \u003C/script\u003E hidden = 1"
 
 
 RICH = (

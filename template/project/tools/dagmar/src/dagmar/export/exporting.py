@@ -44,13 +44,15 @@ class Problem:
 class Exported:
     """The export of one notebook. If it was refused or is only planned, it has no files.
 
-    `error` is why it was refused, or why the notebook that was just run failed.
+    `error` is why it was refused, or why the notebook that was just run failed; `failure` is what
+    the terminal shows of that, also if the files contain no code.
     """
 
     manifest: Manifest
     folder: Path
     url: str = ""
     error: DagmarError | None = None
+    failure: Failure | None = None
     problems: list[Problem] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     warning: str = ""
@@ -198,7 +200,7 @@ class _Exporter:
                 job=paired_job,
                 partition=request.partition or parameters.get(PARTITION),
                 reported=outcome.reported,
-                error=outcome.error,
+                error=outcome.error if request.code else outcome.concealed_error,
             )
             with folders.writable(place.folder):
                 names = sorted(f"{notebook.stem}.{format}" for format in request.formats)
@@ -210,7 +212,7 @@ class _Exporter:
             hold.enter_context(folders.held(staging))
             final = folders.publish(place, staging, id)
         url = url_of(settings, final, manifest)
-        exported = Exported(manifest, final, url)
+        exported = Exported(manifest, final, url, failure=outcome.error)
         exported.warning = "; ".join(filter(None, (outcome.warning, warning)))
         if outcome.error:
             failed = TimedOut if outcome.late else RunFailed

@@ -111,7 +111,7 @@ def export(settings: Settings, request: ExportRequest, target: str = "", url: st
 
 def _explain(export: Exported, several: bool) -> None:
     """Print the details of a failure besides its message."""
-    failure = export.manifest.error
+    failure = export.failure or export.manifest.error
     if failure and failure.traceback:
         console.say(failure.traceback)
     for problem in export.problems if several or export.error else export.problems[:-1]:

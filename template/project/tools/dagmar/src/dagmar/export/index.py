@@ -77,7 +77,7 @@ def _details(manifest: Manifest) -> Iterator[str]:
     if manifest.partition:
         yield f"partition {manifest.partition}"
     if manifest.error:
-        yield f"{manifest.error.place}: {manifest.error.message}"[:200]
+        yield ": ".join(filter(None, [manifest.error.place, manifest.error.text]))[:200]
 
 
 def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions:

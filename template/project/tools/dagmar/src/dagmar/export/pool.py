@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from dagmar import errors
 from dagmar.errors import DagmarError, Invalid, SetupError
 from dagmar.failure import Failure
+from dagmar.notebook.nocode import Code
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,11 +48,14 @@ class Outcome:
     """The outcome of a notebook that was run, to its end or not.
 
     `error` is why the notebook failed, `late` if its time was over; `sha256` is that of the
-    notebook that was run; `warning` says what is missing if marimo's own command ran it.
+    notebook that was run, `code` its text if that is to be concealed, and `cells` are the names
+    of its cells; `warning` says what is missing if marimo's own command ran it.
     """
 
     seconds: float = 0.0
     sha256: str = ""
+    code: str = ""
+    cells: list[str] = field(default_factory=list)
     title: str = ""
     reported: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
@@ -59,6 +63,11 @@ class Outcome:
     interrupted: bool = False
     executed_by: str = "dagmar"
     warning: str = ""
+
+    @property
+    def concealed_error(self) -> Failure | None:
+        """Why the notebook failed, without its code and what it printed."""
+        return self.error and Code(self.code, self.cells).conceal(self.error)
 
 
 class Worker:
@@ -87,7 +96,8 @@ class Worker:
         """Run one job to its end. Raises the error of a notebook that is refused, SetupError."""
         outcome: Outcome | None = None
         refused: DagmarError | None = None
-        cell, digest = "", ""
+        cell = ""
+        read: dict[str, Any] = {}
         try:
             self._jobs.write((json.dumps(vars(job), default=str) + "\n").encode())
             self._jobs.flush()
@@ -98,7 +108,7 @@ class Worker:
                     on_cell(event["name"])
                     cell = event["name"] if kind == "cell" else cell
                 elif kind == "read":
-                    digest = event["sha256"]
+                    read = event
                 elif kind == "refused":
                     refused = getattr(errors, event.pop("class"), Invalid)(**event)
                 elif kind == "done":
@@ -108,7 +118,7 @@ class Worker:
                 elif refused:
                     raise refused
                 else:
-                    return replace(_ended(job, cell, outcome, event), sha256=digest)
+                    return replace(_ended(job, cell, outcome, event), **read)
         except (BrokenPipeError, ValueError):
             pass
         self._restart()

@@ -62,9 +62,9 @@ class ExportRequest:
             yield f"--partition and --param {PARTITION} differ", "Give only one of them."
         if self.existing and self.dry_run:
             yield "--existing and --dry-run exclude each other", "Leave one of them out."
-        if self.existing and (self.parameters or self.timeout):
-            message = "--existing does not run a notebook, so --param and --timeout have no effect"
-            yield message, "Leave them out."
+        if self.existing and (self.parameters or self.timeout or not self.code):
+            message = "--existing does not run a notebook, so --param, --timeout and --no-code have"
+            yield f"{message} no effect", "Leave them out."
 
 
 def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:

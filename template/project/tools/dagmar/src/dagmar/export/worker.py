@@ -165,7 +165,8 @@ def _export(job: dict[str, Any], events: int) -> None:
     with guarded():
         execute.apply_settings(path)
         app, digest = _load(path)
-        _send(events, "read", sha256=digest)
+        code = "" if job["code"] else app.to_py()
+        _send(events, "read", sha256=digest, code=code, cells=execute.cell_names(app))
         check_parameters(path, app, job["parameters"])
         names, title = input_names(app), app.config.app_title or ""
     _check_partition(job, names)
@@ -208,11 +209,12 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     from dagmar.failure import Failure
     from dagmar.notebook import marimo_export
     from dagmar.notebook.cells import read_notebook
+    from dagmar.notebook.nocode import Code
 
     path, url, parent = Path(job["notebook"]), job["asset_url"], os.getpid()
     source = read_notebook(path)
     digest = hashlib.sha256(source.text.encode()).hexdigest()
-    _send(events, "read", sha256=digest)
+    _send(events, "read", sha256=digest, code=source.text, cells=[])
     marimo_export.check_parameters(path, source, job["parameters"])
     _check_partition(job, source.input_names())
     started = time.monotonic()
@@ -221,7 +223,7 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
         Path(job["folder"]),
         job["formats"],
         job["parameters"],
-        job["code"],
+        None if job["code"] else Code(source.text),
         lambda text: use_shared(text, url) if url else text,
         lambda step: _send(events, "step", name=step),
         lambda: _end_with(parent),

@@ -70,6 +70,29 @@ class Capture:
             )
         )
 
+    def shown(self) -> set[str]:
+        """Return the ids of the cells that show something other than an error."""
+        from dagmar.notebook.internals import CellChannel
+
+        outputs = ((cell, each.output) for cell, each in self.view.cell_notifications.items())
+        return {
+            str(cell)
+            for cell, output in outputs
+            if output and output.data and output.channel is CellChannel.OUTPUT
+        }
+
+    def raised(self) -> dict[str, str]:
+        """Return the classes of the exceptions that cells raised, by the cell's id."""
+        from dagmar.notebook.internals import MarimoExceptionRaisedError
+
+        notifications = self.view.cell_notifications.items()
+        return {
+            str(cell): error.exception_type
+            for cell, each in notifications
+            for error in (each.output.data if each.output else ())
+            if isinstance(error, MarimoExceptionRaisedError)
+        }
+
     def trace(self, cell: CellId_t, error: BaseException) -> None:
         """Keep the traceback of a finished cell, as marimo shows it."""
         from dagmar.notebook import internals

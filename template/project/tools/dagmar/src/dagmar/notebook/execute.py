@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from dagmar.errors import Invalid
 from dagmar.failure import Failure
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import INPUTS, read_notebook
+from dagmar.notebook.nocode import Code
 from dagmar.notebook.parameters import VALUES, with_parameters
 
 if TYPE_CHECKING:
@@ -40,6 +42,16 @@ class Executed:
     values: dict[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
     interrupted: bool = False
+
+    @cached_property
+    def code(self) -> Code:
+        """The code of the notebook."""
+        return Code(self.app.to_py(), cell_names(self.app))
+
+
+def cell_names(app: InternalApp) -> list[str]:
+    """Return the names of a notebook's cells."""
+    return [str(data.name) for data in app.cell_manager.cell_data()]
 
 
 def apply_settings(path: Path) -> None:

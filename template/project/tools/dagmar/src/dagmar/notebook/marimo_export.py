@@ -13,12 +13,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from dagmar.errors import Invalid, SetupError
 from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION, Source
 from dagmar.notebook.compatibility import unsupported
-from dagmar.notebook.render import as_markdown, finish_notebook
+from dagmar.notebook.fallbacks import add_fallbacks
+from dagmar.notebook.nocode import Code
+from dagmar.notebook.render import as_markdown
 
 NAME = "marimo export"
 MISSING = (
@@ -51,15 +54,16 @@ def export(
     folder: Path,
     formats: Collection[str],
     parameters: Mapping[str, str],
-    code: bool,
+    conceal: Code | None,
     finish_page: Callable[[str], str],
     on_step: Callable[[str], None],
     before: Callable[[], None] | None = None,
 ) -> str:
     """Write the files of a report, and return why cells failed, or an empty text.
 
-    `finish_page` may change the HTML; `before` is called in each process that is started. Raises
-    Invalid for a notebook that marimo cannot read, SetupError if marimo lacks a flag.
+    `conceal` is the code if the files must not contain it; `finish_page` may change the HTML;
+    `before` is called in each process that is started. Raises Invalid for a notebook that marimo
+    cannot read, SetupError if marimo lacks a flag.
     """
     argv = [part for name, text in parameters.items() for part in (f"--{name}", text)]
     needed = ["html"] if "html" in formats else []
@@ -67,19 +71,29 @@ def export(
     failed = ""
     for format in needed:
         on_step(f"{NAME} {format}")
-        flags = [*FLAGS[format], *(["--no-include-code"] if format == "html" and not code else [])]
+        flags = [*FLAGS[format], *(["--no-include-code"] if format == "html" and conceal else [])]
         text, message = _run(path, folder, format, flags, argv, before)
         failed = failed or message
         if format == "html":
+            text = conceal.conceal_page(text) if conceal else text
             write_atomically(folder / f"{path.stem}.html", finish_page(text))
             continue
-        notebook = finish_notebook(json.loads(text), code)
+        notebook = json.loads(text)
+        add_fallbacks(notebook)
+        if conceal:
+            conceal.conceal_notebook(notebook, _enabled(notebook))
         if "ipynb" in formats:
             text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
             write_atomically(folder / f"{path.stem}.ipynb", text)
         if "md" in formats:
             write_atomically(folder / f"{path.stem}.md", as_markdown(notebook))
     return failed
+
+
+def _enabled(notebook: dict[str, Any]) -> set[str]:
+    """Return the ids of the cells that are not disabled."""
+    cells = ((cell["id"], cell["metadata"].get("marimo", {})) for cell in notebook["cells"])
+    return {id for id, marimo in cells if not marimo.get("config", {}).get("disabled")}
 
 
 def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dagmar.notebook.fallbacks import add_fallbacks, text_of
 
@@ -37,6 +37,11 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
     snapshot = internals.serialize_notebook_snapshot(
         app, view, drop_virtual_file_outputs=False, include_model_notifications=True
     )
+    if not code:  # the exporter itself removes code and printed output
+        raised = executed.capture.raised()
+        for cell in snapshot.session["cells"]:
+            outputs = cast("list[dict[str, Any]]", cell["outputs"])
+            executed.code.conceal_errors(outputs, raised.get(cell["id"]))
     config = internals.get_default_config_manager(current_path=str(executed.path)).get_config()
     html, _ = internals.Exporter().export_as_html(
         internals.HTMLExportRequest(
@@ -62,19 +67,10 @@ def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
         app=executed.app, options=options, session_view=executed.capture.view
     )
     text = internals.Exporter().export_as_ipynb(request)
-    return finish_notebook(json.loads(text), code)
-
-
-def finish_notebook(notebook: dict[str, Any], code: bool = True) -> dict[str, Any]:
-    """Give marimo's Jupyter notebook outputs that any viewer shows; remove its code if asked."""
+    notebook: dict[str, Any] = json.loads(text)
     add_fallbacks(notebook)
     if not code:
-        for cell in notebook["cells"]:
-            if cell["cell_type"] == "code":
-                cell["source"] = ""
-                tags = cell["metadata"].setdefault("tags", [])
-                if "remove-input" not in tags:
-                    tags.append("remove-input")
+        executed.code.conceal_notebook(notebook, executed.capture.shown())
     return notebook
 
 

@@ -31,7 +31,7 @@ def export(
     upload: Annotated[
         str, "Folder or bucket to upload the export to, such as s3://bucket/reports."
     ] = "",
-    no_code: Annotated[bool, "Leave code out of the pages."] = False,
+    no_code: Annotated[bool, "Leave code and printed output out of all files."] = False,
     offline: Annotated[bool, "Write pages that need no network."] = False,
     compress: Annotated[
         bool, "Compress uploaded files with gzip, in storages that set Content-Encoding."
