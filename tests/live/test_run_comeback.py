@@ -254,11 +254,13 @@ def test_a_retry_is_the_retrying_users_with_the_parents_config(
     live: Project, client: DagsterClient, tag: str, dagster_home: Path
 ) -> None:
     value = "ops.limited.config.label=retried"
-    flags = ("--asset", "limited", "--set", value, "--tag", "user=bob")
+    flags = ("--asset", "limited", "--set", value, "--tag", "dagster/max_runtime=600")
     fails = dagster_home / "second-fails"
     fails.touch()
     try:
-        _, document, _ = run(live, tag, *flags)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LOGNAME", "bob")
+            _, document, _ = run(live, tag, *flags)
     finally:
         fails.unlink()
     parent = document["runs"][0]["run_id"]
@@ -266,7 +268,8 @@ def test_a_retry_is_the_retrying_users_with_the_parents_config(
     status, document, talk = run(live, f"{tag}-again", "--retry", parent)
     assert status == 0, talk
     retried = document["runs"][0]["run_id"]
-    assert tags_of(client, retried)["user"] == getpass.getuser()
+    tags = tags_of(client, retried)
+    assert (tags["user"], tags["dagster/max_runtime"]) == (getpass.getuser(), "600")
     assert "label=retried" in logged(client, retried)
 
 

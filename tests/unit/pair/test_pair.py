@@ -213,6 +213,12 @@ def test_the_value_of_the_controls_is_read(
     [
         ({"config": "ops: ["}, Invalid, "run config: line"),
         ({"config": "- a"}, Invalid, "run config: this is not a mapping"),
+        (
+            {"tags": "dagster/partition=b"},
+            UsageError,
+            "the tag 'dagster/partition' cannot be given",
+        ),
+        ({"tags": "a=b, dagmar/here=1"}, UsageError, "the tag 'dagmar/here' cannot be given"),
         ({"tags": "gold"}, UsageError, "the field 'tags' takes KEY=VALUE, not 'gold'"),
     ],
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid
+from dagmar.errors import Invalid, UsageError
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagmar.server.launch import Launch, launch_backfill, validate
+from dagmar.server.launch import Launch, given_tags, launch_backfill, validate
+from dagmar.server.launchable import find_failed
 from support.http_server import dagster, serve
 
 
@@ -40,6 +42,60 @@ def test_the_title_of_a_backfill_is_one_that_dagster_takes(assets: tuple[str, ..
     assert check_valid_title(title) == title
     assert title.startswith(assets[0][:80].translate(str.maketrans("", "", '%*"')))
     assert title.endswith(" (31 partitions)")
+
+
+def test_tags_that_dagster_or_dagmar_sets_are_refused_by_name() -> None:
+    from dagster._core.storage import tags as known
+    from dagster._utils.tags import is_private_system_tag_key
+
+    prefixes = (known.SYSTEM_TAG_PREFIX, known.HIDDEN_TAG_PREFIX)
+    names = {text for text in vars(known).values() if isinstance(text, str)} - {*prefixes}
+    of_dagster = {name for name in names if name.startswith(prefixes)}
+    # Dagster itself reads these from the tags of a run, or limits its runs by them.
+    more = {known.GLOBAL_CONCURRENCY_TAG, "dagster/run_metrics"}
+    for name in sorted(of_dagster | set(known.USER_EDITABLE_SYSTEM_TAGS) | more):
+        if name in more or not (is_private_system_tag_key(name) or name.startswith(".")):
+            assert given_tags([(name, "1")], "") == {name: "1"}
+            continue
+        with pytest.raises(UsageError, match=f"the tag '{re.escape(name)}' cannot be given"):
+            given_tags([("tier", "gold"), (name, "1")], "")
+    for name in ("user", "dagmar/launch-id", "dagmar/git-revision", "dagmar/here"):
+        with pytest.raises(UsageError, match=f"'{name}' cannot be given: dagmar sets it"):
+            given_tags([(name, "1")], "")
+    theirs = {"dagster-k8s/config": "{}", "ecs/cpu": "256", "users": "3", "dagster": "yes"}
+    assert given_tags(theirs.items(), "") == theirs
+
+
+@pytest.mark.parametrize(
+    "tag", ["dagster/partition", "dagster/partition/day", "dagster/asset_partition_range_end"]
+)
+def test_a_refused_tag_of_a_partition_says_how_to_choose_one(tag: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        given_tags([(tag, "2026-01-06")], "Choose it here.")
+    assert caught.value.hint == "Choose it here."
+
+
+def test_a_retry_keeps_the_tags_that_a_user_may_give_and_those_of_its_partition() -> None:
+    kept = {"tier": "gold", "dagster/max_retries": "2", "dagster/partition/day": "monday"}
+    own = {
+        "user": "ann",
+        "dagmar/here": "true",
+        "dagster/backfill": "b",
+        ".dagster/repository": "r",
+    }
+    run = {
+        "__typename": "Run", "status": "FAILURE", "jobName": "nightly", "rootRunId": None,
+        "runConfigYaml": "", "solidSelection": None, "assetSelection": None,
+        "assetCheckSelection": None, "hasReExecutePermission": True,
+        "repositoryOrigin": {"repositoryLocationName": "shop", "repositoryName": "r"},
+        "tags": [{"key": key, "value": value} for key, value in {**kept, **own}.items()],
+    }  # fmt: skip
+    with (
+        serve(dagster({"RunToRetry": {"runOrError": run}})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        tags = find_failed(client, "r-1").launch.tags
+    assert tags == {**kept, "dagster/is_resume_retry": "true"}
 
 
 def test_config_for_a_backfill_is_refused_if_the_server_cannot_take_it() -> None:

@@ -113,6 +113,7 @@ WRONG_USAGE: dict[str, list[str]] = {
     "a negative timeout": ["run", "--asset", "orders", "--timeout", "-5"],
     "an endless timeout": ["run", "--asset", "orders", "--timeout", "inf"],
     "a malformed tag": ["run", "--asset", "orders", "--tag", "tier"],
+    "a tag that dagster sets": ["run", "--asset", "orders", "--tag", "dagster/partition=a"],
     "an unknown target": ["discover", "--target", "prod"],
     "a malformed url": ["discover", "--url", "localhost:3000"],
     "an unknown kind": ["discover", "--kind", "asset"],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dagmar.errors import AnswerLost, DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
-from dagmar.pair.controls import LaunchOptions
+from dagmar.pair.controls import CHOOSE_PARTITION, LaunchOptions
 from dagmar.server.reach import require_listening
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[
     client.require_writable()
     hints = Hints(
         config="Correct it in the run config of the controls.",
-        choose_partition="Choose one in the controls.",
+        choose_partition=CHOOSE_PARTITION,
         no_partitions="Run the cell of the controls again.",
     )
     (prepared,) = prepare(client, context.root, spec, hints)

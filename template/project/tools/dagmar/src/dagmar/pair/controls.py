@@ -19,6 +19,7 @@ CONFIG = "config"
 TAGS = "tags"
 DIMENSION = "dimension_"
 MANY_KEYS = 20
+CHOOSE_PARTITION = "Choose one in the controls."
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def read_options(controls: object) -> LaunchOptions:
     Raises Invalid or UsageError, which name the field.
     """
     from dagmar.flags import parse_pairs
+    from dagmar.server.launch import given_tags
     from dagmar.server.runconfig import parse_config
 
     value = getattr(controls, "value", controls)
@@ -151,5 +153,5 @@ def read_options(controls: object) -> LaunchOptions:
     config = parse_config(text, "run config", "run config: this is not a mapping")
     texts = filter(None, map(str.strip, (value.get(TAGS) or "").split(",")))
     pairs = parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
-    tags = {key: tag.strip() for key, tag in pairs}
+    tags = given_tags(((key, tag.strip()) for key, tag in pairs), CHOOSE_PARTITION)
     return LaunchOptions("|".join(parts) or None, config, tags)

@@ -13,21 +13,37 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import AnswerLost, DagmarError, Invalid, RunFailed, UnexpectedAnswer, Unreachable
-from dagmar.project.provenance import REVISION_TAG, USER_TAG
+from dagmar.errors import (
+    AnswerLost,
+    DagmarError,
+    Invalid,
+    RunFailed,
+    UnexpectedAnswer,
+    Unreachable,
+    UsageError,
+)
+from dagmar.project.provenance import USER_TAG
 from dagmar.server import runconfig
 from dagmar.server.client import DagsterClient, member
 
 LAUNCH_TAG = "dagmar/launch-id"
-OWN_TAGS = (LAUNCH_TAG, USER_TAG, REVISION_TAG)
 PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
+RANGE_TAG = "dagster/asset_partition_range"
+RANGE_START_TAG, RANGE_END_TAG = f"{RANGE_TAG}_start", f"{RANGE_TAG}_end"
+SYSTEM_PREFIXES = ("dagster/", ".dagster/", "dagmar/")
+# Those that tell Dagster how to run; the others say what it ran, and Dagster sets them.
+SETTABLE_TAGS = tuple(
+    f"dagster/{name}"
+    for name in (
+        "concurrency_key", "isolation", "max_retries", "max_runtime", "max_runtime_seconds",
+        "priority", "retry_on_asset_or_op_failure", "retry_strategy", "run_metrics",
+    )
+)  # fmt: skip
 TITLE_LENGTH = 100  # of a backfill, in Dagster; it refuses some characters, too
 SEARCH_SECONDS = 30.0
 SEARCH_EVERY_SECONDS = 1.0
@@ -98,6 +114,32 @@ class Launch:
             **({"solidSelection": self.steps} if self.steps else {}),
             **({"assetCheckSelection": self.checks} if checked else {}),
         }
+
+
+def is_reserved(tag: str) -> bool:
+    """Whether Dagster or dagmar sets this tag of a run itself."""
+    return tag == USER_TAG or (tag.startswith(SYSTEM_PREFIXES) and tag not in SETTABLE_TAGS)
+
+
+def is_of_partition(tag: str) -> bool:
+    """Whether this tag of a run says which partitions it is for."""
+    return tag.startswith((PARTITION_TAG, RANGE_TAG))
+
+
+def given_tags(pairs: Iterable[tuple[str, str]], choose_partition: str) -> dict[str, str]:
+    """Return the tags that a user gives to a run; `choose_partition` is the hint for partitions.
+
+    Raises UsageError for a tag that is set by Dagster or dagmar.
+    """
+    tags = dict(pairs)
+    for tag in filter(is_reserved, tags):
+        ours = tag == USER_TAG or tag.startswith("dagmar/")
+        hint = "Give it another name." if ours else f"Of these, take: {', '.join(SETTABLE_TAGS)}"
+        raise UsageError(
+            f"the tag '{tag}' cannot be given: {'dagmar' if ours else 'Dagster'} sets it itself",
+            choose_partition if is_of_partition(tag) else hint,
+        )
+    return tags
 
 
 def validate(client: DagsterClient, launch: Launch, hint: str = runconfig.CORRECT_IT) -> None:

@@ -16,7 +16,7 @@ from dagmar.failure import Failure
 from dagmar.project.sources import merge
 from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member, not_permitted
-from dagmar.server.launch import OWN_TAGS, Launch
+from dagmar.server.launch import Launch, is_of_partition, is_reserved
 from dagmar.server.partitions import Partitions, of_asset, of_job
 from dagmar.server.runconfig import read_yaml
 from dagmar.server.runs import no_such_run
@@ -293,8 +293,5 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
 
 
 def _is_kept(tag: str) -> bool:
-    """Whether a retry keeps this tag of its parent; Dagster sets its own again."""
-    if tag.startswith("dagster/"):
-        kept = ("dagster/partition", "dagster/asset_partition_range", "dagster/priority")
-        return tag.startswith(kept)
-    return tag not in OWN_TAGS and not tag.startswith(".dagster/")
+    """Whether a retry keeps this tag of its parent; Dagster and dagmar set theirs again."""
+    return is_of_partition(tag) or not is_reserved(tag)

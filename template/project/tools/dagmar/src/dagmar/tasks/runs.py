@@ -86,8 +86,9 @@ def run(
     """
     from dagmar.asset_key import AssetKey
     from dagmar.flags import parse_number, parse_tags
-    from dagmar.runs.run import RunRequest, run
+    from dagmar.runs.run import FLAGS, RunRequest, run
     from dagmar.runs.tracking import FollowOptions
+    from dagmar.server.launch import given_tags
     from dagmar.server.partitions import Choice
     from dagmar.server.runconfig import read_config
 
@@ -100,7 +101,7 @@ def run(
         cancel=cancel,
         partitions=Choice(partition, partition_range, all_partitions, missing, failed, latest),
         config=read_config(config, set, executor),
-        tags=dict(parse_tags(tag)),
+        tags=given_tags(parse_tags(tag), FLAGS.choose_partition),
         validate_only=validate_only,
         options=FollowOptions(
             not no_wait,
