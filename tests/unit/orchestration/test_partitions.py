@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,20 @@ TOWNS = dg.DynamicPartitionsDefinition(name="towns")
 # In Dagster's own order of keys, the size comes before the time.
 GRID = dg.MultiPartitionsDefinition({"a_size": SIZES, "time": DAYS})
 
+# Around the hour that came twice, and the one that never came.
+BACK = dg.HourlyPartitionsDefinition(
+    "2023-11-05-00:00", end_date="2023-11-05-04:00", timezone="America/Los_Angeles"
+)
+AHEAD = dg.TimeWindowPartitionsDefinition(
+    start="2024-03-31T00:00", end="2024-03-31T04:00", cron_schedule="*/30 * * * *",
+    fmt="%Y-%m-%dT%H:%M", timezone="Europe/Berlin",
+)
+OFFSETS = dg.TimeWindowPartitionsDefinition(
+    start="05/11/2023 00h-0700", end="05/11/2023 04h-0800", cron_schedule="0 * * * *",
+    fmt="%d/%m/%Y %Hh%z", timezone="America/Los_Angeles",
+)
+# The last one has not begun yet.
+COMING = dg.MonthlyPartitionsDefinition("2026-01-01", timezone="Asia/Kathmandu", end_offset=2)
 
 def asset(name, partitions, *upstream, **more):
     ins = {f"v{number}": dg.AssetIn(key) for number, key in enumerate(upstream)}
@@ -48,6 +64,11 @@ defs = dg.Definitions([
     asset("next_size", SIZES, "daily", "sized"),
     asset("whole", DAYS, "lake", deps=[dg.AssetDep("daily")]),
     dg.AssetSpec("lake", partitions_def=DAYS),
+    asset("back", BACK),
+    asset("ahead", AHEAD),
+    asset("offsets", OFFSETS),
+    asset("coming", COMING),
+    asset("sized_hours", dg.MultiPartitionsDefinition({"a_size": SIZES, "z_hour": BACK})),
 ])
 """
 
@@ -101,6 +122,76 @@ def test_it_is_the_newest_time_not_the_last_materialized_or_the_greatest_text(ro
     assert latest_partition(root, "towns") == "Bern"
     instance(root).delete_dynamic_partition("towns", "Bern")
     assert latest_partition(root, "towns") == "Rome"
+
+
+@pytest.fixture(params=["UTC", "America/Los_Angeles", "Asia/Tokyo", "Pacific/Kiritimati"])
+def _time_zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The machine's own time zone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_time_zone")
+@pytest.mark.parametrize("asset", ["back", "ahead", "offsets", "coming"])
+def test_the_order_is_dagsters_own_wherever_the_machine_is(
+    root: Path, asset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = definitions_of(root).with_asset(asset)[1].partitions_def.get_partition_keys()
+    assert len(keys) >= 4
+    for first, last in itertools.combinations(keys, 2):
+        history = lambda *_, keys={first, last}: keys  # noqa: E731
+        monkeypatch.setattr(type(instance(root)), "get_materialized_partitions", history)
+        assert latest_partition(root, asset) == last
+
+
+@pytest.mark.usefixtures("_time_zone")
+def test_of_an_hour_that_comes_twice_the_second_is_later(root: Path) -> None:
+    make(root, "back", "2023-11-05-01:00-0800")
+    assert latest_partition(root, "back") == "2023-11-05-01:00-0800"
+    make(root, "back", "2023-11-05-01:00")
+    assert latest_partition(root, "back") == "2023-11-05-01:00-0800"
+    make(root, "sized_hours", "large|2023-11-05-01:00", "small|2023-11-05-01:00-0800")
+    assert latest_partition(root, "sized_hours") == "small|2023-11-05-01:00-0800"
+
+
+BEFORE = {
+    "grid": ["small", "01.01.2026", "04.01.2026|small", "small|1|04.01.2026", "small|2026-01-04"],
+    "daily": ["small", "2026-01-02", "02.01.2026-0800", "31.12.2025", "01.02.2026", "a|02.01.2026"],
+    "sized": ["tiny", "small|04.01.2026", "02.01.2026"],
+    "back": ["2023-11-05", "2023-11-04-23:00", "2023-11-05-01:00-0700", "2023-11-05-04:00"],
+    "towns": ["Paris", "axle|left"],
+    "plain": ["small", "02.01.2026"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("asset", BEFORE)
+def test_partitions_from_before_the_definition_was_changed_are_ignored(
+    root: Path, asset: str
+) -> None:
+    partitions = definitions_of(root).with_asset(asset)[1].partitions_def
+    instance(root).add_dynamic_partitions("towns", ["Bern"])
+    make(root, asset, *BEFORE[asset])
+    assert latest_partition(root, asset) is None
+    with pytest.raises(Invalid, match="never materialized"):
+        load_value(root, asset)
+    for key in BEFORE[asset]:
+        with pytest.raises(Invalid, match="has no partition"):
+            require_partition(root, asset, key)
+    if partitions is not None:
+        last = str(partitions.get_partition_keys(dynamic_partitions_store=instance(root))[-1])
+        make(root, asset, last)
+        assert latest_partition(root, asset) == last
+        with pytest.raises(LoadFailed):  # it was only recorded
+            load_value(root, asset)
+
+
+def test_the_inputs_count_if_only_partitions_from_before_are_materialized(root: Path) -> None:
+    make(root, "next_day", "small", "31.12.2025")
+    make(root, "daily", "02.01.2026", "small|02.01.2026")
+    assert latest_partition(root, "next_day") == "02.01.2026"
 
 
 def test_before_the_first_time_it_is_the_latest_that_the_inputs_have(root: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.quiet import no_warnings
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance, PartitionsDefinition
+    from dagster import DagsterInstance, PartitionsDefinition, TimeWindowPartitionsDefinition
 
 
 def latest_partition(root: Path, key: str) -> str | None:
@@ -32,20 +34,17 @@ def latest_partition(root: Path, key: str) -> str | None:
 
     local = instance(root)
     with no_warnings():
-        materialized = local.get_materialized_partitions(node.key)
-        if not materialized:
-            # Not before: it brings an HTTP library, for which every opening would wait.
-            from dagmar.orchestration.definitions import inputs_of
+        newest = _newest(partitions, local, local.get_materialized_partitions(node.key))
+        if newest is not None:
+            return newest
+        # Not before: it brings an HTTP library, for which every opening would wait.
+        from dagmar.orchestration.definitions import inputs_of
 
-            inputs = [
-                local.get_materialized_partitions(dg.AssetKey(name.parts))
-                for name in sorted(inputs_of(repository.asset_graph, AssetKey(key)).alike - {key})
-            ]
-            materialized = set.intersection(*map(set, inputs)) if inputs else set()
-        rank = _rank(partitions, local)
-        ranked = [(position, key) for key in materialized if (position := rank(key)) is not None]
-        # It may have been materialized before the definition was changed.
-        return next((key for _, key in sorted(ranked)[::-1] if _is_in_time(partitions, key)), None)
+        inputs = [
+            local.get_materialized_partitions(dg.AssetKey(name.parts))
+            for name in inputs_of(repository.asset_graph, AssetKey(key)).alike - {key}
+        ]
+        return _newest(partitions, local, set.intersection(*inputs) if inputs else ())
 
 
 def require_partition(root: Path, key: str, partition: str) -> str:
@@ -66,6 +65,15 @@ def refuse_unknown(root: Path, key: str, partition: str) -> None:
         return
     if node.partitions_def is not None:
         check_partition(node.partitions_def, instance(root), key, partition)
+
+
+def _newest(
+    partitions: PartitionsDefinition[Any], local: DagsterInstance, keys: Iterable[str]
+) -> str | None:
+    """Return the last of the keys; those from before the definition was changed do not count."""
+    rank = _rank(partitions, local)
+    ranked = [(position, key) for key in keys if (position := rank(key)) is not None]
+    return next((key for _, key in sorted(ranked)[::-1] if _is_in_time(partitions, key)), None)
 
 
 def _is_in_time(partitions: PartitionsDefinition[Any], key: str) -> bool:
@@ -94,29 +102,37 @@ def _rank(partitions: PartitionsDefinition[Any], local: DagsterInstance) -> Call
             key=lambda part: not isinstance(part.partitions_def, dg.TimeWindowPartitionsDefinition),
         )
         ranks = {part.name: _rank(part.partitions_def, local) for part in parts}
+        names = partitions.partition_dimension_names
 
         def of_all(key: str) -> Any:
-            try:
-                keys = partitions.get_partition_key_from_str(key).keys_by_dimension
-            except dg.DagsterInvariantViolationError:
-                return None
+            parts = key.split("|")
+            if len(parts) != len(names):
+                return None  # Dagster itself fails to parse it
+            keys = dict(zip(names, parts, strict=True))
             positions = [rank(keys[name]) for name, rank in ranks.items()]
             return None if None in positions else positions
 
         return of_all
     if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         # Not from a list of all keys: minutes of ten years are millions.
-        format = partitions.fmt
-
-        def of_time(key: str) -> Any:
-            try:
-                return datetime.strptime(key, format).timestamp()
-            except (ValueError, OverflowError):
-                return None
-
-        return of_time
+        return functools.partial(_moment, partitions)
     positions = {key: number for number, key in enumerate(partition_keys(partitions, local))}
     return positions.get
+
+
+def _moment(partitions: TimeWindowPartitionsDefinition, key: str) -> float | None:
+    """Return the time of a key, in the definition's time zone and in seconds since 1970.
+
+    Of an hour that comes twice, Dagster adds the offset from UTC to the second key.
+    """
+    fmt = partitions.fmt
+    for form in (fmt,) if "%z" in fmt else (fmt, f"{fmt}%z"):
+        with contextlib.suppress(ValueError, OverflowError):
+            time = datetime.strptime(key, form)
+            return (
+                time if time.tzinfo else time.replace(tzinfo=partitions.start.tzinfo)
+            ).timestamp()
+    return None
 
 
 def partition_keys(partitions: PartitionsDefinition[Any], local: DagsterInstance) -> list[str]:

@@ -51,7 +51,10 @@ def _not_loaded(
     local: DagsterInstance, node: Any, key: str, partition: str | None, error: Exception
 ) -> Invalid | LoadFailed:
     if partition is None:
-        materialized = local.get_latest_materialization_event(node.key) is not None
+        # One of a partition is from before the definition was changed.
+        event = local.get_latest_materialization_event(node.key)
+        record = event and event.asset_materialization
+        materialized = record is not None and record.partition is None
     else:
         materialized = partition in local.get_materialized_partitions(node.key)
     if not materialized and node.is_materializable:
