@@ -1,4 +1,4 @@
-"""Runs the migrations between two versions of the template; see migrations/README.md.
+"""Protects files that git has no copy of, and runs migrations; see migrations/README.md.
 
 Copier calls this twice in each `copier update`, in the project and under its own interpreter: in
 the stage `before` the files are still those of the old version, in the stage `after` the update is
@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import yaml  # Copier depends on both, so its interpreter has them
+from in_the_way import list_in_the_way, list_rejected
 from packaging.version import Version
 
 FOLDER = Path(__file__).parent / "migrations"
+RUNNER = Path(__file__).parents[1] / "template/project/tools/dagmar/src/dagmar"
+IN_THE_WAY = 8
 
 
 def version_of(script: Path) -> Version:
@@ -34,18 +36,53 @@ def due(folder: Path, old: Version, new: Version) -> list[Path]:
 
 
 def load(script: Path) -> ModuleType:
-    """Import one migration from its file."""
+    """Import one file."""
     spec = importlib.util.spec_from_file_location(script.stem, script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[script.stem] = module  # a dataclass looks there
     spec.loader.exec_module(module)
     return module
 
 
+def protect(worktree: ModuleType, root: Path, answers_file: Path) -> bool:
+    """Report files that the update would overwrite, and return whether it must not start."""
+    old = os.environ["VERSION_FROM"]
+    found = list_in_the_way(worktree, root, answers_file, old)
+    if found:
+        print(
+            "These are in the way of the update, and git has no copy of them:\n"
+            + "".join(f"  {name}\n" for name in found)
+            + "Move them away, or commit them; `git add --force` takes a file that git ignores.",
+            file=sys.stderr,
+        )
+    return bool(found)
+
+
+def report_rejected(worktree: ModuleType, root: Path) -> None:
+    """Name the changes that Copier could not merge, and that git did not show it."""
+    if found := list_rejected(worktree, root):
+        print(
+            "These changes could not be merged, and are left to you:\n"
+            + "".join(f"  {name}\n" for name in found),
+            end="",
+            file=sys.stderr,
+        )
+
+
 def main(answers_file: Path) -> int:
-    """Run this stage's part of every migration that is due for this kind of answers."""
-    stage = os.environ["STAGE"]
+    """Run this stage's part of every migration that is due for this kind of answers.
+
+    Returns the exit status: 8 if files are in the way, 1 for a migration that failed.
+    """
+    stage, root = os.environ["STAGE"], Path.cwd()
+    worktree = load(RUNNER / "project/worktree.py")
+    if stage == "after":
+        report_rejected(worktree, root)
+    elif protect(worktree, root, answers_file):
+        return IN_THE_WAY
+    shown = worktree.entries(worktree.uncommitted(root))
     scripts = due(
         FOLDER,
         Version(os.environ["VERSION_PEP440_FROM"]),
@@ -59,7 +96,7 @@ def main(answers_file: Path) -> int:
             if step is None or kind not in (module.KIND, "everything"):
                 continue
             print(f"Migration {version_of(script)}, {stage} the update", file=sys.stderr)
-            step(Path.cwd(), answers_file)
+            step(root, answers_file)
         except Exception as error:
             print(
                 f"Migration {version_of(script)} failed {stage} the update: "
@@ -69,8 +106,12 @@ def main(answers_file: Path) -> int:
             )
             return 1
     if scripts and stage == "before":
-        # Copier merges what is in git's index. The tree was clean, so only migrations are added.
-        subprocess.run(["git", "add", "--all", "."], check=True)
+        # Copier merges what is in git's index; files that git was not to show stay out of it.
+        top = Path(worktree.run_git(root, "rev-parse", "--show-toplevel").stdout.rstrip("\n"))
+        changed = {*worktree.entries(worktree.uncommitted(root))}.difference(shown)
+        names = "\0".join(sorted(line[3:] for line in changed))
+        add = ("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul")
+        worktree.run_git(top, "--literal-pathspecs", *add, text=names).check_returncode()
     return 0
 
 

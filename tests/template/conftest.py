@@ -58,10 +58,11 @@ def small(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Templ
     """The same without the runner's modules, which only take time. Shared: do not change it."""
     path = tmp_path_factory.mktemp("small") / "template"
     shutil.copytree(released.path, path, ignore=shutil.ignore_patterns(".git"))
-    included = f"{RUNNER}/src/dagmar/dev/dagster.yaml"
-    instance = (path / included).read_text("utf-8")
+    # Included by the template, and loaded by its hooks.
+    needed = [f"{RUNNER}/src/dagmar/{name}" for name in ("dev/dagster.yaml", "project/worktree.py")]
+    texts = {name: (path / name).read_text("utf-8") for name in needed}
     shutil.rmtree(path / RUNNER / "src")
-    write(path, {f"{RUNNER}/src/dagmar/__init__.py": "", included: instance})
+    write(path, {f"{RUNNER}/src/dagmar/__init__.py": "", **texts})
     git(path, "init", "-q", "-b", "main")
     template = Template(path)
     template.release("v1.0.0")

@@ -65,6 +65,18 @@ def test_copying_again_changes_nothing(small: Template, tmp_path: Path):
     assert project.status() == []
 
 
+@pytest.mark.parametrize("sign", ["pyproject.toml", "notes.txt"])
+def test_a_first_copy_overwrites_no_file_even_when_told_to(
+    small: Template, tmp_path: Path, sign: str
+):
+    mine = {sign: "mine\n", "README.md": "mine\n", "tools/dagmar/README.md": "mine\n"}
+    write(tmp_path / "mine", mine | {".dagmar/.gitignore": "mine\n"})
+    small.copy(tmp_path / "mine", overwrite=True)
+    found = tree(tmp_path / "mine")
+    assert {name: found[name].decode() for name in mine} == mine
+    assert ("tools/dagmar/pyproject.toml" in found, "pyproject.toml" in found) == (True, True)
+
+
 def test_scaffolding_again_changes_nothing(small: Template, tmp_path: Path):
     project = small.project(tmp_path / "my-project")
     notebook = {"name": "orders", "asset": "orders", "marimo": "0.25.2"}

@@ -102,6 +102,11 @@ def test_an_asset_gets_a_notebook_from_the_definitions_and_a_second_call_changes
     (again,) = scaffold(shop, "--asset", "daily")
     assert again["status"] == "kept"
     assert "# Mine." in shop.read("notebooks/daily.py")
+    done = invoke(shop, "scaffold", "--asset", "daily", "--force")
+    assert done.returncode == 8
+    assert "--force would overwrite notebooks/daily.py, and git has no copy of it" in done.stderr
+    assert "# Mine." in shop.read("notebooks/daily.py")
+    shop.commit()
     (forced,) = scaffold(shop, "--asset", "daily", "--force")
     assert forced["status"] == "overwritten"
     assert tree(shop.path / "notebooks") | tree(shop.path / ".dagmar/notebooks") == before
@@ -291,6 +296,7 @@ def test_a_file_in_the_way_is_a_conflict_unless_forced(online: Project) -> None:
     assert done.returncode == 8
     assert "notebooks/daily.py exists, and is not paired with asset daily" in done.stderr
     assert not (online.path / "notebooks/grid.py").exists()
+    online.commit()
     scaffold(online, "--asset", "daily", "--force")
     assert "dagmar.Pair" in online.read("notebooks/daily.py")
 
@@ -483,6 +489,7 @@ def test_answers_of_a_notebook_replaced_by_a_users_own_are_removed(
     online: Project, tmp_path: Path
 ) -> None:
     scaffold(online, "--asset", "daily")
+    online.commit()
     write(tmp_path / "ours", {"notebook.jinja": "{%- set cells = ['inputs'] -%}\n" + OWN_CELLS})
     scaffold(online, "--asset", "daily", "--template", str(tmp_path / "ours"), "--force")
     # An update would merge the new version of the default template into it.

@@ -199,6 +199,24 @@ def nobody_commits(project: Project) -> Project:
     return environ(project, **{f"GIT_{role}_EMAIL": "" for role in ("AUTHOR", "COMMITTER")})
 
 
+def test_committed_is_said_only_of_what_git_was_not_told_to_hide(sound: Project) -> None:
+    git(sound.root, "config", "status.showUntrackedFiles", "no")
+    assert BY_NAME["repository"](sound).message == "everything is committed"
+    write(sound, ".git/info/exclude", "/docs/\n")
+    write(sound, "docs/local.md", "mine\n")
+    git(sound.root, "update-index", "--assume-unchanged", "tasks.py")
+    write(sound, "tasks.py", "mine\n")
+    found = BY_NAME["repository"](sound)
+    assert found.status == PASS
+    assert found.message.endswith("configured not to show: docs/local.md, tasks.py")
+    write(sound, "notes.txt", "mine\n")
+    found = BY_NAME["repository"](sound)
+    assert (found.status, found.message) == (
+        WARN,
+        "not committed, so an update would refuse: notes.txt",
+    )
+
+
 @breaks("repository", FAIL, "the project is not in git")
 def no_repository(project: Project) -> None:
     (project.root / ".git").rename(project.root.parent / "gone")

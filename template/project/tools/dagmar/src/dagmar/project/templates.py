@@ -20,11 +20,12 @@ from typing import Any
 
 from dagmar.errors import Conflict, Invalid, SetupError
 from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, SCAFFOLD_ANSWERS
+from dagmar.project.worktree import FOREIGN, run_git
 
 ANSWERS = ".copier-answers.yml"
-# Set inside a git hook, where they point git to another repository.
-FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 SHORTCUTS = {"gh": "https://github.com/{}.git", "gl": "https://gitlab.com/{}.git"}
+# The status of the template's hook for a file that git has no copy of.
+IN_THE_WAY = 8
 PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -170,11 +171,6 @@ def masked(text: str) -> str:
     return PASSWORD.sub("", text)
 
 
-def entries(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """Return what git printed with `-z`."""
-    return [entry for entry in done.stdout.split("\0") if entry]
-
-
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
     """Return the last line that git printed, without credentials."""
     lines = (done.stderr or done.stdout).strip().splitlines()
@@ -185,22 +181,19 @@ def git(
     folder: Path, *arguments: str, timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run git in `folder`. Raises SetupError if it is missing, or needs over `timeout` seconds."""
-    environ = {name: text for name, text in os.environ.items() if name not in FOREIGN}
+    with git_errors(arguments[0]):
+        return run_git(folder, *arguments, timeout=timeout)
+
+
+@contextlib.contextmanager
+def git_errors(command: str = "status") -> Iterator[None]:
+    """Raise SetupError in this context if git is missing, or needs too long."""
     try:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env={**environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-        )
+        yield
     except FileNotFoundError:
         raise SetupError("git was not found", "Install git.") from None
-    except subprocess.TimeoutExpired:
-        message = f"`git {arguments[0]}` did not end within {timeout:g} s"
+    except subprocess.TimeoutExpired as error:
+        message = f"`git {command}` did not end within {error.timeout:g} s"
         raise SetupError(message, command="git status") from None
 
 
@@ -234,12 +227,12 @@ def copier_errors() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import plumbum
-        from copier.errors import CopierError, UserMessageError
+        from copier.errors import CopierError, TaskError, UserMessageError
         from jinja2 import TemplateError
 
         try:
             # plumbum keeps the environment of the moment when it was imported.
-            with plumbum.local.env(**os.environ):
+            with plumbum.local.env(**{**os.environ, **_showing()}):
                 for name in FOREIGN:
                     plumbum.local.env.pop(name, "")
                 yield
@@ -248,6 +241,13 @@ def copier_errors() -> Iterator[None]:
             line = getattr(error, "lineno", None)
             where = _where(place, line) if place and line else _last_template(error)
             raise Invalid(f"the template does not render: {error}{where}") from None
+        except TaskError as error:
+            if error.returncode != IN_THE_WAY:
+                raise Conflict(str(error)) from None
+            message = "nothing was changed: the files above are in the way of the update"
+            raise Conflict(
+                message, "Move them away or commit them, then type:", "invoke update"
+            ) from None
         except UserMessageError as error:
             raise Conflict(str(error)) from None
         except CopierError as error:
@@ -260,6 +260,16 @@ def copier_errors() -> Iterator[None]:
             raise Invalid(message) from None
         except ValueError as error:
             raise Invalid(str(error).partition("': ")[2] or str(error)) from None
+
+
+def _showing() -> dict[str, str]:
+    """Return variables by which git shows Copier the hunks that it could not merge."""
+    number = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    return {
+        "GIT_CONFIG_COUNT": str(number + 1),
+        f"GIT_CONFIG_KEY_{number}": "status.showUntrackedFiles",
+        f"GIT_CONFIG_VALUE_{number}": "normal",
+    }
 
 
 def _where(place: str, line: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +10,14 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_mean
+from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_mean, some
 from dagmar.files import write_all
 from dagmar.notebook.cells import Source, read_source
 from dagmar.notebook.pairing import has_job, read_pairings
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
 from dagmar.project.settings import Settings
+from dagmar.project.worktree import read_worktree
 from dagmar.scaffold.naming import Names
 from dagmar.scaffold.own_template import OWN, SHAPE, as_saved, combine
 from dagmar.server.catalog import Catalog, Inputs, Item
@@ -333,8 +335,27 @@ def _render(
         if own:
             saved = as_saved({file: texts[book.file] for file, book in rendered.items()}, own)
             texts.update({rendered[file].file: text for file, text in saved.items()})
+        _check_overwritten(root, new, texts)
         if not request.dry_run:
             _write(root, new, texts)
+
+
+def _check_overwritten(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:
+    """Raise Conflict for a notebook that would be overwritten though git has no copy of it."""
+    changed = [
+        relative(notebook.file, root)
+        for notebook in new
+        if notebook.status == "overwritten"
+        and notebook.file.read_bytes() != texts[notebook.file].encode()
+    ]
+    if not changed:
+        return
+    with templates.git_errors():
+        saved = read_worktree(root).saved
+    if unsaved := [name for name in changed if name not in saved]:
+        message = f"--force would overwrite {some(unsaved)}, and git has no copy of it"
+        command = f"git add --force {shlex.join(unsaved)} && git commit"
+        raise Conflict(message, "Move it away, or commit it:", command)
 
 
 def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:

@@ -19,7 +19,7 @@ from rich.filesize import decimal
 from dagmar import console
 from dagmar.errors import DagmarError, SetupError, UsageError, counted
 from dagmar.export import index, manifests, retention
-from dagmar.project import layout, templates
+from dagmar.project import layout, templates, worktree
 from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan, find
 
 DAY = 86400  # seconds
@@ -115,7 +115,7 @@ def _tracked(root: Path) -> frozenset[Path]:
     if done.returncode:
         message = f"git cannot list the tracked files: {templates.last_line(done)}"
         raise SetupError(message, command="git status")
-    return frozenset(root / name for name in templates.entries(done))
+    return frozenset(root / name for name in worktree.entries(done))
 
 
 def confirm() -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from dagmar import console
 from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, some
 from dagmar.files import write_atomically
-from dagmar.project import templates
+from dagmar.project import templates, worktree
 from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
 
 
@@ -117,10 +117,10 @@ def update(root: Path, to: str = "") -> Update:
         answers |= {"kind": "everything", "_commit": template.commit}
         _merge(root, templates.read_answers(root / templates.ANSWERS) | answers, plan.latest)
     plan.merged = True
-    done = templates.git(root, "status", "--porcelain", "-z", "-uall", "--", ".")
-    plan.changed = sorted({line[3:] for line in templates.entries(done)})
+    done = templates.git(root, "status", "--porcelain", "-z", "-uall", "--no-renames", "--", ".")
+    plan.changed = sorted({line[3:] for line in worktree.entries(done)})
     done = templates.git(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
-    plan.conflicts = sorted(set(templates.entries(done)))
+    plan.conflicts = sorted(set(worktree.entries(done)))
     plan.notebooks = sorted({notebook.name for notebook in chosen})
     plan.later = [name for name in plan.behind if name not in plan.notebooks]
     if behind and plan.current != plan.latest:
@@ -187,11 +187,12 @@ def _resolve(template: templates.Template, to: str) -> str:
 
 
 def _check_tree(root: Path) -> None:
-    done = templates.git(root, "status", "--porcelain", "-z", "--", ":/")
+    with templates.git_errors():
+        done = worktree.uncommitted(root)
     if done.returncode:
         command = 'git init && git add . && git commit -m "chore: start"'
         raise SetupError("the project is not in git, which an update needs", command=command)
-    if dirty := [line[3:] for line in templates.entries(done)]:
+    if dirty := [line[3:] for line in worktree.entries(done)]:
         message = f"there are uncommitted changes: {some(dirty)}"
         hint = "Commit them first, or stash them:"
         raise Conflict(message, hint, "git stash --include-untracked")

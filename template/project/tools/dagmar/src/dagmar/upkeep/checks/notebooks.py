@@ -16,7 +16,8 @@ from dagmar.errors import Invalid, SetupError, counted, some
 from dagmar.notebook.cells import read_source
 from dagmar.project.layout import NOTEBOOK_ANSWERS
 from dagmar.project.locations import ADD, FILE, GRPC, NOWHERE, CodeLocation, require_loadable
-from dagmar.project.templates import entries, notebooks_in, read_answers
+from dagmar.project.templates import notebooks_in, read_answers
+from dagmar.project.worktree import entries
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
 
 # Dagster inspects the annotation, which becomes text under this import.

@@ -11,8 +11,25 @@ from pathlib import Path
 from dagmar.errors import DagmarError, counted, some
 from dagmar.files import write_atomically
 from dagmar.project.layout import DEV_FILE, IGNORE, LOCAL_INSTANCE, NOTEBOOK_ANSWERS, WORKING
-from dagmar.project.templates import ANSWERS, entries, is_local, last_line, masked, read_answers
-from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
+from dagmar.project.templates import (
+    ANSWERS,
+    git_errors,
+    is_local,
+    last_line,
+    masked,
+    read_answers,
+)
+from dagmar.project.worktree import entries, read_worktree, uncommitted
+from dagmar.upkeep.checking import (
+    GIT_SECONDS,
+    Finding,
+    Project,
+    Skip,
+    check,
+    failed,
+    passed,
+    warned,
+)
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
 START = 'git init && git add . && git commit -m "chore: start"'
@@ -63,12 +80,19 @@ def repository(project: Project) -> Finding:
     if project.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
         command = 'git add . && git commit -m "chore: start"'
         return failed("nothing is committed yet, and an update needs that", command=command)
-    done = project.git("status", "--porcelain", "-z", "--untracked-files=normal", "--", ":/")
+    with git_errors():
+        done = uncommitted(project.root, GIT_SECONDS)
     if done.returncode:
         return failed(f"git says: {last_line(done)}", command="git status")
     if dirty := [line[3:] for line in entries(done)]:
         command = 'git add -A && git commit -m "chore: before the update"'
         return warned(f"not committed, so an update would refuse: {some(dirty)}", command=command)
+    # What the files of the project itself tell git to ignore is not meant to be committed.
+    with git_errors():
+        tree = read_worktree(project.root, ["--exclude-per-directory=.gitignore"], GIT_SECONDS)
+    if tree.unsaved:
+        hidden = some(sorted(tree.unsaved))
+        return passed(f"everything is committed but what git is configured not to show: {hidden}")
     return passed("everything is committed")
 
 

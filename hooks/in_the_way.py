@@ -1,0 +1,161 @@
+"""Finds the files that an update would overwrite or delete though git has no copy of them.
+
+It asks the template: the names of its files tell which ones an update could touch, in a fraction of
+a second; only if one of them is in doubt are the old and the new version rendered in a scratch
+folder, and compared.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+TEMPLATE = Path(__file__).parents[1]
+ANSWERS = ".copier-answers.yml"
+
+
+def list_in_the_way(
+    worktree: ModuleType, root: Path, answers_file: Path, old: str, new: str = "HEAD"
+) -> list[str]:
+    """List what an update between two versions of the template must not touch.
+
+    Besides files without a copy, these are places where Copier would fail half-way: a file where
+    it needs a folder, a folder where it needs a file, and a link that leads out of the project.
+    """
+    settings = yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8"))
+    never = [rule for rule in settings["_exclude"] if "{" not in rule]
+    tree = worktree.read_worktree(root, [f"--exclude={rule}" for rule in never])
+    rejected = list_rejected(worktree, root)
+    if not _touches(worktree, (old, new), tree, answers_file):
+        return rejected
+    kept = {rule.lstrip("/") for rule in settings["_skip_if_exists"] if "{" not in rule}
+    # What Copier and `invoke update` write there themselves, from the answers that were there.
+    kept |= {answers_file.as_posix(), ANSWERS}
+    with tempfile.TemporaryDirectory(prefix="dagmar-update-") as scratch:
+        before, after = (
+            _render(worktree, Path(scratch, str(index)), root, answers_file, version)
+            for index, version in enumerate((old, new))
+        )
+        found = {
+            place
+            for name in {*before, *after} - kept
+            if (place := _place(root, name, before, after, tree.saved))
+        }
+    return sorted({*rejected, *found})
+
+
+def list_rejected(worktree: ModuleType, root: Path) -> list[str]:
+    """List `.rej` files anywhere in the repository: Copier would take them for its own."""
+    top = Path(worktree.run_git(root, "rev-parse", "--show-toplevel").stdout.rstrip("\n"))
+    done = worktree.run_git(top, "ls-files", "--others", "-z", "--", "*.rej")
+    return sorted(os.path.relpath(top / name, root) for name in worktree.entries(done))
+
+
+def _touches(worktree: ModuleType, versions: Iterable[str], tree: Any, answers_file: Path) -> bool:
+    """Whether names in the template match a file without a copy, or one in place of a folder."""
+    files, folders = set[str](), set[str]()
+    for version in versions:
+        listed = ("ls-tree", "-r", "-z", "--name-only", version, "template/")
+        for name in worktree.entries(worktree.run_git(TEMPLATE, *listed)):
+            if not name.startswith(("template/project/", "template/notebook/")):
+                continue
+            pattern = _pattern(name.split("/", 2)[2], answers_file)
+            files.add(pattern)
+            steps = pattern.split("/")
+            folders.update("/".join(steps[:count]) for count in range(1, len(steps)))
+    file = re.compile("|".join(sorted(files)), re.IGNORECASE | re.DOTALL)
+    folder = re.compile("|".join(sorted(folders)), re.IGNORECASE | re.DOTALL)
+    above = {name.rpartition("/")[0] for name in tree.saved | tree.unsaved} - {""}
+    while more := {name.rpartition("/")[0] for name in above} - {""} - above:
+        above |= more
+    return (
+        any(map(file.fullmatch, tree.unsaved))
+        or any(map(folder.fullmatch, tree.saved | tree.unsaved))
+        or any(map(file.fullmatch, above))
+    )
+
+
+def _pattern(name: str, answers_file: Path) -> str:
+    """Return a pattern of the paths that a file of the template can be written to."""
+    name = name.removesuffix(".jinja")
+    name = name.replace("{{ _copier_conf.answers_file }}", answers_file.as_posix())
+    name = re.sub(r"\{%.*?%\}", "", name)
+    return ".+".join(map(re.escape, re.split(r"\{\{.*?\}\}", name)))
+
+
+def _render(
+    worktree: ModuleType, scratch: Path, root: Path, answers_file: Path, version: str
+) -> dict[str, bytes]:
+    """Return the files of one version of the template, with the project's answers."""
+    from copier import run_copy
+
+    answers = yaml.safe_load((root / answers_file).read_text("utf-8"))
+    archive = subprocess.run(
+        ["git", "archive", "--format=tar", version, "--", "copier.yml", "template"],
+        cwd=TEMPLATE,
+        env={name: text for name, text in os.environ.items() if name not in worktree.FOREIGN},
+        check=True,
+        capture_output=True,
+    )
+    source, out = scratch / "template", scratch / root.name
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(source)
+    run_copy(
+        str(source),
+        out,
+        data={name: answer for name, answer in answers.items() if not name.startswith("_")},
+        answers_file=answers_file,
+        defaults=True,
+        overwrite=True,
+        quiet=True,
+        skip_tasks=True,
+    )
+    return {
+        file.relative_to(out).as_posix(): file.read_bytes()
+        for file in out.rglob("*")
+        if file.is_file()
+    }
+
+
+def _place(
+    root: Path,
+    name: str,
+    before: Mapping[str, bytes],
+    after: Mapping[str, bytes],
+    saved: frozenset[str],
+) -> str:
+    """Return what is in the way of this file of the template; an empty text if nothing is."""
+    file = root / name
+    for folder in _above(name):
+        place = root / folder
+        if place.is_symlink() and not place.resolve().is_relative_to(root.resolve()):
+            return folder
+        if os.path.lexists(place) and not place.is_dir():
+            return folder if name in after else ""
+    if not os.path.lexists(file):
+        return ""
+    if file.is_dir() and not file.is_symlink():
+        return name if name in after else ""
+    if file.is_symlink() and name not in after:
+        return ""  # Copier removes no link
+    real = (file.parent.resolve() / file.name).relative_to(root.resolve()).as_posix()
+    if real in saved:
+        return ""
+    same = not file.is_symlink() and file.read_bytes() == after.get(name)
+    return "" if same else name
+
+
+def _above(name: str) -> Iterator[str]:
+    """Yield the folders of a file, the outermost first."""
+    steps = name.split("/")
+    yield from ("/".join(steps[:count]) for count in range(1, len(steps)))
