@@ -247,6 +247,65 @@ def orders_are_there() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True)
 
 
+@dg.asset(group_name="checks")
+def watched() -> None: ...
+
+
+@dg.asset_check(asset=watched)
+def has_rows() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=False, description="There are too few rows.", metadata={"rows": 3, "share": 0.5}
+    )
+
+
+@dg.asset_check(asset=watched)
+def is_there() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec("measured", group_name="checks")],
+    check_specs=[dg.AssetCheckSpec("is_recent", asset="measured")],
+)
+def measure() -> Any:
+    """Check by itself what it materializes."""
+    yield dg.MaterializeResult("measured")
+    yield dg.AssetCheckResult(
+        asset_key="measured",
+        check_name="is_recent",
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
+@dg.asset(group_name="checks")
+def gated() -> None: ...
+
+
+@dg.asset_check(asset=gated, blocking=True)
+def gate() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, description="The gate is closed.")
+
+
+@dg.asset(
+    group_name="checks", deps=[gated], check_specs=[dg.AssetCheckSpec("last", asset="behind")]
+)
+def behind() -> Any:
+    yield dg.MaterializeResult("behind")
+    yield dg.AssetCheckResult(asset_key="behind", check_name="last", passed=True)
+
+
+@dg.asset(
+    group_name="checks",
+    partitions_def=COLORS,
+    check_specs=[dg.AssetCheckSpec("is_blue", asset="checked_colors")],
+)
+def checked_colors(context: dg.AssetExecutionContext) -> Any:
+    yield dg.MaterializeResult("checked_colors")
+    passed = context.partition_key == "blue"
+    yield dg.AssetCheckResult(asset_key="checked_colors", check_name="is_blue", passed=passed)
+
+
 class Greeting(dg.Config):
     """Whom to greet."""
 
@@ -375,9 +434,14 @@ defs = dg.Definitions(
         slow_colored,
         slow_grid,
         needs_resource,
+        watched,
+        measure,
+        gated,
+        behind,
+        checked_colors,
         external,
     ],
-    asset_checks=[orders_are_there, inspected_closely],
+    asset_checks=[orders_are_there, inspected_closely, has_rows, is_there, gate],
     jobs=[
         sales_job,
         daily_job,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import pytest
-from dagmar.errors import NotAllowed
+from dagmar.errors import NotAllowed, RunFailed
+from dagmar.notebook.fallbacks import as_static
 from dagmar.orchestration.instance import instance
 from dagmar.pair import buttons
 from dagmar.pair.context import Context
@@ -27,7 +29,18 @@ def both():
 def alone() -> None: ...
 
 
-defs = dg.Definitions(assets=[both, alone])
+@dg.asset_check(asset=alone)
+def has_rows():
+    return dg.AssetCheckResult(passed=False, description="Too few.", metadata={"rows": 3})
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("gate", asset="gated", blocking=True)])
+def gated():
+    yield dg.MaterializeResult("gated")
+    yield dg.AssetCheckResult(asset_key="gated", check_name="gate", passed=False)
+
+
+defs = dg.Definitions(assets=[both, alone, gated], asset_checks=[has_rows])
 """
 
 
@@ -60,8 +73,16 @@ def materialized(root: Path) -> set[str]:
 def test_without_a_server_it_runs_in_the_projects_instance(root: Path) -> None:
     holder, url = closed_port()
     with holder:
-        assert materialize(root, "alone", url).run_id
+        attempt = materialize(root, "alone", url)
+    assert attempt.run_id
     assert materialized(root) == {"alone"}
+    # What its checks found is on the page.
+    assert attempt.error is None
+    assert [(check.name, check.passed, check.severity) for check in attempt.checks] == [
+        ("has_rows", False, "ERROR")
+    ]
+    page = unescape(as_static(attempt._repr_html_()))
+    assert "check 'has_rows' of the asset 'alone' failed (ERROR): Too few. (rows=3)" in page
 
 
 @pytest.mark.parametrize(
@@ -79,6 +100,15 @@ def test_nothing_runs_if_the_servers_instance_is_not_known(root: Path, answer: A
     with serve(answer) as server, pytest.raises(NotAllowed, match="instance"):
         materialize(root, "alone", server.url)
     assert materialized(root) == set()
+
+
+def test_a_blocking_check_is_why_it_failed_here(root: Path) -> None:
+    holder, url = closed_port()
+    with holder:
+        attempt = materialize(root, "gated", url)
+    assert isinstance(attempt.error, RunFailed)
+    assert "blocking check 'gate' of the asset 'gated' failed (ERROR)" in attempt.error.message
+    assert [check.blocking for check in attempt.checks] == [True]
 
 
 def test_what_one_function_materializes_is_materialized_together(root: Path) -> None:

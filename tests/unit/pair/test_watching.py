@@ -43,6 +43,7 @@ class Server:
             "startTime": None,
             "endTime": None,
             "assetSelection": [],
+            "assetChecks": [],
             "tags": [],
             "repositoryOrigin": None,
             "hasTerminatePermission": True,

@@ -59,6 +59,7 @@ FOUND: dict[str, list[Answer]] = {
         data(partitionBackfillsOrError={"__typename": "PartitionBackfills", "results": []})
     ],
     "RunsByTag": [data(runsOrError=NOTHING)],
+    "RunChecks": [data(runOrError={"__typename": "Run", "assetChecks": []})],
     "RunToCancel": [data(runOrError={"__typename": "Run", "hasTerminatePermission": True})],
     "CancelRun": [
         data(terminateRun={"__typename": "TerminateRunSuccess", "run": {"status": "CANCELING"}})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, SetupError
 from dagmar.failure import Failure
 from dagmar.orchestration.instance import home, instance
@@ -21,6 +22,8 @@ from dagmar.project.sources import merge
 
 if TYPE_CHECKING:
     from dagster import JobDefinition
+
+    from dagmar.server.checks import Check
 
 IO_MANAGER = "io_manager"
 # When one session of an app starts a run, Dagster sets up logging, which deadlocks with the events
@@ -35,6 +38,7 @@ class LocalRun:
     run_id: str
     success: bool
     error: Failure | None = None
+    checks: Sequence[Check] = ()
 
 
 @sigterm_kept()
@@ -57,6 +61,7 @@ def materialize(
     from dagster import DagsterInvalidConfigError
 
     from dagmar.server.catalog import IMPLICIT_JOB
+    from dagmar.server.checks import in_words
     from dagmar.server.runconfig import not_valid
 
     if home(root) is None:
@@ -101,7 +106,36 @@ def materialize(
         lines = {re.split(r"\. (?:Sample|Expected)", each.message)[0] for each in error.errors}
         raise not_valid(what, sorted(lines), "Correct it in the controls.") from None
     failure = None if result.success else _failure(result.all_events)
-    return LocalRun(result.run_id, result.success, failure)
+    checks = _checks(result, failure)
+    return LocalRun(result.run_id, result.success, failure and in_words(failure, checks), checks)
+
+
+def _checks(result: Any, failure: Failure | None) -> list[Check]:
+    """Return the asset checks of the run, those that were not evaluated as well."""
+    from dagmar.server.checks import Check, with_results
+
+    planned = [
+        Check(data.asset_check_key.name, AssetKey.from_parts(data.asset_check_key.asset_key.path))
+        for event in result.all_events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION_PLANNED"
+        for data in [event.event_specific_data]
+    ]
+    evaluated = [
+        Check(
+            evaluation.check_name,
+            AssetKey.from_parts(evaluation.asset_key.path),
+            evaluation.passed,
+            evaluation.severity.value,
+            description=evaluation.description,
+            metadata={
+                name: entry.value
+                for name, entry in evaluation.metadata.items()
+                if isinstance(entry.value, int | float | str)
+            },
+        )
+        for evaluation in result.get_asset_check_evaluations()
+    ]
+    return with_results(planned, evaluated, failure)
 
 
 def _with_job_defaults(

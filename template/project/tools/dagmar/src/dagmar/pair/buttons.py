@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import marimo as mo
 
     from dagmar.runs.prepare import LaunchSpec
+    from dagmar.server.checks import Check
     from dagmar.server.client import DagsterClient
 
 HERE_TAG = "dagmar/here"
@@ -37,15 +38,16 @@ class Attempt:
     url: str = ""
     message: str = ""
     error: DagmarError | None = None
+    checks: Sequence[Check] = ()
 
     def _repr_html_(self) -> str:
+        found = drawing.checks(self.checks)
         if self.error:
-            return drawing.refusal(self.error) + (
-                f"<p>{drawing.link(self.url, self.run_id)}</p>" if self.run_id else ""
-            )
+            link = f"<p>{drawing.link(self.url, self.run_id)}</p>" if self.run_id else ""
+            return drawing.refusal(self.error) + link + found
         if not self.run_id:
             return drawing.note(self.message)
-        return f"<p>{escape(self.message)} {drawing.link(self.url, self.run_id[:8])}</p>"
+        return f"<p>{escape(self.message)} {drawing.link(self.url, self.run_id[:8])}</p>{found}"
 
 
 @dataclass
@@ -224,9 +226,11 @@ def materialize_here(context: Context, options: LaunchOptions) -> Attempt:
     url = f"{target.url}/runs/{run.run_id}"
     if run.success:
         done = "Materialized" if context.asset else "Ran"
-        return Attempt(run.run_id, url, f"{done} {context.what} here, in this kernel.")
+        message = f"{done} {context.what} here, in this kernel."
+        return Attempt(run.run_id, url, message, checks=run.checks)
     error = run.error or NO_REASON
-    return Attempt(run.run_id, url, error=RunFailed(error.text, error.trace))
+    refused = RunFailed(error.text, error.trace)
+    return Attempt(run.run_id, url, error=refused, checks=run.checks)
 
 
 def _require_local(context: Context) -> None:

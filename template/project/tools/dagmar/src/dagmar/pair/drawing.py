@@ -7,17 +7,22 @@ a badge, a frame, or a link that opens in another tab.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from html import escape
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from dagmar.errors import DagmarError, Unreachable
+from dagmar.errors import DagmarError, Unreachable, counted
 from dagmar.failure import Failure
 from dagmar.pair.context import live
 
+if TYPE_CHECKING:
+    from dagmar.server.checks import Check
+
 COLORS = {"SUCCESS": "#2e7d32", "FAILURE": "#c62828", "CANCELED": "#ef6c00", "CANCELING": "#ef6c00"}
 BUSY = "#1565c0"
+UNSOUND = "#9e9d24"  # succeeded, but asset checks failed
 # In marimo, text has the colors of its theme, light or dark; elsewhere these.
 LINK, RED, ORANGE = "var(--link, #1565c0)", "var(--red-11, #c62828)", "var(--amber-11, #ef6c00)"
 SMALL = "font-size:0.85em;opacity:0.75"
@@ -98,6 +103,18 @@ def failure(error: Failure) -> str:
     style = f"{PRE};font-size:0.8em;max-height:30em;overflow:auto"
     trace = f'<pre style="{style}">{escape(error.trace)}</pre>' if error.trace else ""
     return note(f"{where}{error.text}", kind="danger") + trace
+
+
+def checks(results: Sequence[Check]) -> str:
+    """Return the failed asset checks, and how many others there are.
+
+    A blocking one is why the run failed, which is said elsewhere.
+    """
+    failed = [check for check in results if check.passed is False and not check.blocking]
+    notes = (note(one.text, kind="warn" if one.severity == "WARN" else "danger") for one in failed)
+    counts = Counter(check.result for check in results if check.passed is not False)
+    rest = ", ".join(f"{counted(number, 'check')} {result}" for result, number in counts.items())
+    return "".join(notes) + (f'<div style="{SMALL}">{rest}</div>' if rest else "")
 
 
 def format_time(moment: float, url: str = "") -> str:

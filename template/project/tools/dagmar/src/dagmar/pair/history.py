@@ -34,8 +34,10 @@ def summary(runs: Sequence[PastRun]) -> str:
     good = sorted(run.seconds for run in ended if run.status == "SUCCESS" and run.seconds)
     typical = f", typically {drawing.format_duration(good[len(good) // 2])}" if good else ""
     succeeded = sum(run.status == "SUCCESS" for run in ended)
+    unsound = sum(run.status == "SUCCESS" and bool(run.failed_checks) for run in ended)
+    checks = f" ({unsound} with failed checks)" if unsound else ""
     on = f", {len(runs) - len(ended)} not finished yet" if len(ended) < len(runs) else ""
-    return f"{succeeded} of {len(ended)} runs succeeded{typical}{on}"
+    return f"{succeeded} of {len(ended)} runs succeeded{checks}{typical}{on}"
 
 
 def draw_history(runs: Sequence[PastRun], base: str) -> str:
@@ -47,13 +49,17 @@ def draw_history(runs: Sequence[PastRun], base: str) -> str:
     for run in runs:
         duration = drawing.format_duration(run.seconds)
         moment = f"{datetime.fromtimestamp(run.created):%Y-%m-%d %H:%M}"
-        tooltip = ", ".join(filter(None, [moment, run.status, duration, run.partition]))
+        checks = f"failed checks: {' '.join(run.failed_checks)}" if run.failed_checks else ""
+        tooltip = ", ".join(filter(None, [moment, run.status, duration, run.partition, checks]))
+        color = drawing.COLORS.get(run.status, drawing.BUSY)
+        if run.status == "SUCCESS" and checks:
+            color = drawing.UNSOUND
         height = max(HEIGHT * (run.seconds or 0) / (longest or 1), 3)
         bars.append(
             f'<a href="{escape(f"{base}/runs/{run.run_id}")}" target="_blank" rel="noopener" '
             f'title="{escape(tooltip)}" aria-label="{escape(tooltip)}" '
             f'style="flex:1;max-width:36px;height:{height:.0f}px;'
-            f'background:{drawing.COLORS.get(run.status, drawing.BUSY)}"></a>'
+            f'background:{color}"></a>'
         )
     first, last = (datetime.fromtimestamp(run.created) for run in (runs[0], runs[-1]))
     return (

@@ -101,6 +101,7 @@ def draw_run(run: runs.Run, warning: str = "") -> str:
         f'<span style="{drawing.SMALL}">{drawing.format_duration(seconds)}</span></div>'
         + (drawing.note(warning, kind="warn") if warning else "")
         + (drawing.failure(run.error) if run.error else "")
+        + drawing.checks(run.checks or ())
     )
 
 
@@ -166,10 +167,11 @@ class Watcher:
             if self._retried:
                 self._watch(self.run_id)
             if self._moves:
-                known = self._run and self._run.error
-                self._run = self._log.read(client)
-                if self._run.status == "FAILURE":
-                    self._run.error = known or runs.explain(client, self.run_id)
+                known, self._run = self._run, self._log.read(client)
+                if known and known.checks is not None:
+                    self._run.error, self._run.checks = known.error, known.checks
+                elif self._run.final:
+                    runs.read_outcome(client, self._run)
                 self._warn(client, self._run)
             if self._cancel_wanted and self._run and not self._run.final:
                 self._send_cancel(client, self._run)
@@ -238,7 +240,9 @@ class Watcher:
     @property
     def _moves(self) -> bool:
         """Whether there may be news of the run."""
-        return self._run is None or not self._run.final or self._log.more or self._retried
+        run = self._run
+        ended = run is not None and run.final and run.checks is not None
+        return not ended or self._log.more or self._retried
 
     @property
     def _retried(self) -> bool:

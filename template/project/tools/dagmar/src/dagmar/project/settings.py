@@ -78,6 +78,11 @@ class Settings:
         return float(self.layer.values.get("run", {}).get("poll_seconds", 0.5))
 
     @property
+    def fail_on_checks(self) -> str:
+        """Which failed asset checks fail `invoke run`: `error`, `warn` or `never`."""
+        return str(self.layer.values.get("run", {}).get("fail_on_checks", "error"))
+
+    @property
     def export(self) -> Mapping[str, Any]:
         """The settings of uploads, and of how long exports are kept."""
         return dict(self.layer.values.get("export", {}))

@@ -19,7 +19,14 @@ from dagmar.failure import Failure
 from dagmar.server import runs
 from dagmar.server.backfills import Backfill, read_backfill
 from dagmar.server.client import DagsterClient
-from dagmar.server.runs import Run, explain, is_shown, lacks_daemon, read_run, read_run_and_logs
+from dagmar.server.runs import (
+    Run,
+    is_shown,
+    lacks_daemon,
+    read_outcome,
+    read_run,
+    read_run_and_logs,
+)
 
 UNREAD = Failure("its page has the reason")
 LOST_SECONDS = 120.0
@@ -70,7 +77,7 @@ class Follower:
     _logs: dict[str, _Log] = field(default_factory=dict)
 
     def run(self, run_id: str) -> Run:
-        """Follow a run to its end; if it failed, it has the reason.
+        """Follow a run to its end; it then has its asset checks, and the reason if it failed.
 
         Raises TimedOut at the deadline, and Unreachable if the server stays away.
         """
@@ -80,7 +87,7 @@ class Follower:
         if self.logs:
             with warn_on_error(f"the rest of the log of run {run_id}"):
                 log.finish()
-        add_reason(self.client, run)
+        add_outcome(self.client, run)
         return run
 
     def backfill(self, backfill_id: str) -> Backfill:
@@ -134,12 +141,15 @@ def warn_on_error(what: str) -> Iterator[None]:
         console.warn(f"{what} cannot be read: {error.message}")
 
 
-def add_reason(client: DagsterClient, run: Run) -> None:
-    """Add the reason to a run that failed."""
+def add_outcome(client: DagsterClient, run: Run) -> None:
+    """Add why it failed, and its asset checks, to a run that has ended."""
+    if not run.final:
+        return
+    what = f"the asset checks of run {run.run_id}"
     if run.status == "FAILURE":
-        run.error = UNREAD
-        with warn_on_error(f"why run {run.run_id} failed"):
-            run.error = explain(client, run.run_id)
+        run.error, what = UNREAD, f"why run {run.run_id} failed"
+    with warn_on_error(what):
+        read_outcome(client, run)
 
 
 class _Log:

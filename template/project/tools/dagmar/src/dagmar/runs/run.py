@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
@@ -60,6 +60,12 @@ def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunRe
 
     Raises UsageError, Invalid, NotAllowed or Unreachable if nothing was launched.
     """
+    result = _run(settings, client, request)
+    chosen = request.options.fail_on_checks or settings.fail_on_checks
+    return replace(result, fail_on_checks=chosen)
+
+
+def _run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:
     tracked = TrackedRuns(client, settings.poll_seconds, request.options)
     if request.follow:
         return tracked.come_back(request.follow)

@@ -21,15 +21,17 @@ from dagmar.errors import (
     Unreachable,
     UsageError,
 )
-from dagmar.runs.following import Follower, RunProgress, add_reason, warn_on_error
+from dagmar.runs.following import Follower, RunProgress, add_outcome, warn_on_error
 from dagmar.server import backfills, launch, runs
 from dagmar.server.backfills import Backfill
+from dagmar.server.checks import ERROR, FAIL_ON, Check
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from dagmar.server.runs import NO_REASON, SUCCESS, Run
 
 CANCELED = "CANCELED"
 CANCEL_SECONDS = 60.0
+MOST_PASSED = 10
 BACKFILL_PACE = "Its runs are started by the Dagster daemon, which can take half a minute."
 
 
@@ -41,6 +43,7 @@ class FollowOptions:
     timeout: float | None = None
     cancel_on_timeout: bool = False
     logs: bool = False
+    fail_on_checks: str = ""
 
     def __post_init__(self) -> None:
         """Raise UsageError for flags that contradict each other."""
@@ -48,6 +51,11 @@ class FollowOptions:
             raise UsageError("--cancel-on-timeout needs --timeout", "For example: --timeout 600")
         if not self.wait and (self.timeout is not None or self.logs):
             raise UsageError("--no-wait does not fit --timeout or --logs")
+        if self.fail_on_checks not in ("", *FAIL_ON):
+            raise UsageError(
+                f"--fail-on-checks takes {', '.join(FAIL_ON)}, not '{self.fail_on_checks}'",
+                "For example: --fail-on-checks never",
+            )
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,14 @@ class RunResult:
     """The runs of one request, and their backfill, if any, with their status.
 
     `error` is what ended the request early; `goal` is the status that they are to end with.
+    `fail_on_checks` says which failed asset checks count: `error`, `warn` or `never`.
     """
 
     runs: Sequence[Run] = ()
     backfill: Backfill | None = None
     error: DagmarError | None = None
     goal: str = SUCCESS
+    fail_on_checks: str = ERROR
 
     def as_document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -78,6 +88,8 @@ class RunResult:
             seconds = f"  {run.seconds:.1f} s" if run.seconds is not None else ""
             partition = f"  {run.partition}" if run.partition else ""
             console.out(f"{run.status}  {run.run_id}{seconds}{partition}  {run.url}")
+            for line in _lines(run.checks or ()):
+                console.out(f"  {line}")
 
     def raise_for_status(self) -> None:
         """Raise the error that ended it early, or RunFailed for runs that missed the goal."""
@@ -89,8 +101,12 @@ class RunResult:
             for run in self.runs
             if run.final and run.status != self.goal and run.run_id not in settled
         ]
+        unsound = [run for run in self.runs if self._failed_checks(run)]
         messages = [_explanation(run) for run in failed]
-        pages = [run.url for run in failed]
+        messages += [
+            f"{_name(run)}: {check.text}" for run in unsound for check in self._failed_checks(run)
+        ]
+        pages = [run.url for run in (*failed, *unsound)]
         retry = next((run.run_id for run in failed if run.status != SUCCESS), "")
         if self.backfill and self.backfill.final and not self._reached:
             if self.backfill.error or not failed:
@@ -100,9 +116,17 @@ class RunResult:
             pages, retry = [self.backfill.url], ""
         if messages:
             page = f"Its page: {pages[0]}"
+            if not failed and unsound:
+                page += "\n  To ignore failed checks, add: --fail-on-checks never"
             if retry:
                 page, command = f"{page}\n  To retry, type:", f"invoke run --retry {retry}"
             raise RunFailed("\n".join(messages), page, command if retry else "")
+
+    def _failed_checks(self, run: Run) -> list[Check]:
+        """Return the failed checks that count; why a run itself failed is its own message."""
+        if run.status != SUCCESS or self.goal != SUCCESS:
+            return []
+        return [check for check in run.checks or () if check.fails(self.fail_on_checks)]
 
     @property
     def _reached(self) -> bool:
@@ -112,8 +136,20 @@ class RunResult:
         return self.goal in (self.backfill.status, *self.backfill.runs.values())
 
 
+def _lines(checks: Sequence[Check]) -> list[str]:
+    """Return a line for each check; those that passed are counted if there are many."""
+    passed = [check for check in checks if check.passed]
+    shown = checks if len(passed) <= MOST_PASSED else [one for one in checks if not one.passed]
+    rest = [f"{len(passed)} checks passed"] if len(shown) < len(checks) else []
+    return [*(check.text for check in shown), *rest]
+
+
+def _name(run: Run) -> str:
+    return f"run {run.run_id}" + (f" ({run.partition})" if run.partition else "")
+
+
 def _explanation(run: Run) -> str:
-    name = f"run {run.run_id}" + (f" ({run.partition})" if run.partition else "")
+    name = _name(run)
     if run.status == SUCCESS:
         return f"{name} finished before it could be cancelled"
     if run.status != "FAILURE":
@@ -181,7 +217,7 @@ class TrackedRuns:
             run = runs.read_run(self.client, run_id)
         except DagmarError:
             return Run(run_id, runs.run_url(self.client, run_id), runs.UNKNOWN)
-        add_reason(self.client, run)
+        add_outcome(self.client, run)
         return run
 
     def _runs_of(self, backfill: Backfill) -> list[Run]:
@@ -195,7 +231,7 @@ class TrackedRuns:
                 tag = backfills.BACKFILL_TAG
                 members = runs.read_tagged_runs(self.client, tag, backfill.backfill_id)
         for run in members:
-            add_reason(self.client, run)
+            add_outcome(self.client, run)
         return members
 
     def _going(self, result: RunResult) -> list[str]:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, owners
+from dagmar.server.checks import ERROR, Check
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.launchable import job_of, locate_job, no_such_asset
+from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
 from dagmar.server.runconfig import read_yaml
 
-COLUMN_SCHEMA = "dagster/column_schema"
 MOST_JOBS = 5
+MOST_CHECKS = 10
 RUNS_SEARCHED = 100
 MOST_NEIGHBOURS = 60
 MASK = "********"
-NUMBERS: Mapping[str, Callable[[Any], float]] = {"intRepr": int, "floatValue": float}
-# What fits into one line; tables and schemas are left to the Dagster UI.
-LINES = dict.fromkeys((*NUMBERS, "boolValue", "text", "path", "url"), str)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """One run of the history: when it was, how long, and its status. Times are since 1970."""
+    """One run of the history: when it was, how long, and its status. Times are since 1970.
+
+    `failed_checks` are the names of the asset's checks that failed in it with severity ERROR.
+    """
 
     run_id: str
     status: str
@@ -34,6 +35,7 @@ class PastRun:
     partition: str | None
     created: float
     seconds: float | None
+    failed_checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,32 +65,25 @@ def read_asset(client: DagsterClient, key: AssetKey) -> Item:
         "job": job,
         "partitions": (node["partitionDefinition"] or {}).get("description"),
         # The last materialization's schema wins over the definition's.
-        "columns": _columns((latest or {}).get("metadataEntries") or ())
-        or _columns(node["metadataEntries"]),
+        "columns": read_columns((latest or {}).get("metadataEntries") or ())
+        or read_columns(node["metadataEntries"]),
+        "checks": [
+            Check(check["name"], key, result.get("success"), result.get("severity"))
+            for check in node["assetChecksOrError"].get("checks", ())
+            for result in [
+                (check["executionForLatestMaterialization"] or {}).get("evaluation") or {}
+            ]
+        ],
         "latest": latest
         and {
             "run_id": latest["runId"],
             "at": int(latest["timestamp"]) / 1000,
             "partition": latest["partition"],
-            "metadata": _metadata(latest["metadataEntries"], LINES),
+            "metadata": {
+                name: str(value)
+                for name, value in read_metadata(latest["metadataEntries"], VALUES).items()
+            },
         },
-    }
-
-
-def _columns(entries: Iterable[Item]) -> list[Item]:
-    for entry in entries:
-        if entry["label"] == COLUMN_SCHEMA and entry.get("schema"):
-            return list(entry["schema"]["columns"])
-    return []
-
-
-def _metadata(entries: Iterable[Item], types: Mapping[str, Callable[[Any], T]]) -> dict[str, T]:
-    """Return the metadata of these types by label."""
-    return {
-        entry["label"]: convert(entry[name])
-        for entry in entries
-        for name, convert in types.items()
-        if entry.get(name) is not None
     }
 
 
@@ -197,7 +192,24 @@ def read_asset_history(client: DagsterClient, key: AssetKey, limit: int) -> list
             for run in _runs_of(client, job, RUNS_SEARCHED)
             if (whole and run["assetSelection"] is None) or key in (run["assetSelection"] or ())
         ]
-    return _past(runs, limit)
+    failed: dict[str, list[str]] = {}
+    for check in asset["assetChecksOrError"].get("checks", ())[:MOST_CHECKS]:
+        for run_id in _failures_of(client, key, check["name"]):
+            failed.setdefault(run_id, []).append(check["name"])
+    past = _past(runs, limit)
+    return [replace(run, failed_checks=tuple(failed.get(run.run_id, ()))) for run in past]
+
+
+def _failures_of(client: DagsterClient, key: AssetKey, check: str) -> list[str]:
+    """Return the ids of the runs in which a check failed, among the last ones."""
+    variables = {"key": key.as_input, "name": check, "limit": RUNS_SEARCHED}
+    executions = client.query("CheckHistory", **variables)["assetCheckExecutions"]
+    return [
+        execution["runId"]
+        for execution in executions
+        if (result := execution["evaluation"])
+        and Check(check, key, result["success"], result["severity"]).fails(ERROR)
+    ]
 
 
 def read_numbers(client: DagsterClient, key: AssetKey, limit: int) -> list[PastNumbers]:
@@ -209,7 +221,7 @@ def read_numbers(client: DagsterClient, key: AssetKey, limit: int) -> list[PastN
     past = [
         PastNumbers(event["runId"], int(event["timestamp"]) / 1000, event["partition"], numbers)
         for event in (*asset["assetMaterializations"], *asset["assetObservations"])
-        if (numbers := _metadata(event["metadataEntries"], NUMBERS))
+        if (numbers := read_metadata(event["metadataEntries"], NUMBERS))
     ]
     return sorted(past, key=lambda event: -event.at)[:limit]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
+from dagmar.server.checks import Check, in_words, of_handles, planned_checks, with_results
 from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
@@ -39,7 +40,10 @@ SHOWN_LEVELS = ("WARNING", "ERROR", "CRITICAL")
 
 @dataclass
 class Run:
-    """One run, as it was when it was last read. Times are seconds since 1970."""
+    """One run, as it was when it was last read. Times are seconds since 1970.
+
+    `checks` are None until they were read, which is worth it at the end only.
+    """
 
     run_id: str
     url: str
@@ -54,6 +58,7 @@ class Run:
     steps_done: int = 0
     steps_running: list[str] = field(default_factory=list)
     error: Failure | None = None
+    checks: list[Check] | None = None
 
     @property
     def final(self) -> bool:
@@ -79,6 +84,7 @@ class Run:
             "ended_at": _iso(self.ended),
             "duration_s": None if self.seconds is None else round(self.seconds, 3),
             "error": self.error and self.error.as_document("step"),
+            "checks": [check.as_document() for check in self.checks or ()],
         }
 
 
@@ -141,6 +147,7 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
         steps_total=max(len(plan["steps"]), len(steps)),
         steps_done=sum(status in ("SUCCESS", "FAILURE", "SKIPPED") for status in steps.values()),
         steps_running=[step for step, status in steps.items() if status == "IN_PROGRESS"],
+        checks=of_handles(run["assetChecks"]) if "assetChecks" in run else None,
     )
 
 
@@ -179,15 +186,32 @@ def cancel_run(client: DagsterClient, run_id: str) -> None:
     member(answer, "TerminateRunSuccess", refused)
 
 
-def explain(client: DagsterClient, run_id: str) -> Failure:
-    """Return why a run failed.
+def read_outcome(client: DagsterClient, run: Run) -> None:
+    """Add why it failed, and the results of its asset checks, to a run that has ended."""
+    if run.checks is None:
+        run.checks = planned_checks(client, run.run_id)
+    if run.status == SUCCESS and not run.checks:
+        return  # the log of a large run is long
+    logged = list(events(client, run.run_id))
+    reason = explain(logged) if run.status == "FAILURE" else None
+    evaluated = [Check.from_graphql(event["evaluation"]) for event in logged if _evaluates(event)]
+    run.checks = with_results(run.checks, evaluated, reason)
+    run.error = reason and in_words(reason, run.checks)
+
+
+def _evaluates(event: Mapping[str, Any]) -> bool:
+    return bool(event["__typename"] == "AssetCheckEvaluationEvent")
+
+
+def explain(logged: Iterable[Mapping[str, Any]]) -> Failure:
+    """Return why a run failed, from what it logged.
 
     It is the error of the first failed step, or without one (an import error, a killed
     worker) the last error that Dagster itself logged.
     """
     reason: Failure | None = None
     engine_message = ""
-    for event in events(client, run_id):
+    for event in logged:
         kind, error = event["__typename"], event.get("error")
         if kind == "ExecutionStepFailureEvent" and error:
             return Failure.from_graphql(error, event["stepKey"])
@@ -202,7 +226,7 @@ def explain(client: DagsterClient, run_id: str) -> Failure:
 
 
 def events(client: DagsterClient, run_id: str) -> Iterator[dict[str, Any]]:
-    """Yield the run's failures as Dagster logged them, page by page."""
+    """Yield the failures and check results that Dagster logged of a run, page by page."""
     cursor, more = None, True
     while more:
         answer = client.query("RunEvents", id=run_id, cursor=cursor)["logsForRun"]

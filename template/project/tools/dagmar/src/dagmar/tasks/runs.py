@@ -71,6 +71,9 @@ def run(
         bool, "With --timeout: cancel the run when the time is up."
     ] = False,
     logs: Annotated[bool, "Print the run's log while it runs."] = False,
+    fail_on_checks: Annotated[
+        str, "Failed asset checks that fail the task: error (default), warn or never."
+    ] = "",
     executor: Annotated[str, "in_process: run all steps in one process."] = "",
     target: Target = "",
     url: Url = "",
@@ -108,6 +111,7 @@ def run(
             parse_number("--timeout", timeout, 600, unit="seconds"),
             cancel_on_timeout,
             logs,
+            fail_on_checks,
         ),
     )
     with open_server(context, target, url) as (settings, client):
