@@ -732,6 +732,7 @@ def test_dev_json_is_private_and_read_while_its_process_runs(tmp_path: Path) -> 
     assert stat.S_IMODE((tmp_path / DEV_FILE).stat().st_mode) == 0o600
     assert json.loads((tmp_path / DEV_FILE).read_text()).keys() == {
         "pid", "started_at", "dagster_url", "marimo_url", "reports_url", "env_file",
+        "dagster_home",
     }  # fmt: skip
     assert devfile.read(tmp_path) == running
     devfile.remove(tmp_path, os.getpid() + 1)

@@ -21,6 +21,7 @@ from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.values import load_value
 from dagmar.project import devfile
+from dagmar.project.environ import instance_folder
 from dagmar.project.locations import GRPC, read_workspace
 from dagmar.project.settings import load as load_settings
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Project
@@ -369,6 +370,35 @@ def test_definitions_see_the_environment_of_the_server(
     assert instance(root).root_directory == str(tmp_path)
     devfile.remove(root, os.getpid())
     assert instance(root).root_directory != str(tmp_path)
+
+
+def test_the_instance_is_that_of_a_running_dev_whatever_another_shell_says(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The shell of `invoke dev` may have set what the shell of `invoke export` has not."""
+    root = write({"pyproject.toml": '[tool.dagster]\nmodule_name = "seen"\n', "seen.py": defs()})
+    homes = {name: tmp_path / name for name in ("dev", "shell")}
+    for folder in homes.values():
+        folder.mkdir()
+    configuration = "local_artifact_storage:\n  module: dagster._core.storage.root\n"
+    configuration += "  class: LocalArtifactStorage\n  config: {base_dir: {env: KEPT_IN}}\n"
+    (homes["dev"] / "dagster.yaml").write_text(configuration)
+    more = tmp_path / "elsewhere/more.env"
+    more.parent.mkdir()
+    more.write_text(f"KEPT_IN={homes['dev']}\nSECRET=s3cr3t\n")
+    monkeypatch.delenv("KEPT_IN", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", str(homes["shell"]))
+    running = devfile.Running(
+        os.getpid(), devfile.now(), env_file=str(more), dagster_home=str(homes["dev"])
+    )
+    devfile.write(root, running)
+    # A variable of the file that the instance's own configuration names.
+    assert instance(root).root_directory == str(homes["dev"])
+    assert "s3cr3t" not in (root / ".dagmar/dev.json").read_text()
+    more.unlink()  # only the path is known
+    assert instance_folder(root, os.environ) == homes["dev"]
+    devfile.remove(root, os.getpid())
+    assert instance_folder(root, {"DAGSTER_HOME": str(homes["shell"])}) == homes["shell"]
 
 
 def test_a_dagster_that_lacks_a_private_name_is_reported_as_that(

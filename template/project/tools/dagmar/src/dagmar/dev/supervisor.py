@@ -36,7 +36,7 @@ from dagmar.dev.servers import (
 from dagmar.dev.session import Session
 from dagmar.errors import Conflict, ServerEnded, SetupError, TimedOut, UsageError, did_you_mean
 from dagmar.project import devfile
-from dagmar.project.environ import read_environ
+from dagmar.project.environ import HOME, read_environ
 from dagmar.project.layout import EXPORTS, LOGS
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Supervisor:
         self._environ = add_mark(
             {
                 **self._environ,
-                "DAGSTER_HOME": str(environment.dagster_home(root, self._environ)),
+                HOME: str(environment.dagster_home(root, self._environ)),
                 # Sockets and folders that killed servers leave behind go with the scratch folder.
                 "TMPDIR": str(scratch),
                 "PYTHONUNBUFFERED": "1",
@@ -238,10 +238,10 @@ class Supervisor:
         return {**urls, "reports_url": self._reports.url} if self._reports else urls
 
     def _write_devfile(self) -> None:
-        urls = self._urls()
+        facts = {**self._urls(), "dagster_home": self._environ[HOME]}
         if self._request.env_file:
-            urls["env_file"] = str(Path(self._request.env_file).resolve())
-        self._session.write_devfile(devfile.Running(os.getpid(), self._started_at, **urls))
+            facts["env_file"] = str(Path(self._request.env_file).resolve())
+        self._session.write_devfile(devfile.Running(os.getpid(), self._started_at, **facts))
 
     def _watch(self) -> None:
         """Work until a signal or a failure raises; with `once`, until all are ready."""

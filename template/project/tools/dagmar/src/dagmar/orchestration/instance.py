@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import SetupError
 from dagmar.orchestration.quiet import one_line
-from dagmar.project.environ import named_home, own_environ
+from dagmar.project.environ import complete_environ, named_home, own_environ
 from dagmar.project.layout import LOCAL_INSTANCE
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def instance(root: Path) -> DagsterInstance:
     Raises SetupError if its folder or its dagster.yaml cannot be used.
     """
     with _OPENING:
+        complete_environ(root)  # its dagster.yaml may name variables
         return _instance(home(root))
 
 

@@ -24,6 +24,7 @@ class Running:
     marimo_url: str | None = None
     reports_url: str | None = None
     env_file: str | None = None  # the path that `--env-file` named: its content is not kept
+    dagster_home: str | None = None  # the instance of its servers, whatever named it
 
 
 def now() -> str:
@@ -40,7 +41,7 @@ def read(root: Path) -> Running | None:
     """Return what runs, or None: there is no file, or it is malformed or stale."""
     try:
         document = json.loads((root / DEV_FILE).read_text("utf-8"))
-        names = ("dagster_url", "marimo_url", "reports_url", "env_file")
+        names = ("dagster_url", "marimo_url", "reports_url", "env_file", "dagster_home")
         texts = {name: document[name] for name in names if isinstance(document.get(name), str)}
         running = Running(int(document["pid"]), str(document.get("started_at") or ""), **texts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):

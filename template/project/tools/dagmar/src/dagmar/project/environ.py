@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -44,10 +45,16 @@ def read_environ(
 
 
 def current_environ(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what `read_environ` does, with the `--env-file` of a running `invoke dev`."""
+    """Return what `read_environ` does, with the file and the home of a running `invoke dev`.
+
+    Its DAGSTER_HOME may come from a shell that this process does not know, so it wins.
+    """
     running = devfile.read(root)
     env_file = running.env_file if running else None
-    return read_environ(root, env_file if env_file and Path(env_file).is_file() else "", environ)
+    found = read_environ(root, env_file if env_file and Path(env_file).is_file() else "", environ)
+    if running and running.dagster_home:
+        found[HOME] = running.dagster_home
+    return found
 
 
 def named_home(root: Path, environ: Mapping[str, str]) -> str:
@@ -56,6 +63,12 @@ def named_home(root: Path, environ: Mapping[str, str]) -> str:
         return current_environ(root, environ).get(HOME, "")
     except UsageError:  # `invoke dev` and `invoke doctor` report what is wrong with `.env`
         return environ.get(HOME, "")
+
+
+def complete_environ(root: Path) -> None:
+    """Add what this process lacks of the project's variables; a code location may have its own."""
+    with contextlib.suppress(UsageError):
+        apply_environ({**current_environ(root, own_environ()), **os.environ})
 
 
 def instance_folder(root: Path, environ: Mapping[str, str]) -> Path:
