@@ -64,6 +64,7 @@ defs = dg.Definitions([
     asset("next_size", SIZES, "daily", "sized"),
     asset("whole", DAYS, "lake", deps=[dg.AssetDep("daily")]),
     dg.AssetSpec("lake", partitions_def=DAYS),
+    asset("parts", dg.MultiPartitionsDefinition({"day": DAYS, "town": TOWNS})),
     asset("back", BACK),
     asset("ahead", AHEAD),
     asset("offsets", OFFSETS),
@@ -186,6 +187,22 @@ def test_partitions_from_before_the_definition_was_changed_are_ignored(
         assert latest_partition(root, asset) == last
         with pytest.raises(LoadFailed):  # it was only recorded
             load_value(root, asset)
+
+
+def test_a_key_with_a_separator_is_a_partition_of_one_dimension_only(root: Path) -> None:
+    keys = ["axle|left", "a,b", "x...y", "-lead", "数据", "it's"]
+    instance(root).add_dynamic_partitions("towns", keys)
+    for key in keys:
+        assert require_partition(root, "towns", key) == key
+        make(root, "towns", key)
+        make(root, "parts", f"02.01.2026|{key}")
+    assert latest_partition(root, "towns") == "it's"
+    assert latest_partition(root, "parts") == "02.01.2026|it's"
+    with pytest.raises(Invalid, match="no partition") as caught:
+        require_partition(root, "parts", "02.01.2026|axle|left")
+    assert "Dagster splits a key at each |" in caught.value.hint
+    for key in keys:
+        instance(root).delete_dynamic_partition("towns", key)
 
 
 def test_the_inputs_count_if_only_partitions_from_before_are_materialized(root: Path) -> None:

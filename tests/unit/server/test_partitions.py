@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 from typing import Any
 from unittest.mock import create_autospec
@@ -10,7 +11,7 @@ from unittest.mock import create_autospec
 import dagster as dg
 import pytest
 from dagmar.errors import Invalid, UsageError
-from dagmar.server.partitions import Choice, Partitions
+from dagmar.server.partitions import Choice, Partitions, dimensions_of
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.instance import DynamicPartitionsStore
 
@@ -37,7 +38,7 @@ DEFINITIONS: dict[str, Any] = {
 
 
 STORE = create_autospec(DynamicPartitionsStore, instance=True)
-STORE.get_dynamic_partitions.return_value = added = ["Ulm", "Rome", "Bern", "St. Ives"]
+STORE.get_dynamic_partitions.return_value = added = ["Ulm", "axle|left", "St. Ives", "a,b"]
 STORE.has_dynamic_partition.side_effect = lambda partitions_def_name, partition_key: (
     partition_key in added
 )
@@ -48,11 +49,11 @@ def partitions_of(definition: Any) -> Partitions:
     parts = {"default": definition}
     if isinstance(definition, dg.MultiPartitionsDefinition):
         parts = {part.name: part.partitions_def for part in definition.partitions_defs}
-    keys = {
-        name: list(part.get_partition_keys(dynamic_partitions_store=STORE))
+    dimensions = [
+        {"name": name, "partitionKeys": part.get_partition_keys(dynamic_partitions_store=STORE)}
         for name, part in parts.items()
-    }
-    return Partitions("the asset 'grid'", keys)
+    ]
+    return Partitions("the asset 'grid'", dimensions_of({"partitionKeysByDimension": dimensions}))
 
 
 def in_range(definition: Any, first: str, last: str) -> list[str]:
@@ -60,7 +61,10 @@ def in_range(definition: Any, first: str, last: str) -> list[str]:
     # Dagster looks up windows by their local times, which the two equal hours share.
     dg.TimeWindowPartitionsDefinition.get_partition_keys_in_time_window.cache_clear()
     with partition_loading_context(dynamic_partitions_store=STORE):
-        return list(definition.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
+        keys = definition.get_partition_keys_in_range(dg.PartitionKeyRange(first, last))
+        # It does not look up what is between the ends.
+        known = definition.get_partition_keys()
+        return [key for key in keys if key in known]
 
 
 @pytest.mark.parametrize("kind", DEFINITIONS)
@@ -96,6 +100,22 @@ def test_a_range_over_two_dimensions_is_a_rectangle() -> None:
         partitions.choose(Choice(range="blue|2026-01-03...green|2026-01-02"))
     with pytest.raises(Invalid, match=r"no partition 'green\|2026-01-06' — did you mean"):
         partitions.choose(Choice(range="blue|2026-01-02...green|2026-01-06"))
+
+
+def test_a_key_with_a_separator_is_a_partition_of_one_dimension_only() -> None:
+    towns = partitions_of(TOWNS)
+    assert towns.choose(Choice(keys=("a,b", "axle|left"))) == ["axle|left", "a,b"]
+    assert towns.tags("axle|left") == {"dagster/partition": "axle|left"}
+    days = partitions_of(DEFINITIONS["days and dynamic"])
+    assert days.tags("2026-01-02|a,b") == {
+        "dagster/partition": "2026-01-02|a,b",
+        "dagster/partition/day": "2026-01-02",
+        "dagster/partition/town": "a,b",
+    }
+    for text in ("2026-01-02|axle|left", "town=axle|left|day=2026-01-02"):
+        with pytest.raises(Invalid, match=re.escape(f"no partition '{text}'")) as caught:
+            days.choose(Choice(keys=(text,)))
+        assert "Dagster splits a key at each |" in caught.value.hint
 
 
 def test_the_keys_of_a_range_may_have_dots() -> None:

@@ -156,4 +156,5 @@ def check_partition(
     if partition not in keys:
         from dagmar.server.partitions import no_such_partition
 
-        raise no_such_partition(f"the asset '{key}'", partition, keys)
+        dimensions = getattr(partitions, "partition_dimension_names", ())
+        raise no_such_partition(f"the asset '{key}'", partition, keys, dimensions)

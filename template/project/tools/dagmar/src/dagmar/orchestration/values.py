@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,13 @@ def _not_loaded(
 
 
 def _never_materialized(key: str, partition: str | None, partitioned: bool = False) -> Invalid:
-    flags = f" --partition '{partition}'" if partition else " --latest" if partitioned else ""
+    flags = (
+        f" --partition {shlex.quote(partition)}"
+        if partition
+        else " --latest"
+        if partitioned
+        else ""
+    )
     what = f"partition '{partition}' of the asset '{key}'" if partition else f"the asset '{key}'"
     return Invalid(
         f"{what} was never materialized in this project's instance",

@@ -13,6 +13,7 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.launchable import job_of, locate_job, no_such_asset
 from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
+from dagmar.server.partitions import dimensions_of
 from dagmar.server.runconfig import read_yaml
 
 MOST_JOBS = 5
@@ -138,10 +139,7 @@ def read_dimensions(client: DagsterClient, key: AssetKey) -> dict[str, list[str]
     It is empty for an asset without partitions. Raises Invalid if the asset does not exist.
     """
     node = _asset(client, key, client.query("AssetPartitionKeys", key=key.as_input))
-    return {
-        dimension["name"]: dimension["partitionKeys"]
-        for dimension in (node["partitionKeysByDimension"] if node["isPartitioned"] else [])
-    }
+    return dimensions_of(node)
 
 
 def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 
 RANGE = "..."
+SEPARATOR = "|"
 DIMENSION_TAG = f"{PARTITION_TAG}/"
 
 
@@ -66,7 +67,7 @@ class Partitions:
     def keys(self) -> list[str]:
         """All partition keys."""
         parts = [self.dimensions[name] for name in sorted(self.dimensions)]
-        return ["|".join(key) for key in itertools.product(*parts)]
+        return [SEPARATOR.join(key) for key in itertools.product(*parts)]
 
     def joined(self, other: Partitions) -> Partitions:
         """Return the partitions of both. Raises Invalid if they differ."""
@@ -139,16 +140,16 @@ class Partitions:
             name, start, end = ends[slices.index([])]
             where = f"in the dimension '{name}', " if len(ends) > 1 else ""
             ordered = (sorted(pair, key=self.dimensions[name].index) for name, *pair in ends)
-            corrected = RANGE.join(map("|".join, zip(*ordered, strict=True)))
+            corrected = RANGE.join(map(SEPARATOR.join, zip(*ordered, strict=True)))
             raise Invalid(
                 f"--partition-range: {where}'{start}' comes after '{end}'",
                 command=f"--partition-range {shlex.quote(corrected)}",
             )
-        return ["|".join(key) for key in itertools.product(*slices)]
+        return [SEPARATOR.join(key) for key in itertools.product(*slices)]
 
     def _parts(self, key: str) -> list[str]:
         """Return the key of each dimension, in the order of their names."""
-        return key.split("|") if len(self.dimensions) > 1 else [key]
+        return key.split(SEPARATOR) if len(self.dimensions) > 1 else [key]
 
     def _known(self, text: str, keys: Sequence[str]) -> str:
         """Return the partition key that `text` means. Raises Invalid if there is none."""
@@ -160,9 +161,9 @@ class Partitions:
         """Return the key that `text` means, maybe written `day=…|color=…`; else an empty text."""
         if text in keys:
             return text
-        parts = dict(part.partition("=")[::2] for part in text.split("|"))
+        parts = dict(part.partition("=")[::2] for part in text.split(SEPARATOR))
         if len(self.dimensions) > 1 and sorted(parts) == sorted(self.dimensions):
-            key = "|".join(parts[name] for name in sorted(parts))
+            key = SEPARATOR.join(parts[name] for name in sorted(parts))
             if key in keys:
                 return key
         return ""
@@ -196,9 +197,11 @@ def no_such_partition(
     what: str, text: str, keys: Sequence[str], dimensions: Sequence[str] = ()
 ) -> Invalid:
     """Return the error for a partition that does not exist, with those that exist."""
-    form = f", written {'|'.join(dimensions)}" if len(dimensions) > 1 else ""
+    form = f", written {SEPARATOR.join(dimensions)}" if len(dimensions) > 1 else ""
     known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
-    reverse = "|".join(reversed(text.split("|")))
+    if 1 < len(dimensions) <= text.count(SEPARATOR):
+        known += ". Dagster splits a key at each |, so no key of a dimension can have one."
+    reverse = SEPARATOR.join(reversed(text.split(SEPARATOR)))
     near = reverse if reverse in keys else nearest(text, keys)
     return Invalid(
         f"{what} has no partition '{text}'" + (f" — did you mean '{near}'?" if near else ""),
@@ -207,12 +210,25 @@ def no_such_partition(
     )
 
 
+def dimensions_of(node: Item) -> dict[str, list[str]]:
+    """Return the partition keys of an asset's node by dimension, in Dagster's order.
+
+    Of several dimensions, keys with a separator are left out: to Dagster, no partition has them.
+    """
+    dimensions = node.get("partitionKeysByDimension") or ()
+    return {
+        dimension["name"]: [
+            key
+            for key in dimension["partitionKeys"]
+            if len(dimensions) == 1 or SEPARATOR not in key
+        ]
+        for dimension in dimensions
+    }
+
+
 def of_asset(key: str, node: Item) -> Partitions:
     """Return the partitions of an asset from its node in `AssetsToLaunch`."""
-    dimensions = {
-        dimension["name"]: dimension["partitionKeys"]
-        for dimension in node.get("partitionKeysByDimension") or []
-    }
+    dimensions = dimensions_of(node)
     single = (node["backfillPolicy"] or {}).get("policyType") == "SINGLE_RUN"
     partitions = Partitions(f"the asset '{key}'", dimensions, single_run=single)
     if dimensions:
@@ -236,7 +252,7 @@ def _states(partitions: Partitions, statuses: Item) -> dict[str, str]:
         outer = _slice(keys, ranges["primaryDimStartKey"], ranges["primaryDimEndKey"])
         for a, (b, state) in itertools.product(outer, inner.items()):
             parts = {primary: a, secondary: b}
-            states["|".join(parts[name] for name in sorted(parts))] = state
+            states[SEPARATOR.join(parts[name] for name in sorted(parts))] = state
     return states
 
 
@@ -292,7 +308,7 @@ def _dimensions_of_job(keys: list[str], first: Item) -> dict[str, list[str]]:
     names = [tag.removeprefix(DIMENSION_TAG) for tag in tags if tag.startswith(DIMENSION_TAG)]
     if not names:
         return {"default": keys}
-    columns = zip(*(key.split("|") for key in keys), strict=True)
+    columns = zip(*(key.split(SEPARATOR) for key in keys), strict=True)
     return {
         name: list(dict.fromkeys(column))
         for name, column in zip(sorted(names), columns, strict=True)
