@@ -11,7 +11,7 @@ from unittest.mock import create_autospec
 import dagster as dg
 import pytest
 from dagmar.errors import Invalid, UsageError
-from dagmar.server.partitions import Choice, Partitions, dimensions_of
+from dagmar.server.partitions import Choice, Partitions, dimensions_of, of_asset
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.instance import DynamicPartitionsStore
 
@@ -116,6 +116,86 @@ def test_a_key_with_a_separator_is_a_partition_of_one_dimension_only() -> None:
         with pytest.raises(Invalid, match=re.escape(f"no partition '{text}'")) as caught:
             days.choose(Choice(keys=(text,)))
         assert "Dagster splits a key at each |" in caught.value.hint
+
+
+def states(kind: str, **states: Any) -> dict[str, Any]:
+    """Return the statuses of partitions as a server answers them."""
+    empty = dict.fromkeys(
+        ("materializedPartitions", "materializingPartitions", "failedPartitions"), ()
+    )
+    return {"__typename": kind, **(empty if kind == "DefaultPartitionStatuses" else {}), **states}
+
+
+def ranges(*ranges: tuple[str, str, str]) -> dict[str, Any]:
+    """Return the statuses of partitions in time."""
+    names = ("startKey", "endKey", "status")
+    return states(
+        "TimePartitionStatuses", ranges=[dict(zip(names, part, strict=True)) for part in ranges]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "statuses", "missing", "failed"),
+    [
+        (
+            "an hour twice",
+            ranges(
+                ("2023-11-05-01:00-0800", "2023-11-05-01:00-0800", "MATERIALIZED"),
+                ("2023-11-05-02:00", "2023-11-05-02:00", "FAILED"),
+                ("2022-11-05-02:00", "2022-11-05-02:00", "FAILED"),
+            ),
+            ["2023-11-05-00:00", "2023-11-05-01:00"],
+            ["2023-11-05-02:00"],
+        ),
+        (
+            "static",
+            states(
+                "DefaultPartitionStatuses",
+                materializedPartitions=["red", "2026-01-01", "red|2026-01-01"],
+                failedPartitions=["green", "tiny"],
+            ),
+            ["blue"],
+            ["green"],
+        ),
+        (
+            "hours before colors",
+            states(
+                "MultiPartitionStatuses",
+                primaryDimensionName="a_hour",
+                ranges=[
+                    {
+                        "primaryDimStartKey": "2023-11-05-00:00",
+                        "primaryDimEndKey": "2023-11-05-01:00",
+                        "secondaryDim": states(
+                            "DefaultPartitionStatuses",
+                            materializedPartitions=["red", "green", "tiny"],
+                            failedPartitions=["blue"],
+                        ),
+                    }
+                ],
+            ),
+            [f"2023-11-05-{hour}|{color}" for hour in ("01:00-0800", "02:00")
+             for color in ("blue", "green", "red")],
+            ["2023-11-05-00:00|blue", "2023-11-05-01:00|blue"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_failed_is_in_the_definition(
+    kind: str, statuses: dict[str, Any], missing: list[str], failed: list[str]
+) -> None:
+    partitions = of_asset(
+        "grid",
+        {
+            "partitionKeysByDimension": [
+                {"name": name, "partitionKeys": keys}
+                for name, keys in partitions_of(DEFINITIONS[kind]).dimensions.items()
+            ],
+            "backfillPolicy": None,
+            "assetPartitionStatuses": statuses,
+        },
+    )
+    assert partitions.choose(Choice(missing=True)) == missing
+    assert partitions.choose(Choice(failed=True)) == failed
 
 
 def test_the_keys_of_a_range_may_have_dots() -> None:
