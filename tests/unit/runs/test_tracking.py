@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, NotAllowed, RunFailed, TimedOut
+from dagmar.errors import Interrupted, Invalid, NotAllowed, RunFailed, TimedOut
 from dagmar.project.settings import Target, load
+from dagmar.runs import following
 from dagmar.runs.following import RunProgress
 from dagmar.runs.run import RunRequest, run
 from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns
@@ -375,6 +377,39 @@ def test_ctrl_c_in_a_second_launch_names_what_was_launched_first(project: Projec
     assert "interrupted while letters was being launched" in talk
     assert "invoke run --follow r-1" in talk
     assert talk.count("invoke run --follow") == 2
+
+
+def test_sigterm_says_how_to_follow_what_goes_on(project: Project) -> None:
+    def terminate(handler: Handler) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        state("STARTED")(handler)
+
+    before = signal.getsignal(signal.SIGTERM)
+    looks = [state("STARTED"), state("STARTED"), terminate, state("STARTED")]
+    with (
+        serve(play(RunState=looks)) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        settings = load(project.root, {}, project.root)
+        result = run(settings, client, RunRequest(follow="r-1", options=FollowOptions()))
+    assert isinstance(result.error, Interrupted)
+    assert (result.error.exit_code, result.error.command) == (130, "invoke run --follow r-1")
+    assert "It goes on" in result.error.hint
+    assert [run.status for run in result.runs] == ["STARTED"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_log_file_gets_a_line_of_progress_a_minute(
+    seconds: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(following, "SAY_EVERY_SECONDS", seconds)
+    with RunProgress() as progress:
+        progress.show(Backfill("b-1", "http://localhost/runs/b/b-1", "REQUESTED", 5, 2, 0, {}))
+        progress.show(Backfill("b-1", "http://localhost/runs/b/b-1", "REQUESTED", 5, 4, 0, {}))
+    lines = [line.partition("  ")[2] for line in capsys.readouterr().err.splitlines()]
+    expected = ["running · 2/5 partitions", "running · 4/5 partitions"]
+    assert lines == ([] if seconds else expected)
 
 
 class Screen(io.StringIO):

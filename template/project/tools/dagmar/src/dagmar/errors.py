@@ -16,7 +16,7 @@
     │   └── SettingsError    7   dagmar.yaml or an environment variable
     ├── Conflict             8   a port, a file or a merge conflicts
     ├── TimedOut             9   `--timeout` has passed
-    └── Interrupted        130   Ctrl-C
+    └── Interrupted        130   Ctrl-C, or SIGTERM
 
 Status 1 is left to Invoke itself and to bugs.
 """
@@ -137,7 +137,7 @@ class TimedOut(DagmarError):
 
 
 class Interrupted(DagmarError):
-    """The user pressed Ctrl-C."""
+    """The user pressed Ctrl-C, or a CI sent SIGTERM."""
 
     exit_code = 130
 

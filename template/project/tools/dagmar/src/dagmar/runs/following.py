@@ -6,6 +6,7 @@ If the server goes away, it is waited for: what was launched goes on without it.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from dagmar.server.runs import (
 
 UNREAD = Failure("its page has the reason")
 LOST_SECONDS = 120.0
+SAY_EVERY_SECONDS = 60.0  # a CI may cancel a job that is silent for some minutes
 PHASES = {
     "NOT_STARTED": "waiting to start",
     "QUEUED": "queued",
@@ -42,10 +44,11 @@ State = TypeVar("State", Run, Backfill)
 
 
 class RunProgress(LiveLine):
-    """A live line for the run or backfill that it showed last."""
+    """A live line for the run or backfill that it showed last; a line a minute in a log file."""
 
     def __init__(self) -> None:
         super().__init__("launched")
+        self._said = time.monotonic()
 
     def show(self, state: Run | Backfill) -> None:
         """Show the phase of a run or backfill, and how much of it is done."""
@@ -54,11 +57,15 @@ class RunProgress(LiveLine):
             done, total = state.steps_done, state.steps_total
             steps = f" · {done}/{total} steps" if total else ""
             running = f" · {', '.join(state.steps_running[:3])}" if state.steps_running else ""
-            self.put(tame(f"{phase}{steps}{running}"), done, total or None)
+            text = f"{phase}{steps}{running}"
         else:
+            done, total = state.done, state.total
             failed = f" · {state.failed} failed" if state.failed else ""
-            text = f"{phase} · {state.done}/{state.total} partitions{failed}"
-            self.put(text, state.done, state.total or None)
+            text = f"{phase} · {done}/{total} partitions{failed}"
+        self.put(tame(text), done, total or None)
+        if not sys.stderr.isatty() and time.monotonic() - self._said >= SAY_EVERY_SECONDS:
+            self._said = time.monotonic()
+            console.say(f"{datetime.now():%H:%M:%S}  {text}")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 from dagmar.project.settings import Settings
 from dagmar.runs.prepare import LaunchSpec, prepare
-from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns
+from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns, sigterm_as_ctrl_c
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.launchable import Hints
@@ -55,6 +55,7 @@ class RunRequest(LaunchSpec):
                     raise UsageError(f"{flags} fit --asset, --select and --job only")
 
 
+@sigterm_as_ctrl_c()
 def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:
     """Launch, follow or cancel what is requested, and return the result.
 

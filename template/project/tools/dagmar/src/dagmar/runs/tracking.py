@@ -5,9 +5,11 @@ Launches are prepared by `runs/prepare.py`, and sent by `server/launch.py`.
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -302,6 +304,8 @@ class TrackedRuns:
             return self._follow_until(self.deadline)
         except TimedOut as error:
             return self._stop(TimedOut, error.message, self.options.cancel_on_timeout)
+        except Terminated:
+            return self._stop(Interrupted, "stopped following", cancel=False)
         except KeyboardInterrupt:
             return self._stop(Interrupted, "stopped following", _asked_to_cancel())
         except DagmarError as error:
@@ -396,6 +400,25 @@ class TrackedRuns:
                 if not runs.read_run(self.client, run_id).final:
                     refusal = error.message
         return refusal
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a CI sends when it cancels a job; nobody is there to be asked."""
+
+
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end what is inside as Ctrl-C does: it says what goes on; a second one kills."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _goes_on(
