@@ -22,6 +22,20 @@ def test_config_comes_from_files_then_set_and_the_later_wins(
     assert "rows=7 label=from-b" in logged(client, document["runs"][0]["run_id"])
 
 
+def test_text_keeps_its_type(live: Project, client: DagsterClient, tag: str) -> None:
+    typed = {"zip": "01067", "at": "10:30", "land": "NO", "code": "0815", "much": "1_000"}
+    (live.root / "a.yaml").write_text("ops: {open_to_any: {config: {day: 2024-02-01, n: 0o17}}}")
+    values = [f"--set=ops.open_to_any.config.{name}={text}" for name, text in typed.items()]
+    limits = ("--set=ops.limited.config.rows=010", "--set=ops.limited.config.label=1.10")
+    flags = ("--asset", "open_to_any", "--config", "a.yaml", *values, "--asset", "limited", *limits)
+    status, document, talk = run(live, tag, *flags)
+    assert status == 0, talk
+    log = logged(client, document["runs"][0]["run_id"])
+    config = dict(sorted({**typed, "day": "2024-02-01", "n": 15}.items()))
+    assert f"config={config}" in log
+    assert "rows=10 label=1.10" in log
+
+
 def test_config_is_read_from_standard_input(live: Project, tag: str) -> None:
     import subprocess
     import sys

@@ -26,6 +26,7 @@ FLOORS = (
     "asset_key",
     "failure",
     "flags",
+    "scalars",
     "errors",
     "__init__",
 )

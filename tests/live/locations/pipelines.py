@@ -136,6 +136,11 @@ def dosed(context: dg.AssetExecutionContext, config: Limits) -> None:
     context.log.info(f"{context.partition_key}: label={config.label}")
 
 
+@dg.asset(group_name="config", config_schema=dg.Permissive({"zip": dg.Field(str)}))
+def open_to_any(context: dg.AssetExecutionContext) -> None:
+    context.log.info(f"config={dict(sorted(context.op_execution_context.op_config.items()))}")
+
+
 @dg.asset(group_name="config")
 def inspected() -> None: ...
 
@@ -425,6 +430,7 @@ defs = dg.Definitions(
         numbered,
         twins,
         limited,
+        open_to_any,
         dosed,
         inspected,
         fetched,

@@ -157,6 +157,7 @@ def _export(job: dict[str, Any], events: int) -> None:
     from dagmar.notebook.compatibility import guarded
     from dagmar.notebook.parameters import check_parameters, input_names
     from dagmar.notebook.render import render
+    from dagmar.scalars import resolve
     from dagmar.server.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
@@ -172,7 +173,7 @@ def _export(job: dict[str, Any], events: int) -> None:
     _check_partition(job, names)
     values = {
         # A partition key stays text, even if it looks like a date or a number.
-        name: text if name == PARTITION else parse_yaml(text, f"--param {name}", dates=True)
+        name: text if name == PARTITION else resolve(parse_yaml(text, f"--param {name}"))
         for name, text in job["parameters"].items()
         if name in names
     }

@@ -19,6 +19,7 @@ from dagmar.orchestration.partitions import check_partition, typed_key
 from dagmar.orchestration.quiet import no_warnings, prints_kept, sigterm_kept
 from dagmar.orchestration.warm import warm
 from dagmar.project.sources import merge
+from dagmar.server.configtypes import ConfigType, ConfigTypes, fitted
 
 if TYPE_CHECKING:
     from dagster import JobDefinition
@@ -91,6 +92,7 @@ def materialize(
         check_partition(partitions, local, what, partition)
     # The executor is this process; config for another one would not be valid.
     settings = {name: value for name, value in (config or {}).items() if name != "execution"}
+    settings = fitted(settings, what, lambda: _types_of(definition, keys))
     try:
         with _RUNNING, no_warnings(), warm(local), prints_kept(local):
             result = definition.execute_in_process(
@@ -136,6 +138,22 @@ def _checks(result: Any, failure: Failure | None) -> list[Check]:
         for evaluation in result.get_asset_check_evaluations()
     ]
     return with_results(planned, evaluated, failure)
+
+
+def _types_of(definition: JobDefinition, keys: Iterable[Any]) -> ConfigTypes:
+    """Return the types of the run config of a job, or of these assets of it."""
+    job = definition.get_subset(asset_selection=set(keys)) if keys else definition
+    snapshots = internal("build_config_schema_snapshot")(job).all_config_snaps_by_key
+    types = {
+        key: ConfigType(
+            each.kind.name,
+            each.given_name or "",
+            each.type_param_keys or (),
+            {field.name: field.type_key for field in each.fields or ()},
+        )
+        for key, each in snapshots.items()
+    }
+    return ConfigTypes(job.run_config_schema.config_type.key, types)
 
 
 def _with_job_defaults(

@@ -24,6 +24,7 @@ _PLACES = {
     "LocalComputeLogManager": "_core.storage.local_compute_log_manager",
     "SqliteEventLogStorage": "_core.storage.event_log",
     "SqliteRunStorage": "_core.storage.runs",
+    "build_config_schema_snapshot": "_core.snap.config_types",
     "colored_console_logger": "_loggers",
     "create_db_conn_string": "_core.storage.sqlite",
     "create_engine": "_core.storage.sql",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dagmar import scalars
 from dagmar.errors import DagmarError, Invalid
 from dagmar.pair import drawing
 from dagmar.pair.context import Context
@@ -72,7 +73,6 @@ def draw_controls(
     Without a server they are a remark, and their value is empty.
     """
     import marimo as mo
-    import yaml
 
     def remark(html: str) -> mo.ui.batch:
         return mo.ui.batch(mo.Html(_literal(html)), {})
@@ -99,7 +99,7 @@ def draw_controls(
         rows.append((_literal(f"{label} ({len(keys)})"), f"{{{DIMENSION}{number}}}"))
     config = choices.config
     elements[CONFIG] = mo.ui.code_editor(
-        value=yaml.safe_dump(dict(config), sort_keys=False) if config else "",
+        value=scalars.dump(dict(config)) if config else "",
         language="yaml",
         placeholder="ops: {...}",
         min_height=40,

@@ -16,7 +16,7 @@ from dagmar.project.provenance import own_tags
 from dagmar.project.sources import merge
 from dagmar.server import launchable
 from dagmar.server.client import DagsterClient
-from dagmar.server.launch import RANGE_END_TAG, RANGE_START_TAG, Launch, ops_to_run, validate
+from dagmar.server.launch import RANGE_END_TAG, RANGE_START_TAG, Launch, ops_to_run, typed, validate
 from dagmar.server.launchable import Hints, Launchable, with_defaults
 from dagmar.server.partitions import Choice
 from dagmar.server.runconfig import named_ops, no_such_ops
@@ -49,7 +49,7 @@ def prepare(
         item.require(launchable.LAUNCH_PERMISSION)
         launch = replace(
             item.launch,
-            config=merge(item.launch.config, config),
+            config=merge(item.launch.config, typed(client, item.launch, config)),
             tags={**own, **item.launch.tags, **spec.tags},
         )
         chosen = item.partitions.choose(spec.partitions) if item.partitions else []

@@ -30,6 +30,7 @@ from dagmar.errors import (
 from dagmar.project.provenance import USER_TAG
 from dagmar.server import runconfig
 from dagmar.server.client import DagsterClient, member
+from dagmar.server.configtypes import ConfigTypes, fitted
 
 LAUNCH_TAG = "dagmar/launch-id"
 PARTITION_TAG = "dagster/partition"
@@ -140,6 +141,20 @@ def given_tags(pairs: Iterable[tuple[str, str]], choose_partition: str) -> dict[
             choose_partition if is_of_partition(tag) else hint,
         )
     return tags
+
+
+def typed(client: DagsterClient, launch: Launch, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the run config that was typed, as the values that this launch's schema expects.
+
+    Raises Invalid for config that cannot be sent, and what a launch raises if Dagster refuses it.
+    """
+
+    def read() -> ConfigTypes:
+        answer = client.query("ConfigTypes", selector=launch.selector("pipelineName"))
+        schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals(launch))
+        return ConfigTypes.from_graphql(schema)
+
+    return fitted(config, launch.what, read)
 
 
 def validate(client: DagsterClient, launch: Launch, hint: str = runconfig.CORRECT_IT) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dagmar import scalars
 from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.files import reading
 from dagmar.flags import parse_pairs
@@ -24,7 +25,8 @@ def read_config(
 ) -> dict[str, Any]:
     """Return the run config that `--config`, `--set` and `--executor` ask for.
 
-    Later ones win, mapping by mapping. `-` is standard input, as YAML or JSON.
+    Later ones win, mapping by mapping. `-` is standard input, as YAML or JSON. Text without quotes
+    is `Plain`: the schema of what is launched decides what it is.
     Raises UsageError for a malformed flag, Invalid for a file that cannot be used.
     """
     if executor and executor not in EXECUTORS:
@@ -55,7 +57,7 @@ def parse_config(text: str, name: str, not_mapping: str) -> dict[str, Any]:
 
 
 def read_yaml(text: str) -> Any:
-    """Return YAML as Dagster reads run config: a date stays text.
+    """Return YAML that Dagster wrote, by the rules of YAML 1.1 that it follows; a date stays text.
 
     Raises yaml.YAMLError.
     """
@@ -78,15 +80,15 @@ def _loader() -> Any:
     return Loader
 
 
-def parse_yaml(text: str, name: str, dates: bool = False) -> Any:
-    """Parse YAML (or JSON, which is YAML); dates stay text unless `dates` is true.
+def parse_yaml(text: str, name: str) -> Any:
+    """Parse YAML (or JSON, which is YAML) that a user typed, as `scalars.parse` does.
 
     Raises Invalid with the line.
     """
     import yaml
 
     try:
-        return yaml.safe_load(text) if dates else read_yaml(text)
+        return scalars.parse(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Invalid(f"{name}: line {line} is not valid YAML: {error.problem}") from None
@@ -103,7 +105,8 @@ def named_ops(config: Mapping[str, Any]) -> list[str]:
 def unsendable(config: Mapping[str, Any]) -> list[str]:
     """Return a line, with its path, for each value that JSON (and so a launch) cannot have."""
     try:
-        json.dumps(config, allow_nan=False)
+        json.dumps(config)  # it knows what contains itself
+        json.dumps(scalars.resolve(config), allow_nan=False)
     except RecursionError:
         return ["it is nested too deeply"]
     except (TypeError, ValueError):
@@ -119,6 +122,7 @@ def _unsendable(value: Any, path: str) -> Iterator[str]:
         for key, child in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _unsendable(child, f"{path}.{key}" if path else str(key))
         return
+    value = scalars.resolve(value)
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
@@ -156,7 +160,7 @@ def no_such_ops(what: str, names: Iterable[str], known: frozenset[str], hint: st
     return not_valid(what, lines, hint)
 
 
-def not_valid(what: str, lines: Iterable[str], hint: str) -> Invalid:
+def not_valid(what: str, lines: Iterable[str], hint: str = CORRECT_IT) -> Invalid:
     """Return an error for a run config, with a line for each problem."""
     return Invalid(f"the run config of {what} is not valid:\n  " + "\n  ".join(lines), hint)
 
