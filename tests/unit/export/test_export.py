@@ -147,7 +147,7 @@ def test_an_export_can_be_traced_to_where_it_came_from(tmp_path: Path) -> None:
     project = export_project(tmp_path)
     file = write(
         tmp_path / "notebooks",
-        "inputs():\nregion = 'EU'\nreturn (region,)",
+        "inputs():\nregion = 'EU'\nplant, limit = 'P1', 1\nreturn limit, plant, region",
         "shown(region):\npair.report(rows=12, share=0.5, region=region)",
         name="orders",
         head=paired("raw/orders"),
@@ -157,7 +157,14 @@ def test_an_export_can_be_traced_to_where_it_came_from(tmp_path: Path) -> None:
         subprocess.run(["git", *mine, *command], cwd=tmp_path, check=True)
     formats = [word for name in ("html", "ipynb", "md") for word in ("--format", name)]
     status, (one,), _ = export(
-        project, "--notebook", "orders.py", *formats, "--param", "region=US", "--no-code"
+        project,
+        "--notebook",
+        "orders.py",
+        *formats,
+        "--param",
+        "region=US",
+        "--no-code",
+        *("--param", "plant=007", "--param", "limit=20"),
     )
     assert status == 0
     manifest = json.loads((Path(one["files"][0]).parent / "manifest.json").read_text("utf-8"))
@@ -165,7 +172,7 @@ def test_an_export_can_be_traced_to_where_it_came_from(tmp_path: Path) -> None:
     assert manifest["git_revision"] == revision.strip()
     assert manifest["notebook"] == "notebooks/orders.py"
     assert manifest["notebook_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert manifest["parameters"] == {"region": "US"}
+    assert manifest["parameters"] == {"region": "US", "plant": "007", "limit": 20}
     assert manifest["reported"] == {"rows": 12, "share": 0.5, "region": "US"}
     assert manifest["asset"] == "raw/orders"
     assert set(manifest["versions"]) == {"python", "dagmar", "marimo", "dagster"}

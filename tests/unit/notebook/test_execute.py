@@ -14,6 +14,7 @@ import pytest
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
 from dagmar.notebook.capture import CONSOLE_LIMIT
+from dagmar.notebook.cells import read_notebook
 from dagmar.notebook.execute import Executed, execute, load
 from dagmar.notebook.fallbacks import as_static, find_figure, traces
 from dagmar.notebook.nocode import LEFT_OUT, Code
@@ -201,7 +202,7 @@ def test_parameters_replace_inputs_and_an_unknown_one_is_refused(tmp_path: Path)
     )
     assert execute(file, {"limit": 9}).values["result"] == "EU10"
     with pytest.raises(Invalid, match="takes no parameter 'limt' — did you mean 'limit'"):
-        check_parameters(file, load(file), {"limt": "9"})
+        check_parameters(file, read_notebook(file), {"limt": "9"})
 
 
 def test_values_that_inputs_derive_from_a_parameter_fit_it(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ return limit, partition_key, rows""",
 
 def test_the_command_line_reaches_a_notebook_that_reads_it(tmp_path: Path) -> None:
     file = write(tmp_path, "x():\nimport marimo as mo\nn = mo.cli_args().get('n')\nreturn (n,)")
-    check_parameters(file, load(file), {"n": "5"})
+    check_parameters(file, read_notebook(file), {"n": "5"})
     assert execute(file, argv=["--n", "5"]).values["n"] == 5
 
 

@@ -25,6 +25,8 @@ REAL = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?
 SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 DIGITS = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*")
 
+NOT_PLAIN = ("[", "{", "'", '"', "!!")
+
 
 class Plain(str):
     """Text that was typed without quotes: what takes it decides what it means.
@@ -52,6 +54,15 @@ def parse(text: str) -> Any:
     import yaml
 
     return yaml.load(text, Loader=_loader())
+
+
+def parse_value(text: str) -> Any:
+    """Return what is typed as one value: a list, a mapping or a quoted text, else it is whole.
+
+    In YAML a `#` would begin a comment, and `@home` would be an error. Raises as `parse` does.
+    """
+    text = text.strip()
+    return parse(text) if text.startswith(NOT_PLAIN) else Plain(text)
 
 
 def resolve(value: Any) -> Any:

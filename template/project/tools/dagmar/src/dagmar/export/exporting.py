@@ -193,7 +193,7 @@ class _Exporter:
                 git_revision=self.revision,
                 versions=_versions(),
                 executed_by=outcome.executed_by,
-                parameters=parameters,
+                parameters={**parameters, **outcome.parameters},
                 code=request.code,
                 offline=self._offline and not warning,
                 asset=asset,

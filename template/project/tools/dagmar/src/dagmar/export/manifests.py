@@ -50,7 +50,7 @@ class Manifest:
     git_revision: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     executed_by: str = "dagmar"
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     code: bool = True
     offline: bool = False
     asset: str | None = None

@@ -49,7 +49,8 @@ class Outcome:
 
     `error` is why the notebook failed, `late` if its time was over; `sha256` is that of the
     notebook that was run, `code` its text if that is to be concealed, and `cells` are the names
-    of its cells; `warning` says what is missing if marimo's own command ran it.
+    of its cells; `parameters` are the values that it was run with; `warning` says what is missing
+    if marimo's own command ran it.
     """
 
     seconds: float = 0.0
@@ -57,6 +58,7 @@ class Outcome:
     code: str = ""
     cells: list[str] = field(default_factory=list)
     title: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
     reported: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
     late: bool = False

@@ -10,6 +10,7 @@ from pathlib import Path
 from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.notebook import checking
 from dagmar.notebook.cells import PARTITION, read_source
+from dagmar.notebook.inputs import bindings
 from dagmar.notebook.render import FORMATS
 from dagmar.project.settings import Settings
 
@@ -74,7 +75,7 @@ def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:
     """
     parameters = dict(request.parameters)
     if request.partition:
-        if PARTITION in read_source(notebook).input_names():
+        if PARTITION in bindings(read_source(notebook)):
             parameters[PARTITION] = request.partition
         elif request.notebooks and not request.attach:
             hint = f"Define {PARTITION} in its inputs cell, or leave --partition out."

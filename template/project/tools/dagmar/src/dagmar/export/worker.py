@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -153,12 +154,10 @@ def _export(job: dict[str, Any], events: int) -> None:
     from dagmar.export.offline import use_shared
     from dagmar.files import write_atomically
     from dagmar.notebook import execute, reporting
-    from dagmar.notebook.cells import PARTITION
+    from dagmar.notebook.cells import read_notebook
     from dagmar.notebook.compatibility import guarded
-    from dagmar.notebook.parameters import check_parameters, input_names
+    from dagmar.notebook.parameters import check_parameters, read_parameters
     from dagmar.notebook.render import render
-    from dagmar.scalars import resolve
-    from dagmar.server.runconfig import parse_yaml
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
     interruption = execute.Interruption()
@@ -168,15 +167,10 @@ def _export(job: dict[str, Any], events: int) -> None:
         app, digest = _load(path)
         code = "" if job["code"] else app.to_py()
         _send(events, "read", sha256=digest, code=code, cells=execute.cell_names(app))
-        check_parameters(path, app, job["parameters"])
-        names, title = input_names(app), app.config.app_title or ""
-    _check_partition(job, names)
-    values = {
-        # A partition key stays text, even if it looks like a date or a number.
-        name: text if name == PARTITION else resolve(parse_yaml(text, f"--param {name}"))
-        for name, text in job["parameters"].items()
-        if name in names
-    }
+        source, title = read_notebook(path), app.config.app_title or ""
+        check_parameters(path, source, job["parameters"])
+        values = read_parameters(source, job["parameters"])
+    _check_partition(job, values)
     argv = [part for name, text in job["parameters"].items() for part in (f"--{name}", text)]
     started = time.monotonic()
     with guarded():
@@ -198,6 +192,7 @@ def _export(job: dict[str, Any], events: int) -> None:
         "done",
         seconds=seconds,
         title=title,
+        parameters=executed.parameters,
         reported=reporting.take(),
         error=executed.failure and executed.failure.as_document("cell"),
         interrupted=executed.interrupted,
@@ -210,6 +205,7 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     from dagmar.failure import Failure
     from dagmar.notebook import marimo_export
     from dagmar.notebook.cells import read_notebook
+    from dagmar.notebook.inputs import bindings
     from dagmar.notebook.nocode import Code
 
     path, url, parent = Path(job["notebook"]), job["asset_url"], os.getpid()
@@ -217,7 +213,7 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     digest = hashlib.sha256(source.text.encode()).hexdigest()
     _send(events, "read", sha256=digest, code=source.text, cells=[])
     marimo_export.check_parameters(path, source, job["parameters"])
-    _check_partition(job, source.input_names())
+    _check_partition(job, bindings(source))
     started = time.monotonic()
     failed = marimo_export.export(
         path,
@@ -241,7 +237,7 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     )
 
 
-def _check_partition(job: dict[str, Any], names: set[str]) -> None:
+def _check_partition(job: dict[str, Any], names: Collection[str]) -> None:
     """Refuse a partition that the notebook's asset does not have."""
     from dagmar.notebook.cells import PARTITION
 

@@ -67,24 +67,6 @@ class Source:
             for node in ast.walk(cell)
         ]
 
-    def input_names(self) -> set[str]:
-        """Return the variables that the `inputs` cell sets."""
-        return {
-            node.id
-            for node in self._in_inputs()
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        }
-
-    def input_values(self, name: str) -> list[ast.expr]:
-        """Return what the `inputs` cell assigns to a variable."""
-        return [
-            node.value
-            for node in self._in_inputs()
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None
-            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-            if isinstance(target, ast.Name) and target.id == name
-        ]
-
     def loads(self) -> list[Load]:
         """Return what the notebook loads from Dagster, in the order of its lines."""
         inside = set(map(id, self._in_inputs()))

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from dagmar.failure import Failure
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import INPUTS, read_notebook
 from dagmar.notebook.nocode import Code
-from dagmar.notebook.parameters import VALUES, with_parameters
+from dagmar.notebook.parameters import GIVEN, Given, with_parameters
 
 if TYPE_CHECKING:
     from dagmar.notebook.internals import CellId_t, CellImpl, InternalApp
@@ -31,7 +31,8 @@ SETUP = "setup"
 
 @dataclass
 class Executed:
-    """The result of an execution. `values` are the notebook's variables by name.
+    """The result of an execution. `values` are the notebook's variables by name, `parameters`
+    the values that were used instead of its own, as JSON records them.
 
     If it was `interrupted`, `failure` is that of the interrupted cell.
     """
@@ -40,6 +41,7 @@ class Executed:
     app: InternalApp
     capture: Capture
     values: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
     interrupted: bool = False
 
@@ -113,15 +115,19 @@ def execute(
 ) -> Executed:
     """Run a notebook once, and return its variables and outputs.
 
-    `parameters` replace values of the `inputs` cell; `argv` is what `mo.cli_args()` reads;
+    `parameters` replace values of the `inputs` cell, if they are `Plain` by values of the type that
+    they have there; `argv` is what `mo.cli_args()` reads;
     `on_cell` is called with each cell's name before the cell runs; `interruption` is the handler
-    of SIGINT; `app` is the notebook if it is already loaded. Raises Invalid.
+    of SIGINT; `app` is the notebook if it is already loaded. Raises Invalid, also for a parameter
+    that turns out not to fit.
     """
     app = app or load(path)
     executed = Executed(path, app, Capture())
-    runner = _Runner(executed, parameters or {}, on_cell, interruption or Interruption())
+    given = Given(dict(parameters or {}))
+    runner = _Runner(executed, given, on_cell, interruption or Interruption())
     with _as_main(path, argv, executed.capture):
         values = runner.run()
+    executed.parameters = given.used
     names = {name for cell in app.graph.cells.values() for name in cell.defs}
     executed.values = {name: values[name] for name in names if name in values}
     return executed
@@ -178,7 +184,7 @@ class _Runner:
     """Runs the cells of one notebook in the order of their dependencies."""
 
     executed: Executed
-    parameters: Mapping[str, Any]
+    given: Given
     on_cell: Callable[[str], None]
     interruption: Interruption
     blamed: dict[CellId_t, Any] = field(default_factory=dict)
@@ -233,11 +239,17 @@ class _Runner:
     def _cell(self, cell: CellId_t, values: dict[str, Any]) -> CellImpl:
         """Return a cell; in the `inputs` cell, values that parameters replace are not evaluated."""
         implementation = self.executed.app.graph.cells[cell]
-        if self._name(cell) != INPUTS or not self.parameters or implementation.body is None:
+        names = self._replaced(cell)
+        if not names or implementation.body is None:
             return implementation
-        values[VALUES] = self.parameters
-        body = with_parameters(implementation.code, implementation.body, self.parameters)
-        return replace(implementation, body=body)
+        values[GIVEN] = self.given
+        return with_parameters(implementation, names)
+
+    def _replaced(self, cell: CellId_t) -> Collection[str]:
+        """Return the variables of a cell that parameters replace."""
+        if self._name(cell) != INPUTS:
+            return ()
+        return self.executed.app.graph.cells[cell].defs & self.given.values.keys()
 
     def _cells(self) -> Iterator[CellId_t]:
         """Yield the cells to run in their order, and finish those that are prevented."""
@@ -263,6 +275,9 @@ class _Runner:
             error = error.__cause__ or error
         if self.interruption.cell == cell:
             error = _as_interrupt(error)
+        values.pop(GIVEN, None)
+        if self.given.refusal:
+            raise self.given.refusal
         if isinstance(error, internals.MarimoStopError):
             message = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
             self._block(cell, internals.MarimoAncestorStoppedError(msg=message, raising_cell=cell))
@@ -270,9 +285,7 @@ class _Runner:
         elif error is not None:
             self._fail(cell, error)
         else:
-            if self._name(cell) == INPUTS:
-                values.update(self.parameters)
-                values.pop(VALUES, None)
+            self.given.check(self.executed.path, self._replaced(cell))
             self.executed.capture.finish(cell, code, result.output)
         internals.close_figures()
 

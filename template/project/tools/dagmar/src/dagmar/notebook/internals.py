@@ -14,10 +14,11 @@ if not is_tested(marimo_version()):
 try:
     from marimo._ast.app import InternalApp
     from marimo._ast.cell import CellImpl
-    from marimo._ast.compiler import compile_cell
+    from marimo._ast.compiler import compile_cell, ends_with_semicolon
     from marimo._ast.errors import CycleError, MultipleDefinitionError
     from marimo._ast.load import load_app
     from marimo._ast.parse import MarimoFileError, NonMarimoPythonScriptError
+    from marimo._ast.visitor import ScopedVisitor
     from marimo._config.manager import get_default_config_manager
     from marimo._convert.converters import MarimoConvert
     from marimo._dependencies.dependencies import DependencyManager

@@ -20,6 +20,7 @@ from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION, Source
 from dagmar.notebook.compatibility import unsupported
 from dagmar.notebook.fallbacks import add_fallbacks
+from dagmar.notebook.inputs import bindings
 from dagmar.notebook.nocode import Code
 from dagmar.notebook.render import as_markdown
 
@@ -42,11 +43,14 @@ def check_parameters(path: Path, source: Source, names: Collection[str]) -> None
 
 def _reads(source: Source, name: str) -> bool:
     """Whether a notebook reads a variable's value from its command line."""
-    values = source.input_values(name)
+    values = [binding.value for binding in bindings(source).get(name, ())]
     if not values:
         return "cli_args" in source.text
     readers = ("cli_args", f"{PARTITION}()") if name == PARTITION else ("cli_args",)
-    return all(any(text in ast.unparse(value) for text in readers) for value in values)
+    return all(
+        value is not None and any(text in ast.unparse(value) for text in readers)
+        for value in values
+    )
 
 
 def export(

@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +80,12 @@ def _loader() -> Any:
     return Loader
 
 
-def parse_yaml(text: str, name: str) -> Any:
-    """Parse YAML (or JSON, which is YAML) that a user typed, as `scalars.parse` does.
-
-    Raises Invalid with the line.
-    """
+def parse_yaml(text: str, name: str, parse: Callable[[str], Any] = scalars.parse) -> Any:
+    """Parse YAML (or JSON, which is YAML) that a user typed. Raises Invalid with the line."""
     import yaml
 
     try:
-        return scalars.parse(text)
+        return parse(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Invalid(f"{name}: line {line} is not valid YAML: {error.problem}") from None
@@ -143,7 +140,7 @@ def _value(text: str) -> dict[str, Any]:
             "For an empty text, type:",
             command=f'''--set {path}="''"''',
         )
-    config: Any = parse_yaml(value, f"--set {path}")
+    config: Any = parse_yaml(value, f"--set {path}", scalars.parse_value)
     for part in reversed(path.split(".")):
         config = {part: config}
     return dict(config)
