@@ -32,7 +32,7 @@ SETUP = "setup"
 @dataclass
 class Executed:
     """The result of an execution. `values` are the notebook's variables by name, `parameters`
-    the values that were used instead of its own, as JSON records them.
+    the values that it was run with, as JSON records them.
 
     If it was `interrupted`, `failure` is that of the interrupted cell.
     """

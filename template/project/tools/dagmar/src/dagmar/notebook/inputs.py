@@ -10,7 +10,7 @@ from dagmar.notebook.cells import INPUTS, Source
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda)
-"""What has names of its own."""
+"""What has its own names."""
 CHANGES = "changes the value that it had before"
 OBSTACLES: Mapping[type[ast.AST], tuple[str, str]] = {
     ast.AugAssign: ("target", CHANGES),
