@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,17 @@ UNLOADABLE = {
 }
 
 
-def make(project: Project, files: dict[str, str], **request: Any) -> list[str]:
+def make(
+    project: Project, files: dict[str, str], failed: Sequence[str] = (), **request: Any
+) -> list[str]:
     """Scaffold in this process, with a server of another project; return what was written."""
     with serve(dagster(ANSWERS)) as server:
         write(project.path, {"dagmar.yaml": SERVER.format(server.url), **files})
         settings = load(project.path)
         with DagsterClient(settings.target("", "")) as client:
             catalog = read_catalog(client, ("assets", "jobs"))
-            notebooks.scaffold(settings, catalog, notebooks.ScaffoldRequest(**request))
+            made = notebooks.scaffold(settings, catalog, notebooks.ScaffoldRequest(**request))
+    assert [each.file.stem for each in made.notebooks if each.error] == list(failed)
     return [path.name for path in sorted(project.path.glob("notebooks/*.py"))]
 
 
@@ -155,14 +159,15 @@ def test_no_notebook_is_written_whose_inputs_can_never_be_loaded(
     before = tree(bare.path / ".dagmar/notebooks")
     for options in ({"force": True, "git_commit": True}, {"dry_run": True}):
         with pytest.raises(DagmarError) as caught:
-            make(bare, files, assets=["raw/orders", "daily"], **options)
+            make(bare, files, assets=["daily"], **options)
         assert caught.value.exit_code == status
         assert message in caught.value.message
         assert hint in caught.value.hint
         assert not (bare.path / "notebooks").exists()
         assert tree(bare.path / ".dagmar/notebooks") == before
     # An asset that takes no value, and a job, have notebooks that load nothing.
-    made = make(bare, files, assets=["raw/orders"], jobs=["greeting"])
+    assets = ["raw/orders", "daily"]
+    made = make(bare, files, failed=["daily"], assets=assets, jobs=["greeting"])
     assert made == ["greeting.py", "raw_orders.py"]
 
 

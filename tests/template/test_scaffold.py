@@ -121,7 +121,7 @@ def test_a_notebook_that_is_kept_is_reported_as_it_is(online: Project) -> None:
     row = "└── daily.py  (asset daily, minimal, exists and is kept"
     hint = ": --name creates a second one, --force overwrites it"
     assert invoke(online, "scaffold", *again, "ml").stdout == f"notebooks/\n{row}{hint})\n"
-    assert invoke(online, "scaffold", *again, "minimal").stdout == f"notebooks/\n{row})\n"
+    assert invoke(online, "scaffold", *again, "minimal").stdout == f"notebooks/\n{row}{hint})\n"
     (online.path / ".dagmar/notebooks/daily.yml").unlink()  # then it is unknown
     (kept,) = scaffold(online, *again, "ml")
     assert (kept["template"], kept["answers_file"]) == (None, None)
@@ -196,6 +196,7 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_separate_notebooks(
     settings = load(shop.path, environ={})
     catalog = Catalog("", "", [])
     upstream = {inside: [], between: [], backslash: [], "below": [inside, between, backslash]}
+    upstream["数据"] = [AssetKey("données")]
     for key, dependencies in upstream.items():
         item = {"key": AssetKey(key), "materializable": True, "dependencies": dependencies}
         catalog.assets.append(item)
@@ -205,16 +206,20 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_separate_notebooks(
         (notebook,) = notebooks.scaffold(settings, catalog, request).notebooks
         return notebook.file.read_text("utf-8")
 
-    with pytest.raises(Conflict, match=r"would both be wh_a_b\.py") as caught:
-        make(inside, between)
-    assert f"asset {inside} and asset {between} would" in caught.value.message
+    request = notebooks.ScaffoldRequest(assets=[inside, between, "数据"])
+    made = notebooks.scaffold(settings, catalog, request)
+    assert [notebook.status for notebook in made.notebooks] == ["created", "failed", "created"]
+    assert loads(shop.read("notebooks/数据.py")) == {"données": "données"}
+    error = made.notebooks[1].error
+    assert f"asset {inside} and asset {between} would both be wh_a_b.py" in str(error)
     assert r'dagmar.Pair(asset="wh/a\\/b")' in make(r"wh/a\/b", name="inside")
     with pytest.raises(Conflict, match="is not paired with"):
         make("wh/a/b", name="inside")
     assert loads(make("below")) == {"a_b": inside, "b": between, "back_slash": backslash}
-    files = [shop.path / f"notebooks/{name}.py" for name in ("inside", "below")]
+    files = [shop.path / f"notebooks/{name}.py" for name in ("inside", "below", "数据")]
+    catalog.assets.append({"key": AssetKey("données"), "materializable": True, "dependencies": []})
     checked = checking.check(settings, files, catalog).notebooks
-    assert [notebook.findings for notebook in checked] == [[], []]
+    assert [notebook.findings for notebook in checked] == [[], [], []]
 
 
 def test_a_users_own_folder_is_a_template(online: Project, tmp_path: Path) -> None:
@@ -295,7 +300,8 @@ def test_a_file_in_the_way_is_a_conflict_unless_forced(online: Project) -> None:
     done = invoke(online, "scaffold", "--asset", "grid", "--asset", "daily")
     assert done.returncode == 8
     assert "notebooks/daily.py exists, and is not paired with asset daily" in done.stderr
-    assert not (online.path / "notebooks/grid.py").exists()
+    assert "1 of 2 notebooks failed" in done.stderr
+    assert done.stdout.startswith("notebooks/\n└── grid.py  (asset grid, default)\n")
     online.commit()
     scaffold(online, "--asset", "daily", "--force")
     assert "dagmar.Pair" in online.read("notebooks/daily.py")

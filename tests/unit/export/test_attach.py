@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from dagmar import console
+from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, NotAllowed, StorageFailed
 from dagmar.export import manifests
 from dagmar.export.attach import attach, check
@@ -33,6 +34,7 @@ def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[http_serve
         "materializable": True,
         "description": None, "group": "g", "kinds": [], "owners": [], "jobNames": [],
         "partitionDefinition": None, "metadataEntries": [], "isPartitioned": True,
+        "assetChecksOrError": {},
         "partitionKeysByDimension": [{"name": "default", "partitionKeys": ["red", "blue"]}],
         "repository": {"name": "__repository__", "location": {"name": "shop"}},
         "assetMaterializations": [
@@ -103,6 +105,25 @@ def test_an_asset_gets_it_once_for_each_partition_and_server(
         for running in (first, second):
             assert [observation["partition"] for observation in sent(running)] == ["red", "blue"]
             assert sent(running)[0]["metadata"]["report"] == exported.url
+
+
+def test_an_asset_that_refuses_it_does_not_stop_the_others_of_the_job(
+    settings: Settings, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {AssetKey(key): None for key in ("bad", "orders")}
+    monkeypatch.setattr("dagmar.export.attach._find", lambda *given: dict(keys))
+    done: list[str] = []
+
+    def observe(key: AssetKey, *given: Any) -> None:
+        if key == "bad":
+            raise NotAllowed("not this one", "Ask somebody.")
+        done.append(key)
+
+    monkeypatch.setattr("dagmar.export.attach._observer", lambda *given: observe)
+    with server() as running, pytest.raises(NotAllowed) as caught:
+        put(settings, running, exported, "")
+    assert caught.value.message == "1 of 2 assets did not get it: bad: not this one"
+    assert done == [link["asset"] for link in exported.manifest.attached] == ["orders"]
 
 
 def test_a_server_that_does_not_allow_it_gets_nothing(

@@ -9,7 +9,7 @@ import pty
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Callable
 from pathlib import Path
 
 import pytest
@@ -467,6 +467,24 @@ def test_what_cannot_be_removed_is_told_after_the_rest_is_gone(
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(SetupError, match=r"1 could not be removed, the first is \.dagmar/logs/dag"):
         clean.remove(plan)
+    assert not (full.root / OLD[0]).exists()
+    assert not (full.root / LOGS[1]).exists()
+
+
+def test_a_folder_that_cannot_be_read_is_reported_after_the_rest_is_gone(
+    full: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iterdir = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path.name == "cache":
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    request = clean.CleanRequest(clean.choose(), yes=True)
+    with pytest.raises(SetupError, match=r"cannot be read, and stays: \.dagmar/cache"):
+        clean.clean(full.root, request)
     assert not (full.root / OLD[0]).exists()
     assert not (full.root / LOGS[1]).exists()
 

@@ -23,7 +23,7 @@ Status 1 is left to Invoke itself and to bugs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class DagmarError(Exception):
@@ -140,6 +140,17 @@ class Interrupted(DagmarError):
     """The user pressed Ctrl-C, or a CI sent SIGTERM."""
 
     exit_code = 130
+
+
+def all_of(errors: Sequence[DagmarError], total: int, what: str) -> DagmarError:
+    """Return one error for those of several things, of `total`.
+
+    It has the status that they share, or that of RunFailed.
+    """
+    error = RunFailed(f"{len(errors)} of {total} {what}s failed")
+    if len(codes := {each.exit_code for each in errors}) == 1:
+        error.exit_code = codes.pop()
+    return error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

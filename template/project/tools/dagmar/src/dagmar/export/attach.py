@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Unreachable
+from dagmar.errors import DagmarError, Unreachable
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
 from dagmar.notebook.reporting import RESERVED
@@ -44,6 +44,7 @@ def attach(
     with DagsterClient(target) as client:
         assets = _find(client, name, partition)
         observe = _observer(settings, target, client)
+        errors = dict[AssetKey, DagmarError]()
         for key, part in assets.items():
             link = {
                 "asset": key,
@@ -53,8 +54,21 @@ def attach(
             }
             if link in manifest.attached:
                 continue  # a second try completes the first
-            observe(key, metadata, f"Report of {manifest.notebook}, {manifest.id}", part)
-            manifest.attached.append(link)
+            try:
+                observe(key, metadata, f"Report of {manifest.notebook}, {manifest.id}", part)
+            except Unreachable:
+                raise  # the others would wait for it as long
+            except DagmarError as error:
+                errors[key] = error
+            else:
+                manifest.attached.append(link)
+        if errors:
+            first = next(iter(errors.values()))
+            if len(assets) == 1:
+                raise first
+            each = "; ".join(f"{key}: {error.message}" for key, error in errors.items())
+            message = f"{len(errors)} of {len(assets)} assets did not get it: {each}"
+            raise type(first)(message, first.hint, first.command)
         if len(assets) == 1 and manifest.run_id is None and manifest.asset in (None, *assets):
             manifest.run_id = _last_run(client, manifest, *assets.popitem())
 

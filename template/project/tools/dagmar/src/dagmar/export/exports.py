@@ -10,7 +10,7 @@ from typing import Any
 
 from dagmar import console
 from dagmar.console import LiveLine
-from dagmar.errors import DagmarError, RunFailed
+from dagmar.errors import DagmarError, all_of
 from dagmar.export import attach, exporting
 from dagmar.export.exporting import Exported, Problem
 from dagmar.export.publish import Publisher, existing
@@ -71,11 +71,7 @@ class Exports:
             return
         if len(exports) == 1:
             raise _error(bad[0])
-        codes = {_error(export).exit_code for export in bad}
-        error = RunFailed(f"{len(bad)} of {len(exports)} notebooks failed")
-        if len(codes) == 1:
-            error.exit_code = codes.pop()
-        raise error
+        raise all_of(list(map(_error, bad)), len(exports), "notebook")
 
     def _say(self, export: Exported) -> None:
         if self.dry_run:

@@ -7,6 +7,7 @@ import hashlib
 import keyword
 import re
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from pathlib import Path
 from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 
-VALID = re.compile(r"[a-z_][a-z0-9_]*\Z")
 # Tools add prefixes and suffixes to a name, and file systems allow 255 bytes.
 LONGEST = 120
+# Devices of Windows, which no file may be called, whatever its suffix.
+DEVICES = re.compile(r"aux|con|nul|prn|(com|lpt)[0-9]")
 # What the cells of the shipped templates define, and what every notebook module has.
 TAKEN = {
     "app", "baseline", "button", "controls", "dagmar", "errors", "feature", "frame", "here",
@@ -42,27 +44,26 @@ class Names:
     def of_notebook(self, key: str) -> str:
         """Return the name of the notebook for an asset or a job: `raw_orders` for `raw/orders`.
 
-        It depends on the key alone, so the same call always means the same file.
-        Raises UsageError for a key without a letter or digit.
+        It depends on the key alone, so the same call always means the same file. Letters of all
+        alphabets are letters; a key without one is named after its hash.
         """
-        name = _plain(key).lower()
+        name = _plain(key.lower())
+        mark = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
         if not name.strip("_"):
-            hint = "Choose a name: --name my_notebook, with one --asset or --job."
-            raise UsageError(f"{key!r} has no letter or digit to name a file after", hint)
-        if name[0].isdigit():
+            name = mark
+        if not name[0].isidentifier():
             name = f"nb_{name}"
-        if len(name) > LONGEST:
-            mark = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
-            name = f"{name[: LONGEST - 9]}_{mark}"
+        if len(name.encode()) > LONGEST:
+            name = name.encode()[: LONGEST - 9].decode("utf-8", "ignore") + f"_{mark}"
         return f"{name}_notebook" if self._is_taken(name) else name
 
     def check(self, name: str) -> str:
         """Return a valid name of a notebook unchanged. Raises UsageError."""
-        if not VALID.match(name):
+        if not name.isidentifier() or name != unicodedata.normalize("NFKC", name.lower()):
             hint = "Use lower-case letters, digits and underscores: --name orders_by_day"
             raise UsageError(f"--name takes the name of a Python module, not {name!r}", hint)
-        if len(name) > LONGEST:
-            raise UsageError(f"--name takes at most {LONGEST} characters", "Choose a shorter name.")
+        if len(name.encode()) > LONGEST:
+            raise UsageError(f"--name takes at most {LONGEST} bytes", "Choose a shorter name.")
         if self._is_taken(name):
             message = f"a notebook called {name} would shadow the Python module of that name"
             raise UsageError(message, f"Add a word: --name {name}_notebook")
@@ -86,7 +87,7 @@ class Names:
     def _usable(self, name: str) -> str:
         """Return plain text as a variable; a leading underscore would keep it in its cell."""
         name = name.strip("_") or "value"
-        if name[0].isdigit():
+        if not name[0].isidentifier():
             name = f"n{name}"
         taken = name in TAKEN or hasattr(builtins, name) or self._is_taken(name)
         return f"{name}_value" if taken else name
@@ -95,7 +96,7 @@ class Names:
         """Whether this is a keyword of Python, or `import name` already finds a module."""
         if keyword.iskeyword(name) or keyword.issoftkeyword(name):
             return True
-        if name in self.reserved or name in sys.stdlib_module_names:
+        if DEVICES.fullmatch(name) or name in self.reserved or name in sys.stdlib_module_names:
             return True
         for folder in self.folders:
             if (folder / f"{name}.py").is_file() or any((folder / name).glob("*.py")):
@@ -105,4 +106,6 @@ class Names:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "_", text)
+    """Return text as Python reads a name, with `_` for everything that no name may have in it."""
+    text = unicodedata.normalize("NFKC", text)
+    return re.sub("_+", "_", "".join(c if f"x{c}".isidentifier() else "_" for c in text))

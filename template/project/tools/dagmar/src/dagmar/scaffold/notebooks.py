@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,10 +11,18 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Conflict, Invalid, SettingsError, UsageError, did_you_mean, some
+from dagmar.errors import (
+    Conflict,
+    DagmarError,
+    Invalid,
+    SettingsError,
+    UsageError,
+    all_of,
+    did_you_mean,
+)
 from dagmar.files import write_all
 from dagmar.notebook.cells import Source, read_source
-from dagmar.notebook.pairing import has_job, read_pairings
+from dagmar.notebook.pairing import Pairings, has_job, read_pairings
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
 from dagmar.project.settings import Settings
@@ -101,7 +110,7 @@ class Notebook:
     answers_file: Path | None
     template: str
     status: str = "created"
-    template_differs: bool = False
+    error: DagmarError | None = None
 
     @property
     def pair(self) -> str:
@@ -123,12 +132,13 @@ class Notebook:
             "template": self.template or None,
             "answers_file": self.answers_file and relative(self.answers_file, root),
             "status": self.status,
+            **({"error": self.error.message} if self.error else {}),
         }
 
 
 @dataclass(frozen=True)
 class Scaffolded:
-    """The notebooks of one `invoke scaffold`, written unless it was a dry run."""
+    """The notebooks of one `invoke scaffold`, written unless it was a dry run or they failed."""
 
     root: Path
     notebooks: list[Notebook]
@@ -142,10 +152,14 @@ class Scaffolded:
         """Print the files as a tree, with what each notebook is paired with."""
         rows: dict[str, list[str]] = {}
         for notebook in self.notebooks:
+            if notebook.error:
+                continue
             kept = notebook.status == "kept"
-            notes = [notebook.pair, notebook.template, "exists and is kept" if kept else ""]
-            if notebook.template_differs:
-                notes[-1] += ": --name creates a second one, --force overwrites it"
+            notes = [notebook.pair, notebook.template]
+            if kept:
+                notes.append(
+                    "exists and is kept: --name creates a second one, --force overwrites it"
+                )
             if notebook.status == "overwritten":
                 notes.append("overwritten")
             about = f"  ({', '.join(filter(None, notes))})"
@@ -162,15 +176,23 @@ class Scaffolded:
             console.say("Nothing was written: --dry-run.")
 
     def raise_for_status(self) -> None:
-        """Return: a notebook that could not be created has raised already."""
+        """Print what stopped some of several notebooks, and raise."""
+        errors = {book.pair: book.error for book in self.notebooks if book.error}
+        if not errors:
+            return
+        for pair, error in errors.items():
+            console.complain(type(error)(f"{pair}: {error.message}", error.hint, error.command))
+        raise all_of(list(errors.values()), len(self.notebooks), "notebook")
 
 
 def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> Scaffolded:
-    """Create the requested notebooks, all or none, and return each with its status.
+    """Create the requested notebooks, and return each with its status.
 
-    An existing notebook is kept if it is paired with the same asset or job. Raises UsageError,
-    Invalid (an unknown asset or job, a template that does not render), SetupError (the template
-    cannot be read) and Conflict (a file is in the way).
+    An existing notebook is kept if it is paired with the same asset or job. What stops one of them
+    (a file in the way, inputs that can never be loaded) is its error, and the others are created;
+    the error of the only one is raised.
+    Raises UsageError, Invalid (an unknown asset or job, a template that does not render) and
+    SetupError (the template cannot be read).
     """
     root = settings.root.resolve()
     folder = settings.notebooks.resolve()
@@ -183,9 +205,12 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
     names = Names(templates.reserved_names(template), modules)
     notebooks = [_notebook(root, folder, names, request, fact) for fact in facts]
     _set_status(settings, notebooks, request.force)
-    new = [notebook for notebook in notebooks if notebook.status != "kept"]
+    new = [each for each in notebooks if each.status != "kept" and not each.error]
     if new:
         _render(root, template, request, new, catalog.url)
+    new = [notebook for notebook in new if not notebook.error]
+    if len(notebooks) == 1 and notebooks[0].error:
+        raise notebooks[0].error
     if request.git_commit and new:
         _commit(root, new)
     return Scaffolded(root, notebooks, request.dry_run)
@@ -263,40 +288,50 @@ def _notebook(
     return Notebook(answers, folder / f"{name}.py", answers_file, request.template)
 
 
-def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) -> None:
-    """Decide which notebooks are created, kept or overwritten.
+@contextlib.contextmanager
+def _failing(notebook: Notebook) -> Iterator[None]:
+    """Keep an error in this context as that of the notebook."""
+    try:
+        yield
+    except DagmarError as error:
+        notebook.error, notebook.status = error, "failed"
 
-    Raises Conflict for a file that is in the way.
-    """
-    root = settings.root.resolve()
+
+def _set_status(settings: Settings, notebooks: Sequence[Notebook], force: bool) -> None:
+    """Decide which notebooks are created, kept or overwritten, and which have no place."""
     pairings = read_pairings(settings.root, settings.notebooks)
     seen: dict[Path, Notebook] = {}
     for notebook in notebooks:
-        if other := seen.get(notebook.file):
-            message = f"{other.pair} and {notebook.pair} would both be {notebook.file.name}"
-            raise Conflict(message, "Create them one at a time, with --name.")
-        seen[notebook.file] = notebook
-        if not notebook.file.exists() and not notebook.file.is_symlink():
-            continue
-        path = relative(notebook.file, settings.root)
-        real = notebook.file.resolve()
-        if real.is_dir() or not real.is_relative_to(root):
-            what = "a folder" if real.is_dir() else "a link to outside of the project"
-            raise Conflict(f"{path} is {what}", "Move it away, or choose a name with --name.")
-        asset, job = (notebook.answers.get(kind, "") for kind in ("asset", "job"))
-        if force:
-            notebook.status = "overwritten"
-        elif path in (*pairings.assets.get(asset, ()), *pairings.jobs.get(job, ())):
-            notebook.status = "kept"
-            file, existing = templates.made_from(root, notebook.answers["name"])
-            # Which folder of the user a notebook was created from is not recorded.
-            if existing or notebook.answers_file:
-                notebook.template_differs = existing != notebook.template
-                notebook.template = existing
-            notebook.answers_file = file
-        else:
-            hint = "Choose another name with --name, or overwrite it with --force."
-            raise Conflict(f"{path} exists, and is not paired with {notebook.pair}", hint)
+        with _failing(notebook):
+            if other := seen.get(notebook.file):
+                message = f"{other.pair} and {notebook.pair} would both be {notebook.file.name}"
+                raise Conflict(message, "Create them one at a time, with --name.")
+            seen[notebook.file] = notebook
+            if notebook.file.exists() or notebook.file.is_symlink():
+                _meet(settings, notebook, pairings, force)
+
+
+def _meet(settings: Settings, notebook: Notebook, pairings: Pairings, force: bool) -> None:
+    """Keep or overwrite what is in the place of a notebook. Raises Conflict."""
+    root = settings.root.resolve()
+    path = relative(notebook.file, settings.root)
+    real = notebook.file.resolve()
+    if real.is_dir() or not real.is_relative_to(root):
+        what = "a folder" if real.is_dir() else "a link to outside of the project"
+        raise Conflict(f"{path} is {what}", "Move it away, or choose a name with --name.")
+    asset, job = (notebook.answers.get(kind, "") for kind in ("asset", "job"))
+    if force:
+        notebook.status = "overwritten"
+    elif path in (*pairings.assets.get(asset, ()), *pairings.jobs.get(job, ())):
+        notebook.status = "kept"
+        file, existing = templates.made_from(root, notebook.answers["name"])
+        # Which folder of the user a notebook was created from is not recorded.
+        if existing or notebook.answers_file:
+            notebook.template = existing
+        notebook.answers_file = file
+    else:
+        hint = "Choose another name with --name, or overwrite it with --force."
+        raise Conflict(f"{path} exists, and is not paired with {notebook.pair}", hint)
 
 
 def _render(
@@ -320,12 +355,14 @@ def _render(
         out = Path(name) / "out"
         templates.copy(source, out, data, version)
         rendered = {out / notebook.file.relative_to(root): notebook for notebook in new}
-        sources = [_read(file, notebook) for file, notebook in rendered.items()]
-        taken = [item for notebook in new for item in notebook.answers.get("inputs", ())]
-        inputs = {AssetKey(item["asset"]) for item in taken}
-        loaded = {load.key for source in sources for load in source.loads()}
-        # Notebooks that could never load their inputs are refused.
-        if reason := check_values(root, inputs & loaded, url):
+        reasons: dict[str, None] = {}
+        for file, notebook in rendered.items():
+            loaded = {load.key for load in _read(file, notebook).loads()}
+            inputs = {AssetKey(item["asset"]) for item in notebook.answers.get("inputs", ())}
+            # A notebook that could never load its inputs is refused.
+            with _failing(notebook):
+                reasons[check_values(root, inputs & loaded, url)] = None
+        for reason in filter(None, reasons):
             console.warn(f"the inputs may not load: {reason}")
         texts = {
             file: (out / file.relative_to(root)).read_text("utf-8")
@@ -337,13 +374,13 @@ def _render(
             texts.update({rendered[file].file: text for file, text in saved.items()})
         _check_overwritten(root, new, texts)
         if not request.dry_run:
-            _write(root, new, texts)
+            _write(root, [notebook for notebook in new if not notebook.error], texts)
 
 
 def _check_overwritten(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:
-    """Raise Conflict for a notebook that would be overwritten though git has no copy of it."""
+    """Refuse to overwrite a notebook that git has no copy of."""
     changed = [
-        relative(notebook.file, root)
+        notebook
         for notebook in new
         if notebook.status == "overwritten"
         and notebook.file.read_bytes() != texts[notebook.file].encode()
@@ -352,20 +389,25 @@ def _check_overwritten(root: Path, new: Sequence[Notebook], texts: Mapping[Path,
         return
     with templates.git_errors():
         saved = read_worktree(root).saved
-    if unsaved := [name for name in changed if name not in saved]:
-        message = f"--force would overwrite {some(unsaved)}, and git has no copy of it"
-        command = f"git add --force {shlex.join(unsaved)} && git commit"
-        raise Conflict(message, "Move it away, or commit it:", command)
+    for notebook in changed:
+        name = relative(notebook.file, root)
+        if name not in saved:
+            with _failing(notebook):
+                message = f"--force would overwrite {name}, and git has no copy of it"
+                command = f"git add --force {shlex.quote(name)} && git commit"
+                raise Conflict(message, "Move it away, or commit it:", command)
 
 
 def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:
-    """Write every file. Raises Conflict for a notebook that somebody else has just created."""
+    """Write every file, but a notebook that somebody else has just created."""
     for notebook in new:
         if notebook.status == "created" and notebook.file.exists():
-            path = relative(notebook.file, root)
-            message = f"{path} was created by somebody else in the meantime"
-            raise Conflict(message, "Look at it, then run the same command again.")
-    write_all(texts)
+            with _failing(notebook):
+                path = relative(notebook.file, root)
+                message = f"{path} was created by somebody else in the meantime"
+                raise Conflict(message, "Look at it, then run the same command again.")
+    new = [notebook for notebook in new if not notebook.error]
+    write_all({file: texts[file] for notebook in new for file in notebook.files})
     for notebook in new:
         if notebook.answers_file is None:
             # Answers of the replaced notebook; an update would merge its template into this one.

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from dagmar import console
-from dagmar.errors import DagmarError, SetupError, UsageError, counted
+from dagmar.errors import DagmarError, SetupError, UsageError, counted, some
 from dagmar.export import index, manifests, retention
 from dagmar.project import layout, templates, worktree
 from dagmar.upkeep.leftovers import CACHE, EXPORT, EXPORTS, LOGS, NOTEBOOK, Plan, find
@@ -39,16 +39,17 @@ def clean(root: Path, request: CleanRequest) -> None:
     """Show what may be removed, ask, and remove it. Raises UsageError, SetupError."""
     plan = look(root, request.kinds, request.days)
     show(plan)
-    if not plan.items:
-        return
-    if request.dry_run:
+    if plan.items and request.dry_run:
         console.say("Nothing was removed: --dry-run.")
-    elif request.yes:
+    elif plan.items and request.yes:
         remove(plan)
-    elif confirm():
+    elif plan.items and confirm():
         remove(look_again(plan, request.kinds, request.days))
-    else:
+    elif plan.items:
         console.say("Nothing was removed.")
+    if plan.unread:
+        message = f"this cannot be read, and stays: {some(plan.unread)}"
+        raise SetupError(message, command="invoke doctor")
 
 
 def choose(**kinds: bool) -> frozenset[str]:

@@ -70,6 +70,7 @@ class Plan:
     tracked: frozenset[Path] = frozenset()
     items: list[Item] = field(default_factory=list)
     kept: list[tuple[str, str]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -108,7 +109,12 @@ def _is_folder(plan: Plan, folder: Path) -> bool:
 
 
 def _entries(plan: Plan, folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if _is_folder(plan, folder) else []
+    try:
+        return sorted(folder.iterdir()) if _is_folder(plan, folder) else []
+    except PermissionError as error:  # the other folders are still looked at
+        plan.keep(folder, f"it cannot be read: {error.strerror}")
+        plan.unread.append(plan.name(folder))
+        return []
 
 
 def _exports(plan: Plan) -> Iterator[Item]:
