@@ -29,6 +29,7 @@ SLOW = (
     "template/test_own_tasks.py",
     "template/test_scaffold.py",
     "template/test_update_task.py",
+    "unit/export/test_environment.py",
     "unit/export/test_export.py",
     "unit/export/test_marimo_export.py",
     "unit/export/test_upload.py",

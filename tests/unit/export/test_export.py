@@ -84,7 +84,7 @@ def test_a_notebook_that_hangs_is_stopped_in_time_and_keeps_its_page_unless_it_i
         "later(asyncio):\nimport time\n\ntime.sleep(600)",
         name="awaits",
     )
-    status, exports, stderr = export(project, "--all", "--workers", "2", "--timeout", "10")
+    status, exports, stderr = export(project, "--all", "--workers", "3", "--timeout", "10")
     assert status == 9
     assert "longer than --timeout 10" in stderr
     awaiting, stopped, killed = exports

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
-from dagmar.notebook.capture import CONSOLE_LIMIT
+from dagmar.notebook.capture import CONSOLE_LIMIT, ENTRY_SIZE
 from dagmar.notebook.cells import read_notebook
 from dagmar.notebook.execute import Executed, execute, load
 from dagmar.notebook.fallbacks import as_static, find_figure, traces
@@ -110,6 +110,19 @@ def test_prints_are_kept_up_to_a_limit_with_beginning_and_end(tmp_path: Path) ->
     assert text.endswith("line 59999\n")
     assert "characters left out" in text
     assert len(text) < CONSOLE_LIMIT + 100
+
+
+def test_a_cell_that_prints_to_both_streams_in_turn_makes_no_endless_page(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "prints():\nimport sys\n\nfor i in range(9_000):\n"
+        "    print('out', i)\n    print('err', i, file=sys.stderr)",
+    )
+    shown = outputs(execute(file), 0)
+    assert len(shown) < 2 * CONSOLE_LIMIT // ENTRY_SIZE
+    assert shown[0]["text"] == ["out 0\n"]
+    assert shown[-1]["text"] == ["err 8999\n"]
+    assert "characters left out" in json.dumps(shown, ensure_ascii=False)
 
 
 def test_an_asynchronous_cell_is_awaited(tmp_path: Path) -> None:

@@ -23,6 +23,14 @@ def reading(name: object, kind: type[DagmarError]) -> Iterator[None]:
         raise kind(f"{name} cannot be read: {reason}") from None
 
 
+def encodable(text: str) -> str:
+    r"""Return text that a file can hold: half of a surrogate pair is escaped, as `\udce9`.
+
+    Python has them in file names that are not UTF-8.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def temporary_of(name: str) -> re.Pattern[str]:
     """Return the names of what is left where a process died while it wrote the file `name`."""
     return re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.export import manifests
 from dagmar.export.folders import locked, place_of, writable
 from dagmar.export.manifests import Manifest
-from dagmar.files import temporary_of, write_atomically
+from dagmar.files import encodable, temporary_of, write_atomically
 
 if TYPE_CHECKING:
     from dagster import AssetSpec, Definitions
@@ -57,7 +57,7 @@ def pages(exports: Any, name: str) -> dict[str, str]:
 
 def _render(**values: Any) -> str:
     page: str = _template().render(**values, details=_details) + "\n"
-    return page
+    return encodable(page)
 
 
 @functools.cache

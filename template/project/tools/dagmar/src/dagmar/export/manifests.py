@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from dagmar.failure import Failure
+from dagmar.files import encodable
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -92,7 +93,8 @@ class Manifest:
     def as_text(self) -> str:
         """Return the text of the file."""
         error = self.error and self.error.as_document("cell")
-        return json.dumps({**asdict(self), "error": error}, indent=2, ensure_ascii=False) + "\n"
+        document = {**asdict(self), "error": error}
+        return encodable(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
 
 
 def unwritten(notebook: str, status: str, id: str = "", error: Failure | None = None) -> Manifest:

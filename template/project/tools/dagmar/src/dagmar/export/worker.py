@@ -7,6 +7,7 @@ of stdin the notebook that runs is killed, and the process ends.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -14,19 +15,20 @@ import os
 import select
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import DagmarError, Invalid, SetupError
 
 if TYPE_CHECKING:
     from dagmar.notebook.internals import InternalApp
+    from dagmar.notebook.streams import Pipes
 
 GRACE_SECONDS = 5.0
+EXIT_SECONDS = 60
 TAIL_BYTES = 2_000
 PR_SET_PDEATHSIG = 1
 
@@ -67,13 +69,14 @@ def _wake_on_child() -> int:
 
 def _supervise(job: dict[str, Any], events: int, wake: int) -> None:
     """Run one job in a fork, until it ends, its time is over, or stdin ends."""
+    from dagmar.notebook.streams import Pipes
+
     parent = os.getpid()
-    with tempfile.TemporaryFile() as printed:
+    with contextlib.closing(Pipes()) as pipes:
         child = os.fork()
         if child == 0:
-            _child(job, events, printed, parent)
-        with contextlib.suppress(OSError):
-            os.setpgid(child, child)
+            _child(job, events, pipes, parent)
+        pipes.close_writers()
         deadline = time.monotonic() + job["timeout"] if job["timeout"] else None
         late = False
         while not (ended := os.waitpid(child, os.WNOHANG))[0]:
@@ -83,37 +86,49 @@ def _supervise(job: dict[str, Any], events: int, wake: int) -> None:
                 _kill(child, signal.SIGKILL if late else signal.SIGINT)
                 late, deadline = True, time.monotonic() + GRACE_SECONDS
                 continue
-            ready, _, _ = select.select([wake, 0], [], [], left)
+            ready, _, _ = select.select([wake, 0, *pipes.watched], [], [], left)
             if 0 in ready:  # the end: the next job is sent when this one has ended
                 _kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 return
             if wake in ready:
                 os.read(wake, 4096)
-        _kill(child, signal.SIGKILL)  # what the notebook started and left behind
-        code, tail = os.waitstatus_to_exitcode(ended[1]), _tail(printed)
+            pipes.move()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)  # what the notebook started and left behind
+        pipes.move()
+        code, tail = os.waitstatus_to_exitcode(ended[1]), pipes.tail(TAIL_BYTES)
         _send(events, "ended", status=code, late=late, printed=tail)
 
 
-def _child(job: dict[str, Any], events: int, printed: IO[bytes], parent: int) -> None:
+def _child(job: dict[str, Any], events: int, pipes: Pipes, parent: int) -> None:
     """Do the job and exit the process, whatever happens."""
     status = 70
     try:
-        os.setpgid(0, 0)
+        os.setsid()  # without a terminal: who asks for a password gets an error
         _end_with(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         empty = os.open(os.devnull, os.O_RDONLY)
         os.dup2(empty, 0)
-        os.dup2(printed.fileno(), 1)
-        os.dup2(printed.fileno(), 2)
-        _work(job, events)
+        pipes.connect()
+        _work(job, events, pipes)
+        _run_exit_handlers()
         status = 0
     except BaseException:
         with contextlib.suppress(BaseException):
             os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(status)  # the notebook's threads must not keep it alive
+
+
+def _run_exit_handlers() -> None:
+    """Call what the notebook has registered with `atexit`; the report is written by now."""
+    if multiprocessing := sys.modules.get("multiprocessing.util"):
+        atexit.unregister(multiprocessing._exit_function)  # waits for processes that are killed
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(EXIT_SECONDS)
+    atexit._run_exitfuncs()
 
 
 def _end_with(parent: int) -> None:
@@ -126,7 +141,7 @@ def _end_with(parent: int) -> None:
             os._exit(70)
 
 
-def _work(job: dict[str, Any], events: int) -> None:
+def _work(job: dict[str, Any], events: int, pipes: Pipes) -> None:
     """Export with marimo's internals, or with its own command if they are not known."""
     os.chdir(job["root"])
     try:
@@ -135,7 +150,7 @@ def _work(job: dict[str, Any], events: int) -> None:
         except SetupError as reason:
             _export_publicly(job, events, reason)
         else:
-            _export(job, events)
+            _export(job, events, pipes)
     except DagmarError as error:
         _refuse(events, error)
     except OSError as error:
@@ -149,7 +164,7 @@ def _refuse(events: int, error: DagmarError) -> None:
     _send(events, "refused", **{"class": type(error).__name__}, **fields)
 
 
-def _export(job: dict[str, Any], events: int) -> None:
+def _export(job: dict[str, Any], events: int, pipes: Pipes) -> None:
     """Run the notebook, write its files into the job's folder, and report the outcome."""
     from dagmar.export.offline import use_shared
     from dagmar.files import write_atomically
@@ -175,7 +190,8 @@ def _export(job: dict[str, Any], events: int) -> None:
     started = time.monotonic()
     with guarded():
         executed = execute.execute(
-            path, values, argv, lambda name: _send(events, "cell", name=name), interruption, app
+            *(path, values, argv, lambda name: _send(events, "cell", name=name)),
+            *(interruption, app, pipes),
         )
         seconds = time.monotonic() - started
         # The time-out is for cells, not for writing what they show.
@@ -262,14 +278,11 @@ def _load(path: Path) -> tuple[InternalApp, str]:
 
 
 def _kill(child: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    """Send a signal to the processes of a notebook: to the first one, if it is the only one yet."""
+    try:
         os.killpg(child, number)
-
-
-def _tail(printed: IO[bytes]) -> str:
-    size = printed.seek(0, os.SEEK_END)
-    printed.seek(max(size - TAIL_BYTES, 0))
-    return printed.read().decode("utf-8", "replace")
+    except ProcessLookupError:
+        os.kill(child, number)
 
 
 def _send(events: int, event: str, **values: Any) -> None:

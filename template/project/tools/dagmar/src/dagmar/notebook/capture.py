@@ -5,30 +5,35 @@ It is kept in a `SessionView`, as marimo does for its own exports.
 
 from __future__ import annotations
 
-import io
 import re
 import time
 import traceback
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
+
+from dagmar.files import encodable
+from dagmar.notebook.streams import Pipes, Streams
 
 if TYPE_CHECKING:
     from dagmar.notebook.internals import CellId_t, SessionView
 
 CONSOLE_LIMIT = 200_000
 """Characters of a cell's prints that a page keeps: half from the start, half from the end."""
+ENTRY_SIZE = 100
+"""Characters that each change between the two streams counts for."""
 
 
 class Capture:
     """Collects what cells show, cell by cell."""
 
-    def __init__(self) -> None:
+    def __init__(self, pipes: Pipes | None = None) -> None:
         from dagmar.notebook.internals import SessionView
 
         self.view: SessionView = SessionView()
-        self._console: list[tuple[str, _Bounded]] = []
-        self.stdout = _Writer(self, "stdout")
-        self.stderr = _Writer(self, "stderr")
+        self._console = _Console()
+        self.streams = Streams(self.note, pipes or Pipes())
 
     def stream(self) -> Any:
         """Return the stream that marimo writes its messages to: `mo.output`, widgets."""
@@ -47,9 +52,7 @@ class Capture:
 
     def note(self, channel: str, text: str) -> None:
         """Keep what the running cell prints."""
-        if not self._console or self._console[-1][0] != channel:
-            self._console.append((channel, _Bounded()))
-        self._console[-1][1].add(text)
+        self._console.add(channel, text)
 
     def finish(self, cell: CellId_t, code: str, output: Any = None, errors: Any = ()) -> None:
         """Keep the result of a cell: `output` is an object to show, `errors` are marimo's."""
@@ -58,11 +61,10 @@ class Capture:
         shown, trace = (CellOutput.errors(list(errors)), "") if errors else _shown(output)
         if trace:
             self.note("stderr", trace)
-        console = [
-            CellOutput(CellChannel(channel), "text/plain", text.text())
-            for channel, text in self._console
-        ]
-        self._console = []
+        with self.streams.lock:
+            self.streams.drain()
+            printed, self._console = self._console.pieces(), _Console()
+        console = [CellOutput(CellChannel(name), "text/plain", text) for name, text in printed]
         self.view.last_executed_code[cell] = code
         self.view.add_notification(
             CellNotification(
@@ -98,7 +100,8 @@ class Capture:
         from dagmar.notebook import internals
 
         # The page turns the file names in it into links to the cells.
-        shown = internals.highlight_traceback("".join(traceback.format_exception(error)))
+        trace = encodable("".join(traceback.format_exception(error)))
+        shown = internals.highlight_traceback(trace)
         console = internals.CellOutput(
             internals.CellChannel.STDERR, "application/vnd.marimo+traceback", shown
         )
@@ -113,48 +116,50 @@ def _shown(value: Any) -> tuple[Any, str]:
         return None, ""  # keep what mo.output showed
     formatted = try_format(value)
     mimetype, data = CellNotificationUtils.maybe_truncate_output(formatted.mimetype, formatted.data)
+    data = encodable(data) if isinstance(data, str) else data
     return CellOutput(CellChannel.OUTPUT, mimetype, data), formatted.traceback or ""
 
 
-class _Bounded:
-    """A text that keeps only its beginning and end."""
+class _Console:
+    """What a cell prints, of which only the beginning and the end are kept."""
 
     def __init__(self) -> None:
-        self._head, self._tail, self._left_out = "", "", 0
+        self._last = ""
+        self._head: list[tuple[str, str]] = []
+        self._tail: deque[tuple[str, str, int]] = deque()
+        self._room, self._tail_size, self._left_out = CONSOLE_LIMIT // 2, 0, 0
 
-    def add(self, text: str) -> None:
-        half = CONSOLE_LIMIT // 2
-        if room := half - len(self._head):
-            self._head += text[:room]
-            text = text[room:]
-        self._tail += text
-        if len(self._tail) > 2 * half:  # not each time: many short prints must stay cheap
-            self._cut(half)
+    def add(self, channel: str, text: str) -> None:
+        # A cell that writes to both streams in turn must not make a page of a million entries.
+        entry, self._last = (0 if channel == self._last else ENTRY_SIZE), channel
+        if text and self._room > 0:
+            self._head.append((channel, text[: self._room]))
+            text, self._room = text[self._room :], self._room - len(text) - entry
+        if text:
+            self._tail.append((channel, text, entry))
+            self._tail_size += len(text) + entry
+            while len(self._tail) > 1 and self._too_much() >= self._size(0):
+                self._tail_size -= self._size(0)
+                self._left_out += len(self._tail.popleft()[1])
 
-    def _cut(self, size: int) -> None:
-        self._left_out += max(len(self._tail) - size, 0)
-        self._tail = self._tail[-size:]
+    def _size(self, index: int) -> int:
+        return len(self._tail[index][1]) + self._tail[index][2]
 
-    def text(self) -> str:
-        self._cut(CONSOLE_LIMIT // 2)
-        gap = f"\n… {self._left_out:,} characters left out …\n" if self._left_out else ""
-        return self._head + gap + self._tail
+    def _too_much(self) -> int:
+        return self._tail_size - CONSOLE_LIMIT // 2
 
-
-class _Writer(io.TextIOBase):
-    """A standard stream that keeps its text."""
-
-    encoding = "utf-8"
-
-    def __init__(self, capture: Capture, channel: str) -> None:
-        self._capture, self._channel = capture, channel
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self._capture.note(self._channel, str(text))
-        return len(text)
+    def pieces(self) -> Iterator[tuple[str, str]]:
+        """Yield the channels and their texts in order."""
+        tail = [(channel, text) for channel, text, _ in self._tail]
+        if (more := self._too_much()) > 0:
+            channel, text = tail[0]
+            tail[0] = (channel, text[more:])
+            self._left_out += min(more, len(text))
+        if self._left_out:
+            gap = f"\n… {self._left_out:,} characters left out …\n"
+            tail.insert(0, (tail[0][0], gap))
+        for channel, texts in groupby([*self._head, *tail], lambda piece: piece[0]):
+            yield channel, "".join(text for _, text in texts)
 
 
 CELL_FILE = re.compile(r'File "[^"]*__marimo__cell_([^"]*?)_\.py", line (\d+)')
@@ -170,4 +175,5 @@ def as_text(error: BaseException, file: str, lines: Mapping[str, int]) -> str:
         line = lines.get(frame[1])
         return f'File "{file}", line {line + int(frame[2])}' if line else frame[0]
 
-    return CELL_FILE.sub(place, "".join(traceback.format_exception(error))).rstrip()
+    trace = CELL_FILE.sub(place, "".join(traceback.format_exception(error)))
+    return encodable(trace.rstrip())

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
+from dagmar.files import encodable
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import INPUTS, read_notebook
 from dagmar.notebook.nocode import Code
 from dagmar.notebook.parameters import GIVEN, Given, with_parameters
+from dagmar.notebook.streams import Pipes
 
 if TYPE_CHECKING:
     from dagmar.notebook.internals import CellId_t, CellImpl, InternalApp
@@ -112,17 +114,18 @@ def execute(
     on_cell: Callable[[str], None] = lambda name: None,
     interruption: Interruption | None = None,
     app: InternalApp | None = None,
+    pipes: Pipes | None = None,
 ) -> Executed:
     """Run a notebook once, and return its variables and outputs.
 
     `parameters` replace values of the `inputs` cell, if they are `Plain` by values of the type that
     they have there; `argv` is what `mo.cli_args()` reads;
     `on_cell` is called with each cell's name before the cell runs; `interruption` is the handler
-    of SIGINT; `app` is the notebook if it is already loaded. Raises Invalid, also for a parameter
-    that turns out not to fit.
+    of SIGINT; `app` is the notebook if it is already loaded; `pipes` are those of this process if
+    another one helps to empty them. Raises Invalid, also for a parameter that turns out not to fit.
     """
     app = app or load(path)
-    executed = Executed(path, app, Capture())
+    executed = Executed(path, app, Capture(pipes))
     given = Given(dict(parameters or {}))
     runner = _Runner(executed, given, on_cell, interruption or Interruption())
     with _as_main(path, argv, executed.capture):
@@ -173,7 +176,7 @@ def _as_main(path: Path, argv: Sequence[str], capture: Capture) -> Iterator[None
     sys.argv = [str(path), *argv]
     sys.path.insert(0, str(path.parent))
     try:
-        with contextlib.redirect_stdout(capture.stdout), contextlib.redirect_stderr(capture.stderr):
+        with capture.streams.redirected():
             yield
     finally:
         sys.argv, sys.path[:] = saved
@@ -292,9 +295,9 @@ class _Runner:
     def _fail(self, cell: CellId_t, error: BaseException) -> None:
         from dagmar.notebook import internals
 
-        kind, message = type(error).__name__, str(error)
+        kind, message = type(error).__name__, encodable(str(error))
         if isinstance(error, SystemExit):
-            message = f"the cell called sys.exit({'' if error.code is None else error.code!r})"
+            message = f"the cell called sys.exit({'' if error.code is None else repr(error.code)})"
         trace = as_text(error, self.executed.path.name, self._lines())
         shown = internals.MarimoExceptionRaisedError(
             msg=message or kind, exception_type=kind, raising_cell=None

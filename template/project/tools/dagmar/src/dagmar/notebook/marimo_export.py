@@ -22,7 +22,7 @@ from dagmar.notebook.compatibility import unsupported
 from dagmar.notebook.fallbacks import add_fallbacks
 from dagmar.notebook.inputs import bindings
 from dagmar.notebook.nocode import Code
-from dagmar.notebook.render import as_markdown
+from dagmar.notebook.render import as_markdown, as_text
 
 NAME = "marimo export"
 MISSING = (
@@ -87,8 +87,7 @@ def export(
         if conceal:
             conceal.conceal_notebook(notebook, _enabled(notebook))
         if "ipynb" in formats:
-            text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-            write_atomically(folder / f"{path.stem}.ipynb", text)
+            write_atomically(folder / f"{path.stem}.ipynb", as_text(notebook))
         if "md" in formats:
             write_atomically(folder / f"{path.stem}.md", as_markdown(notebook))
     return failed

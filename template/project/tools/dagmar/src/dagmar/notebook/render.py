@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from dagmar.files import encodable
 from dagmar.notebook.fallbacks import add_fallbacks, text_of
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ def render(executed: Executed, format: str, code: bool = True, asset_url: str | 
     `asset_url` is where the page finds marimo's scripts, instead of marimo's CDN.
     """
     if format == "html":
-        return as_html(executed, code, asset_url)
+        return encodable(as_html(executed, code, asset_url))
     notebook = as_notebook(executed, code)
-    if format == "md":
-        return as_markdown(notebook)
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return encodable(as_markdown(notebook) if format == "md" else as_text(notebook))
 
 
 def as_html(executed: Executed, code: bool = True, asset_url: str | None = None) -> str:
@@ -72,6 +71,11 @@ def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
     if not code:
         executed.code.conceal_notebook(notebook, executed.capture.shown())
     return notebook
+
+
+def as_text(notebook: dict[str, Any]) -> str:
+    """Return the text of a Jupyter notebook's file."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def as_markdown(notebook: dict[str, Any]) -> str:

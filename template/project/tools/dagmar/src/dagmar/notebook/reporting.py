@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dagmar.errors import Invalid
+from dagmar.files import encodable
 
 RESERVED = ("report", "notebook", "export")
 """Names that an export uses itself."""
@@ -34,14 +35,18 @@ def take() -> dict[str, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     """Return a value as a JSON scalar; numbers of numpy and similar libraries are converted."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, str):
+        return encodable(value)
+    if value is None or isinstance(value, (bool, int)):
         return value
     item = getattr(value, "item", None)
     if callable(item) and not isinstance(value, float):
         value = item()
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)
-    if isinstance(value, (bool, int, str)):
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, (bool, int)):
         return value
     message = f"pair.report({name}=…) takes text, a number or a boolean, not {type(value).__name__}"
     raise Invalid(message, f"For example: pair.report({name}=len(rows))")
