@@ -170,6 +170,7 @@ def _export(job: dict[str, Any], events: int, pipes: Pipes) -> None:
     from dagmar.files import write_atomically
     from dagmar.notebook import execute, reporting
     from dagmar.notebook.cells import read_notebook
+    from dagmar.notebook.commandline import read_command_line
     from dagmar.notebook.compatibility import guarded
     from dagmar.notebook.parameters import check_parameters, read_parameters
     from dagmar.notebook.render import render
@@ -185,8 +186,8 @@ def _export(job: dict[str, Any], events: int, pipes: Pipes) -> None:
         source, title = read_notebook(path), app.config.app_title or ""
         check_parameters(path, source, job["parameters"])
         values = read_parameters(source, job["parameters"])
+        argv = read_command_line(source).arguments(job["parameters"])
     _check_partition(job, values)
-    argv = [part for name, text in job["parameters"].items() for part in (f"--{name}", text)]
     started = time.monotonic()
     with guarded():
         executed = execute.execute(
@@ -221,6 +222,7 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     from dagmar.failure import Failure
     from dagmar.notebook import marimo_export
     from dagmar.notebook.cells import read_notebook
+    from dagmar.notebook.commandline import read_command_line
     from dagmar.notebook.inputs import bindings
     from dagmar.notebook.nocode import Code
 
@@ -235,7 +237,7 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
         path,
         Path(job["folder"]),
         job["formats"],
-        job["parameters"],
+        read_command_line(source).arguments(job["parameters"]),
         None if job["code"] else Code(source.text),
         lambda text: use_shared(text, url) if url else text,
         lambda step: _send(events, "step", name=step),

@@ -21,6 +21,7 @@ from dagmar.failure import Failure
 from dagmar.files import encodable
 from dagmar.notebook.capture import Capture, as_text
 from dagmar.notebook.cells import INPUTS, read_notebook
+from dagmar.notebook.commandline import refusal
 from dagmar.notebook.nocode import Code
 from dagmar.notebook.parameters import GIVEN, Given, with_parameters
 from dagmar.notebook.streams import Pipes
@@ -285,6 +286,9 @@ class _Runner:
             message = "This cell wasn't run because an ancestor was stopped with `mo.stop`: "
             self._block(cell, internals.MarimoAncestorStoppedError(msg=message, raising_cell=cell))
             self.executed.capture.finish(cell, code, error.output)
+        elif isinstance(error, SystemExit) and (refused := refusal(error)):
+            message = f"{self.executed.path.name} refuses its command line: {refused}"
+            raise Invalid(message, "An option is given with --param NAME=VALUE.")
         elif error is not None:
             self._fail(cell, error)
         else:

@@ -6,18 +6,18 @@ not return the values of `pair.report`, nor which cell failed with which traceba
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Invalid, SetupError
 from dagmar.files import write_atomically
-from dagmar.notebook.cells import PARTITION, Source
+from dagmar.notebook.cells import Source
+from dagmar.notebook.commandline import read_command_line
 from dagmar.notebook.compatibility import unsupported
 from dagmar.notebook.fallbacks import add_fallbacks
 from dagmar.notebook.inputs import bindings
@@ -34,30 +34,20 @@ FLAGS = {"html": (), "ipynb": ("--include-outputs", "--sort", "top-down")}
 
 def check_parameters(path: Path, source: Source, names: Collection[str]) -> None:
     """Raise SetupError for parameters that the notebook does not read from its command line."""
+    found, line = bindings(source), read_command_line(source)
     for name in names:
-        if not _reads(source, name):
+        read = all(line.reads(binding.value, name) for binding in found.get(name, ()))
+        if not (read and line.takes(name)):
             reason = f"{path.name} does not read '{name}' from its command line"
             reason += ", and values of the inputs cell cannot be replaced"
             raise unsupported(reason, "Read mo.cli_args() there")
-
-
-def _reads(source: Source, name: str) -> bool:
-    """Whether a notebook reads a variable's value from its command line."""
-    values = [binding.value for binding in bindings(source).get(name, ())]
-    if not values:
-        return "cli_args" in source.text
-    readers = ("cli_args", f"{PARTITION}()") if name == PARTITION else ("cli_args",)
-    return all(
-        value is not None and any(text in ast.unparse(value) for text in readers)
-        for value in values
-    )
 
 
 def export(
     path: Path,
     folder: Path,
     formats: Collection[str],
-    parameters: Mapping[str, str],
+    argv: Sequence[str],
     conceal: Code | None,
     finish_page: Callable[[str], str],
     on_step: Callable[[str], None],
@@ -65,11 +55,10 @@ def export(
 ) -> str:
     """Write the files of a report, and return why cells failed, or an empty text.
 
-    `conceal` is the code if the files must not contain it; `finish_page` may change the HTML;
-    `before` is called in each process that is started. Raises Invalid for a notebook that marimo
-    cannot read, SetupError if marimo lacks a flag.
+    `argv` is the command line of the notebook; `conceal` is the code if the files must not contain
+    it; `finish_page` may change the HTML; `before` is called in each process that is started.
+    Raises Invalid for a notebook that marimo cannot read, SetupError if marimo lacks a flag.
     """
-    argv = [part for name, text in parameters.items() for part in (f"--{name}", text)]
     needed = ["html"] if "html" in formats else []
     needed += ["ipynb"] if {"ipynb", "md"} & set(formats) else []
     failed = ""
@@ -104,7 +93,7 @@ def _run(
     folder: Path,
     format: str,
     flags: Collection[str],
-    argv: Collection[str],
+    argv: Sequence[str],
     before: Callable[[], None] | None,
 ) -> tuple[str, str]:
     """Run the command once, and return the file's text, and its message about failed cells."""

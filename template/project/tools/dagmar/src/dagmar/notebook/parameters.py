@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.errors import Invalid, did_you_mean
 from dagmar.notebook import defaults
 from dagmar.notebook.cells import INPUTS, PARTITION, Source
+from dagmar.notebook.commandline import read_command_line
 from dagmar.notebook.inputs import SCOPES, Binding, bindings, of_statements, paired, targets
 from dagmar.scalars import NULLS, Plain
 
@@ -31,16 +32,15 @@ LOADED = "pair.load"
 
 def check_parameters(path: Path, source: Source, names: Collection[str]) -> None:
     """Raise Invalid for a parameter that the notebook would ignore, or could not apply."""
-    found = bindings(source)
+    found, line = bindings(source), read_command_line(source)
     for name in names:
         if name in found:
             _check_bindings(path, name, found[name])
-        elif "cli_args" not in source.text:
-            message = f"{path.name} takes no parameter '{name}'{did_you_mean(name, found)}"
+        elif not line.takes(name):
+            known = sorted(found.keys() | line.names)
+            message = f"{path.name} takes no parameter '{name}'{did_you_mean(name, known)}"
             hint = f"Define it in a cell called `{INPUTS}`, or read mo.cli_args()."
-            if found:
-                hint = f"Its inputs cell defines: {', '.join(sorted(found))}."
-            raise Invalid(message, hint)
+            raise Invalid(message, f"It takes: {', '.join(known)}." if known else hint)
 
 
 def _check_bindings(path: Path, name: str, found: Collection[Binding]) -> None:

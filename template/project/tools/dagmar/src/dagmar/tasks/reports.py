@@ -20,7 +20,8 @@ def export(
     ] = (),
     output: Annotated[str, "Folder for the exports, instead of .dagmar/exports."] = "",
     param: Annotated[
-        Many, "NAME=VALUE for a variable of the inputs cell, or mo.cli_args(); may be repeated."
+        Many,
+        "NAME=VALUE for a variable of the inputs cell, or an option it reads; may be repeated.",
     ] = (),
     attach: Annotated[
         str, "Asset to attach the report to, or a job for all assets that it materializes."
