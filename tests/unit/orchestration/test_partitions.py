@@ -142,6 +142,7 @@ def test_the_order_is_dagsters_own_wherever_the_machine_is(
 ) -> None:
     keys = definitions_of(root).with_asset(asset)[1].partitions_def.get_partition_keys()
     assert len(keys) >= 4
+    assert [require_partition(root, asset, key) for key in keys] == keys
     for first, last in itertools.combinations(keys, 2):
         history = lambda *_, keys={first, last}: keys  # noqa: E731
         monkeypatch.setattr(type(instance(root)), "get_materialized_partitions", history)
@@ -203,6 +204,18 @@ def test_a_key_with_a_separator_is_a_partition_of_one_dimension_only(root: Path)
     assert "Dagster splits a key at each |" in caught.value.hint
     for key in keys:
         instance(root).delete_dynamic_partition("towns", key)
+
+
+def test_a_partition_is_found_without_listing_all_of_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Minutes of some years are millions."""
+    import dagster as dg
+
+    for kind in (dg.TimeWindowPartitionsDefinition, dg.MultiPartitionsDefinition):
+        monkeypatch.setattr(kind, "get_partition_keys", None)
+    assert require_partition(root, "daily", "31.01.2026") == "31.01.2026"
+    assert require_partition(root, "grid", "1.10|31.01.2026") == "1.10|31.01.2026"
 
 
 def test_the_inputs_count_if_only_partitions_from_before_are_materialized(root: Path) -> None:

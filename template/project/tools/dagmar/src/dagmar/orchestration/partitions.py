@@ -152,9 +152,11 @@ def check_partition(
     """Raise Invalid if the asset has no partition with this key."""
     if partitions is None:
         raise Invalid(f"the asset '{key}' has no partitions", "Leave the partition out.")
-    keys = partition_keys(partitions, local)
-    if partition not in keys:
+    with no_warnings():
+        known = _newest(partitions, local, [partition]) is not None
+    if not known:
         from dagmar.server.partitions import no_such_partition
 
+        keys = partition_keys(partitions, local)
         dimensions = getattr(partitions, "partition_dimension_names", ())
         raise no_such_partition(f"the asset '{key}'", partition, keys, dimensions)
