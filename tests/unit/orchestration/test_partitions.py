@@ -237,6 +237,9 @@ def test_an_unknown_partition_is_refused_with_a_suggestion(root: Path) -> None:
     assert require_partition(root, "sized", "small") == "small"
     with pytest.raises(Invalid, match="no partition 'smal' — did you mean 'small'"):
         require_partition(root, "sized", "smal")
+    for text in ("time=04.01.2026|a_size=small", "04.01.2026|small"):
+        with pytest.raises(Invalid, match=r"did you mean 'small\|04\.01\.2026'"):
+            require_partition(root, "grid", text)
     with pytest.raises(Invalid, match="did you mean 'daily'"):
         latest_partition(root, "dayly")
 

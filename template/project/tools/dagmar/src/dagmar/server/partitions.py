@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from dagmar.errors import Invalid, UsageError, nearest
@@ -159,14 +159,8 @@ class Partitions:
 
     def _meant(self, text: str, keys: Sequence[str]) -> str:
         """Return the key that `text` means, maybe written `day=…|color=…`; else an empty text."""
-        if text in keys:
-            return text
-        parts = dict(part.partition("=")[::2] for part in text.split(SEPARATOR))
-        if len(self.dimensions) > 1 and sorted(parts) == sorted(self.dimensions):
-            key = SEPARATOR.join(parts[name] for name in sorted(parts))
-            if key in keys:
-                return key
-        return ""
+        meant = (text, _joined_by_name(text, self.dimensions))
+        return next((key for key in meant if key in keys), "")
 
     def tags(self, key: str) -> dict[str, str]:
         """Return the tags of a run for the partition `key`."""
@@ -193,6 +187,14 @@ def _ends(text: str) -> list[tuple[str, str]]:
     ]
 
 
+def _joined_by_name(text: str, dimensions: Collection[str]) -> str:
+    """Return the key that is written `day=…|color=…`; an empty text if it does not name them."""
+    parts = dict(part.partition("=")[::2] for part in text.split(SEPARATOR))
+    if len(dimensions) < 2 or sorted(parts) != sorted(dimensions):
+        return ""
+    return SEPARATOR.join(parts[name] for name in sorted(parts))
+
+
 def no_such_partition(
     what: str, text: str, keys: Sequence[str], dimensions: Sequence[str] = ()
 ) -> Invalid:
@@ -201,8 +203,8 @@ def no_such_partition(
     known = f"from {keys[0]} to {keys[-1]}" if len(keys) > 12 else ", ".join(keys) or "none"
     if 1 < len(dimensions) <= text.count(SEPARATOR):
         known += ". Dagster splits a key at each |, so no key of a dimension can have one."
-    reverse = SEPARATOR.join(reversed(text.split(SEPARATOR)))
-    near = reverse if reverse in keys else nearest(text, keys)
+    others = (SEPARATOR.join(reversed(text.split(SEPARATOR))), _joined_by_name(text, dimensions))
+    near = next((key for key in others if key in keys), "") or nearest(text, keys)
     return Invalid(
         f"{what} has no partition '{text}'" + (f" — did you mean '{near}'?" if near else ""),
         f"Its partitions{form}: {known}",
