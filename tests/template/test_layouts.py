@@ -102,7 +102,7 @@ UNLOADABLE = {
         3,
         "'orders', 'raw/orders' can never be loaded in this project: pyproject.toml does not say "
         "where the definitions are",
-        "Add to pyproject.toml: [tool.dagster]",
+        "Declare them in a workspace.yaml, such as: load_from: [{python_file: definitions.py}]",
     ),
     "only a gRPC server": (
         {"workspace.yaml": "load_from:\n- grpc_server: {host: shop, port: 4266}\n"},

@@ -584,16 +584,16 @@ def test_a_long_start_is_reported_now_and_then_and_times_out(
     ]
 
 
-def test_code_locations_that_cannot_be_checked_count_as_not_loaded() -> None:
+def test_code_locations_that_cannot_be_checked_count_as_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(Unreachable):
         own_dagster.broken_locations(f"http://127.0.0.1:{free_port()}")
     for answer in (page(500), document({"data": {"version": "1"}}), document([])):
         with serve(answer) as strange, pytest.raises(Unreachable) as refusal:
             own_dagster.broken_locations(strange.url)
         with pytest.raises(Unreachable):
-            own_dagster.require_loaded(refusal.value)
+            own_dagster.require_loaded(tmp_path, refusal.value)
     assert isinstance(refusal.value, UnexpectedAnswer)
-    own_dagster.require_loaded({})
+    own_dagster.require_loaded(tmp_path, {})
 
 
 def test_a_failure_to_cancel_the_runs_of_one_socket_does_not_affect_the_others(

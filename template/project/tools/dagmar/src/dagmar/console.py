@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_OURS = re.compile(r"^(?=(?:invoke|dg|marimo|dagster-daemon) )", re.MULTILINE)
-_OURS_IN_BACKTICKS = re.compile(r"`(?=(?:invoke|dg|marimo|dagster-daemon) )")
+_OURS = re.compile(r"^(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )", re.MULTILINE)
+_OURS_IN_BACKTICKS = re.compile(r"`(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )")
 GAP = 3  # between two columns of a table
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dagmar.errors import SetupError
 from dagmar.files import write_atomically
+from dagmar.project.installing import sync_command
 from dagmar.project.layout import LOCAL_INSTANCE
 from dagmar.project.locations import FILE, read_workspace, uses_dg
 
@@ -92,5 +93,5 @@ def _require(module: str, flag: str) -> None:
         raise SetupError(
             f"{module.replace('_', '-')} is not installed",
             f"Start without it (`invoke dev --no-{flag}`), or type:",
-            "uv sync",
+            sync_command(),
         )

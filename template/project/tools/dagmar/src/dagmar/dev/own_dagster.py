@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagmar.errors import DagmarError, SetupError, UnexpectedAnswer
+from dagmar.project.locations import check_command
 
 if TYPE_CHECKING:
     from dagmar.dev.reporter import Reporter
@@ -65,11 +66,11 @@ def broken_locations(url: str) -> dict[str, str]:
         raise UnexpectedAnswer(
             f"Dagster did not report whether its code locations load ({type(error).__name__})",
             "To see whether they do, type:",
-            command="dg check defs",
+            command="invoke discover --kind locations",
         ) from error
 
 
-def require_loaded(looked: Mapping[str, str] | Exception) -> None:
+def require_loaded(root: Path, looked: Mapping[str, str] | Exception) -> None:
     """Raise the error that stopped `look`; SetupError for code locations that do not load."""
     if isinstance(looked, Exception):
         raise looked
@@ -78,7 +79,7 @@ def require_loaded(looked: Mapping[str, str] | Exception) -> None:
         raise SetupError(
             f"not everything is ready: {count} not load",
             "To see why, type:",
-            command="dg check defs",
+            command=check_command(root),
         )
 
 

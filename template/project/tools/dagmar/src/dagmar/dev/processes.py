@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from dagmar.errors import SetupError
+from dagmar.project.installing import sync_command
 
 MARK = "_DAGMAR_DEV"
 QUIET_SECONDS = 0.05
@@ -113,7 +114,7 @@ class Child:
             )
         except OSError as error:
             reason = f"{arguments[0]} cannot be started: {error.strerror}"
-            raise SetupError(reason, command="uv sync") from None
+            raise SetupError(reason, command=sync_command(folder)) from None
 
     def watch(self, printed: Callable[[str], None], ended: Callable[[int], None]) -> None:
         """Pass on each line as text, and its status once it has ended, from other threads.

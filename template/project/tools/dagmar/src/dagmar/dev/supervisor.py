@@ -375,7 +375,7 @@ class Supervisor:
 
     def _looked(self, looked: dict[str, str] | Exception) -> None:
         if self._request.once:
-            own_dagster.require_loaded(looked)
+            own_dagster.require_loaded(self._settings.root, looked)
             self._done = True
         elif isinstance(looked, Exception):
             self._reporter.warn(str(looked).partition("\n")[0])

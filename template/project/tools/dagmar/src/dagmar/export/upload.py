@@ -24,6 +24,7 @@ from dagmar.export import folders, index, manifests
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
 from dagmar.files import write_atomically
+from dagmar.project.installing import add_command
 
 if TYPE_CHECKING:
     from dagmar.export.retention import Policy
@@ -186,7 +187,7 @@ class Storage:
             # fsspec raises an error without a name from the one with it.
             library = str(getattr(error.__cause__ or error, "name", "")).partition(".")[0]
             message = f"{library} is not installed, which {self.scheme} needs"
-            raise SetupError(message, command=f"uv add {library}") from None
+            raise SetupError(message, command=add_command(library)) from None
         except Exception as error:  # each storage library has its own
             status, message = _status(error), _message(error)
             kind: type[DagmarError]

@@ -28,6 +28,7 @@ from dagmar.notebook.cells import Load, Source, canonical, read_source, undefine
 from dagmar.notebook.compatibility import guarded
 from dagmar.notebook.pairing import Paired, has_job, paired_with, read_pairs
 from dagmar.project import templates
+from dagmar.project.installing import sync_command
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
@@ -208,7 +209,8 @@ def run_marimo_check(notebooks: Sequence[Path]) -> dict[Path, list[Finding]]:
         issues = json.loads(done.stdout)["issues"]
     except (ValueError, KeyError, TypeError):
         last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        raise SetupError(f"`marimo check` does not work: {last[0]}", command="uv sync") from None
+        message = f"`marimo check` does not work: {last[0]}"
+        raise SetupError(message, command=sync_command()) from None
     for issue in issues:
         file = Path(str(issue.get("filename", ""))).resolve()
         if file in findings and issue.get("type") != "error":  # a file that cannot be read

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from dagmar.errors import SetupError
+from dagmar.project.installing import add_command
 
 TESTED = ("0.25", "0.26")
 """The tested versions of marimo: from the first, and below the second."""
-INSTALL_TESTED = f"uv add 'marimo>={TESTED[0]},<{TESTED[1]}'"
+TESTED_MARIMO = f"marimo>={TESTED[0]},<{TESTED[1]}"
 
 
 def marimo_version() -> str:
@@ -23,7 +24,7 @@ def marimo_version() -> str:
     try:
         return metadata.version("marimo")
     except metadata.PackageNotFoundError:
-        raise SetupError("marimo is not installed", command="uv add marimo") from None
+        raise SetupError("marimo is not installed", command=add_command("marimo")) from None
 
 
 def is_tested(version: str) -> bool:
@@ -39,8 +40,9 @@ def _numbers(version: str) -> list[int]:
 def unsupported(reason: str, instead: str = "") -> SetupError:
     """Return the error for a version of marimo that dagmar is not tested with."""
     message = f"dagmar does not support marimo {marimo_version()}: {reason}"
-    hint = instead or f"Or install a tested version: `{INSTALL_TESTED}`."
-    return SetupError(message, hint, INSTALL_TESTED if instead else "invoke update")
+    install = add_command(TESTED_MARIMO)
+    hint = instead or f"Or install a tested version: `{install}`."
+    return SetupError(message, hint, install if instead else "invoke update")
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from html.parser import HTMLParser
 from itertools import zip_longest
 from typing import Any
 
+from dagmar.project.installing import add_command
+
 ROWS = 50
 """Rows of a table that are shown; the page has them all."""
 COLORS = {"info": "#0b68cb", "success": "#18794e", "warn": "#ad5700", "danger": "#ce2c31"}
@@ -61,7 +63,8 @@ def _add_chart(data: dict[str, Any], mimetype: str) -> None:
         import vl_convert
     except ImportError:
         data["text/html"] = _note(
-            "A chart, which cannot be drawn here without vl-convert: `uv add vl-convert-python`"
+            "A chart, which cannot be drawn here without vl-convert: "
+            f"`{add_command('vl-convert-python')}`"
         )
         return
     convert = vl_convert.vegalite_to_svg if "vegalite" in mimetype else vl_convert.vega_to_svg

@@ -14,7 +14,7 @@ from dagmar.errors import DagmarError, Invalid, SetupError, UnknownDagster
 from dagmar.failure import Failure
 from dagmar.orchestration.loader import definitions_of
 from dagmar.project import devfile
-from dagmar.project.locations import ADD, GRPC, Workspace, require_loadable
+from dagmar.project.locations import GRPC, Workspace, require_loadable
 from dagmar.server.catalog import (
     IMPLICIT_JOB,
     KIND_TAG,
@@ -116,7 +116,7 @@ def _hint(workspace: Workspace) -> str:
     if workspace.with_dg:
         return elsewhere.capitalize()
     if workspace.guessed:
-        return f"{ADD.format('YOUR_PACKAGE.definitions')}. Or {elsewhere}"
+        return f"Declare the code location in a workspace.yaml, or {elsewhere}"
     return f"Add the code location to {workspace.declared_in}, or {elsewhere}"
 
 

@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from dagmar.errors import UnknownDagster
+from dagmar.project.installing import add_command
 
 TESTED = "1.10 to 1.13"
 
@@ -44,6 +45,6 @@ def internal(name: str) -> Any:
         raise UnknownDagster(
             f"this Dagster ({metadata.version('dagster')}) has no {place}.{name}: "
             f"dagmar is tested with Dagster {TESTED}",
-            "Or install a tested one: `uv add 'dagster<1.14'`.",
+            f"Or install a tested one: `{add_command('dagster<1.14')}`.",
             "invoke update",
         ) from None

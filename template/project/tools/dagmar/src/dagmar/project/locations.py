@@ -7,6 +7,7 @@ user's modules.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ MODULE, FILE, AUTOLOAD, GRPC = "module", "file", "autoload", "grpc_server"
 WORKSPACE_FILES = ("workspace.yaml", "workspace.yml")
 DECLARING_FILES = ("dg.toml", "pyproject.toml", *WORKSPACE_FILES)
 NOWHERE = "pyproject.toml does not say where the definitions are"
-ADD = 'Add to pyproject.toml: [tool.dagster] with module_name = "{}"'
+DECLARE = "Declare them in a workspace.yaml, such as: load_from: [{python_file: definitions.py}]"
 # Modules that hold definitions by convention, in a project from before `[tool.dagster]`.
 BY_CUSTOM = ("definitions", "repository", "__init__")
 
@@ -81,6 +82,31 @@ class Workspace:
             command += f" {flag} {first.target} -d {first.working_directory}"
         return command
 
+    @property
+    def declare_command(self) -> str:
+        """What to type to declare locations that were guessed, in a workspace.yaml.
+
+        `[tool.dagster]` would not do: it holds neither a file nor the folder of a module.
+        """
+        entries = []
+        for place in self.locations:
+            folder = "src" if place.working_directory.name == "src" else "."
+            if place.kind == FILE:
+                entries.append(f"{{python_file: {Path(place.target).name}}}")
+            else:
+                fields = f"{{module_name: {place.target}, working_directory: {folder}}}"
+                entries.append(f"{{python_module: {fields}}}")
+        text = f"load_from: [{', '.join(entries)}]"
+        return f"echo {shlex.quote(text)} > {WORKSPACE_FILES[0]}"
+
+
+def check_command(root: Path) -> str:
+    """Return what to type to see whether Dagster can load a project's definitions."""
+    try:
+        return read_workspace(root).check_command
+    except SetupError:  # nothing says where they are
+        return "invoke doctor --only definitions"
+
 
 def read_workspace(root: Path) -> Workspace:
     """Return a project's code locations. Raises SetupError if no file, or a bad one, has them."""
@@ -105,7 +131,7 @@ def read_workspace(root: Path) -> Workspace:
             return Workspace(name, tuple(_of_yaml(root / name)))
     if guessed := tuple(_by_custom(root)):
         return Workspace("nothing", guessed, guessed=True)
-    raise SetupError(NOWHERE, ADD.format("YOUR_PACKAGE.definitions"))
+    raise SetupError(NOWHERE, DECLARE)
 
 
 def require_loadable(root: Path) -> Workspace:

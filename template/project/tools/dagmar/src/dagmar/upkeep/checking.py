@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dagmar.errors import DagmarError, SetupError, Unreachable
 from dagmar.project.layout import relative
+from dagmar.project.locations import check_command
 
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings, Target
@@ -145,9 +145,20 @@ class Project:
     @property
     def install(self) -> str:
         """The command that installs what is missing."""
-        if (self.root / "uv.lock").exists() or shutil.which("uv", path=self.environ.get("PATH")):
-            return "uv sync"
-        return 'pip install -e "tools/dagmar[cli]" -e .'
+        from dagmar.project.installing import sync_command
+
+        return sync_command(self.root, self.environ)
+
+    def add(self, *requirements: str, dev: bool = False) -> str:
+        """Return the command that adds requirements."""
+        from dagmar.project.installing import add_command
+
+        return add_command(*requirements, root=self.root, environ=self.environ, dev=dev)
+
+    @property
+    def check_command(self) -> str:
+        """The command that shows whether the definitions load."""
+        return check_command(self.root)
 
     def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run git in the project. Raises SetupError if it is missing, or has timed out once."""

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from dagmar.errors import SetupError
-from dagmar.notebook.compatibility import INSTALL_TESTED, is_tested
+from dagmar.notebook.compatibility import TESTED_MARIMO, is_tested
 from dagmar.project.layout import DAGMAR
-from dagmar.project.locations import read_toml
+from dagmar.project.locations import read_toml, uses_dg
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 OLDEST = (3, 10)
@@ -85,7 +85,7 @@ def packages(project: Project) -> Finding:
     if marimo and not is_tested(marimo):
         untested = f"dagmar is not tested with marimo {marimo}"
         message = f"{untested}: reports are written by `marimo export`"
-        return warned(message, command=INSTALL_TESTED)
+        return warned(message, command=project.add(TESTED_MARIMO))
     shown = [name for name in found if name.split()[0] in ("dagster", "marimo", "copier", "invoke")]
     return passed(", ".join(sorted(shown)))
 
@@ -98,10 +98,15 @@ def dagster_versions(project: Project) -> Finding:
         raise Skip("dagster is not installed")
     others = {name: project.version(name) for name in FAMILY}
     if odd := [f"{name} {found}" for name, found in others.items() if found not in (None, own)]:
-        return failed(f"dagster is {own}, but {', '.join(odd)}", command="uv sync --upgrade")
-    if missing := [name for name in ("dagster-webserver", "dagster-dg-cli") if not others[name]]:
-        message = f"{' and '.join(missing)} is not installed, so Dagster cannot be started here"
-        return warned(message, command=f"uv add --dev {' '.join(missing)}")
+        message = f"dagster is {own}, but {', '.join(odd)}"
+        command = "uv sync --upgrade"
+        if project.install != "uv sync":
+            command = project.add(*(f"{name}=={own}" for name in FAMILY if others[name]))
+        return failed(message, command=command)
+    needed = ["dagster-webserver", *(["dagster-dg-cli"] if uses_dg(project.root) else [])]
+    if missing := [name for name in needed if not others[name]]:
+        message = f"{' and '.join(missing)} is not installed, so `invoke dev` cannot start Dagster"
+        return warned(message, command=project.add(*missing, dev=True))
     return passed(f"all {own}")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from dagmar.errors import Invalid, SetupError, counted, some
 from dagmar.notebook.cells import read_source
 from dagmar.project.layout import NOTEBOOK_ANSWERS
-from dagmar.project.locations import ADD, FILE, GRPC, NOWHERE, CodeLocation, require_loadable
+from dagmar.project.locations import FILE, GRPC, NOWHERE, CodeLocation, require_loadable
 from dagmar.project.templates import notebooks_in, read_answers
 from dagmar.project.worktree import entries
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
@@ -92,7 +92,8 @@ def definitions(project: Project) -> Finding:
     if bad:
         return failed(some(bad), "Correct it, then type:", workspace.check_command)
     if workspace.guessed:
-        return warned(f"{NOWHERE}: {some(names)} looks like it, and is used", ADD.format(names[0]))
+        message = f"{NOWHERE}: {some(names)} looks like it, and is used"
+        return warned(message, command=workspace.declare_command)
     return passed(some(names))
 
 
@@ -139,7 +140,7 @@ def lazy_annotations(project: Project) -> Finding:
             found += [f"{project.relative(file)}:{line}" for line in _lazy_contexts(text)]
     if found:
         message = f"Dagster refuses the annotation of context at {some(found)}"
-        return failed(message, f"Remove `{LAZY}` there, then type:", "dg check defs")
+        return failed(message, f"Remove `{LAZY}` there, then type:", project.check_command)
     return passed("none found")
 
 

@@ -28,11 +28,11 @@ def server(project: Project) -> Finding:
     if len(numbers) == 2 and numbers < OLDEST:
         needed = ".".join(map(str, OLDEST))
         message = f"Dagster at {target.url} is {version}, and dagmar needs {needed}"
-        return failed(message, "Update it where it runs:", "uv add --upgrade dagster")
+        return failed(message, "Update Dagster where it runs.")
     here = project.version("dagster")
     if here and tuple(here.split(".")[:2]) != tuple(version.split(".")[:2]):
         message = f"Dagster at {target.url} is {version}, and {here} is installed here"
-        return warned(message, command=f"uv add 'dagster=={version}'")
+        return warned(message, command=project.add(f"dagster=={version}"))
     return passed(f"Dagster {version} at {target.url}")
 
 
@@ -44,13 +44,14 @@ def code_locations(project: Project) -> Finding:
     try:
         project.require_server()
     except Skip as reason:  # loading them here would take too long
-        raise Skip(f"{reason}. `dg check defs` loads the definitions without one") from None
+        command = project.check_command
+        raise Skip(f"{reason}. `{command}` loads the definitions without one") from None
     found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
     if failures := broken(found):
         message = "; ".join(
             f"'{name}' does not load: {failure.line}" for name, failure in failures.items()
         )
-        return failed(message, command="dg check defs")
+        return failed(message, command=project.check_command)
     if loading := [str(item["name"]) for item in found if item["status"] == "loading"]:
         command = "invoke doctor --only code-locations"
         return warned(f"still loading: {some(loading)}", command=command)

@@ -110,13 +110,13 @@ def storage(project: Project) -> Finding:
             return failed(f"{there} is a file, and must be a folder", command=f"ls -l {there}")
         return passed(f"a folder; {shutil.disk_usage(there).free / 1e9:.1f} GB free")
     if find_spec("upath") is None:
-        command = "uv add universal-pathlib"
+        command = project.add("universal-pathlib")
         return failed("universal-pathlib is not installed, which uploads need", command=command)
     if scheme not in STORES:
         raise Skip(f"{scheme}:// cannot be checked")
     package, variables, files = STORES[scheme]
     if project.version(package) is None:
-        return failed(f"{scheme}:// needs {package}", command=f"uv add {package}")
+        return failed(f"{scheme}:// needs {package}", command=project.add(package))
     home = Path(project.environ.get("HOME") or "~").expanduser()
     known = any(project.environ.get(variable) for variable in variables) or any(
         (home / file.removeprefix("~/")).is_file() for file in files
