@@ -202,6 +202,8 @@ def test_variables_alone_may_define_a_target(place: Place) -> None:
     [
         ("RUN__POLL_SECONDS", "2", {"run": {"poll_seconds": 2}}),
         ("RUN__POLL_SECONDS", "0.25", {"run": {"poll_seconds": 0.25}}),
+        ("RUN__POLL_SECONDS", "010", {"run": {"poll_seconds": 10}}),
+        ("EXPORT__KEEP", "1_0", {"export": {"keep": 10}}),
         ("TARGET", "5", {"target": "5"}),
         ("TARGET", "true", {"target": "true"}),
         ("NOTEBOOKS", "a: b", {"notebooks": "a: b"}),
@@ -231,6 +233,7 @@ def test_text_is_read_as_the_type_of_its_key(
         ("RUN__POLL_SECONDS", "0", "'run.poll_seconds' must be at least 0.1 and at most 60"),
         ("RUN__POLL_SECONDS", "2020-01-01", "'run.poll_seconds' must be a number"),
         ("RUN__POLL_SECONDS", "2020-13-45", "'run.poll_seconds' must be a number"),
+        ("RUN__POLL_SECONDS", "0:30", "'run.poll_seconds' must be a number"),
         ("RUN__POLL_SECONDS", ".nan", "'run.poll_seconds' must be a number"),
         ("RUN__POLL_SECONDS", "{", "'run.poll_seconds' must be a number"),
         ("RUN__POLL_SECONDS", "!!bool x", "'run.poll_seconds' must be a number"),
@@ -694,6 +697,16 @@ def test_a_problem_is_reported_by_file_line_and_key(
     assert message.startswith(expected)
     assert "\n" not in message
     assert "zq7" not in message
+
+
+@pytest.mark.parametrize("number", ["1:30", "010", "1_0"])
+def test_a_number_that_versions_of_yaml_read_differently_is_refused(
+    number: str, place: Place
+) -> None:
+    place.write(project=f"export:\n  keep: {number}\n")
+    assert place.refused() == (
+        "dagmar.yaml:2: 'export.keep' is a number that versions of YAML read differently"
+    )
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_the_file(place: Place) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dagmar import scalars
 from dagmar.errors import SettingsError, did_you_mean
 from dagmar.files import reading
 from dagmar.project.environ import bindings
@@ -20,6 +21,11 @@ from dagmar.project.environ import bindings
 KeyPath = tuple[str, ...]
 
 PREFIX = "DAGMAR_"
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "boolean": scalars.as_bool,
+    "integer": scalars.as_int,
+    "number": scalars.as_float,
+}
 # What PyYAML raises if a text is not what its tag says: `!!bool x`, `2020-13-45`.
 UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 
@@ -123,12 +129,17 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
             raise SettingsError(f"{name} is too large, or repeats itself through aliases")
         seen |= {id(node)}
         if isinstance(node, yaml.ScalarNode):
+            what = f"'{'.'.join(path)}'" if path else "this"
             try:
-                loader.construct_object(node)
+                value = loader.construct_object(node)
             except UNREADABLE:
-                what = f"'{'.'.join(path)}'" if path else "this"
                 problem = f"{line}: {what} is not a valid {node.tag.rpartition(':')[2]}"
                 raise SettingsError(problem, "For a text, put it in quotes.") from None
+            if type(value) in (int, float) and value == value != scalars.scalar(node.value):
+                problem = f"{line}: {what} is a number that versions of YAML read differently"
+                raise SettingsError(
+                    problem, "Put quotes around a text, and write a number as in JSON."
+                )
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 walk(item, (*path, str(index)), seen)
@@ -213,11 +224,15 @@ def plain(key: str) -> str:
 
 
 def _typed(text: str, spec: Mapping[str, Any]) -> Any:
-    if spec.get("type") == "string" or "enum" in spec:
+    """Return the value of a text for a setting; what does not fit stays text, and is refused."""
+    kind = str(spec.get("type"))
+    if kind == "string" or "enum" in spec:
         return text
     import yaml
 
     try:
+        if kind in READERS:
+            return READERS[kind](text.strip())
         return json.loads(json.dumps(yaml.safe_load(text)))
     except (yaml.YAMLError, *UNREADABLE):
         return text  # not YAML, or what JSON does not have: dates, cycles
