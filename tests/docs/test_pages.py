@@ -47,7 +47,7 @@ def test_a_stale_page_is_found_and_written(
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
     written = page.read_text()
-    assert "| 130 | Ctrl-C |" in written
+    assert "| 130 | Ctrl-C, or SIGTERM |" in written
     assert "old" not in written
     assert written.startswith("mine\n")
     assert written.endswith("mine too\n")

@@ -13,7 +13,7 @@ from dagmar.notebook.fallbacks import as_static
 from dagmar.orchestration.instance import instance
 from dagmar.pair import buttons
 from dagmar.pair.context import Context
-from dagmar.pair.controls import LaunchOptions
+from dagmar.pair.controls import read_options
 from support.http_server import Answer, closed_port, data, document, page, serve
 
 DEFINITIONS = """
@@ -40,7 +40,12 @@ def gated():
     yield dg.AssetCheckResult(asset_key="gated", check_name="gate", passed=False)
 
 
-defs = dg.Definitions(assets=[both, alone, gated], asset_checks=[has_rows])
+@dg.asset(config_schema=dg.Permissive({"zip": dg.Field(str), "rows": dg.Field(int)}))
+def typed(context):
+    return dg.MaterializeResult(metadata={"config": dict(context.op_execution_context.op_config)})
+
+
+defs = dg.Definitions(assets=[both, alone, gated, typed], asset_checks=[has_rows])
 """
 
 
@@ -59,9 +64,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     instance(tmp_path).dispose()
 
 
-def materialize(root: Path, asset: str, url: str) -> buttons.Attempt:
+def materialize(root: Path, asset: str, url: str, config: str = "") -> buttons.Attempt:
     (root / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{url}'}}}}\n", "utf-8")
-    return buttons.materialize_here(Context(asset, "", "", root), LaunchOptions())
+    chosen = read_options({"config": config})
+    return buttons.materialize_here(Context(asset, "", "", root), chosen)
 
 
 def materialized(root: Path) -> set[str]:
@@ -83,6 +89,22 @@ def test_without_a_server_it_runs_in_the_projects_instance(root: Path) -> None:
     ]
     page = unescape(as_static(attempt._repr_html_()))
     assert "check 'has_rows' of the asset 'alone' failed (ERROR): Too few. (rows=3)" in page
+
+
+def test_run_config_that_was_typed_has_the_types_of_the_schema_here_too(root: Path) -> None:
+    import dagster as dg
+
+    config = "{zip: 01067, rows: 010, at: 10:30, land: NO, much: 1_000, n: 0o17}"
+    holder, url = closed_port()
+    with holder:
+        attempt = materialize(root, "typed", url, f"ops: {{typed: {{config: {config}}}}}")
+    assert attempt.error is None
+    event = instance(root).get_latest_materialization_event(dg.AssetKey("typed"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["config"].value == {
+        "zip": "01067", "rows": 10, "at": "10:30", "land": "NO", "much": "1_000", "n": 15,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
