@@ -303,6 +303,8 @@ def test_errors_are_exit_7_and_reported_line_by_line(shop: Project) -> None:
     done = invoke(shop, "check", "--path", "notebooks/grid.py")
     assert (done.returncode, done.stdout) == (0, "")
     assert "Checked 1 notebook." in done.stderr
+    with pytest.raises(Invalid, match="there is no marimo notebook in"):
+        checking.find_notebooks(load(shop.path, environ={}), [str(shop.path / "src")])
 
 
 def test_a_server_must_answer_only_if_it_is_named(shop: Project) -> None:

@@ -109,7 +109,8 @@ class CheckedNotebooks:
 def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
     """Return the marimo notebooks below `paths`, or below the notebooks' folder.
 
-    Raises UsageError for a path that does not exist, Invalid for a file that is not a notebook.
+    Raises UsageError for a path that does not exist, Invalid for a file that is not a notebook and
+    for a named folder without one.
     """
     notebooks: dict[Path, None] = {}
     for path in map(Path, paths) if paths else [settings.notebooks]:
@@ -118,8 +119,11 @@ def find_notebooks(settings: Settings, paths: Sequence[str]) -> list[Path]:
         if path.is_file() and not _is_notebook(path):
             message = f"{path} is not a marimo notebook"
             raise Invalid(message, "Create one:", command="invoke scaffold --asset …")
-        for file in [path] if path.is_file() else filter(_is_notebook, _python_files(path)):
-            notebooks[file.resolve()] = None
+        files = [path] if path.is_file() else list(filter(_is_notebook, _python_files(path)))
+        if paths and not files:
+            message = f"there is no marimo notebook in {path}"
+            raise Invalid(message, "To check all notebooks of the project, type:", "invoke check")
+        notebooks.update(dict.fromkeys(file.resolve() for file in files))
     return list(notebooks)
 
 
