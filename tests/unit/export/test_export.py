@@ -50,6 +50,8 @@ FAILURES = {
     "fails": ("fails", "ZeroDivisionError", True),
     "leaves": ("leaves", "SystemExit", True),
     "misses": ("misses", "ModuleNotFoundError", True),
+    "circle": ("a", "CycleError", True),
+    "wrong": ("a", "SyntaxError", True),
     "dies": ("dies", "ProcessEnded", False),
     "is_killed": ("is_killed", "ProcessEnded", False),
 }
@@ -61,7 +63,10 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, dict[str, 
     project = export_project(tmp_path_factory.mktemp("bad"), **BAD, good=GOOD)
     (project.root / "notebooks" / "plain.py").write_text("import marimo\nx = marimo.App\n")
     write(project.root / "notebooks", "a(y):\nx = y\nreturn (x,)", "b(x):\ny = x\nreturn (y,)",
-          name="circle")  # fmt: skip
+          "c():\nprint('forty-two')", name="circle")  # fmt: skip
+    write(project.root / "notebooks", "a():\nx = = y", "c():\nprint('forty-two')", name="wrong")
+    merged = "import marimo\n\napp = marimo.App()\n<<<<<<< HEAD\n=======\n>>>>>>> other\n"
+    (project.root / "notebooks" / "merged.py").write_text(merged)
     flags = ("--all", "--workers", "2", "--format", "html", "--format", "ipynb")
     status, exports, stderr = export(project, *flags)
     return (
@@ -128,8 +133,10 @@ def test_a_bad_notebook_is_reported_and_recorded(
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     assert manifest["error"] == error
     assert error["message"] in stderr
-    if kind != "ProcessEnded":
+    if kind not in ("ProcessEnded", "CycleError"):
         assert f'File "{name}.py", line ' in error["traceback"]
+    if name in ("circle", "wrong"):  # the rest is shown
+        assert "forty-two" in Path(exports[name]["files"][0]).read_text("utf-8")
     if name == "dies":
         assert error["traceback"] == "last words"
 
@@ -139,8 +146,8 @@ def test_a_file_that_is_not_a_notebook_leaves_no_folder(
     bad: tuple[Path, int, dict[str, Any], str],
 ) -> None:
     root, _, exports, _ = bad
-    assert exports["circle"]["error"]["class"] == "Invalid"
-    assert not (root / ".dagmar/exports/circle").exists()
+    assert exports["merged"]["error"]["class"] == "Invalid"
+    assert not (root / ".dagmar/exports/merged").exists()
 
 
 def test_an_export_can_be_traced_to_where_it_came_from(tmp_path: Path) -> None:

@@ -256,10 +256,6 @@ def test_the_command_line_reaches_a_notebook_that_reads_it(tmp_path: Path) -> No
         ("print(1)\n", "has no marimo.App"),
         ("", "has no marimo.App"),
         ("def (\n", "is not valid Python"),
-        (f"{HEAD}\n@app.cell\ndef a(y):\n    x = y\n    return (x,)\n"
-         "\n@app.cell\ndef b(x):\n    y = x\n    return (y,)\n", "cycle"),
-        (f"{HEAD}\n@app.cell\ndef a():\n    x = 1\n    return (x,)\n"
-         "\n@app.cell\ndef b():\n    x = 2\n    return (x,)\n", "x"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_a_notebook_is_refused_before_anything_runs(

@@ -26,7 +26,7 @@ UNUSED = re.compile(r"loro_wasm|edit-page|node-sql-parser")
 """Parts that only an editor needs."""
 IMPORT = re.compile(r"""(from|import\(|import)(["'`])\./([\w.-]+\.js)\2""")
 ENTRY = re.compile(
-    r'<script type="module"[^>]*src="[^"]*/assets/(index-[\w-]+\.js)"[^>]*></script>'
+    r'<script type="module"[^>]*src="([^"]*)/assets/(index-[\w-]+\.js)"[^>]*></script>'
 )
 STYLE = re.compile(r'\s*<link rel="stylesheet"[^>]*href="[^"]*/assets/([\w.-]+\.css)"[^>]*>')
 OTHER_LINKS = re.compile(
@@ -68,10 +68,17 @@ def share_assets(exports: Path) -> str:
 
 def use_shared(html: str, url: str) -> str:
     """Return marimo's page with the shared script in place of its modules and style sheets."""
-    html, count = ENTRY.subn(lambda _: f'<script src="{url}/{SCRIPT}"></script>', html, count=1)
-    if not count:
+    entry = ENTRY.search(html)
+    if not entry:
         raise _unknown("its page loads no index script")
-    return STYLE.sub("", OTHER_LINKS.sub("", html))
+    mine = f'href="{entry[1]}/'
+
+    def without(link: re.Match[str]) -> str:
+        # Other links are of the user's own `html_head_file`.
+        return "" if mine in link[0] else link[0]
+
+    html = html.replace(entry[0], f'<script src="{url}/{SCRIPT}"></script>', 1)
+    return STYLE.sub(without, OTHER_LINKS.sub(without, html))
 
 
 def pack(static: Path) -> str:
@@ -86,7 +93,7 @@ def pack(static: Path) -> str:
         "MODULES": {file.name: _module(file) for file in scripts},
         "STYLES": {file.name: _style(file) for file in sorted(assets.glob("*.css"))},
         "FIRST": STYLE.findall(index),
-        "ENTRY": entry[1],
+        "ENTRY": entry[2],
     }
     lines = [
         f"const {name} = {json.dumps(value, ensure_ascii=False)};\n"

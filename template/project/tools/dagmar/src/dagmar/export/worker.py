@@ -169,7 +169,6 @@ def _export(job: dict[str, Any], events: int, pipes: Pipes) -> None:
     from dagmar.export.offline import use_shared
     from dagmar.files import write_atomically
     from dagmar.notebook import execute, reporting
-    from dagmar.notebook.cells import read_notebook
     from dagmar.notebook.commandline import read_command_line
     from dagmar.notebook.compatibility import guarded
     from dagmar.notebook.parameters import check_parameters, read_parameters
@@ -183,7 +182,7 @@ def _export(job: dict[str, Any], events: int, pipes: Pipes) -> None:
         app, digest = _load(path)
         code = "" if job["code"] else app.to_py()
         _send(events, "read", sha256=digest, code=code, cells=execute.cell_names(app))
-        source, title = read_notebook(path), app.config.app_title or ""
+        source, title = execute.source_of(path, app), app.config.app_title or ""
         check_parameters(path, source, job["parameters"])
         values = read_parameters(source, job["parameters"])
         argv = read_command_line(source).arguments(job["parameters"])
@@ -221,13 +220,13 @@ def _export_publicly(job: dict[str, Any], events: int, reason: DagmarError) -> N
     from dagmar.export.offline import use_shared
     from dagmar.failure import Failure
     from dagmar.notebook import marimo_export
-    from dagmar.notebook.cells import read_notebook
+    from dagmar.notebook.cells import read_for_marimo
     from dagmar.notebook.commandline import read_command_line
     from dagmar.notebook.inputs import bindings
     from dagmar.notebook.nocode import Code
 
     path, url, parent = Path(job["notebook"]), job["asset_url"], os.getpid()
-    source = read_notebook(path)
+    source, _ = read_for_marimo(path)
     digest = hashlib.sha256(source.text.encode()).hexdigest()
     _send(events, "read", sha256=digest, code=source.text, cells=[])
     marimo_export.check_parameters(path, source, job["parameters"])

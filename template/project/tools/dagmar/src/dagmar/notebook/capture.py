@@ -92,7 +92,7 @@ class Capture:
             str(cell): error.exception_type
             for cell, each in notifications
             for error in (each.output.data if each.output else ())
-            if isinstance(error, MarimoExceptionRaisedError)
+            if isinstance(error, MarimoExceptionRaisedError) and error.raising_cell is None
         }
 
     def trace(self, cell: CellId_t, error: BaseException) -> None:
@@ -115,6 +115,8 @@ def _shown(value: Any) -> tuple[Any, str]:
     if value is None:
         return None, ""  # keep what mo.output showed
     formatted = try_format(value)
+    if formatted.exception is not None:  # of marimo's own formatter, perhaps
+        formatted = try_format(value, include_opinionated=False)
     mimetype, data = CellNotificationUtils.maybe_truncate_output(formatted.mimetype, formatted.data)
     data = encodable(data) if isinstance(data, str) else data
     return CellOutput(CellChannel.OUTPUT, mimetype, data), formatted.traceback or ""

@@ -97,7 +97,10 @@ def literal(value: ast.expr) -> str | None:
 
 
 def read_source(file: Path) -> Source:
-    """Read a file. Raises Invalid if it cannot be read or is not valid Python."""
+    """Read a file. Raises Invalid if it cannot be read or is not valid Python.
+
+    The error's cause is a SyntaxError if marimo may be able to read the cells that are valid.
+    """
     text = ""
     try:
         text = file.read_bytes().decode()
@@ -107,12 +110,13 @@ def read_source(file: Path) -> Source:
     except (OSError, ValueError, SyntaxError) as error:
         line = getattr(error, "lineno", None)
         message, hint = f"is not valid Python: {getattr(error, 'msg', error)}", ""
-        if conflict := CONFLICT.search(text):
+        conflict = CONFLICT.search(text)
+        if conflict:
             line = text.count("\n", 0, conflict.start()) + 1
             message = "has conflict markers of a merge"
             hint = "Keep one side, or parts of both, and remove the markers."
         place = f", line {line}" if line else ""
-        raise Invalid(f"{file.name} {message}{place}", hint) from None
+        raise Invalid(f"{file.name} {message}{place}", hint) from (None if conflict else error)
 
 
 def read_notebook(file: Path) -> Source:
@@ -122,6 +126,20 @@ def read_notebook(file: Path) -> Source:
         message = f"{file.name} is not a marimo notebook: it has no marimo.App"
         raise Invalid(message, "Create one with `invoke scaffold`, or `marimo edit`.")
     return source
+
+
+def read_for_marimo(file: Path) -> tuple[Source, Invalid | None]:
+    """Read a notebook of which marimo may be able to read more cells than Python.
+
+    The syntax of such a file is empty, and the reason is returned too. Raises Invalid for any
+    other file that is not a notebook, also for one with the conflict markers of a merge.
+    """
+    try:
+        return read_notebook(file), None
+    except Invalid as error:
+        if not isinstance(error.__cause__, SyntaxError):
+            raise
+        return Source(file.read_text("utf-8"), ast.parse("")), error
 
 
 def undefined_names(text: str) -> list[tuple[str, int]]:

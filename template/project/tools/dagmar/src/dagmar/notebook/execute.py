@@ -6,6 +6,7 @@ A failing cell prevents only its dependents from running. Not for threads: marim
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import os
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
 from dagmar.files import encodable
+from dagmar.notebook import broken
 from dagmar.notebook.capture import Capture, as_text
-from dagmar.notebook.cells import INPUTS, read_notebook
+from dagmar.notebook.cells import INPUTS, Source, read_for_marimo
 from dagmar.notebook.commandline import refusal
 from dagmar.notebook.nocode import Code
 from dagmar.notebook.parameters import GIVEN, Given, with_parameters
@@ -76,30 +78,35 @@ def apply_settings(path: Path) -> None:
 
 
 def load(path: Path) -> InternalApp:
-    """Read a notebook without running any of it.
+    """Read a notebook without running any of it; cells that cannot be run do not matter.
 
-    Raises Invalid for a file that is not a marimo notebook or cannot be run as one, SetupError
-    for an untested marimo.
+    Raises Invalid for a file that is not a marimo notebook, SetupError for an untested marimo.
     """
     from dagmar.notebook import internals
 
     unreadable = (internals.MarimoFileError, internals.NonMarimoPythonScriptError)
-    read_notebook(path)
+    _, reason = read_for_marimo(path)
     try:
         app = internals.load_app(str(path))
-        if app is None:
-            raise _unusable(path, f"marimo cannot read {path.name}")
-        notebook = internals.InternalApp(app)
-        if any(data.cell is None for data in notebook.cell_manager.cell_data()):
-            raise _unusable(path, f"a cell of {path.name} is not valid Python")
-        notebook.graph  # noqa: B018  built on first access
-    except internals.MultipleDefinitionError as error:
-        raise _unusable(path, path.name, error) from None
-    except internals.CycleError as error:
-        raise _unusable(path, f"the cells of {path.name} form a cycle", error) from None
     except (SyntaxError, ValueError, *unreadable) as error:
-        raise _unusable(path, f"marimo cannot read {path.name}", error) from None
+        raise reason or _unusable(path, f"marimo cannot read {path.name}", error) from None
+    if app is None:
+        raise reason or _unusable(path, f"marimo cannot read {path.name}")
+    notebook = internals.InternalApp(app)
+    internals.read_graph(notebook)
     return notebook
+
+
+def source_of(path: Path, app: InternalApp) -> Source:
+    """Return the syntax of a notebook that was loaded.
+
+    A cell that is not valid Python is a quoted text in it, as in what marimo would save.
+    """
+    source, reason = read_for_marimo(path)
+    if reason:
+        text = app.to_py()
+        source = Source(text, ast.parse(text))
+    return source
 
 
 def _unusable(path: Path, what: str, error: Exception | None = None) -> Invalid:
@@ -192,6 +199,7 @@ class _Runner:
     on_cell: Callable[[str], None]
     interruption: Interruption
     blamed: dict[CellId_t, Any] = field(default_factory=dict)
+    broken: dict[CellId_t, list[Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
         """Run all cells, and return the globals."""
@@ -205,6 +213,7 @@ class _Runner:
             main = internals.create_main_module(file=path, input_override=None)
             with internals.patch_main_module_context(main) as module:
                 values = module.__dict__
+                self._mark_broken()
                 if any(cell.is_coroutine() for cell in self.executed.app.graph.cells.values()):
                     asyncio.run(self._run_async(evaluator, values))
                 else:
@@ -255,10 +264,30 @@ class _Runner:
             return ()
         return self.executed.app.graph.cells[cell].defs & self.given.values.keys()
 
+    def _mark_broken(self) -> None:
+        """Finish the cells that cannot be run."""
+        app, capture = self.executed.app, self.executed.capture
+        for cell, data in zip(
+            app.cell_manager.cell_ids(), app.cell_manager.cell_data(), strict=True
+        ):
+            capture.view.last_executed_code[cell] = data.code  # also of what is disabled
+        self.broken = broken.errors_of(app)
+        for cell, errors in self.broken.items():
+            capture.finish(cell, self._data(cell).code, errors=errors)
+            if self.executed.failure is None:
+                # The line before is that of the decorator.
+                line = self._lines()[str(cell)] + 1
+                place = (self._name(cell), self.executed.path.name, line)
+                self.executed.failure = broken.failure_of(app, cell, errors[0], *place)
+
     def _cells(self) -> Iterator[CellId_t]:
         """Yield the cells to run in their order, and finish those that are prevented."""
+        from dagmar.notebook import internals
+
+        graph = self.executed.app.graph
+        order = internals.topological_sort(graph, [c for c in graph.cells if c not in self.broken])
         # The sort is stable: only the setup cell moves to the front.
-        for cell in sorted(self.executed.app.execution_order, key=lambda cell: cell != SETUP):
+        for cell in sorted(order, key=lambda cell: cell != SETUP):
             if self.executed.app.graph.is_disabled(cell):
                 continue
             if cell in self.blamed:
@@ -304,12 +333,16 @@ class _Runner:
             message = f"the cell called sys.exit({'' if error.code is None else repr(error.code)})"
         trace = as_text(error, self.executed.path.name, self._lines())
         shown = internals.MarimoExceptionRaisedError(
-            msg=message or kind, exception_type=kind, raising_cell=None
+            msg=message or f"This cell raised an exception: {kind}",
+            exception_type=kind,
+            raising_cell=None,
         )
         self.executed.capture.finish(cell, self._data(cell).code, errors=[shown])
         self.executed.capture.trace(cell, error)
-        prevented = internals.MarimoAncestorPreventedError(
-            msg=f"An ancestor raised an exception ({kind}): ", raising_cell=cell, blamed_cell=None
+        prevented = internals.MarimoExceptionRaisedError(
+            msg=f"An ancestor raised an exception ({kind}): ",
+            exception_type="Ancestor raised",
+            raising_cell=cell,
         )
         self._block(cell, prevented)
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -321,11 +354,10 @@ class _Runner:
                 self.blamed.setdefault(other, prevented)
 
     def _block(self, cell: CellId_t, reason: Any) -> None:
-        """Prevent the dependents of `cell` from running; everything depends on the setup cell."""
+        """Prevent the dependents of `cell` from running."""
         from dagmar.notebook import internals
 
-        graph = self.executed.app.graph
-        for other in graph.cells if cell == SETUP else internals.transitive_closure(graph, {cell}):
+        for other in internals.transitive_closure(self.executed.app.graph, {cell}):
             if other != cell:
                 self.blamed.setdefault(other, reason)
 

@@ -7,6 +7,8 @@ that has moved one of them. Import it inside functions only: it takes a second.
 
 from __future__ import annotations
 
+import contextlib
+
 from dagmar.notebook.compatibility import is_tested, marimo_version, unsupported
 
 if not is_tested(marimo_version()):
@@ -15,7 +17,7 @@ try:
     from marimo._ast.app import InternalApp
     from marimo._ast.cell import CellImpl
     from marimo._ast.compiler import compile_cell, ends_with_semicolon
-    from marimo._ast.errors import CycleError, MultipleDefinitionError
+    from marimo._ast.errors import CycleError, ImportStarError, MultipleDefinitionError
     from marimo._ast.load import load_app
     from marimo._ast.parse import MarimoFileError, NonMarimoPythonScriptError
     from marimo._ast.visitor import ScopedVisitor
@@ -25,11 +27,13 @@ try:
     from marimo._export.exporter import Exporter
     from marimo._export.requests import HTMLExportRequest, IPYNBExportRequest
     from marimo._export.serialization import serialize_notebook_snapshot
+    from marimo._lint.validate_graph import check_for_errors
     from marimo._messaging.cell_output import CellChannel, CellOutput
+    from marimo._messaging.errors import ImportStarError as MarimoImportStarError
     from marimo._messaging.errors import (
-        MarimoAncestorPreventedError,
         MarimoAncestorStoppedError,
         MarimoExceptionRaisedError,
+        MarimoSyntaxError,
     )
     from marimo._messaging.notification import CellNotification
     from marimo._messaging.notification_utils import CellNotificationUtils
@@ -40,16 +44,23 @@ try:
     from marimo._runtime.context.script_context import initialize_script_context
     from marimo._runtime.context.types import get_context, teardown_context
     from marimo._runtime.control_flow import MarimoStopError
-    from marimo._runtime.dataflow import transitive_closure
+    from marimo._runtime.dataflow import topological_sort, transitive_closure
     from marimo._runtime.exceptions import MarimoRuntimeException
     from marimo._runtime.executor import Evaluator, resolve_executor
-    from marimo._runtime.layout.layout import read_layout_config
+    from marimo._runtime.layout.layout import layout_config_to_data_uri, read_layout_config
     from marimo._runtime.patches import create_main_module, patch_main_module_context
     from marimo._schemas.export_options import HTMLExportOptions, IPYNBExportOptions
     from marimo._session.state.session_view import SessionView
     from marimo._types.ids import CellId_t
 except ImportError as error:
     raise unsupported(str(error)) from None
+
+
+def read_graph(app: InternalApp) -> None:
+    """Build the graph of a notebook's cells, also if some of them cannot be run."""
+    app._app._unparsable = False  # or marimo refuses the whole notebook
+    with contextlib.suppress(CycleError, MultipleDefinitionError):
+        app.graph  # noqa: B018  built on first access
 
 
 def close_figures() -> None:

@@ -22,6 +22,7 @@ from dagmar.notebook.compatibility import unsupported
 from dagmar.notebook.fallbacks import add_fallbacks
 from dagmar.notebook.inputs import bindings
 from dagmar.notebook.nocode import Code
+from dagmar.notebook.public import embed_in_notebook, embed_in_page
 from dagmar.notebook.render import as_markdown, as_text
 
 NAME = "marimo export"
@@ -69,10 +70,12 @@ def export(
         failed = failed or message
         if format == "html":
             text = conceal.conceal_page(text) if conceal else text
-            write_atomically(folder / f"{path.stem}.html", finish_page(text))
+            text = finish_page(embed_in_page(text, path.parent))
+            write_atomically(folder / f"{path.stem}.html", text)
             continue
         notebook = json.loads(text)
         add_fallbacks(notebook)
+        embed_in_notebook(notebook, path.parent)
         if conceal:
             conceal.conceal_notebook(notebook, _enabled(notebook))
         if "ipynb" in formats:

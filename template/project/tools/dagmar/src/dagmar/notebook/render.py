@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from dagmar.files import encodable
+from dagmar.errors import Invalid
+from dagmar.files import encodable, reading
 from dagmar.notebook.fallbacks import add_fallbacks, text_of
+from dagmar.notebook.public import embed_in_notebook, embed_in_page
 
 if TYPE_CHECKING:
     from dagmar.notebook.execute import Executed
@@ -31,8 +34,13 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
     """Return marimo's static page."""
     from dagmar.notebook import internals
 
-    app = executed.app
-    view, layout = executed.capture.view, app.config.layout_file
+    app, view, config = executed.app, executed.capture.view, executed.app.config
+    layout = None
+    if config.layout_file:
+        layout = internals.read_layout_config(executed.path.parent, config.layout_file)
+        # As marimo's command does: a page that is opened elsewhere has no such file.
+        uri = internals.layout_config_to_data_uri(layout) if layout else None
+        config = replace(config, layout_file=uri)
     snapshot = internals.serialize_notebook_snapshot(
         app, view, drop_virtual_file_outputs=False, include_model_notifications=True
     )
@@ -41,20 +49,25 @@ def as_html(executed: Executed, code: bool = True, asset_url: str | None = None)
         for cell in snapshot.session["cells"]:
             outputs = cast("list[dict[str, Any]]", cell["outputs"])
             executed.code.conceal_errors(outputs, raised.get(cell["id"]))
-    config = internals.get_default_config_manager(current_path=str(executed.path)).get_config()
-    html, _ = internals.Exporter().export_as_html(
-        internals.HTMLExportRequest(
-            # Only the name: a page must not reveal the folders of this machine.
-            filename=executed.path.name,
-            app_code=app.to_py(),
-            app_config=app.config,
-            snapshot=snapshot,
-            display_config=config["display"],
-            options=internals.HTMLExportOptions(files=(), include_code=code, asset_url=asset_url),
-            layout=internals.read_layout_config(executed.path.parent, layout) if layout else None,
+    manager = internals.get_default_config_manager(current_path=str(executed.path))
+    settings = manager.get_config()
+    with reading("a file that the notebook's page includes", Invalid):
+        html, _ = internals.Exporter().export_as_html(
+            internals.HTMLExportRequest(
+                # The page has only the name; files next to the notebook are found by the path.
+                filename=str(executed.path),
+                app_code=app.to_py(),
+                app_config=config,
+                snapshot=snapshot,
+                display_config=settings["display"],
+                options=internals.HTMLExportOptions(
+                    files=(), include_code=code, asset_url=asset_url
+                ),
+                layout=layout,
+                sharing_config=settings.get("sharing"),
+            )
         )
-    )
-    return html
+    return embed_in_page(html, executed.path.parent)
 
 
 def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
@@ -68,6 +81,7 @@ def as_notebook(executed: Executed, code: bool = True) -> dict[str, Any]:
     text = internals.Exporter().export_as_ipynb(request)
     notebook: dict[str, Any] = json.loads(text)
     add_fallbacks(notebook)
+    embed_in_notebook(notebook, executed.path.parent)
     if not code:
         executed.code.conceal_notebook(notebook, executed.capture.shown())
     return notebook
