@@ -211,6 +211,16 @@ def test_a_cell_that_fails_in_the_setup_prevents_only_what_needs_it(tmp_path: Pa
     assert "root" not in executed.values
 
 
+@pytest.mark.parametrize("format", ["html", "ipynb", "md"])
+def test_without_code_the_errors_of_broken_cells_quote_none(
+    executed: Executed, format: str
+) -> None:
+    text = render(executed, format, code=False)
+    assert "the last one" in text
+    quoted = ("x_broken", "from math", "'twice'", "no form")
+    assert [part for part in quoted if part in text] == []
+
+
 def test_a_broken_notebook_can_be_read_as_marimo_would_save_it(notebook: Path) -> None:
     app = load(notebook)
     assert "_unparsable_cell" in source_of(notebook, app).text
