@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from dagmar.asset_key import AssetKey
 from dagmar.server.client import DagsterClient
+from dagmar.server.located import locate_asset
 from dagmar.server.paired import read_asset_history
 from dagmar.server.runconfig import read_yaml
 from playwright.sync_api import Locator, Page, expect
@@ -101,7 +101,9 @@ def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
     assert (tags["dagster/partition"], tags["test"]) == ("2026-01-05", "first")
     sees(page, 'Finished execution of step "daily_sales"')  # its log
     materialized_just_now(page, first)  # its card is updated
-    past = [run.status for run in read_asset_history(client, AssetKey("daily_sales"), 30)]
+    past = [
+        run.status for run in read_asset_history(client, locate_asset(client, "daily_sales"), 30)
+    ]
     sees(page, f"{past.count('SUCCESS')} of {len(past)} runs succeeded")  # and its history
 
     page.reload()

@@ -19,6 +19,7 @@ from dagmar.export.publish import Publisher
 from dagmar.export.request import ExportRequest
 from dagmar.project.settings import load
 from dagmar.server.client import DagsterClient
+from dagmar.server.located import locate_asset
 from dagmar.server.paired import read_neighbours, read_numbers
 from support.dagster_server import INSTANCE, DagsterServer
 from support.project import Project, make_project, run
@@ -171,7 +172,9 @@ def test_a_report_is_attached_to_the_asset_that_is_named(
         Publisher(load(shop.root), ExportRequest(existing="x", attach=key)).publish(exported)
         assert exported.problems == []
     for rows, key in ((1, INSIDE), (2, BETWEEN), (3, BACKSLASH)):
-        numbers = [past.numbers["rows"] for past in read_numbers(client, AssetKey(key), 9)]
+        numbers = [
+            past.numbers["rows"] for past in read_numbers(client, locate_asset(client, key), 9)
+        ]
         assert numbers == [rows]
     assert set(read_neighbours(client, AssetKey(INSIDE), 1)) == {INSIDE, "both"}
 

@@ -57,7 +57,7 @@ def test_a_failed_check_fails_a_successful_run_unless_the_flag_says_otherwise(
     assert "There are too few rows. (rows=3, share=0.5)" in page
     assert "1 check passed" in page
     assert "has_rows failed (ERROR), is_there passed" in cards.card(context)
-    past = read_asset_history(client, AssetKey("watched"), 1)
+    past = read_asset_history(client, context.located(client), 1)
     assert past[0].failed_checks == ("has_rows",)
     assert summary(past).startswith("1 of 1 runs succeeded (1 with failed checks)")
     assert "failed checks: has_rows" in draw_history(past, "")

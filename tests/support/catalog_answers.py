@@ -17,6 +17,7 @@ def asset(name: str, group: str, *dependencies: str, **more: Any) -> dict[str, A
         "group": group,
         "description": None,
         "materializable": True,
+        "observable": False,
         "jobs": ["__ASSET_JOB", "nightly"],
         "tags": [],
         "owners": [],
@@ -25,6 +26,18 @@ def asset(name: str, group: str, *dependencies: str, **more: Any) -> dict[str, A
         "partitions": None,
         **more,
     }
+
+
+def by_repository(*assets: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to `Assets`: the assets of each code location."""
+    nodes: dict[str, list[dict[str, Any]]] = {}
+    for node in assets:
+        nodes.setdefault(node["repository"]["location"]["name"], []).append(node)
+    found = [
+        {"name": "__repository__", "location": {"name": name}, "assets": listed}
+        for name, listed in nodes.items()
+    ]
+    return {"repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": found}}
 
 
 def _tags(**tags: str) -> list[dict[str, str]]:
@@ -78,20 +91,18 @@ ANSWERS: dict[str, dict[str, Any]] = {
             ],
         },
     },
-    "Assets": {
-        "assetNodes": [
-            asset(
-                "raw/orders",
-                "raw",
-                tags=_tags(tier="gold", dagster__kind__python="", dagster__kind__csv=""),
-                owners=[{"team": "data"}, {"email": "ann@example.com"}],
-                partitions=_partitions("MULTIPARTITIONED", "day", "color"),
-            ),
-            asset("orders", "sales", "raw/orders"),
-            asset("daily", "sales", "orders", partitions=_partitions("TIME_WINDOW", "day")),
-            asset("raw/seen", "raw", materializable=False, location="other"),
-        ]
-    },
+    "Assets": by_repository(
+        asset(
+            "raw/orders",
+            "raw",
+            tags=_tags(tier="gold", dagster__kind__python="", dagster__kind__csv=""),
+            owners=[{"team": "data"}, {"email": "ann@example.com"}],
+            partitions=_partitions("MULTIPARTITIONED", "day", "color"),
+        ),
+        asset("orders", "sales", "raw/orders"),
+        asset("daily", "sales", "orders", partitions=_partitions("TIME_WINDOW", "day")),
+        asset("raw/seen", "raw", materializable=False, location="other"),
+    ),
     "Repositories": {
         "repositoriesOrError": {
             "__typename": "RepositoryConnection",

@@ -9,7 +9,7 @@ from typing import Any
 
 from support import project
 from support.catalog_answers import ANSWERS as ANSWERED
-from support.catalog_answers import asset
+from support.catalog_answers import asset, by_repository
 from support.catalog_answers import key as key_of
 from support.git import git
 from support.project import TASKS
@@ -106,6 +106,7 @@ def _takes(name: str, days: str | None, *values: str, after: tuple[str, ...] = (
     inputs |= {key.replace("/", "_").replace("-", "_").replace(".", "_"): True for key in after}
     return {
         "assetKey": key_of(name),
+        "repository": {"name": "__repository__", "location": {"name": "shop"}},
         "dependencyKeys": [key_of(above) for above in (*values, *after)],
         "partitionDefinition": days and {"description": days, "fmt": None},
         "op": {
@@ -124,8 +125,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "locationEntries": ANSWERED["Workspace"]["workspaceOrError"]["locationEntries"][:1],
         },
     },
-    "Assets": {
-        "assetNodes": [
+    "Assets": by_repository(
             asset("raw/orders", "raw", description='Orders, "raw".'),
             asset("orders", "sales", "raw/orders"),
             asset("daily", "sales", "raw/orders", "orders", partitions=_BY_DAY),
@@ -137,8 +137,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
                 "report_of_day", "reports", "daily", "grid", "lake/dash-ed.events",
                 partitions=_BY_DAY,
             ),
-        ]
-    },
+    ),
     "Inputs": {
         "assetNodes": [
             _takes("raw/orders", None),

@@ -30,6 +30,21 @@ def mailing(context: dg.AssetExecutionContext, config: Reach) -> None:
     context.log.info(f"people={config.people}")
 
 
+@dg.asset(group_name="letters", description="The other one.")
+def shared(context: dg.AssetExecutionContext) -> None:
+    context.log.info("shared by other")
+
+
+@dg.asset(group_name="letters", partitions_def=COLORS)
+def shared_colors() -> None: ...
+
+
+@dg.observable_source_asset(name="stored")
+def stored_elsewhere() -> dg.DataVersion:
+    """Observed here, and materialized by the first code location."""
+    return dg.DataVersion("1")
+
+
 @dg.op
 def sweep() -> None: ...
 
@@ -41,5 +56,7 @@ def tidy() -> None:
 
 
 defs = dg.Definitions(
-    assets=[campaigns, tinted, mailing], jobs=[tidy], executor=dg.in_process_executor
+    assets=[campaigns, tinted, mailing, shared, shared_colors, stored_elsewhere],
+    jobs=[tidy],
+    executor=dg.in_process_executor,
 )

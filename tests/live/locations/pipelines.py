@@ -252,6 +252,16 @@ def orders_are_there() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True)
 
 
+@dg.asset(group_name="sales", description="The first one.")
+def shared(context: dg.AssetExecutionContext) -> None:
+    """The other code location has an asset of this key, too."""
+    context.log.info("shared by pipelines")
+
+
+@dg.asset(group_name="sales", partitions_def=COLORS)
+def shared_colors() -> None: ...
+
+
 @dg.asset(group_name="checks")
 def watched() -> None: ...
 
@@ -440,6 +450,8 @@ defs = dg.Definitions(
         slow_colored,
         slow_grid,
         needs_resource,
+        shared,
+        shared_colors,
         watched,
         measure,
         gated,

@@ -20,9 +20,13 @@ from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import ExportRequest
 from dagmar.project.settings import Settings, load
+from dagmar.server.located import LocatedAsset
 from support import http_server
 from support.project import make_project
 
+REPOSITORIES = {
+    "repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": [{"name": "a"}]}
+}
 BEFORE, AFTER = 1767225599.0, 1767225601.0  # the export is of the second between
 
 
@@ -50,8 +54,9 @@ def server(allowed: bool = True, made_at: float = BEFORE) -> Iterator[http_serve
     entries = [{"name": "shop", "permissions": [permission]}, other]
     graphql = http_server.dagster(
         {
-            "AssetPartitionKeys": {"assetNodeOrError": node},
-            "PairedAsset": {"assetNodeOrError": node},
+            "AssetPlaces": {"assetNodes": [node], **REPOSITORIES},
+            "AssetPartitionKeys": {"assetNodes": [node]},
+            "PairedAsset": {"assetNodes": [node]},
             "AssetsToLaunch": {
                 "assetNodes": [node],
                 "workspaceOrError": {"__typename": "Workspace", "locationEntries": entries},
@@ -110,8 +115,8 @@ def test_an_asset_gets_it_once_for_each_partition_and_server(
 def test_an_asset_that_refuses_it_does_not_stop_the_others_of_the_job(
     settings: Settings, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = {AssetKey(key): None for key in ("bad", "orders")}
-    monkeypatch.setattr("dagmar.export.attach._find", lambda *given: dict(keys))
+    assets = {LocatedAsset(AssetKey(key), "shop", "r"): None for key in ("bad", "orders")}
+    monkeypatch.setattr("dagmar.export.attach._find", lambda *given: dict(assets))
     done: list[str] = []
 
     def observe(key: AssetKey, *given: Any) -> None:

@@ -297,10 +297,19 @@ def two_locations(*launches: Answer) -> Answer:
             "repository": {"name": "__repository__", "location": {"name": location}},
         }  # fmt: skip
 
+    assets = [asset("orders", "shop"), asset("letters", "other")]
+    repositories = [{"name": "__repository__"}] * 2
     return play(
+        AssetPlaces=[
+            data(
+                assetNodes=assets,
+                repositoriesOrError={"__typename": "RepositoryConnection", "nodes": repositories},
+            )
+        ],
+        AssetCollisions=[data(assetNodeDefinitionCollisions=[])],
         AssetsToLaunch=[
             data(
-                assetNodes=[asset("orders", "shop"), asset("letters", "other")],
+                assetNodes=assets,
                 workspaceOrError={"__typename": "Workspace", "locationEntries": []},
             )
         ],
@@ -322,7 +331,7 @@ def test_an_unknown_asset_or_job_may_be_newer_than_the_running_dagster(
         "assetNodes": [], "workspaceOrError": workspace,
         "repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": []},
     }  # fmt: skip
-    names = ("AssetsToLaunch", "AssetKeys", "JobsToLaunch")
+    names = ("AssetPlaces", "AssetKeys", "JobsToLaunch")
     with (
         serve(play(**{name: [data(**nothing)] for name in names})) as server,
         DagsterClient(Target("local", server.url)) as client,

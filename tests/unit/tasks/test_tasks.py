@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.catalog_answers import ANSWERS, asset
+from support.catalog_answers import ANSWERS, asset, by_repository
 from support.http_server import Server, closed_port, dagster, serve
 from support.project import Project, make_project
 
@@ -236,7 +236,7 @@ def test_a_task_that_fails_stops_the_ones_behind_it(
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_reader_that_goes_away_is_no_traceback(flags: list[str], project: Project) -> None:
-    many = {**ANSWERS, "Assets": {"assetNodes": [asset(f"a/{i:05}", "g") for i in range(4000)]}}
+    many = {**ANSWERS, "Assets": by_repository(*(asset(f"a/{i:05}", "g") for i in range(4000)))}
     with serve(dagster(many)) as server:
         command = [sys.executable, "-m", "invoke", "discover", "--url", server.url, *flags]
         with subprocess.Popen(

@@ -22,6 +22,7 @@ from dagmar.upkeep import checking, doctor
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project, check
 from dagmar.upkeep.checks import CHECKS, notebooks
 from dagmar.upkeep.oldkeys import find_old_keys, rename
+from support.catalog_answers import by_repository
 from support.certificates import make_authority
 from support.git import commit, git
 from support.http_server import (
@@ -618,7 +619,13 @@ def healthy(home: Path) -> dict[str, dict[str, Any]]:
         "QueuedRuns": {"runsOrError": {"__typename": "Runs", "results": []}},
         "Permissions": {"permissions": [{**LAUNCHING}]},
         "InstanceInfo": {"instance": {"info": info}},
-        "AssetKeys": {"assetNodes": [{"assetKey": {"path": ["raw", "orders"]}}]},
+        "AssetKeys": by_repository(
+            {
+                "key": {"path": ["raw", "orders"]},
+                "materializable": True,
+                "repository": {"location": {"name": "shop"}},
+            }
+        ),
         "Repositories": {
             "repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": [REPOSITORY]}
         },
@@ -695,7 +702,7 @@ def a_server_with_another_home(answers: Answers) -> None:
 
 @answers("pairs", FAIL, "Dagster has no asset raw/orders (notebooks/orders.py)")
 def an_asset_that_is_gone(answers: Answers) -> None:
-    answers["AssetKeys"]["assetNodes"] = []
+    answers["AssetKeys"] = by_repository()
 
 
 @answers("pairs", FAIL, "Dagster has no job nightly (notebooks/orders.py)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -17,6 +17,7 @@ from dagmar.project.layout import CACHE
 from dagmar.project.settings import Settings
 from dagmar.server.catalog import KINDS, Catalog, Location, last_materializations, read_catalog
 from dagmar.server.client import DagsterClient
+from dagmar.server.names import names_of
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "locations": ("name", "status", "repositories"),
@@ -134,6 +135,8 @@ class Discovery:
         texts = {}
         if len(self.catalog.locations) < 2:
             texts["location"] = ""
+        if "location" in item and item["location"] in self._divided:
+            texts["location"] = f"{item['repository']}@{item['location']}"
         if "interval_s" in item:
             texts["every"] = f"{item['interval_s']} s"
         if "key" in item:
@@ -142,6 +145,11 @@ class Discovery:
             last = _when(self.times.get(item["key"]))
             texts["last materialized"] = last if item["materializable"] else "external"
         return texts
+
+    @property
+    def _divided(self) -> set[str]:
+        """The code locations with several repositories."""
+        return {item["name"] for item in self.catalog.locations if len(item["repositories"]) > 1}
 
     def _locations(self) -> list[Location]:
         """Return the code locations to show: all of them, unless they are what is asked for."""
@@ -177,10 +185,9 @@ def discover(
         )
     _add_notebooks(catalog, settings)
     if filters.select:
-        from dagmar.orchestration.selection import resolve
+        from dagmar.orchestration.selection import select
 
-        chosen = resolve(filters.select, catalog.assets)
-        catalog.assets = [asset for asset in catalog.assets if asset["key"] in chosen]
+        catalog.assets = select(filters.select, catalog.assets)
     for kind in KINDS:
         setattr(catalog, kind, [item for item in getattr(catalog, kind) if _passes(item, filters)])
     discovery = Discovery(catalog, filters)
@@ -192,10 +199,15 @@ def discover(
     return discovery
 
 
+def _matched(item: Mapping[str, Any], filters: Filters) -> Sequence[str]:
+    """Return the names that `--match` is compared with."""
+    return names_of(item) if "@" in filters.match else names_of(item)[:1]
+
+
 def _passes(item: Mapping[str, Any], filters: Filters) -> bool:
     tags: Mapping[str, str] = item.get("tags", {})
     return (
-        fnmatchcase(item.get("key") or item["name"], filters.match or "*")
+        any(fnmatchcase(name, filters.match or "*") for name in _matched(item, filters))
         and (not filters.group or item.get("group") == filters.group)
         and all(tags.get(key) == value for key, value in filters.tags)
         and (not filters.location or item["location"] == filters.location)
@@ -204,11 +216,12 @@ def _passes(item: Mapping[str, Any], filters: Filters) -> bool:
 
 def _add_notebooks(catalog: Catalog, settings: Settings) -> None:
     pairings = read_pairings(settings.root, settings.notebooks)
-    for asset in catalog.assets:
-        asset["notebooks"] = pairings.assets.get(asset["key"], [])
-    for job in catalog.jobs:
-        names = (job["name"], f"{job['name']}@{job['location']}")
-        job["notebooks"] = sorted({file for name in names for file in pairings.jobs.get(name, [])})
+    for item, paired in (
+        *((asset, pairings.assets) for asset in catalog.assets),
+        *((job, pairings.jobs) for job in catalog.jobs),
+    ):
+        files = {file for name in names_of(item) for file in paired.get(name, [])}
+        item["notebooks"] = sorted(files)
 
 
 def warn_of_locations(catalog: Catalog) -> None:

@@ -20,6 +20,7 @@ from dagmar.project.settings import Settings, Target
 
 if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
+    from dagmar.server.located import LocatedAsset
 
 Observer = Callable[[AssetKey, Mapping[str, Any], str, str | None], None]
 """Reports an observation by asset key, metadata, description and partition."""
@@ -45,7 +46,8 @@ def attach(
         assets = _find(client, name, partition)
         observe = _observer(settings, target, client)
         errors = dict[AssetKey, DagmarError]()
-        for key, part in assets.items():
+        for asset, part in assets.items():
+            key = asset.key
             link = {
                 "asset": key,
                 "partition": part,
@@ -69,8 +71,11 @@ def attach(
             each = "; ".join(f"{key}: {error.message}" for key, error in errors.items())
             message = f"{len(errors)} of {len(assets)} assets did not get it: {each}"
             raise type(first)(message, first.hint, first.command)
-        if len(assets) == 1 and manifest.run_id is None and manifest.asset in (None, *assets):
-            manifest.run_id = _last_run(client, manifest, *assets.popitem())
+        if len(assets) == 1 and manifest.run_id is None:
+            asset, part = assets.popitem()
+            names = (asset.key, f"{asset.key}@{asset.location}", name)
+            if manifest.asset in (None, *names):
+                manifest.run_id = _last_run(client, manifest, asset, part)
 
 
 def check(target: Target, name: str, partition: str) -> None:
@@ -93,14 +98,16 @@ def check(target: Target, name: str, partition: str) -> None:
         return
 
 
-def _find(client: DagsterClient, name: str, partition: str) -> dict[AssetKey, str | None]:
+def _find(client: DagsterClient, name: str, partition: str) -> dict[LocatedAsset, str | None]:
     """Return the assets to attach to, with the partition of each."""
     from dagmar.server.observations import find_assets, find_partition, require_permission
 
     client.require_writable()
-    keys = find_assets(client, name)
-    require_permission(client, keys)
-    return {key: find_partition(client, key, partition) if partition else None for key in keys}
+    assets = find_assets(client, name)
+    require_permission(client, assets)
+    return {
+        asset: find_partition(client, asset, partition) if partition else None for asset in assets
+    }
 
 
 def _observer(settings: Settings, target: Target, client: DagsterClient) -> Observer:
@@ -116,11 +123,13 @@ def _observer(settings: Settings, target: Target, client: DagsterClient) -> Obse
     return partial(observations.observe, client)
 
 
-def _last_run(client: Any, manifest: Manifest, key: AssetKey, partition: str | None) -> str | None:
+def _last_run(
+    client: Any, manifest: Manifest, asset: LocatedAsset, partition: str | None
+) -> str | None:
     """Return the run that materialized what the notebook read, if that is the asset's last."""
     from dagmar.server.paired import read_asset
 
-    latest = read_asset(client, key)["latest"]
+    latest = read_asset(client, asset)["latest"]
     if not latest or (partition and latest["partition"] != partition):
         return None
     if latest["at"] >= manifest.started.timestamp():

@@ -9,12 +9,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagmar import console
-from dagmar.asset_key import AssetKey
 from dagmar.errors import (
     DagmarError,
     Invalid,
@@ -26,12 +25,13 @@ from dagmar.errors import (
 )
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.compatibility import guarded
-from dagmar.notebook.pairing import Paired, has_job, paired_with, read_pairs
+from dagmar.notebook.pairing import Paired, paired_with, read_pairs
 from dagmar.project import templates
 from dagmar.project.installing import sync_command
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.locations import require_loadable
 from dagmar.project.settings import Settings
+from dagmar.server.names import Kind, choose, names_of, similar_names
 
 if TYPE_CHECKING:  # it brings an HTTP library, which exports need not wait for
     from dagmar.server.catalog import Asset, Catalog, Inputs, Item
@@ -171,7 +171,7 @@ def check(
     inputs = {}
     if catalog:
         paired = {pair.asset for _, pairs in readable.values() for pair in pairs}
-        inputs = catalog.inputs(sorted(paired & {item["key"] for item in catalog.assets}))
+        inputs = catalog.inputs([a for a in catalog.assets if paired & set(names_of(a))])
     for file, (source, pairs) in readable.items():
         findings[file] += [*_names_and_form(source), *_loading(root, source)]
         if catalog:
@@ -256,33 +256,48 @@ def _loading(root: Path, source: Source) -> Iterator[Finding]:
 
 
 def _against(
-    catalog: Catalog, inputs: Mapping[AssetKey, Inputs], pairs: Sequence[Paired], source: Source
+    catalog: Catalog, inputs: Mapping[str, Inputs], pairs: Sequence[Paired], source: Source
 ) -> Iterator[Finding]:
     """Compare with Dagster. What is missing may be in a code location that does not load."""
-    assets = {str(asset["key"]): asset for asset in catalog.assets}
-    jobs = [str(job["name"]) for job in catalog.jobs]
     severity = WARNING if catalog.broken else ERROR
     hint = "Correct it in the Pair of the setup cell."
+    paired: list[Asset] = []
+    loads = list(source.loads())
+    known = {names_of(asset)[0] for asset in catalog.assets}
+
+    def find(kind: Kind, name: str, items: Sequence[Any]) -> tuple[Any, str, str]:
+        """Return what is called `name`, or why it cannot be found and what to do."""
+        try:
+            found = choose(kind, name, items)
+        except Invalid as error:
+            return None, error.message, error.hint
+        meant = did_you_mean(name, similar_names(name, items))
+        return found, f"there is no {kind} '{name}'{meant}", hint
+
     for pair in pairs:
-        if pair.job and not has_job(catalog, pair.job):
-            message = f"there is no job '{pair.job}'{did_you_mean(pair.job, jobs)}"
-            yield Finding(pair.line, severity, "pair", message, hint)
-        if pair.asset and pair.asset not in assets:
-            message = f"there is no asset '{pair.asset}'{did_you_mean(pair.asset, assets)}"
-            yield Finding(pair.line, severity, "pair", message, hint)
-    loads = source.loads()
-    for load in loads:
-        if load.key not in assets:
-            message = f"there is no asset '{load.key}'{did_you_mean(load.key, assets)}"
+        if pair.job:
+            job, message, what_to_do = find("job", pair.job, catalog.jobs)
+            if job is None:
+                yield Finding(pair.line, severity, "pair", message, what_to_do)
+        if pair.asset:
+            asset, message, what_to_do = find("asset", pair.asset, catalog.assets)
+            if asset is None:
+                yield Finding(pair.line, severity, "pair", message, what_to_do)
+            else:
+                paired.append(asset)
+    for number, load in enumerate(loads):
+        asset, message, _ = find("asset", load.key, catalog.assets)
+        if asset is None:
             yield Finding(load.line, severity, "inputs", message)
-    known = [assets[pair.asset] for pair in pairs if pair.asset in assets]
-    if known:
-        yield from _upstream(known, inputs, loads, set(assets))
+        else:
+            loads[number] = replace(load, key=asset["key"])
+    if paired:
+        yield from _upstream(paired, inputs, loads, known)
 
 
 def _upstream(
     paired: Sequence[Asset],
-    inputs: Mapping[AssetKey, Inputs],
+    inputs: Mapping[str, Inputs],
     loads: Sequence[Load],
     known: set[str],
 ) -> Iterator[Finding]:
@@ -295,7 +310,7 @@ def _upstream(
             yield Finding(load.line, WARNING, "inputs", f"'{load.key}' is not upstream of {names}")
     for asset in paired:
         # Dependencies without a value are not inputs; there may be nothing to load.
-        known_inputs = inputs.get(asset["key"])
+        known_inputs = inputs.get(names_of(asset)[-1])
         taken = known_inputs.values if known_inputs else asset["dependencies"]
         for key in sorted(set(taken) - {load.key for load in loads}):
             message = f"'{key}' is upstream of '{asset['key']}', and is not loaded"

@@ -9,15 +9,11 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 from dagmar.notebook.cells import literal, read_source
 from dagmar.project.layout import relative
-
-if TYPE_CHECKING:
-    from dagmar.server.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -76,13 +72,3 @@ def _is_pair(function: ast.expr) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr == "Pair"
     return isinstance(function, ast.Name) and function.id == "Pair"
-
-
-def has_job(catalog: Catalog, name: str) -> bool:
-    """Whether a job `name` exists; `name@location` if several code locations have one."""
-    wanted, _, location = name.partition("@")
-    if not catalog.url:  # definitions that were loaded here have no location's name
-        location = ""
-    return any(
-        job["name"] == wanted and location in ("", job.get("location")) for job in catalog.jobs
-    )

@@ -25,7 +25,9 @@ from dagmar.server.catalog import (
     Job,
     Location,
     PartitionsItem,
+    definitions_among,
 )
+from dagmar.server.names import names_of
 
 
 def read_definitions(root: Path) -> Catalog:
@@ -35,22 +37,16 @@ def read_definitions(root: Path) -> Catalog:
     Raises SetupError, also if the project does not declare its definitions.
     """
     catalog = Catalog("", "", [])
-    assets: dict[AssetKey, Asset] = {}
-    graphs: dict[AssetKey, Any] = {}
+    found: list[tuple[Asset, bool]] = []
+    graphs: dict[str, Any] = {}
     failures: dict[str, DagmarError] = {}
     with _quiet():
         for name, definitions in definitions_of(root).each(failures):
             graph, repo = definitions.asset_graph, definitions.name
-            # An asset that is only upstream of others here may be defined in the next one.
-            graphs.update(
-                (_key(node), graph)
-                for node in graph.asset_nodes
-                if node.is_executable or _key(node) not in graphs
-            )
-            for asset in [_asset(node, name, repo) for node in graph.asset_nodes]:
-                # Each once, as the code location describes it that defines it.
-                if asset["key"] not in assets or asset["materializable"]:
-                    assets[asset["key"]] = asset
+            for node in graph.asset_nodes:
+                asset = _asset(node, name, repo)
+                found.append((asset, node.is_observable))
+                graphs[names_of(asset)[-1]] = graph
             catalog.jobs += [
                 Job(name=job.name, description=job.description, location=name, repository=repo)
                 for job in definitions.get_all_jobs()
@@ -63,8 +59,13 @@ def read_definitions(root: Path) -> Catalog:
     for name, failure in failures.items():
         error = Failure(failure.message).as_document()
         catalog.locations.append(Location(name=name, repositories=[], status="error", error=error))
-    catalog.assets = sorted(assets.values(), key=lambda asset: str(list(asset["key"].parts)))
-    catalog.inputs = lambda keys: {key: inputs_of(graphs[key], key) for key in keys}
+    # As an asset is described by the code location that defines it.
+    catalog.assets = definitions_among(found)
+    catalog.inputs = lambda assets: {
+        name: inputs_of(graphs[name], asset["key"])
+        for asset in assets
+        for name in [names_of(asset)[-1]]
+    }
     return catalog
 
 
@@ -87,11 +88,12 @@ def check_values(root: Path, keys: Collection[AssetKey], url: str) -> str:
     if not url or (not remote and running and running.dagster_url == url):
         return ""  # the catalog is that of the project's own definitions
     failures: dict[str, DagmarError] = {}
-    known: set[AssetKey] = set()
+    known: set[str] = set()
     try:
         with _quiet():
-            for _, definitions in definitions_of(root).each(failures):
-                known.update(map(_key, definitions.asset_graph.asset_nodes))
+            for name, definitions in definitions_of(root).each(failures):
+                for node in definitions.asset_graph.asset_nodes:
+                    known.update(names_of(_asset(node, name, definitions.name)))
     except UnknownDagster as error:
         return error.message
     missing = [key for key in keys if key not in known]

@@ -80,8 +80,8 @@ def materialize(
         # With those of the same function, if it cannot materialize one alone.
         keys = sorted(node.execution_set_asset_keys)
     else:
-        name, _, location = job.partition("@")
-        definition = definitions.with_job(name, location).get_job(name)
+        repository, name = definitions.with_job(job)
+        definition = repository.get_job(name)
         partitions, keys = definition.partitions_def, []
     what = asset or f"job {job}"
     if partitions is not None and partition is None:

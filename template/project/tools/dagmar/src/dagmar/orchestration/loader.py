@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,7 @@ from dagmar.orchestration.internals import internal
 from dagmar.orchestration.quiet import no_warnings, one_line
 from dagmar.project import devfile, locations
 from dagmar.project.environ import apply_environ, current_environ, own_environ, read_environ
+from dagmar.server.names import choose, names_of, possible_names, similar_names
 
 if TYPE_CHECKING:
     from dagster import RepositoryDefinition
@@ -64,53 +65,71 @@ class Definitions:
     _modules: set[str] = field(default_factory=set)
     _env_file: str | None = None
 
-    def with_asset(self, key: str) -> tuple[RepositoryDefinition, Any]:
+    def with_asset(self, name: str) -> tuple[RepositoryDefinition, Any]:
         """Return the repository that defines an asset, and its node in the asset graph.
 
-        An asset that is only upstream of others in one code location may be defined in the next.
-        Raises Invalid for an unknown asset, and what `each` raises if it may be in what failed.
+        An asset that is only upstream of others in one code location may be defined in the next,
+        so all are loaded, or the one that `KEY@LOCATION` names.
+        Raises Invalid for an unknown or ambiguous asset, and what `each` raises if it may be in
+        what failed.
         """
         import dagster as dg
 
-        asset = dg.AssetKey(AssetKey(key).parts)
-        outside, failures = None, dict[str, DagmarError]()
-        known: list[str] = []
-        for _, repository in self.each(failures):
+        failures = dict[str, DagmarError]()
+        found: list[dict[str, Any]] = []
+        repositories: list[tuple[str, RepositoryDefinition]] = []
+        wanted = [(text, dg.AssetKey(AssetKey(text).parts)) for text in possible_names(name)]
+        for place, repository in self.each(failures, name):
             graph = repository.asset_graph
-            if graph.has(asset):
-                outside = outside or (repository, graph.get(asset))
-                if graph.get(asset).is_executable:
-                    return repository, graph.get(asset)
-            known += [AssetKey.from_parts(other.path) for other in graph.get_all_asset_keys()]
-        if outside is not None:
-            return outside
-        raise _unknown("asset", key, known, failures)
+            for key, asset in wanted:
+                item = {"key": key, "location": place, "repository": repository.name}
+                if name in names_of(item) and graph.has(asset):
+                    found.append({**item, "node": graph.get(asset), "of": repository})
+            repositories.append((place, repository))
+        defined = choose("asset", name, [one for one in found if one["node"].is_materializable])
+        if not found:
+            known = [
+                {"key": AssetKey.from_parts(key.path), "location": place, "repository": of.name}
+                for place, of in repositories
+                for key in of.asset_graph.get_all_asset_keys()
+            ]
+            raise _unknown("asset", name, similar_names(name, known), failures)
+        observed = (one for one in found if one["node"].is_executable)
+        chosen = defined or next(observed, found[0])
+        return chosen["of"], chosen["node"]
 
-    def with_job(self, name: str, location: str = "") -> RepositoryDefinition:
-        """Return the repository that defines a job; `location` chooses among several.
+    def with_job(self, name: str) -> tuple[RepositoryDefinition, str]:
+        """Return the repository that defines a job, and the name of the job in it.
 
-        Raises Invalid for an unknown job, and what `each` raises if it may be in what failed.
+        Raises Invalid for an unknown or ambiguous job, and what `each` raises if it may be in
+        what failed.
         """
         failures = dict[str, DagmarError]()
-        known: list[str] = []
-        for place, repository in self.each(failures):
-            if location in ("", place):
-                if repository.has_job(name):
-                    return repository
-                known += [job for job in repository.job_names if not job.startswith("__")]
-        raise _unknown("job", name, known, failures)
+        jobs: list[dict[str, Any]] = [
+            {"name": job, "location": place, "repository": repository.name, "of": repository}
+            for place, repository in self.each(failures, name)
+            for job in repository.job_names
+            if not job.startswith("__")
+        ]
+        if job := choose("job", name, jobs):
+            return job["of"], job["name"]
+        raise _unknown("job", name, similar_names(name, jobs), failures)
 
-    def each(self, failures: dict[str, DagmarError]) -> Iterator[tuple[str, RepositoryDefinition]]:
+    def each(
+        self, failures: dict[str, DagmarError], name: str = ""
+    ) -> Iterator[tuple[str, RepositoryDefinition]]:
         """Yield each repository with its code location, first those that are loaded.
 
-        A code location that does not load is added to `failures`. Raises SetupError if the
-        project does not declare its definitions.
+        If `name` ends with `@` and a code location, only that one is loaded. A code location that
+        does not load is added to `failures`. Raises SetupError if the project does not declare its
+        definitions.
         """
         with _LOCK, no_warnings():
             self._refresh()
             assert self._workspace is not None
             order = sorted(self._workspace.locations, key=lambda place: place not in self._loaded)
-        for location in order:
+        named = [place for place in order if name.endswith(f"@{place.name}")]
+        for location in named or order:
             try:
                 with _LOCK, no_warnings():
                     if location not in self._loaded:
@@ -258,7 +277,9 @@ class Definitions:
                 yield name, Path(file)
 
 
-def _unknown(what: str, name: str, known: list[str], failed: dict[str, DagmarError]) -> DagmarError:
+def _unknown(
+    what: str, name: str, known: Collection[str], failed: dict[str, DagmarError]
+) -> DagmarError:
     message = f"the project's definitions have no {what} '{name}'{did_you_mean(name, known)}"
     if not failed:
         return Invalid(message, command=f"invoke discover --kind {what}s")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 from dagmar.orchestration.internals import internal
 from dagmar.server.catalog import Asset
+from dagmar.server.names import names_of
 
 ONLY_IN_THE_UI = (
     "automation_type", "changed_in_branch", "code_location", "column", "column_tag",
@@ -26,12 +27,35 @@ SHOWN = {0xE000: "\\", 0xE001: "/"}
 EXAMPLES = "For example: --select 'group:sales and kind:polars' or '+key:\"raw/orders\"'."
 
 
-def resolve(expression: str, assets: Iterable[Asset]) -> set[AssetKey]:
-    """Return the keys of the `assets` (catalog items) that `expression` selects.
+def select(expression: str, assets: Sequence[Asset]) -> list[Asset]:
+    """Return those of the `assets` (catalog items) that `expression` selects, in their order.
 
-    A slash inside a component is escaped in it, and never matches one between components.
-    External assets are part of the graph. Raises Invalid for an expression that does not
-    parse, and for attributes that cannot be resolved outside Dagster's UI, by name.
+    Of a key that several places define, each definition is looked at by itself; `key:"a@other"`
+    is the one there. Raises Invalid as `resolve` does.
+    """
+    by_key: dict[AssetKey, list[Asset]] = {}
+    for asset in assets:
+        by_key.setdefault(asset["key"], []).append(asset)
+    chosen = set[str]()
+    # A graph has each key once.
+    for number in range(max(map(len, by_key.values()), default=1)):
+        graph = [same[min(number, len(same) - 1)] for same in by_key.values()]
+        names = {name: item["key"] for item in graph for name in names_of(item)}
+        keys = resolve(expression, graph, names)
+        chosen |= {names_of(item)[-1] for item in graph if item["key"] in keys}
+    return [asset for asset in assets if names_of(asset)[-1] in chosen]
+
+
+def resolve(
+    expression: str, assets: Iterable[Asset], names: Mapping[str, AssetKey] | None = None
+) -> set[AssetKey]:
+    """Return the keys of the `assets` that `expression` selects; each key is there once.
+
+    `names` are further names for them. A slash inside a component is escaped in it, and never
+    matches one between components. External assets are part of the graph.
+
+    Raises Invalid for an expression that does not parse, and for attributes that cannot be
+    resolved outside Dagster's UI, by name.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Dagster's own, about beta parameters
@@ -41,7 +65,12 @@ def resolve(expression: str, assets: Iterable[Asset]) -> set[AssetKey]:
         bare = re.sub(r'"[^"]*"', "", expression)
         used = [name for name in ONLY_IN_THE_UI if re.search(rf"\b{name}\s*:", bare)]
         try:
-            hidden = KEY.sub(lambda key: key[1] + "/".join(_hidden(AssetKey(key[2]))), expression)
+
+            def hide(found: re.Match[str]) -> str:
+                key = AssetKey(found[2])
+                return found[1] + "/".join(_hidden((names or {}).get(key, key)))
+
+            hidden = KEY.sub(hide, expression)
             selection = dg.AssetSelection.from_string(hidden, include_sources=True)
             if used:
                 raise NotImplementedError

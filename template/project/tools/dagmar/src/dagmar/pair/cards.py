@@ -55,9 +55,10 @@ def _place(context: Context) -> str:
 def _asset(context: Context, client: DagsterClient) -> str:
     from dagmar.server.paired import read_asset
 
-    asset = read_asset(client, context.asset)
+    located = context.located(client)
+    asset = read_asset(client, located)
     base = client.target.url
-    page = f"{base}/assets/{context.asset.as_url_path}"
+    page = f"{base}/assets/{located.key.as_url_path}"
     rows = [
         ("group", escape(asset["group"] or "")),
         ("kinds", escape(", ".join(asset["kinds"]))),
@@ -150,10 +151,11 @@ def lineage(context: Context, depth: int) -> str:
 
         if context.job:
             return mermaid(read_job(client, locate_job(client, context.job))["steps"])
-        near = read_neighbours(client, context.asset, depth)
+        key = context.located(client).key
+        near = read_neighbours(client, key, depth)
     external = [key for key, item in near.items() if not item["materializable"]]
     graph: dict[str, Any] = {key: item["dependencies"] for key, item in near.items()}
-    return mermaid(graph, context.asset, external)
+    return mermaid(graph, key, external)
 
 
 def mermaid(

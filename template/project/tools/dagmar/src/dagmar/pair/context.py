@@ -18,6 +18,7 @@ from dagmar.server.reach import require_listening
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings, Target
     from dagmar.server.client import DagsterClient
+    from dagmar.server.located import LocatedAsset
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ class Context:
 
         with DagsterClient(target) as client:
             yield client
+
+    def located(self, client: DagsterClient) -> LocatedAsset:
+        """Return the paired asset. Raises Invalid if it is unknown or ambiguous."""
+        from dagmar.server.located import locate_asset
+
+        return locate_asset(client, self.asset)
 
 
 def live() -> bool:

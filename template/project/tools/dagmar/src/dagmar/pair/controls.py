@@ -48,13 +48,14 @@ def read_choices(context: Context, client: DagsterClient) -> Choices:
     from dagmar.server.partitions import of_job
 
     if context.asset:
-        asset = paired.read_asset(client, context.asset)
+        located = context.located(client)
+        asset = paired.read_asset(client, located)
         if not asset["materializable"]:
             raise Invalid(
                 f"the asset '{context.asset}' cannot be materialized: Dagster only observes it"
             )
-        launch = Launch(asset["location"], asset["repository"], asset["job"], (context.asset,))
-        dimensions = paired.read_dimensions(client, context.asset)
+        launch = Launch(asset["location"], asset["repository"], asset["job"], (located.key,))
+        dimensions = paired.read_dimensions(client, located)
     else:
         launch = locate_job(client, context.job)
         dimensions = of_job(client, launch).dimensions if launch.partition_set else {}

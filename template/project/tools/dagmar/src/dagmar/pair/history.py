@@ -24,7 +24,7 @@ def read_history(context: Context, limit: int) -> list[PastRun]:
         from dagmar.server.paired import read_asset_history, read_job_history
 
         if context.asset:
-            return read_asset_history(client, context.asset, limit)
+            return read_asset_history(client, context.located(client), limit)
         return read_job_history(client, context.job, limit)
 
 
@@ -81,7 +81,7 @@ def read_earlier(context: Context) -> list[PastNumbers]:
     with context.client() as client:
         from dagmar.server.paired import read_numbers
 
-        return read_numbers(client, context.asset, EARLIER)
+        return read_numbers(client, context.located(client), EARLIER)
 
 
 def draw_metrics(values: Mapping[str, Any], earlier: Sequence[PastNumbers], base: str) -> str:

@@ -41,6 +41,8 @@ class Pair:
     ) -> None:
         """Pair with the asset of this key, or with the job of this name.
 
+        If several code locations have it, `KEY@LOCATION` or `NAME@LOCATION` chooses one.
+
         `target` names a target of dagmar.yaml; the default is the one the settings choose.
         `root` is a folder of the project; the default is that of the notebook's file.
         Raises UsageError unless exactly one of asset and job is given.

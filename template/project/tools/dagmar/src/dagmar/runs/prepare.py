@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, UsageError
 from dagmar.project.provenance import own_tags
 from dagmar.project.sources import merge
@@ -24,9 +23,12 @@ from dagmar.server.runconfig import named_ops, no_such_ops
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """What to launch: assets, a job, or the failed steps of a run; and with which values."""
+    """What to launch: assets, a job, or the failed steps of a run; and with which values.
 
-    assets: Sequence[AssetKey] = ()
+    Assets and the job are given by name: a key, or `KEY@LOCATION`.
+    """
+
+    assets: Sequence[str] = ()
     job: str = ""
     retry: str = ""
     partitions: Choice = field(default_factory=Choice)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from dagmar import console
-from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 from dagmar.project.settings import Settings
 from dagmar.runs.prepare import LaunchSpec, prepare
@@ -13,6 +12,7 @@ from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns, sigterm_
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.launchable import Hints
+from dagmar.server.names import distinct_names, require_one_each
 
 FLAGS = Hints(
     config="Give values with --config FILE or --set PATH=VALUE.",
@@ -88,16 +88,17 @@ def _run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunR
     return tracked.launch(launches)
 
 
-def _selected(client: DagsterClient, expression: str) -> list[AssetKey]:
-    from dagmar.orchestration.selection import resolve
+def _selected(client: DagsterClient, expression: str) -> list[str]:
+    """Return the names of the selected assets; one that several places define must be chosen."""
+    from dagmar.orchestration.selection import select
 
     assets = read_catalog(client, ("assets",)).assets
-    chosen = resolve(expression, assets)
-    keys = [item["key"] for item in assets if item["materializable"] and item["key"] in chosen]
-    if not keys:
+    chosen = [item for item in select(expression, assets) if item["materializable"]]
+    if not chosen:
         raise UsageError(
             f"--select {expression!r} selects no asset that can be materialized",
             "To see what it selects, type:",
             command=f"invoke discover --select {expression!r}",
         )
-    return keys
+    require_one_each("asset", chosen)
+    return distinct_names(chosen, assets)

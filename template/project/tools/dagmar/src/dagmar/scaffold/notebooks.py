@@ -22,7 +22,7 @@ from dagmar.errors import (
 )
 from dagmar.files import write_all
 from dagmar.notebook.cells import Source, read_source
-from dagmar.notebook.pairing import Pairings, has_job, read_pairings
+from dagmar.notebook.pairing import Pairings, read_pairings
 from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
 from dagmar.project.settings import Settings
@@ -30,6 +30,7 @@ from dagmar.project.worktree import read_worktree
 from dagmar.scaffold.naming import Names
 from dagmar.scaffold.own_template import OWN, SHAPE, as_saved, combine
 from dagmar.server.catalog import Catalog, Inputs, Item
+from dagmar.server.names import Kind, Named, choose, distinct_names, names_of, similar_names
 
 TEMPLATES = ("default", "minimal", "ml", "report")
 OPTIONS = {"width": ("columns", "compact", "full", "medium")}
@@ -218,30 +219,50 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
 
 def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
     """Return the answers that come from Dagster, one mapping for each asset and job."""
-    assets = {str(asset["key"]): asset for asset in catalog.assets}
-    keys = list(dict.fromkeys(map(AssetKey, request.assets)))
+    chosen = [
+        _find("asset", name, catalog.assets, catalog) for name in map(AssetKey, request.assets)
+    ]
+    names = [*map(AssetKey, request.assets)]
     if request.select:
-        from dagmar.orchestration.selection import resolve
+        from dagmar.orchestration.selection import select
 
-        keys = sorted(resolve(request.select, catalog.assets) & set(assets))
-        if not keys:
+        chosen = select(request.select, catalog.assets)
+        names = [*map(AssetKey, distinct_names(chosen, catalog.assets))]
+        if not chosen:
             message = "--select matches no asset"
             raise Invalid(message, "Try it with:", command="invoke discover --select …")
-    for key in keys:
-        if key not in assets:
-            raise _unknown("asset", key, assets, catalog)
     for job in request.jobs:
-        if not has_job(catalog, job):
-            raise _unknown("job", job, [job["name"] for job in catalog.jobs], catalog)
-    known = catalog.inputs(keys) if keys else {}
+        _find("job", job, catalog.jobs, catalog)
+    known = catalog.inputs(chosen) if chosen else {}
+    shared = _shared(catalog)
     return [
         {
-            "asset": str(key),
-            "upstream": known.get(key) or Inputs(values=tuple(assets[key]["dependencies"])),
-            "materializable": bool(assets[key]["materializable"]),
+            "asset": str(name),
+            "upstream": known.get(names_of(asset)[-1])
+            or Inputs(values=tuple(asset["dependencies"])),
+            "materializable": bool(asset["materializable"]),
+            "near": shared.get(asset["location"], {}),
         }
-        for key in keys
+        for name, asset in dict(zip(names, chosen, strict=True)).items()
     ] + [{"job": job} for job in dict.fromkeys(request.jobs)]
+
+
+def _shared(catalog: Catalog) -> dict[str, dict[str, str]]:
+    """Return by code location how to name its own assets whose keys others have, too."""
+    shared: dict[str, dict[str, str]] = {}
+    names = distinct_names(catalog.assets, catalog.assets)
+    for asset, name in zip(catalog.assets, names, strict=True):
+        if name != asset["key"]:
+            shared.setdefault(asset["location"], {})[asset["key"]] = name
+    return shared
+
+
+def _find(kind: Kind, name: str, items: Sequence[Named], catalog: Catalog) -> Named:
+    """Return what is called `name`. Raises Invalid for an unknown or ambiguous name."""
+    item = choose(kind, name, items)
+    if item is None:
+        raise _unknown(kind, name, similar_names(name, items), catalog)
+    return item
 
 
 def _unknown(kind: str, name: str, known: Collection[str], catalog: Catalog) -> Invalid:
@@ -264,10 +285,11 @@ def _notebook(
     name = names.check(request.name) if request.name else ""
     name = name or names.of_notebook(fact.get("asset") or fact["job"])
     upstream: Inputs = fact.pop("upstream", Inputs())
+    near = fact.pop("near", {})
     keys = sorted(upstream.values)
     alike = {key: {"partition": True} for key in upstream.alike}
     inputs = [
-        {"name": variable, "asset": str(key), **alike.get(key, {})}
+        {"name": variable, "asset": near.get(key, str(key)), **alike.get(key, {})}
         for variable, key in zip(names.of_variables(keys), keys, strict=True)
     ]
     optional = {

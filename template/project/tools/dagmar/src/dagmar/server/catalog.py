@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -18,6 +18,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
+from dagmar.server.names import names_of
 
 KINDS = ("assets", "jobs", "schedules", "sensors", "resources")
 KIND_TAG = "dagster/kind/"
@@ -133,7 +134,8 @@ class Inputs:
 class Catalog:
     """What is on a server; a kind that was not asked for is an empty list.
 
-    `inputs` finds out what assets take from upstream, while the server is open.
+    `inputs` finds out what assets take from upstream, while the server is open; the answer is by
+    the longest name of each.
     """
 
     url: str
@@ -144,7 +146,7 @@ class Catalog:
     schedules: list[Schedule] = field(default_factory=list)
     sensors: list[Sensor] = field(default_factory=list)
     resources: list[Resource] = field(default_factory=list)
-    inputs: Callable[[Sequence[AssetKey]], dict[AssetKey, Inputs]] = field(
+    inputs: Callable[[Sequence[Asset]], dict[str, Inputs]] = field(
         default=lambda _: {}, compare=False, repr=False
     )
 
@@ -176,8 +178,7 @@ def read_catalog(
         file = _cache_file(client, answer, cache)
         cached = None if refresh else _read(file)
         if cached is None:
-            nodes = client.query("Assets")["assetNodes"]
-            cached = sorted(map(_asset, nodes), key=lambda asset: asset["key"])
+            cached = _assets(client.query("Assets"))
             if file:
                 _write(file, cached)
         catalog.assets = cached
@@ -207,20 +208,41 @@ def broken(locations: Iterable[Location]) -> dict[str, Failure]:
     }
 
 
-def read_inputs(client: DagsterClient, keys: Sequence[AssetKey]) -> dict[AssetKey, Inputs]:
-    """Return the inputs of each of these assets that the server knows."""
-    nodes = {node["assetKey"]: node for node in _input_nodes(client, keys, ops=True)}
+def read_inputs(client: DagsterClient, assets: Sequence[Asset]) -> dict[str, Inputs]:
+    """Return the inputs of each of these assets that the server knows, by its longest name."""
+    found = _input_nodes(client, list({asset["key"]: None for asset in assets}))
+    nodes = {_name(node): node for node in found}
+    # Dagster answers for a key with one of the places that define it.
+    for asset in assets:
+        if names_of(asset)[-1] not in nodes:
+            at = selector_of(asset["location"], asset["repository"])
+            nodes |= {_name(node): node for node in _input_nodes(client, [asset["key"]], at)}
+    wanted = {names_of(asset)[-1] for asset in assets}
+    nodes = {name: node for name, node in nodes.items() if name in wanted}
     upstream = {key for node in nodes.values() for key in node["dependencyKeys"]}
-    others = _input_nodes(client, sorted(upstream - set(nodes)), ops=False)
+    known = {node["assetKey"] for node in nodes.values()}
+    others = _input_nodes(client, sorted(upstream - known), ops=False)
     both = (*nodes.values(), *others)
     partitions = {node["assetKey"]: node["partitionDefinition"] for node in both}
-    return {key: _inputs_of(node, partitions) for key, node in nodes.items()}
+    return {name: _inputs_of(node, partitions) for name, node in nodes.items()}
 
 
-def _input_nodes(client: DagsterClient, keys: Sequence[AssetKey], ops: bool) -> Iterator[Item]:
+def _name(node: Item) -> str:
+    """Return the longest name of a node of an answer."""
+    repository = node["repository"]
+    place = {"location": repository["location"]["name"], "repository": repository["name"]}
+    return names_of({"key": node["assetKey"], **place})[-1]
+
+
+def _input_nodes(
+    client: DagsterClient,
+    keys: Sequence[AssetKey],
+    at: Mapping[str, str] | None = None,
+    ops: bool = True,
+) -> Iterator[Item]:
     for start in range(0, len(keys), MOST_AT_ONCE):
         paths = [key.as_input for key in keys[start : start + MOST_AT_ONCE]]
-        yield from client.query("Inputs", keys=paths, ops=ops)["assetNodes"]
+        yield from client.query("Inputs", keys=paths, at=at, ops=ops)["assetNodes"]
 
 
 def _inputs_of(node: Item, partitions: dict[AssetKey, Item | None]) -> Inputs:
@@ -240,7 +262,48 @@ def _input_name(key: AssetKey) -> str:
     return "_".join(key.parts).replace("-", "_").replace(".", "_")
 
 
-def _asset(node: Item) -> Asset:
+def _assets(answer: Item) -> list[Asset]:
+    found: list[tuple[Asset, bool]] = []
+    repositories = member(answer["repositoriesOrError"], "RepositoryConnection")["nodes"]
+    for repository in sorted(
+        repositories, key=lambda node: (node["location"]["name"], node["name"])
+    ):
+        found += [(_asset(node, repository), node["observable"]) for node in repository["assets"]]
+    return definitions_among(found)
+
+
+def definitions_among(found: Iterable[tuple[Asset, bool]]) -> list[Asset]:
+    """Return each asset once for each place that defines it, in the order of the keys.
+
+    `found` are the assets of each place, and whether it observes them. As in Dagster, a place that
+    materializes an asset defines it; without one, one that observes it; without one, the place
+    that says most about it. A place that only takes the asset as an input does not define it.
+    """
+    by_key: dict[AssetKey, list[tuple[Asset, bool]]] = {}
+    for asset, observed in found:
+        by_key.setdefault(asset["key"], []).append((asset, observed))
+    return [asset for key in sorted(by_key) for asset in _definitions(by_key[key])]
+
+
+def _definitions(found: Sequence[tuple[Asset, bool]]) -> list[Asset]:
+    assets = [asset for asset, _ in found]
+    chosen = [asset for asset in assets if asset["materializable"]]
+    chosen = chosen or [asset for asset, observed in found if observed]
+    chosen = chosen or [max(assets, key=_facts)]
+    if len(chosen) == 1 and len(assets) > 1:
+        # As in Dagster, what it depends on may be said elsewhere.
+        upstream = dict.fromkeys(key for asset in assets for key in asset["dependencies"])
+        chosen[0]["dependencies"] = list(upstream)
+    return chosen
+
+
+def _facts(asset: Asset) -> int:
+    """Count what is said about an asset; a mere input of others has its key alone."""
+    facts = (asset["description"], asset["tags"], asset["kinds"], asset["owners"])
+    return sum(map(bool, (*facts, asset["partitions"], asset["group"] not in (None, "default"))))
+
+
+def _asset(node: Item, repository: Item) -> Asset:
     tags = {tag["key"]: tag["value"] for tag in node["tags"]}
     return {
         "key": node["key"],
@@ -249,13 +312,19 @@ def _asset(node: Item) -> Asset:
         "tags": {key: value for key, value in tags.items() if not key.startswith(KIND_TAG)},
         "owners": owners(node),
         "description": node["description"],
-        "location": node["repository"]["location"]["name"],
-        "repository": node["repository"]["name"],
+        "location": repository["location"]["name"],
+        "repository": repository["name"],
         "materializable": node["materializable"],
         "partitions": node["partitions"],
         "dependencies": node["dependencies"],
         "jobs": [job for job in node["jobs"] if not job.startswith(IMPLICIT_JOB)],
     }
+
+
+def selector_of(location: str, repository: str) -> dict[str, str]:
+    """Return the job that has all assets of a repository, as GraphQL takes it."""
+    place = {"repositoryLocationName": location, "repositoryName": repository}
+    return {**place, "pipelineName": IMPLICIT_JOB}
 
 
 def owners(node: Item) -> list[str]:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, did_you_mean, nearest
+from dagmar.errors import Invalid, did_you_mean
 from dagmar.failure import Failure
 from dagmar.project.sources import merge
 from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import Launch, is_of_partition, is_reserved
+from dagmar.server.located import LocatedAsset, locate_assets, where_else
+from dagmar.server.names import choose, similar_names
 from dagmar.server.partitions import Partitions, of_asset, of_job
 from dagmar.server.runconfig import read_yaml
 from dagmar.server.runs import no_such_run
@@ -25,7 +27,6 @@ LAUNCH_PERMISSION = "launch_pipeline_execution"
 BACKFILL_PERMISSION = "launch_partition_backfill"
 RETRY_TAG = "dagster/is_resume_retry"
 RETRYABLE = ("FAILURE", "CANCELED")
-STALE = "Added since Dagster started? Reload its code location in the Dagster UI."
 
 
 @dataclass(frozen=True)
@@ -39,37 +40,53 @@ class Hints:
 
 @dataclass(frozen=True)
 class Launchable:
-    """A launch with nothing chosen yet, its partitions, and what the user may do."""
+    """A launch with nothing chosen yet, its partitions, and what the user may do.
+
+    `shadowed` is whether Dagster would look for its assets in another code location.
+    """
 
     launch: Launch
     partitions: Partitions | None = None
     permissions: Mapping[str, Item] = field(default_factory=dict)
+    shadowed: bool = False
 
     def require(self, permission: str) -> None:
-        """Raise NotAllowed if the server denies this user the permission."""
+        """Raise NotAllowed if the server denies this user the permission.
+
+        Raises Invalid for a backfill of an asset that Dagster would launch elsewhere.
+        """
+        if permission == BACKFILL_PERMISSION and self.shadowed:
+            raise Invalid(
+                f"{self.launch.what} in the code location '{self.launch.location}' cannot be "
+                "launched for several partitions: a backfill has no code location, and Dagster "
+                "would launch it in another one that has the asset",
+                "Launch one partition at a time.",
+            )
         answer = self.permissions.get(permission, {"value": True})
         if not answer["value"]:
             raise not_permitted(f"launch {self.launch.what}", answer["disabledReason"])
 
 
 def find_assets(
-    client: DagsterClient, keys: Sequence[AssetKey], partitioned: bool, hints: Hints
+    client: DagsterClient, names: Sequence[str], partitioned: bool, hints: Hints
 ) -> list[Launchable]:
     """Return the assets as what can be launched, one for each code location.
 
     `partitioned` is whether partitions will be chosen; if not, a partitioned asset is refused.
-    Raises Invalid for an asset that does not exist, cannot be materialized or is partitioned
-    unlike the others, NotAllowed if the server forbids it.
+    Raises Invalid for an asset that does not exist, is ambiguous, cannot be materialized or is
+    partitioned unlike the others, NotAllowed if the server forbids it.
     """
-    paths = [key.as_input for key in keys]
-    answer = client.query("AssetsToLaunch", keys=paths, partitioned=partitioned)
-    nodes = {node["assetKey"]: node for node in answer["assetNodes"]}
-    if missing := [key for key in keys if key not in nodes]:
-        raise no_such_asset(client, missing)
+    nodes: dict[LocatedAsset, Item] = {}
+    for group in _by_place(locate_assets(client, names)):
+        paths = [asset.key.as_input for asset in group]
+        answer = client.query("AssetsToLaunch", keys=paths, at=group[0].at, partitioned=partitioned)
+        by_key = {node["assetKey"]: node for node in answer["assetNodes"]}
+        nodes.update((asset, by_key[asset.key]) for asset in group)
     jobs: dict[tuple[str, str, str], dict[AssetKey, Item]] = {}
-    for key in keys:
-        _check_asset(key, nodes[key], partitioned, hints)
-        jobs.setdefault(job_of(nodes[key]), {})[key] = nodes[key]
+    shadowed = {job_of(node) for asset, node in nodes.items() if asset.shadowed}
+    for asset, node in nodes.items():
+        _check_asset(asset.key, node, partitioned, hints)
+        jobs.setdefault(job_of(node), {})[asset.key] = node
     launchables = []
     for job, assets in jobs.items():
         ops = {name.split(".")[0] for node in assets.values() for name in node["opNames"]}
@@ -80,8 +97,16 @@ def find_assets(
             raise Invalid(f"{launch.what} has no partitions", hints.no_partitions)
         partitions = functools.reduce(Partitions.joined, parts) if parts else None
         permissions = permissions_of(answer, launch.location)
-        launchables.append(Launchable(launch, partitions, permissions))
+        launchables.append(Launchable(launch, partitions, permissions, job in shadowed))
     return launchables
+
+
+def _by_place(assets: Sequence[LocatedAsset]) -> list[list[LocatedAsset]]:
+    """Return the assets that one query can read together."""
+    groups: dict[str, list[LocatedAsset]] = {}
+    for asset in assets:
+        groups.setdefault(str(asset.at), []).append(asset)
+    return list(groups.values())
 
 
 def job_of(node: Item) -> tuple[str, str, str]:
@@ -89,36 +114,6 @@ def job_of(node: Item) -> tuple[str, str, str]:
     repository = node["repository"]
     job = next((name for name in node["jobNames"] if name.startswith(IMPLICIT_JOB)), IMPLICIT_JOB)
     return repository["location"]["name"], repository["name"], job
-
-
-def no_such_asset(client: DagsterClient, missing: Sequence[str]) -> Invalid:
-    """Return the error for assets that do not exist, with the nearest that do."""
-    answer = client.query("AssetKeys")
-    known = [node["assetKey"] for node in answer["assetNodes"]]
-    names = ", ".join(f"'{key}'{did_you_mean(key, known)}" for key in missing)
-    meant = {str(key): near for key in missing if (near := nearest(key, known))}
-    return Invalid(f"there is no asset {names}", *_where_else(answer, "assets"), meant=meant)
-
-
-def _where_else(answer: Item, kind: str) -> tuple[str, str]:
-    """Return the hint and the command for what Dagster does not know although its user does.
-
-    It may be in a code location that does not load.
-    """
-    entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
-    names = [
-        entry["name"]
-        for entry in entries
-        if (entry["locationOrLoadError"] or {}).get("__typename") == "PythonError"
-    ]
-    if not names:
-        return STALE, f"invoke discover --kind {kind}"
-    one = len(names) == 1
-    return (
-        f"The code location{'' if one else 's'} {', '.join(names)} {'does' if one else 'do'} not "
-        "load; to see why, type:",
-        "invoke discover",
-    )
 
 
 def _check_asset(key: str, node: Item, partitioned: bool, hints: Hints) -> None:
@@ -162,31 +157,26 @@ def locate_job(client: DagsterClient, name: str) -> Launch:
 
 
 def _job_named(answer: Item, name: str) -> Launch:
-    wanted, _, location = name.partition("@")
     connection = member(answer["repositoriesOrError"], "RepositoryConnection")
     jobs = [
-        Launch(
-            node["location"]["name"],
-            node["name"],
-            job["name"],
-            partition_set=next(
+        {
+            "name": job["name"],
+            "location": node["location"]["name"],
+            "repository": node["name"],
+            "partition_set": next(
                 (s["name"] for s in node["partitionSets"] if s["pipelineName"] == job["name"]), ""
             ),
-        )
+        }
         for node in connection["nodes"]
         for job in node["jobs"]
         if not job["name"].startswith(IMPLICIT_JOB)
     ]
-    named = [job for job in jobs if job.job == wanted and location in ("", job.location)]
-    if not named:
-        raise Invalid(
-            f"there is no job '{name}'{did_you_mean(wanted, [job.job for job in jobs])}",
-            *_where_else(answer, "jobs"),
-        )
-    if len(named) > 1:
-        places = ", ".join(f"--job {job.job}@{job.location}" for job in named)
-        raise Invalid(f"several code locations have a job '{name}'", f"Choose one: {places}")
-    return named[0]
+    job = choose("job", name, jobs)
+    if job is None:
+        meant = did_you_mean(name, similar_names(name, jobs))
+        raise Invalid(f"there is no job '{name}'{meant}", *where_else(answer, "jobs"))
+    place = (job["location"], job["repository"])
+    return Launch(*place, job["name"], partition_set=job["partition_set"])
 
 
 def permissions_of(answer: Item, location: str) -> dict[str, Item]:

@@ -11,7 +11,8 @@ from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, owners
 from dagmar.server.checks import ERROR, Check
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
-from dagmar.server.launchable import job_of, locate_job, no_such_asset
+from dagmar.server.launchable import job_of, locate_job
+from dagmar.server.located import LocatedAsset, no_such_asset
 from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
 from dagmar.server.partitions import dimensions_of
 from dagmar.server.runconfig import read_yaml
@@ -49,12 +50,9 @@ class PastNumbers:
     numbers: Mapping[str, float]
 
 
-def read_asset(client: DagsterClient, key: AssetKey) -> Item:
-    """Return the asset and its last materialization.
-
-    Raises Invalid, with the nearest that do, if the asset does not exist.
-    """
-    node = _asset(client, key, client.query("PairedAsset", key=key.as_input))
+def read_asset(client: DagsterClient, asset: LocatedAsset) -> Item:
+    """Return the asset and its last materialization."""
+    (node,) = client.query("PairedAsset", **asset.variables)["assetNodes"]
     (latest, *_) = node["assetMaterializations"] or [None]
     location, repository, job = job_of(node)
     return {
@@ -69,7 +67,7 @@ def read_asset(client: DagsterClient, key: AssetKey) -> Item:
         "columns": read_columns((latest or {}).get("metadataEntries") or ())
         or read_columns(node["metadataEntries"]),
         "checks": [
-            Check(check["name"], key, result.get("success"), result.get("severity"))
+            Check(check["name"], asset.key, result.get("success"), result.get("severity"))
             for check in node["assetChecksOrError"].get("checks", ())
             for result in [
                 (check["executionForLatestMaterialization"] or {}).get("evaluation") or {}
@@ -133,12 +131,12 @@ def read_neighbours(client: DagsterClient, key: AssetKey, depth: int) -> dict[As
     return neighbours
 
 
-def read_dimensions(client: DagsterClient, key: AssetKey) -> dict[str, list[str]]:
+def read_dimensions(client: DagsterClient, asset: LocatedAsset) -> dict[str, list[str]]:
     """Return the partition keys of the asset by dimension, in Dagster's order.
 
-    It is empty for an asset without partitions. Raises Invalid if the asset does not exist.
+    It is empty for an asset without partitions.
     """
-    node = _asset(client, key, client.query("AssetPartitionKeys", key=key.as_input))
+    (node,) = client.query("AssetPartitionKeys", **asset.variables)["assetNodes"]
     return dimensions_of(node)
 
 
@@ -171,19 +169,20 @@ def _without_secrets(config: Any) -> Any:
     return {name: value for name, value in kept.items() if value != {}}
 
 
-def read_asset_history(client: DagsterClient, key: AssetKey, limit: int) -> list[PastRun]:
+def read_asset_history(client: DagsterClient, asset: LocatedAsset, limit: int) -> list[PastRun]:
     """Return the last runs that materialized the asset or failed to, oldest first.
 
-    Raises Invalid if the asset does not exist.
+    Dagster keeps the history of a key, wherever it was materialized.
     """
-    asset = _asset(client, key, client.query("AssetHistory", key=key.as_input, limit=limit))
+    key = asset.key
+    (node,) = client.query("AssetHistory", **asset.variables, limit=limit)["assetNodes"]
     runs = [
         event["runOrError"]
-        for event in asset["assetMaterializations"]
+        for event in node["assetMaterializations"]
         if event["runOrError"]["__typename"] == "Run"  # a run may have been deleted
     ]
     # Dagster finds failed runs by their job only.
-    for job in asset["jobNames"][:MOST_JOBS]:
+    for job in node["jobNames"][:MOST_JOBS]:
         whole = not job.startswith(IMPLICIT_JOB)
         runs += [
             run
@@ -191,7 +190,7 @@ def read_asset_history(client: DagsterClient, key: AssetKey, limit: int) -> list
             if (whole and run["assetSelection"] is None) or key in (run["assetSelection"] or ())
         ]
     failed: dict[str, list[str]] = {}
-    for check in asset["assetChecksOrError"].get("checks", ())[:MOST_CHECKS]:
+    for check in node["assetChecksOrError"].get("checks", ())[:MOST_CHECKS]:
         for run_id in _failures_of(client, key, check["name"]):
             failed.setdefault(run_id, []).append(check["name"])
     past = _past(runs, limit)
@@ -210,15 +209,12 @@ def _failures_of(client: DagsterClient, key: AssetKey, check: str) -> list[str]:
     ]
 
 
-def read_numbers(client: DagsterClient, key: AssetKey, limit: int) -> list[PastNumbers]:
-    """Return the numbers of the last materializations and observations, newest first.
-
-    Raises Invalid if the asset does not exist.
-    """
-    asset = _asset(client, key, client.query("AssetMetrics", key=key.as_input, limit=limit))
+def read_numbers(client: DagsterClient, asset: LocatedAsset, limit: int) -> list[PastNumbers]:
+    """Return the numbers of the last materializations and observations, newest first."""
+    (node,) = client.query("AssetMetrics", **asset.variables, limit=limit)["assetNodes"]
     past = [
         PastNumbers(event["runId"], int(event["timestamp"]) / 1000, event["partition"], numbers)
-        for event in (*asset["assetMaterializations"], *asset["assetObservations"])
+        for event in (*node["assetMaterializations"], *node["assetObservations"])
         if (numbers := read_metadata(event["metadataEntries"], NUMBERS))
     ]
     return sorted(past, key=lambda event: -event.at)[:limit]
@@ -229,7 +225,8 @@ def read_job_history(client: DagsterClient, job: str, limit: int) -> list[PastRu
 
     Raises Invalid if there is neither such a job nor a run of one.
     """
-    name, _, location = job.partition("@")
+    name, _, place = job.partition("@")
+    location = place.rpartition("@")[2]
     runs = _runs_of(client, name, RUNS_SEARCHED if location else limit)
     if location:
         # A run in a notebook's kernel has no origin.
@@ -271,8 +268,3 @@ def read_instance_info(client: DagsterClient) -> dict[str, Any]:
     info = client.query("InstanceInfo")["instance"]["info"]
     value = yaml.safe_load(info) if info else None
     return value if isinstance(value, dict) else {}
-
-
-def _asset(client: DagsterClient, key: AssetKey, answer: Item) -> Item:
-    unknown = {"AssetNotFoundError": lambda _: no_such_asset(client, [key])}
-    return member(answer["assetNodeOrError"], "AssetNode", unknown)

@@ -20,7 +20,9 @@ from dagmar.tasks.command import (
 @command
 def scaffold(
     context: Context,
-    asset: Annotated[Many, "Asset to create a notebook for; may be repeated."] = (),
+    asset: Annotated[
+        Many, "Asset to create a notebook for, KEY or KEY@LOCATION; may be repeated."
+    ] = (),
     job: Annotated[Many, "Job to create a notebook for; may be repeated."] = (),
     select: Annotated[str, "Assets of this Dagster asset selection, one notebook for each."] = "",
     template: Annotated[

@@ -39,11 +39,11 @@ def discover(
 @command
 def run(
     context: Context,
-    asset: Annotated[Many, "Asset to materialize; may be repeated."] = (),
+    asset: Annotated[Many, "Asset to materialize, KEY or KEY@LOCATION; may be repeated."] = (),
     select: Annotated[
         str, "Assets of this Dagster asset selection, one run for each code location."
     ] = "",
-    job: Annotated[str, "Job to run; NAME@LOCATION if several code locations have it."] = "",
+    job: Annotated[str, "Job to run, NAME or NAME@LOCATION."] = "",
     retry: Annotated[str, "Run to retry, from its failed steps."] = "",
     follow: Annotated[str, "Run or backfill to follow again."] = "",
     cancel: Annotated[str, "Run or backfill to cancel."] = "",

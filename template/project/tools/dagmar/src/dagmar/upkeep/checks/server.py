@@ -126,8 +126,10 @@ def same_instance(project: Project) -> Finding:
 @check("pairs", online=True)
 def pairs(project: Project) -> Finding:
     """Every asset and job that a notebook is paired with exists."""
-    from dagmar.notebook.pairing import has_job, read_pairings
+    from dagmar.notebook.pairing import read_pairings
     from dagmar.server.catalog import read_catalog
+    from dagmar.server.located import assets_of
+    from dagmar.server.names import names_of
 
     found = read_pairings(project.root, project.notebooks)
     if not (found.assets or found.jobs):
@@ -137,7 +139,8 @@ def pairs(project: Project) -> Finding:
     with project.connect() as client:
         if found.assets:
             # Keys only: all facts about many assets would take too long here.
-            assets = {node["assetKey"] for node in client.query("AssetKeys")["assetNodes"]}
+            answer = client.query("AssetKeys")
+            assets = {name for asset in assets_of(answer) for name in names_of(asset)}
         catalog = read_catalog(client, ("jobs",) if found.jobs else ())
     gone = [
         f"asset {key} ({some(files)})" for key, files in found.assets.items() if key not in assets
@@ -145,7 +148,7 @@ def pairs(project: Project) -> Finding:
     gone += [
         f"job {name} ({some(files)})"
         for name, files in found.jobs.items()
-        if not has_job(catalog, name)
+        if not any(name in names_of(job) for job in catalog.jobs)
     ]
     if gone:
         # A code location that does not load may hide anything.
