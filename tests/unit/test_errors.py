@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dagmar import console, errors
 from dagmar.errors import DagmarError, did_you_mean, suggestion
+from dagmar.tasks import namespace
 
 TYPE = "Type: "  # what `suggestion` puts before a command
 LINE = re.compile(r"^    (?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+) +(?P<code>\d+) {3}\S", re.MULTILINE)
@@ -105,15 +107,43 @@ def test_a_command_can_be_pasted_by_users_of_uv_run_and_by_others(
     assert console.pasteable(hint, command) == suggestion(hint, command)
 
 
-def test_commands_are_fields_of_their_own_and_not_a_part_of_messages_and_hints() -> None:
-    """A text that says what to type is followed by the command, or has it in backticks."""
-    texts = []
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield each text of the program with its place; a field of an f-string is an X."""
     for file in sorted(Path(errors.__file__).parent.rglob("*.py")):
         tree = ast.parse(file.read_text("utf-8"))
-        prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
-                texts.append((f"{file.name}:{node.lineno}", node.value))
-    assert len(texts) > 1000
+        nodes = list(ast.walk(tree))
+        left_out = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if node in left_out:
+                continue
+            if isinstance(node, ast.JoinedStr):
+                left_out.update(node.values)
+                parts = [getattr(part, "value", "X") for part in node.values]
+                text = "".join(part if isinstance(part, str) else "X" for part in parts)
+                yield f"{file.name}:{node.lineno}", text
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{file.name}:{node.lineno}", node.value
+
+
+def test_commands_are_fields_of_their_own_and_not_a_part_of_messages_and_hints() -> None:
+    """A text that says what to type is followed by the command, or has it in backticks."""
+    found = list(texts())
+    assert len(found) > 1000
     in_text = re.compile(r"^Type:|\b[Tt]ype( again)?: +\w|: (invoke|dg) [a-z-]")
-    assert [text for text in texts if in_text.search(text[1]) and text[1] != TYPE] == []
+    assert [
+        text for text in found if in_text.search(text[1]) and text[1] not in (TYPE, f"{TYPE}X")
+    ] == []
+
+
+def test_each_task_and_flag_that_a_text_says_to_type_exists() -> None:
+    flags = {task.name: set(task.flags) for task in namespace("tasks.py").to_contexts()}
+    typed = [
+        (place, task, flag)
+        for place, text in texts()
+        for task, rest in re.findall(r"\binvoke ([a-z]+)((?:(?! invoke )[^`\n])*)", text)
+        for flag in ["", *re.findall(r"(?<![\w-])--?[a-z][a-z-]*(?![\w-])", rest)]
+        if flag != "--no-"  # in `--no-{name}`
+    ]
+    assert len(typed) > 70
+    wrong = [each for each in typed if each[2] not in {"", *flags.get(each[1], ())}]
+    assert (wrong, {each[1] for each in typed} - flags.keys()) == ([], set())
