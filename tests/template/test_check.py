@@ -17,14 +17,15 @@ from support.shop_project import PAIRS, TEMPLATES, invoke, scaffold
 from support.template_releases import Project, write
 
 CATALOG = Catalog("", "", [])
+PLACE = {"location": "shop", "repository": "__repository__"}
 CATALOG.assets = [
-    {"key": "raw/customers", "dependencies": []},
-    {"key": "raw/orders", "dependencies": ["raw/customers"]},
-    {"key": "other", "dependencies": []},
+    {"key": "raw/customers", "dependencies": [], **PLACE},
+    {"key": "raw/orders", "dependencies": ["raw/customers"], **PLACE},
+    {"key": "other", "dependencies": [], **PLACE},
 ]
-CATALOG.jobs = [{"name": "nightly"}]
+CATALOG.jobs = [{"name": "nightly", **PLACE}]
 ONLINE = Catalog("http://127.0.0.1:3000", "", [], CATALOG.assets)
-ONLINE.jobs = [{"name": "nightly", "location": "shop"}]
+ONLINE.jobs = [{"name": "nightly", **PLACE}]
 
 SOUND = """\
 import marimo

@@ -28,6 +28,8 @@ from support.http_server import dagster, serve
 from support.shop_project import ANSWERS, invoke, scaffold
 from support.template_releases import Project, Template, tree, write
 
+PLACE = {"location": "shop", "repository": "__repository__"}
+
 
 def status(project: Project) -> list[str]:
     """List what git finds changed, without marimo's files for its user."""
@@ -198,7 +200,7 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_separate_notebooks(
     upstream = {inside: [], between: [], backslash: [], "below": [inside, between, backslash]}
     upstream["数据"] = [AssetKey("données")]
     for key, dependencies in upstream.items():
-        item = {"key": AssetKey(key), "materializable": True, "dependencies": dependencies}
+        item = {"key": AssetKey(key), "materializable": True, "dependencies": dependencies, **PLACE}
         catalog.assets.append(item)
 
     def make(*assets: str, name: str = "") -> str:
@@ -217,7 +219,9 @@ def test_keys_that_differ_only_in_where_a_slash_is_get_separate_notebooks(
         make("wh/a/b", name="inside")
     assert loads(make("below")) == {"a_b": inside, "b": between, "back_slash": backslash}
     files = [shop.path / f"notebooks/{name}.py" for name in ("inside", "below", "数据")]
-    catalog.assets.append({"key": AssetKey("données"), "materializable": True, "dependencies": []})
+    catalog.assets.append(
+        {"key": AssetKey("données"), "materializable": True, "dependencies": [], **PLACE}
+    )
     checked = checking.check(settings, files, catalog).notebooks
     assert [notebook.findings for notebook in checked] == [[], [], []]
 

@@ -217,8 +217,8 @@ def read_inputs(client: DagsterClient, assets: Sequence[Asset]) -> dict[str, Inp
         if names_of(asset)[-1] not in nodes:
             at = selector_of(asset["location"], asset["repository"])
             nodes |= {_name(node): node for node in _input_nodes(client, [asset["key"]], at)}
-    wanted = {names_of(asset)[-1] for asset in assets}
-    nodes = {name: node for name, node in nodes.items() if name in wanted}
+    names = [names_of(asset)[-1] for asset in assets]
+    nodes = {name: nodes[name] for name in names if name in nodes}
     upstream = {key for node in nodes.values() for key in node["dependencyKeys"]}
     known = {node["assetKey"] for node in nodes.values()}
     others = _input_nodes(client, sorted(upstream - known), ops=False)
