@@ -111,6 +111,15 @@ def test_what_argparse_refuses_is_refused_with_its_message(
     assert message in refused.value.message
 
 
+def test_a_name_that_no_option_of_a_helper_has_is_refused(tmp_path: Path) -> None:
+    # The syntax does not show the names of these options.
+    body = "import argparse\nparser = argparse.ArgumentParser()\ndef add(name):\n"
+    body += "    parser.add_argument(name)\nadd('--region')\nparser.parse_args()"
+    file = write(tmp_path, f"read():\n{body}")
+    with pytest.raises(Invalid, match="unrecognized arguments: --regoin US"):
+        run(file, regoin="US")
+
+
 def test_an_option_that_is_required_is_named(tmp_path: Path) -> None:
     body = 'parser.add_argument("--day", required=True)\nday = parser.parse_args().day'
     file = write(tmp_path, f"read():\nimport argparse\nparser = argparse.ArgumentParser()\n{body}")

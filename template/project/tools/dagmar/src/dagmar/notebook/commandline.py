@@ -132,7 +132,9 @@ def refusal(error: SystemExit) -> str:
     while trace is not None:
         code, names = trace.tb_frame.f_code, trace.tb_frame.f_locals
         if code.co_filename == argparse.__file__:
-            refused = refused or names.get("args") == sys.argv[1:]
+            # What it does not know is left in `argv`.
+            read, left = sys.argv[1:], names.get("argv")
+            refused = refused or names.get("args") == read or bool(left and set(left) <= set(read))
             if code.co_name == "error":
                 message = str(names["message"])
         trace = trace.tb_next

@@ -15,6 +15,7 @@ from typing import Any
 
 from dagmar import scalars
 from dagmar.errors import Invalid, did_you_mean
+from dagmar.notebook.cells import literal
 from dagmar.notebook.inputs import Binding
 from dagmar.scalars import Plain, resolve
 from dagmar.server.runconfig import parse_yaml
@@ -25,6 +26,25 @@ LITERAL = (
     ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator,
     ast.unaryop, ast.expr_context,
 )  # fmt: skip
+TEXTS = (
+    "casefold", "decode", "format", "isoformat", "join", "lower", "lstrip", "removeprefix",
+    "removesuffix", "rstrip", "strftime", "strip", "upper",
+)  # fmt: skip
+"""Methods that return a text."""
+QUICK = (
+    *TEXTS, "Decimal", "Path", "abs", "cwd", "date", "datetime", "home", "len", "max", "min", "now",
+    "round", "str", "sum", "time", "timedelta", "today", "utcnow",
+)  # fmt: skip
+"""What may be called only to see the type of the result."""
+QUICK_NODES = (
+    *LITERAL, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.BoolOp, ast.boolop,
+    ast.Compare, ast.cmpop, ast.IfExp, ast.Call, ast.keyword, ast.JoinedStr, ast.FormattedValue,
+)  # fmt: skip
+GENERICS: Mapping[str, type] = {
+    **{kind.__name__: kind for kind in (list, tuple, set, frozenset, dict)},
+    "sequence": list,
+    "mapping": dict,
+}
 ENVIRONMENT = ("os.environ.get", "os.getenv", "environ.get", "getenv", "os.environ", "environ")
 PARTITION_CALL = "pair.partition_key"
 FORMS: Mapping[type, str] = {
@@ -85,12 +105,17 @@ def may_be_none(found: Iterable[Binding]) -> bool:
 
 
 def probe(found: Iterable[Binding]) -> ast.expr | None:
-    """Return a name or attribute of the notebook that shows the type when the cell runs."""
+    """Return an expression of the notebook that shows the type when the cell runs."""
     for binding in found:
-        of_call = binding.value.func if isinstance(binding.value, ast.Call) else binding.value
-        for expression in (_without_none(binding.annotation)[0], of_call):
-            if expression is not None and _dotted(expression):
-                return expression
+        value = binding.value
+        of_call = value.func if isinstance(value, ast.Call) else value
+        annotation, _ = _without_none(binding.annotation)
+        if annotation is not None and _dotted(annotation):
+            return annotation
+        if value is not None and _is_quick(value):
+            return value
+        if of_call is not None and _dotted(of_call):
+            return of_call
     return None
 
 
@@ -98,7 +123,8 @@ def _of_binding(binding: Binding) -> Default | None:
     annotation, _ = _without_none(binding.annotation)
     if isinstance(annotation, ast.Name) and annotation.id in BUILTINS:
         return Default(BUILTINS[annotation.id])
-    return _of_expression(binding.value)
+    sample = _sample(annotation) if annotation is not None else None
+    return _of_expression(binding.value) if sample is None else Default(type(sample), sample)
 
 
 def _of_expression(node: ast.expr | None) -> Default | None:
@@ -107,8 +133,14 @@ def _of_expression(node: ast.expr | None) -> Default | None:
     if isinstance(node, ast.BoolOp):
         return _of_expression(node.values[-1])
     if isinstance(node, ast.IfExp):
-        body, other = _of_expression(node.body), _of_expression(node.orelse)
-        return body if body and other and body.kind is other.kind else None
+        sides = [_of_expression(side) for side in (node.body, node.orelse)]
+        known = [side for side in sides if side and side.kind is not type(None)]
+        kinds = {side.kind for side in known}
+        return known[0] if kinds == {str} or (None not in sides and len(kinds) == 1) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
+        operands = [node.left, node.right][: 2 if isinstance(node.op, ast.Add) else 1]
+        if any(side and side.kind is str for side in map(_of_expression, operands)):
+            return Default(str)
     if isinstance(node, ast.Subscript) and _dotted(node.value) in ENVIRONMENT:
         return Default(str)
     if isinstance(node, ast.Call):
@@ -117,9 +149,10 @@ def _of_expression(node: ast.expr | None) -> Default | None:
             return Default(str)
         if called in BUILTINS:
             return Default(BUILTINS[called])
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and len(node.args) > 1:
-            return _of_expression(node.args[1])
-        return None
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if method in TEXTS:
+            return Default(str)
+        return _of_expression(node.args[1]) if method == "get" and len(node.args) > 1 else None
     if node is None or not all(isinstance(part, LITERAL) for part in ast.walk(node)):
         return None
     try:
@@ -144,8 +177,42 @@ def _without_none(annotation: ast.expr | None) -> tuple[ast.expr | None, bool]:
         name = _dotted(annotation.value).rpartition(".")[2]
         if name == "Optional":
             return annotation.slice, True
-        return None, False
     return annotation, False
+
+
+def _sample(annotation: ast.expr) -> Any:
+    """Return a value of an annotated type, with a text in it for `list[str]`; None if unknown."""
+    annotation = _without_none(annotation)[0] or annotation
+    if isinstance(annotation, ast.Name) and annotation.id in BUILTINS:
+        return BUILTINS[annotation.id]()
+    if not isinstance(annotation, ast.Subscript):
+        return None
+    kind = GENERICS.get(_dotted(annotation.value).rpartition(".")[2].lower())
+    of = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+    parts = [_sample(part) for part in of if ast.unparse(part) != "..."]
+    if kind is None or None in parts:
+        return None
+    try:
+        return kind([parts] if kind is dict else parts)
+    except (TypeError, ValueError):
+        return None  # not a type
+
+
+def _is_quick(node: ast.expr) -> bool:
+    """Whether an expression can be evaluated only to see its type.
+
+    `args["day"]` cannot: marimo converts what is on the command line.
+    """
+    for part in ast.walk(node):
+        if not isinstance(part, QUICK_NODES):
+            return False
+        if isinstance(part, ast.Subscript) and literal(part.slice) is not None:
+            return False
+        if isinstance(part, ast.Call):
+            called = getattr(part.func, "attr", "") or getattr(part.func, "id", "")
+            if called not in QUICK:
+                return False
+    return not isinstance(node, ast.Constant)
 
 
 def _is_none(node: ast.expr) -> bool:
@@ -226,8 +293,11 @@ def _child(flag: str, tree: Any, like: Any) -> Any:
         common = _common(known.values())
         return {name: _child(flag, part, known.get(name, common)) for name, part in tree.items()}
     if isinstance(tree, list):
-        common = _common(like) if isinstance(like, COLLECTIONS) else None
-        parts: Sequence[Any] = [_child(flag, part, common) for part in tree]
+        alike = [_common(like) if isinstance(like, COLLECTIONS) else None] * len(tree)
+        if isinstance(like, tuple) and len(like) == len(tree):
+            alike = list(like)
+        pairs = zip(tree, alike, strict=True)
+        parts: Sequence[Any] = [_child(flag, part, each) for part, each in pairs]
         return tuple(parts) if isinstance(like, tuple) else parts
     if not isinstance(tree, Plain):
         return tree
