@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Conflict
+from dagmar.errors import Conflict, DagmarError
 from dagmar.notebook import checking
 from dagmar.orchestration.definitions import read_definitions
 from dagmar.project.settings import load
@@ -438,6 +438,35 @@ def test_notebooks_of_a_users_own_template_are_checked_together(
     with DagsterClient(settings.target()) as client:
         notebooks.scaffold(settings, read_catalog(client, ("assets", "jobs")), request)
     assert checked == [["daily", "grid"]]
+
+
+def test_what_a_users_own_template_gets_wrong_stops_that_notebook_only(
+    online: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "{% if nb.asset == 'daily' %}def{% elif nb.asset == 'grid' %}print('hello'){% else %}"
+    shape = "{%- set cells = ['inputs'] -%}\n" + wrong + OWN_CELLS + "{% endif %}"
+    write(tmp_path / "ours", {"notebook.jinja": shape})
+    finding = checking.Finding(1, checking.ERROR, "marimo:x", "twice", "")
+    monkeypatch.setattr(
+        checking,
+        "run_marimo_check",
+        lambda files: {file: [finding] if file.stem == "raw_orders" else [] for file in files},
+    )
+    settings = load(online.path, environ={})
+    assets = ["daily", "grid", "orders", "raw/orders"]
+    request = notebooks.ScaffoldRequest(assets=assets, template=str(tmp_path / "ours"))
+    with DagsterClient(settings.target()) as client:
+        catalog = read_catalog(client, ("assets", "jobs"))
+        scaffolded = notebooks.scaffold(settings, catalog, request)
+    failed = {book.file.stem: str(book.error) for book in scaffolded.notebooks if book.error}
+    assert [*failed] == ["daily", "grid", "raw_orders"]
+    assert "is not valid Python" in failed["daily"]
+    assert "is not a marimo notebook" in failed["grid"]
+    assert "does not pass marimo's check: twice (raw_orders.py" in failed["raw_orders"]
+    assert status(online) == ["?? notebooks/orders.py"]
+    with pytest.raises(DagmarError, match="3 of 4 notebooks failed") as raised:
+        scaffolded.raise_for_status()
+    assert raised.value.exit_code == 7
 
 
 OWN_CELLS = "{%- include 'template/cells/notebook.jinja' -%}\n"

@@ -190,8 +190,8 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
     """Create the requested notebooks, and return each with its status.
 
     An existing notebook is kept if it is paired with the same asset or job. What stops one of them
-    (a file in the way, inputs that can never be loaded) is its error, and the others are created;
-    the error of the only one is raised.
+    (a file in the way, inputs that can never be loaded, output of the user's own template that is
+    not a notebook) is its error, and the others are created; the error of the only one is raised.
     Raises UsageError, Invalid (an unknown asset or job, a template that does not render) and
     SetupError (the template cannot be read).
     """
@@ -379,10 +379,10 @@ def _render(
         rendered = {out / notebook.file.relative_to(root): notebook for notebook in new}
         reasons: dict[str, None] = {}
         for file, notebook in rendered.items():
-            loaded = {load.key for load in _read(file, notebook).loads()}
             inputs = {AssetKey(item["asset"]) for item in notebook.answers.get("inputs", ())}
             # A notebook that could never load its inputs is refused.
             with _failing(notebook):
+                loaded = {load.key for load in _read(file, notebook).loads()}
                 reasons[check_values(root, inputs & loaded, url)] = None
         for reason in filter(None, reasons):
             console.warn(f"the inputs may not load: {reason}")
@@ -392,8 +392,12 @@ def _render(
             for file in notebook.files
         }
         if own:
-            saved = as_saved({file: texts[book.file] for file, book in rendered.items()}, own)
+            sound = {file: texts[book.file] for file, book in rendered.items() if not book.error}
+            saved, errors = as_saved(sound, own)
             texts.update({rendered[file].file: text for file, text in saved.items()})
+            for file, error in errors.items():
+                with _failing(rendered[file]):
+                    raise error
         _check_overwritten(root, new, texts)
         if not request.dry_run:
             _write(root, [notebook for notebook in new if not notebook.error], texts)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from dagmar.errors import Invalid, SetupError
+from dagmar.errors import DagmarError, Invalid, SetupError
 from dagmar.project import templates
 
 OWN = "own"
@@ -36,30 +36,36 @@ def combine(template: templates.Template, own: Path, to: Path) -> Path:
     return to
 
 
-def as_saved(texts: Mapping[Path, str], own: Path) -> dict[Path, str]:
+def as_saved(
+    texts: Mapping[Path, str], own: Path
+) -> tuple[dict[Path, str], dict[Path, DagmarError]]:
     """Return these rendered notebooks as marimo would save them, and write them like that.
 
-    Raises Invalid for one that is not a notebook, or that `marimo check --strict` would not pass.
+    The second are the errors of those that are not notebooks, or that `marimo check --strict` would
+    not pass.
     """
     from dagmar.notebook.cells import Source
     from dagmar.notebook.checking import run_marimo_check
 
-    hint = f"Check {SHAPE} in {own}."
-    saved = {}
+    output, hint = f"the output of the template {own}", f"Check {SHAPE} in {own}."
+    saved: dict[Path, str] = {}
+    errors: dict[Path, DagmarError] = {}
     for file, text in texts.items():
         if not Source(text, ast.parse(text)).is_notebook:
-            raise Invalid(f"the output of the template {own} is not a marimo notebook", hint)
+            errors[file] = Invalid(f"{output} is not a marimo notebook", hint)
+            continue
         try:
             saved[file] = _save_until_stable(text)
         except Invalid as error:
-            raise Invalid(f"the output of the template {own}: {error.message}", hint) from None
+            errors[file] = Invalid(f"{output}: {error.message}", hint)
+            continue
         file.write_text(saved[file], "utf-8")
-    for file, findings in run_marimo_check([file.resolve() for file in texts]).items():
-        for finding in findings:
-            where = f"{finding.message} ({file.name}, line {finding.line})"
-            what = f"the output of the template {own} does not pass marimo's check: {where}"
-            raise Invalid(what, hint)
-    return saved
+    names = {file.resolve(): file for file in saved}
+    for real, findings in run_marimo_check([*names]).items():
+        for finding in findings[:1]:
+            where = f"{finding.message} ({real.name}, line {finding.line})"
+            errors[names[real]] = Invalid(f"{output} does not pass marimo's check: {where}", hint)
+    return saved, errors
 
 
 def _save_until_stable(text: str) -> str:
