@@ -94,6 +94,19 @@ def test_a_notebook_is_paired_with_the_one_that_it_names(
     assert read_run(client, launched.run_id).location == "pipelines"
 
 
+def test_one_that_is_observed_in_both_is_found_by_both_names(
+    pair: Any, live: Project, client: DagsterClient
+) -> None:
+    listed = live.invoke("discover", "--match", "feed", "--json")
+    places = [asset["location"] for asset in json.loads(listed.stdout)["assets"]]
+    assert places == ["other", "pipelines"]
+    for location in places:
+        assert locate_asset(client, f"feed@{location}").location == location
+        assert f"Observed by {location}." in cards.card(pair(f"feed@{location}"))
+    with pytest.raises(Invalid, match="several code locations have an asset 'feed'"):
+        locate_asset(client, "feed")
+
+
 def test_a_report_is_attached_by_the_same_names(client: DagsterClient) -> None:
     with pytest.raises(Invalid, match="several code locations have an asset 'shared'"):
         find_assets(client, "shared")

@@ -45,6 +45,12 @@ def stored_elsewhere() -> dg.DataVersion:
     return dg.DataVersion("1")
 
 
+@dg.observable_source_asset(description="Observed by other.")
+def feed() -> dg.DataVersion:
+    """Both code locations observe it, and none materializes it."""
+    return dg.DataVersion("1")
+
+
 @dg.op
 def sweep() -> None: ...
 
@@ -56,7 +62,7 @@ def tidy() -> None:
 
 
 defs = dg.Definitions(
-    assets=[campaigns, tinted, mailing, shared, shared_colors, stored_elsewhere],
+    assets=[campaigns, tinted, mailing, shared, shared_colors, stored_elsewhere, feed],
     jobs=[tidy],
     executor=dg.in_process_executor,
 )

@@ -262,6 +262,11 @@ def shared(context: dg.AssetExecutionContext) -> None:
 def shared_colors() -> None: ...
 
 
+@dg.observable_source_asset(description="Observed by pipelines.")
+def feed() -> dg.DataVersion:
+    return dg.DataVersion("1")
+
+
 @dg.asset(group_name="checks")
 def watched() -> None: ...
 
@@ -452,6 +457,7 @@ defs = dg.Definitions(
         needs_resource,
         shared,
         shared_colors,
+        feed,
         watched,
         measure,
         gated,

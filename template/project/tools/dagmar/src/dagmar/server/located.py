@@ -52,7 +52,7 @@ def locate_assets(client: DagsterClient, names: Sequence[str]) -> list[LocatedAs
     items = [_item(node) for node in answer["assetNodes"]]
     repositories = member(answer["repositoriesOrError"], "RepositoryConnection")["nodes"]
     if len(repositories) > 1:
-        items += _shadowed(client, [item for item in items if item["materializable"]])
+        items += _shadowed(client, items)
     found = [(name, choose("asset", name, items)) for name in names]
     if missing := [name for name, item in found if item is None]:
         raise no_such_asset(client, missing)
@@ -76,18 +76,19 @@ def _item(node: Item, shadowed: bool = False) -> Item:
 def _shadowed(client: DagsterClient, items: Sequence[Item]) -> list[Item]:
     """Return the further definitions of these assets: other places that materialize them, too.
 
-    A place that only observes or names the asset does not define it.
+    Without one, those that observe them. A place that only names the asset does not define it.
     """
     if not items:
         return []
     paths = [item["key"].as_input for item in items]
     answer = client.query("AssetCollisions", keys=paths)["assetNodeDefinitionCollisions"]
-    first = {item["key"]: (item["location"], item["repository"]) for item in items}
+    first = {item["key"]: item for item in items}
     elsewhere: dict[tuple[str, str], list[AssetKey]] = {}
     for collision in answer:
         for repository in collision["repositories"]:
             place = (repository["location"]["name"], repository["name"])
-            if place != first[collision["assetKey"]]:
+            known = first[collision["assetKey"]]
+            if place != (known["location"], known["repository"]):
                 elsewhere.setdefault(place, []).append(collision["assetKey"])
     return [
         _item(node, shadowed=True)
@@ -95,7 +96,7 @@ def _shadowed(client: DagsterClient, items: Sequence[Item]) -> list[Item]:
         for node in client.query(
             "AssetPlaces", keys=[key.as_input for key in keys], at=selector_of(*place)
         )["assetNodes"]
-        if node["isMaterializable"]
+        if node["isMaterializable"] or not first[node["assetKey"]]["materializable"]
     ]
 
 
