@@ -12,6 +12,7 @@ from dagmar.errors import Invalid
 from dagmar.pair import buttons, cards
 from dagmar.pair.context import Context
 from dagmar.pair.controls import LaunchOptions, read_choices
+from dagmar.server.catalog import read_catalog, read_inputs
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import LAUNCH_TAG
 from dagmar.server.located import locate_asset
@@ -105,6 +106,22 @@ def test_one_that_is_observed_in_both_is_found_by_both_names(
         assert f"Observed by {location}." in cards.card(pair(f"feed@{location}"))
     with pytest.raises(Invalid, match="several code locations have an asset 'feed'"):
         locate_asset(client, "feed")
+
+
+def test_the_inputs_of_all_assets_of_one_place_are_read_at_once(
+    client: DagsterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = read_catalog(client, ("assets",)).assets
+    assets = [asset for asset in every if asset["key"] in ("shared", "shared_colors")]
+    places, query = [], client.query
+
+    def count(name: str, **variables: Any) -> Any:
+        places.append(variables["at"])
+        return query(name, **variables)
+
+    monkeypatch.setattr(client, "query", count)
+    assert len(read_inputs(client, assets)) == len(assets) == 4
+    assert len(places) == 2
 
 
 def test_a_report_is_attached_by_the_same_names(client: DagsterClient) -> None:

@@ -213,10 +213,13 @@ def read_inputs(client: DagsterClient, assets: Sequence[Asset]) -> dict[str, Inp
     found = _input_nodes(client, list({asset["key"]: None for asset in assets}))
     nodes = {_name(node): node for node in found}
     # Dagster answers for a key with one of the places that define it.
+    shadowed: dict[tuple[str, str], list[AssetKey]] = {}
     for asset in assets:
         if names_of(asset)[-1] not in nodes:
-            at = selector_of(asset["location"], asset["repository"])
-            nodes |= {_name(node): node for node in _input_nodes(client, [asset["key"]], at)}
+            place = (asset["location"], asset["repository"])
+            shadowed.setdefault(place, []).append(asset["key"])
+    for place, keys in shadowed.items():
+        nodes |= {_name(node): node for node in _input_nodes(client, keys, selector_of(*place))}
     names = [names_of(asset)[-1] for asset in assets]
     nodes = {name: nodes[name] for name in names if name in nodes}
     upstream = {key for node in nodes.values() for key in node["dependencyKeys"]}
