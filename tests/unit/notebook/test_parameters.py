@@ -183,6 +183,7 @@ def test_a_text_that_does_not_fit_is_refused_by_the_parameters_name(
             {"b": "20", "d": "1"},
             {"all_": 25},
         ),
+        ("kept = {}\nkept['n'] = n = 5\nx = kept['n']", {"n": "7"}, {"n": 7, "x": 7}),
         ("low, high = sorted([1, 10])\nwidth = high - low", {"high": "20"}, {"width": 19}),
         ("first, *rest = [1, 2, 3]\nsize = len(rest)", {"rest": "[1]"}, {"first": 1, "size": 1}),
         (

@@ -176,6 +176,11 @@ class _Replacing(ast.NodeTransformer):
                 if id(value) not in swaps
                 for name in targets(target)
             ]
+        elif any(isinstance(target, (ast.Subscript, ast.Attribute)) for target in node.targets):
+            # `options["limit"] = limit = 5`: what is read from `options` fits, too.
+            given = (target.id for target in node.targets if isinstance(target, ast.Name))
+            if name := next((name for name in given if name in self.values), ""):
+                node.value = self._read(name, node.value)
         return [node, *(self._assign(name, node) for name in bound if name in self.values)]
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
