@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_the_command_that_checks_the_definitions_loads_them(
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("DAGSTER_HOME", "")
-    root = write(tmp_path, layout)
+    root = write(tmp_path / "my project", layout)
     if (found := read_workspace(root)).guessed:
         assert shell(root, found.declare_command).returncode == 0
     failures: dict[str, object] = {}
@@ -93,6 +94,19 @@ def test_the_command_that_checks_the_definitions_loads_them(
     assert failures == {}
     done = shell(root, check_command(root))
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_paths_with_a_space_are_quoted_in_commands(tmp_path: Path) -> None:
+    root = write(tmp_path / "my project", "one file")
+    words = ["dagster", "definitions", "validate", "-f", str(root / "definitions.py")]
+    assert shlex.split(check_command(root)) == [*words, "-d", str(root)]
+    settings = "notebooks: my notebooks\nexport: {upload: a file/x}\n"
+    (root / "dagmar.yaml").write_text(settings, "utf-8")
+    for name in ("my notebooks", "a file"):
+        (root / name).write_text("", "utf-8")
+    commands = [each.command for each in findings(root)]
+    assert "rm -i 'my notebooks'" in commands
+    assert f"ls -l {shlex.quote(str(root / 'a file'))}" in commands
 
 
 def findings(root: Path, **versions: str | None) -> list[Finding]:

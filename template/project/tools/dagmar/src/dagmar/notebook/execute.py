@@ -10,6 +10,7 @@ import ast
 import asyncio
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ def source_of(path: Path, app: InternalApp) -> Source:
 def _unusable(path: Path, what: str, error: Exception | None = None) -> Invalid:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     message = f"{what}: {lines[0]}" if error else what
-    return Invalid(message, command=f"invoke check --path {os.path.relpath(path)}")
+    return Invalid(message, command=f"invoke check --path {shlex.quote(os.path.relpath(path))}")
 
 
 def execute(

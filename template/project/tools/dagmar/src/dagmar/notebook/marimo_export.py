@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -121,7 +122,7 @@ def _run(
             killed = f"`{NAME} {format}` was killed by signal {-done.returncode}"
             raise SetupError(killed, "Try again.")
         nothing = f"`{NAME} {format}` wrote no file for {path.name}: {message}"
-        raise Invalid(nothing, command=f"invoke check --path {os.path.relpath(path)}")
+        raise Invalid(nothing, command=f"invoke check --path {shlex.quote(os.path.relpath(path))}")
     text = file.read_text("utf-8")
     file.unlink()
     return text, message if done.returncode else ""

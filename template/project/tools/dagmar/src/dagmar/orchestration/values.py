@@ -86,5 +86,5 @@ def _never_materialized(key: str, partition: str | None, partitioned: bool = Fal
     what = f"partition '{partition}' of the asset '{key}'" if partition else f"the asset '{key}'"
     return Invalid(
         f"{what} was never materialized in this project's instance",
-        command=f"invoke run --asset {key}{flags}",
+        command=f"invoke run --asset {shlex.quote(key)}{flags}",
     )

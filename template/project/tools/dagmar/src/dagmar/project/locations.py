@@ -79,7 +79,8 @@ class Workspace:
         if self.guessed:
             (first, *_) = self.locations
             flag = "-f" if first.kind == FILE else "-m"
-            command += f" {flag} {first.target} -d {first.working_directory}"
+            place = [flag, first.target, "-d", str(first.working_directory)]
+            command += f" {shlex.join(place)}"
         return command
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import shutil
 import sys
 import time
@@ -148,7 +149,7 @@ def remove(plan: Plan) -> None:
     if failed:
         path, reason = next(iter(failed.items()))
         message = f"{len(failed)} could not be removed, the first is {plan.name(path)}: {reason}"
-        raise SetupError(message, command=f"ls -ld {plan.name(path.parent)}")
+        raise SetupError(message, command=f"ls -ld {shlex.quote(plan.name(path.parent))}")
 
 
 def _tidy(exports: Path, name: str) -> None:

@@ -144,9 +144,10 @@ def permissions(project: Project) -> Finding:
         if not folder.exists():
             continue
         if not folder.is_dir():
-            return failed(f"{name} is a file, and must be a folder", command=f"rm -i {name}")
+            command = f"rm -i {shlex.quote(name)}"
+            return failed(f"{name} is a file, and must be a folder", command=command)
         if reason := unwritable(folder):
-            command = f"ls -ld {name} && id"
+            command = f"ls -ld {shlex.quote(name)} && id"
             return failed(f"{folder} cannot be written to: {reason}", command=command)
     return passed("the project can be written to")
 

@@ -199,7 +199,7 @@ def notebook_answers(project: Project) -> Finding:
         raise Skip("no notebook has answers")
     for file in files:
         name = project.relative(file)
-        restore = f"git checkout HEAD -- {name}"
+        restore = f"git checkout HEAD -- {shlex.quote(name)}"
         try:
             known = notebooks_in(read_answers(file))
         except Invalid:

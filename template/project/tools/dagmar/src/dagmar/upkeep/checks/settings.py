@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -107,7 +108,8 @@ def storage(project: Project) -> Finding:
         folder = project.root / Path(place.removeprefix("file://")).expanduser()
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not there.is_dir():
-            return failed(f"{there} is a file, and must be a folder", command=f"ls -l {there}")
+            command = f"ls -l {shlex.quote(str(there))}"
+            return failed(f"{there} is a file, and must be a folder", command=command)
         return passed(f"a folder; {shutil.disk_usage(there).free / 1e9:.1f} GB free")
     if find_spec("upath") is None:
         command = project.add("universal-pathlib")
