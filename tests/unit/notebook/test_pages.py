@@ -37,7 +37,7 @@ with app.setup:
     import marimo as mo
 """
 CELLS = {
-    "text": "mo.md('# Heading\\n\\n![a picture](public/pixel.png)')",
+    "text": "mo.md('# Heading\\n\\n![a picture](public/pixel.png) ![](<public/pixel.png>)')",
     "computed": "n = 40 + 2\nmo.md(f'{n} ![a picture](public/pixel.png)')\nreturn (n,)",
     "picture": "mo.image(src='public/pixel.png')",
     "outside": 'mo.Html(\'<img src="public/../style.css"><img src="public/link.css">\')',
@@ -237,7 +237,7 @@ def test_pictures_of_public_are_embedded_in_every_format(executed: Executed, pag
     cells = {
         cell["metadata"]["marimo"]["name"]: cell for cell in as_notebook(executed)["cells"][1:]
     }
-    assert f"![a picture]({PICTURE})" in "".join(cells["text"]["source"])
+    assert f"![a picture]({PICTURE}) ![](<{PICTURE}>)" in "".join(cells["text"]["source"])
     for name in ("computed", "picture", "stacked"):
         assert PICTURE in json.dumps(cells[name]["outputs"]), name
     # Nothing outside of the folder is embedded.

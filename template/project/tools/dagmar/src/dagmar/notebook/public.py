@@ -17,8 +17,8 @@ from dagmar.notebook.fallbacks import text_of
 
 LARGEST_BYTES = 10 << 20
 """A larger file is not embedded, as in what marimo embeds itself."""
-FILE = r"""(?P<file>(?:\./)?public/[^"'()<>\n]+?)(?=["')]|\s+["'])"""
-SHOWN = re.compile(r"""(?P<before>\bsrc=["']|!\[[^\]]*\]\(|url\(["']?)""" + FILE)
+FILE = r"""(?P<file>(?:\./)?public/[^"'()<>\n]+?)(?=["')>]|\s+["'])"""
+SHOWN = re.compile(r"""(?P<before>\bsrc=["']|!\[[^\]]*\]\(<?|url\(["']?)""" + FILE)
 IN_HEAD = re.compile(r"""(?P<before>\b(?:src|href)=["']|url\(["']?)""" + FILE)
 
 
