@@ -155,7 +155,7 @@ def test_an_enum_is_given_by_the_name_or_the_value_of_a_member(tmp_path: Path) -
         ("0.5", "much", "a number"),
         ("True", "maybe", "true or false"),
         ("date.today()", "2024-02-31", "a date, such as 2026-01-31"),
-        ("Decimal('1')", "x", "--param x takes"),
+        ("Decimal('1')", "x", "--param x takes a Decimal, not 'x'"),
         ("Mode.FAST", "SLO", "did you mean 'SLOW'"),
         ("['EU']", "EU", "a list"),
         ("{}", "[1]", "a dict"),

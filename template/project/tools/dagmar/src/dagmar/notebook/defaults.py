@@ -258,7 +258,7 @@ def _fit(flag: str, text: str, kind: type, value: Any) -> Any:
 
 
 def _refused(flag: str, text: str, kind: type) -> Invalid:
-    form = next((form for of, form in FORMS.items() if issubclass(kind, of)), "another text")
+    form = next((form for of, form in FORMS.items() if issubclass(kind, of)), f"a {kind.__name__}")
     return Invalid(
         f"{flag} takes {form}, not '{text}'",
         f"Its default is of type {kind.__name__}, and so is what replaces it.",
