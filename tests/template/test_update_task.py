@@ -134,6 +134,10 @@ def test_conflicts_are_listed_and_exit_8(project: Project) -> None:
     assert document["conflicts"] == ["notebooks/sales.py"]
     assert "<<<<<<< before updating" in project.read("notebooks/sales.py")
     assert project.answers()["_commit"] == "v1.1.0"
+    # Neither a stash nor a commit of everything would do now.
+    said = invoke(project, "update").stderr
+    assert "these files have conflicts: notebooks/sales.py\n" in said
+    assert "git stash" not in said
 
 
 def test_changes_that_are_not_committed_are_an_error_with_what_to_type(project: Project) -> None:

@@ -56,6 +56,11 @@ def uncommitted(folder: Path, timeout: float | None = None) -> subprocess.Comple
     return run_git(folder, *PLAIN, "status", "--porcelain", "-z", *shown, timeout=timeout)
 
 
+def unmerged(changes: Sequence[str]) -> list[str]:
+    """Return the files of `changes`, as `uncommitted` lists them, that have conflicts."""
+    return [line[3:] for line in changes if "U" in line[:2] or line[:2] in {"AA", "DD"}]
+
+
 @dataclass(frozen=True)
 class Worktree:
     """The files of a folder, as paths relative to it: those with a copy in git, and the others."""

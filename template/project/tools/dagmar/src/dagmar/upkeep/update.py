@@ -192,7 +192,11 @@ def _check_tree(root: Path) -> None:
     if done.returncode:
         command = 'git init && git add . && git commit -m "chore: start"'
         raise SetupError("the project is not in git, which an update needs", command=command)
-    if dirty := [line[3:] for line in worktree.entries(done)]:
+    changes = worktree.entries(done)
+    if conflicts := worktree.unmerged(changes):
+        message = f"these files have conflicts: {some(conflicts)}"
+        raise Conflict(message, "Edit them, then type:", "git add -A && git commit")
+    if dirty := [line[3:] for line in changes]:
         message = f"there are uncommitted changes: {some(dirty)}"
         hint = "Commit them first, or stash them:"
         raise Conflict(message, hint, "git stash --include-untracked")

@@ -19,7 +19,7 @@ from dagmar.project.templates import (
     masked,
     read_answers,
 )
-from dagmar.project.worktree import entries, read_worktree, uncommitted
+from dagmar.project.worktree import entries, read_worktree, uncommitted, unmerged
 from dagmar.upkeep.checking import (
     GIT_SECONDS,
     Finding,
@@ -84,7 +84,10 @@ def repository(project: Project) -> Finding:
         done = uncommitted(project.root, GIT_SECONDS)
     if done.returncode:
         return failed(f"git says: {last_line(done)}", command="git status")
-    if dirty := [line[3:] for line in entries(done)]:
+    changes = entries(done)
+    if unmerged(changes):
+        raise Skip("there are conflicts")
+    if dirty := [line[3:] for line in changes]:
         command = 'git add -A && git commit -m "chore: before the update"'
         return warned(f"not committed, so an update would refuse: {some(dirty)}", command=command)
     # What the files of the project itself tell git to ignore is not meant to be committed.
