@@ -76,6 +76,7 @@ def test_a_selection_is_one_run_for_each_code_location(
     places = {run["location"]: run["assets"] for run in document["runs"]}
     assert places == {"other": ["campaigns"], "pipelines": ["orders"]}
     assert len(runs_tagged(client, tag)) == 2
+    assert "Launched campaigns in the code location other: " in talk
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,13 @@ def test_what_is_missing_or_failed_is_in_the_definition(
     assert partitions.choose(Choice(failed=True)) == failed
 
 
+def test_a_range_given_as_one_partition_is_refused_with_the_flag_for_it() -> None:
+    days = Partitions("the asset 'a'", {"default": ["01", "02", "03"]})
+    with pytest.raises(Invalid, match="is a range of partitions") as refused:
+        days.choose(Choice(keys=["01...03"]))
+    assert refused.value.hint == "Use --partition-range 01...03"
+
+
 def test_the_keys_of_a_range_may_have_dots() -> None:
     partitions = Partitions("the asset 'parts'", {"default": ["a", "b...c", ".d", "...", "e"]})
     for text, chosen in {

@@ -252,7 +252,8 @@ class TrackedRuns:
         failure: DagmarError | None = None
         for prepared in launches:
             try:
-                self._launch(prepared)
+                place = f" in the code location {prepared.location}" if len(launches) > 1 else ""
+                self._launch(prepared, place)
             except KeyboardInterrupt:
                 return self._interrupted_launch(prepared)
             except DagmarError as error:
@@ -275,14 +276,14 @@ class TrackedRuns:
         self._find(name)
         return self._follow()
 
-    def _launch(self, prepared: Launch) -> None:
+    def _launch(self, prepared: Launch, place: str = "") -> None:
         if prepared.partitions:
             self.backfill = launch.launch_backfill(self.client, prepared)
             url = f"{backfills.backfill_url(self.client, self.backfill)}\n{BACKFILL_PACE}"
         else:
             self.runs.append(launch.launch_run(self.client, prepared))
             url = runs.run_url(self.client, self.runs[-1])
-        console.say(f"Launched {prepared.description}: {url}")
+        console.say(f"Launched {prepared.description}{place}: {url}")
 
     def _interrupted_launch(self, prepared: Launch) -> RunResult:
         """Return the result of a launch that Ctrl-C interrupted: it may have arrived."""

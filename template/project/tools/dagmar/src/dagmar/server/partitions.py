@@ -35,7 +35,8 @@ class Choice:
         if sum([*flags, self.missing or self.failed]) > 1:
             raise UsageError(
                 "--partition, --partition-range, --all-partitions, --latest and "
-                "--missing/--failed exclude each other"
+                "--missing/--failed exclude each other",
+                "Use one of them.",
             )
         if self.range and not _ends(self.range):
             raise UsageError(
@@ -155,6 +156,11 @@ class Partitions:
         """Return the partition key that `text` means. Raises Invalid if there is none."""
         if key := self._meant(text, keys):
             return key
+        if any(all(self._meant(end, keys) for end in ends) for ends in _ends(text)):
+            raise Invalid(
+                f"'{text}' is a range of partitions, not one of them",
+                f"Use --partition-range {shlex.quote(text)}",
+            )
         raise no_such_partition(self.what, text, keys, sorted(self.dimensions))
 
     def _meant(self, text: str, keys: Sequence[str]) -> str:

@@ -23,7 +23,9 @@ def scaffold(
     asset: Annotated[
         Many, "Asset to create a notebook for, KEY or KEY@LOCATION; may be repeated."
     ] = (),
-    job: Annotated[Many, "Job to create a notebook for; may be repeated."] = (),
+    job: Annotated[
+        Many, "Job to create a notebook for, NAME or NAME@LOCATION; may be repeated."
+    ] = (),
     select: Annotated[str, "Assets of this Dagster asset selection, one notebook for each."] = "",
     template: Annotated[
         str, "default, minimal, ml, report, or the path of your own folder."
