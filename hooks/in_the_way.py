@@ -8,6 +8,7 @@ folder, and compared.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ import yaml
 
 TEMPLATE = Path(__file__).parents[1]
 ANSWERS = ".copier-answers.yml"
+ONE_NAME = r"[^\x2f]+"  # without a slash, at which patterns are split
 
 
 def list_in_the_way(
@@ -89,8 +91,21 @@ def _pattern(name: str, answers_file: Path) -> str:
     """Return a pattern of the paths that a file of the template can be written to."""
     name = name.removesuffix(".jinja")
     name = name.replace("{{ _copier_conf.answers_file }}", answers_file.as_posix())
-    name = re.sub(r"\{%.*?%\}", "", name)
-    return ".+".join(map(re.escape, re.split(r"\{\{.*?\}\}", name)))
+    parts = re.split(r"\{\{ (.*?) \}\}", re.sub(r"\{%.*?%\}", "", name))
+    return "".join(
+        _value(part) if index % 2 else re.escape(part) for index, part in enumerate(parts)
+    )
+
+
+def _value(expression: str) -> str:
+    """Return a pattern of what an expression in a path can be: only `pathjoin` gives folders."""
+    joined = re.fullmatch(r"pathjoin\((.*)\)", expression)
+    if not joined:
+        return ONE_NAME
+    known = itertools.takewhile(re.compile("'[^']*'").fullmatch, joined[1].split(", "))
+    folders = [re.escape(part.strip("'")) for part in known]
+    rest = len(folders) < len(joined[1].split(", "))
+    return "/".join([*folders, ".+"] if rest else folders)
 
 
 def _render(

@@ -95,7 +95,10 @@ def test_a_broken_code_location_is_reported_and_the_rest_is_shown(live: Project)
         (("--match", "raw/*"), ["raw/dash-ed.key", "raw/orders"]),
         (("--group", "lake"), ["lake/events"]),
         (("--tag", "tier=silver"), ["campaigns", "orders"]),
-        (("--location", "other"), ["campaigns", "mailing", "shared", "shared_colors", "tinted"]),
+        (
+            ("--location", "other"),
+            ["campaigns", "feed", "mailing", "shared", "shared_colors", "tinted"],
+        ),
         (("--select", "+key:orders"), ["orders", "raw/orders"]),
         (("--select", "group:sales and kind:python"), ["orders"]),
         (("--select", 'key:"raw/*"', "--tag", "tier=gold"), ["raw/orders"]),

@@ -198,6 +198,16 @@ def test_what_git_has_no_copy_of_is_found_before_an_update(name: str, project: P
     assert found == expected
 
 
+def test_an_ordinary_project_is_not_rendered_to_find_out(project: Project) -> None:
+    cached = ".dagmar/cache/template.git/objects/ab/0123"
+    write(project.path, {cached: "x", ".env": "x", "storage/orders": "x", "mine.csv": "x"})
+    exclude(project, "/mine.csv")
+    hook = load(project.template.path / "hooks/in_the_way.py")
+    hook._render = None
+    answers = Path(".copier-answers.yml")
+    assert hook.list_in_the_way(worktree, project.path, answers, "v1.0.1", "v1.1.0") == []
+
+
 def load(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
