@@ -135,8 +135,11 @@ def test_a_flag_without_a_value_selects_nothing(
     assert runs_tagged(client, tag) == []
 
 
-def test_before_a_launch_there_are_at_most_three_requests(live: Project, tag: str) -> None:
-    """Counted on the wire by a server in between."""
+def test_before_a_launch_there_are_at_most_four_requests(live: Project, tag: str) -> None:
+    """Counted on the wire by a server in between.
+
+    Three, and one that asks for the other places of an asset, because there are several.
+    """
     from support.fault_proxy import FaultProxy
 
     settings = live.root / "dagmar.yaml"
@@ -147,5 +150,5 @@ def test_before_a_launch_there_are_at_most_three_requests(live: Project, tag: st
             status, _, talk = run(live, tag, *flags, "--no-wait")
             assert status == 0, talk
             names = [json.loads(body)["operationName"] for body in proxy.bodies]
-            assert len(names[: names.index("LaunchRun")]) <= 3
+            assert len(names[: names.index("LaunchRun")]) <= 4, names
             assert names.count("LaunchRun") == 1
