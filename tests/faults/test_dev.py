@@ -67,7 +67,6 @@ IGNORES_SIGNALS = (
     "[signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)]"
 )
 IN_CI = {
-    ("ctrl-c", "starting", 2),
     ("sigkill", "starting", 2),
     ("marimo-crash", "starting", 1),
     ("sigterm", "run", 1),

@@ -167,6 +167,7 @@ def test_a_project_that_dg_does_not_know_gets_dagster_dev(tmp_path: Path) -> Non
     assert dev.events[-1]["event"] == "stopped"
 
 
+@pytest.mark.nightly
 def test_after_a_sigkill_it_starts_on_other_ports_and_marks_the_run_as_failed(
     tmp_path: Path,
 ) -> None:

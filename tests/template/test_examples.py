@@ -135,6 +135,7 @@ def test_dg_finds_nothing_to_say_and_everything_there_is(shipped: Project) -> No
     assert shipped.status() == []
 
 
+@pytest.mark.nightly
 def test_a_project_without_the_example_is_whole_too(released: Template, tmp_path: Path) -> None:
     bare = released.project(tmp_path / "bare-flights", example=False)
     assert "4 passed" in typed(bare, "pytest", "-q", "-p", "no:cacheprovider")
