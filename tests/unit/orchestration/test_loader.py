@@ -409,3 +409,20 @@ def test_a_dagster_that_lacks_a_private_name_is_reported_as_that(
     with pytest.raises(UnknownDagster, match=r"this Dagster \(1\.\d+\.\d+\) has no .*_moved"):
         internal("CheckError")
     internal.cache_clear()
+
+
+def test_variables_of_dagster_yaml_are_those_of_env_over_those_of_the_shell(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Dagster, which reads the `.env` of its folder over everything else."""
+    monkeypatch.setenv("KEPT_IN", "/shell")
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    configuration = (
+        "local_artifact_storage:\n  module: dagster._core.storage.root\n"
+        "  class: LocalArtifactStorage\n  config: {base_dir: {env: KEPT_IN}}\n"
+    )
+    root = write({".dagmar/dagster_home/dagster.yaml": configuration})
+    (root / ".env").write_text(f"KEPT_IN={root}\n")
+    store = instance(root)
+    assert store.root_directory == str(root)
+    store.dispose()

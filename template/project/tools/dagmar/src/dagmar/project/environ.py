@@ -68,7 +68,8 @@ def named_home(root: Path, environ: Mapping[str, str]) -> str:
 def complete_environ(root: Path) -> None:
     """Add what this process lacks of the project's variables; a code location may have its own."""
     with contextlib.suppress(UsageError):
-        apply_environ({**current_environ(root, own_environ()), **os.environ})
+        applied = {name: os.environ[name] for name in _APPLIED if name in os.environ}
+        apply_environ({**current_environ(root, own_environ()), **applied})
 
 
 def instance_folder(root: Path, environ: Mapping[str, str]) -> Path:
