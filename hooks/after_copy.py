@@ -9,19 +9,18 @@ here is reported, with what to type, and the exit status stays 0. The next steps
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from runner import worktree
 
 MESSAGE = "chore: start from the dagmar template"
 COMMIT = f'git commit -m "{MESSAGE}"'
 INIT = f"git init && git add . && {COMMIT}"
 # A commit may start the user's own hooks or ask for a signature: give it time, but not forever.
 PATIENCE_S = 120
-# Set when Copier itself runs inside a git hook; they would point to that repository.
-FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 
 
 class GitError(Exception):
@@ -30,16 +29,7 @@ class GitError(Exception):
 
 def run_git(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run git in the project and keep what it prints."""
-    env = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    done = subprocess.run(
-        ["git", *args],
-        env=env | ({} if check else {"LC_ALL": "C"}),  # unchecked: the caller reads the message
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=PATIENCE_S,
-    )
+    done: subprocess.CompletedProcess[str] = worktree.run_git(Path.cwd(), *args, timeout=PATIENCE_S)
     if check and done.returncode:
         raise GitError(last_lines(done))
     return done

@@ -7,28 +7,24 @@ folder, and compared.
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import re
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
+from runner import worktree
 
 TEMPLATE = Path(__file__).parents[1]
 ANSWERS = ".copier-answers.yml"
 ONE_NAME = r"[^\x2f]+"  # without a slash, at which patterns are split
 
 
-def list_in_the_way(
-    worktree: ModuleType, root: Path, answers_file: Path, old: str, new: str = "HEAD"
-) -> list[str]:
+def list_in_the_way(root: Path, answers_file: Path, old: str, new: str = "HEAD") -> list[str]:
     """List what an update between two versions of the template must not touch.
 
     Besides files without a copy, these are places where Copier would fail half-way: a file where
@@ -37,15 +33,15 @@ def list_in_the_way(
     settings = yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8"))
     never = [rule for rule in settings["_exclude"] if "{" not in rule]
     tree = worktree.read_worktree(root, [f"--exclude={rule}" for rule in never])
-    rejected = list_rejected(worktree, root)
-    if not _touches(worktree, (old, new), tree, answers_file):
+    rejected = list_rejected(root)
+    if not _touches((old, new), tree, answers_file):
         return rejected
     kept = {rule.lstrip("/") for rule in settings["_skip_if_exists"] if "{" not in rule}
     # What Copier and `invoke update` write there themselves, from the answers that were there.
     kept |= {answers_file.as_posix(), ANSWERS}
     with tempfile.TemporaryDirectory(prefix="dagmar-update-") as scratch:
         before, after = (
-            _render(worktree, Path(scratch, str(index)), root, answers_file, version)
+            _render(Path(scratch, str(index)), root, answers_file, version)
             for index, version in enumerate((old, new))
         )
         found = {
@@ -56,14 +52,14 @@ def list_in_the_way(
     return sorted({*rejected, *found})
 
 
-def list_rejected(worktree: ModuleType, root: Path) -> list[str]:
+def list_rejected(root: Path) -> list[str]:
     """List `.rej` files anywhere in the repository: Copier would take them for its own."""
     top = Path(worktree.run_git(root, "rev-parse", "--show-toplevel").stdout.rstrip("\n"))
     done = worktree.run_git(top, "ls-files", "--others", "-z", "--", "*.rej")
     return sorted(os.path.relpath(top / name, root) for name in worktree.entries(done))
 
 
-def _touches(worktree: ModuleType, versions: Iterable[str], tree: Any, answers_file: Path) -> bool:
+def _touches(versions: Iterable[str], tree: Any, answers_file: Path) -> bool:
     """Whether names in the template match a file without a copy, or one in place of a folder."""
     files, folders = set[str](), set[str]()
     for version in versions:
@@ -108,22 +104,17 @@ def _value(expression: str) -> str:
     return "/".join([*folders, ".+"] if rest else folders)
 
 
-def _render(
-    worktree: ModuleType, scratch: Path, root: Path, answers_file: Path, version: str
-) -> dict[str, bytes]:
+def _render(scratch: Path, root: Path, answers_file: Path, version: str) -> dict[str, bytes]:
     """Return the files of one version of the template, with the project's answers."""
     from copier import run_copy
 
     answers = yaml.safe_load((root / answers_file).read_text("utf-8"))
-    archive = subprocess.run(
-        ["git", "archive", "--format=tar", version, "--", "copier.yml", "template"],
-        cwd=TEMPLATE,
-        env={name: text for name, text in os.environ.items() if name not in worktree.FOREIGN},
-        check=True,
-        capture_output=True,
-    )
     source, out = scratch / "template", scratch / root.name
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+    source.mkdir(parents=True)
+    archive = source.with_suffix(".tar")
+    parts = ("--", "copier.yml", "template")
+    worktree.run_git(TEMPLATE, "archive", f"--output={archive}", version, *parts).check_returncode()
+    with tarfile.open(archive) as files:
         files.extractall(source)
     run_copy(
         str(source),

@@ -9,18 +9,16 @@ of them.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import yaml  # Copier depends on both, so its interpreter has them
 from in_the_way import list_in_the_way, list_rejected
 from packaging.version import Version
+from runner import load, worktree
 
 FOLDER = Path(__file__).parent / "migrations"
-RUNNER = Path(__file__).parents[1] / "template/project/tools/dagmar/src/dagmar"
 IN_THE_WAY = 8
 
 
@@ -35,21 +33,10 @@ def due(folder: Path, old: Version, new: Version) -> list[Path]:
     return [script for script in scripts if old < version_of(script) <= new]
 
 
-def load(script: Path) -> ModuleType:
-    """Import one file."""
-    spec = importlib.util.spec_from_file_location(script.stem, script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[script.stem] = module  # a dataclass looks there
-    spec.loader.exec_module(module)
-    return module
-
-
-def protect(worktree: ModuleType, root: Path, answers_file: Path) -> bool:
+def protect(root: Path, answers_file: Path) -> bool:
     """Report files that the update would overwrite, and return whether it must not start."""
     old = os.environ["VERSION_FROM"]
-    found = list_in_the_way(worktree, root, answers_file, old)
+    found = list_in_the_way(root, answers_file, old)
     if found:
         print(
             "These are in the way of the update, and git has no copy of them:\n"
@@ -60,9 +47,9 @@ def protect(worktree: ModuleType, root: Path, answers_file: Path) -> bool:
     return bool(found)
 
 
-def report_rejected(worktree: ModuleType, root: Path) -> None:
+def report_rejected(root: Path) -> None:
     """Name the changes that Copier could not merge, and that git did not show it."""
-    if found := list_rejected(worktree, root):
+    if found := list_rejected(root):
         print(
             "These changes could not be merged, and are left to you:\n"
             + "".join(f"  {name}\n" for name in found),
@@ -77,10 +64,9 @@ def main(answers_file: Path) -> int:
     Returns the exit status: 8 if files are in the way, 1 for a migration that failed.
     """
     stage, root = os.environ["STAGE"], Path.cwd()
-    worktree = load(RUNNER / "project/worktree.py")
     if stage == "after":
-        report_rejected(worktree, root)
-    elif protect(worktree, root, answers_file):
+        report_rejected(root)
+    elif protect(root, answers_file):
         return IN_THE_WAY
     shown = worktree.entries(worktree.uncommitted(root))
     scripts = due(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from copier.errors import TaskError
-from dagmar.project import worktree
 from support.git import commit, git
 from support.shop_project import invoke
 from support.template_releases import Project, Template, tree, write
@@ -192,9 +192,9 @@ EACH = [
 def test_what_git_has_no_copy_of_is_found_before_an_update(name: str, project: Project) -> None:
     place, expected = CASES[name]
     place(project)
-    hook = load(project.template.path / "hooks/in_the_way.py")
+    hook = load(project)
     answers = Path(".copier-answers.yml")
-    found = hook.list_in_the_way(worktree, project.path, answers, "v1.0.1", "v1.1.0")
+    found = hook.list_in_the_way(project.path, answers, "v1.0.1", "v1.1.0")
     assert found == expected
 
 
@@ -202,19 +202,22 @@ def test_an_ordinary_project_is_not_rendered_to_find_out(project: Project) -> No
     cached = ".dagmar/cache/template.git/objects/ab/0123"
     write(project.path, {cached: "x", ".env": "x", "storage/orders": "x", "mine.csv": "x"})
     exclude(project, "/mine.csv")
-    hook = load(project.template.path / "hooks/in_the_way.py")
+    hook = load(project)
     hook._render = None
     answers = Path(".copier-answers.yml")
-    assert hook.list_in_the_way(worktree, project.path, answers, "v1.0.1", "v1.1.0") == []
+    assert hook.list_in_the_way(project.path, answers, "v1.0.1", "v1.1.0") == []
 
 
-def load(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load(project: Project) -> ModuleType:
+    """Import the hook of this project's template, with what it imports."""
+    hooks = str(project.template.path / "hooks")
+    sys.path.insert(0, hooks)
+    try:
+        return importlib.import_module("in_the_way")
+    finally:
+        sys.path.remove(hooks)
+        for name in ("in_the_way", "runner", "worktree"):
+            sys.modules.pop(name, None)
 
 
 def files(project: Project) -> dict[str, bytes]:
