@@ -127,7 +127,7 @@ def test_an_asset_that_refuses_it_does_not_stop_the_others_of_the_job(
     monkeypatch.setattr("dagmar.export.attach._observer", lambda *given: observe)
     with server() as running, pytest.raises(NotAllowed) as caught:
         put(settings, running, exported, "")
-    assert caught.value.message == "1 of 2 assets did not get it: bad: not this one"
+    assert caught.value.message == "1 of 2 assets have no link to the report: bad: not this one"
     assert done == [link["asset"] for link in exported.manifest.attached] == ["orders"]
 
 

@@ -69,7 +69,7 @@ def attach(
             if len(assets) == 1:
                 raise first
             each = "; ".join(f"{key}: {error.message}" for key, error in errors.items())
-            message = f"{len(errors)} of {len(assets)} assets did not get it: {each}"
+            message = f"{len(errors)} of {len(assets)} assets have no link to the report: {each}"
             raise type(first)(message, first.hint, first.command)
         if len(assets) == 1 and manifest.run_id is None:
             asset, part = assets.popitem()

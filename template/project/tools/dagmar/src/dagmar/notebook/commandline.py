@@ -104,7 +104,9 @@ class CommandLine:
             if not option.flag and left:
                 if option not in placed:
                     message = f"the parameter '{option.names[0]}' is missing"
-                    raise Invalid(message, "It is given by its position, before another one.")
+                    raise Invalid(
+                        message, "Give it too: the parameters after it are known by their position."
+                    )
                 left -= 1
                 yield from placed[option]
 

@@ -81,7 +81,7 @@ class Pipes:
 
     def take(self) -> list[tuple[str, bytes]]:
         """Return what was written since the last call, with the names of the streams."""
-        # In this order: what is no longer in a pipe is being moved, or was.
+        # The pipes first: a move counts itself before it empties them.
         if not self._poll.poll(0) and self._moves[:] == self._moves_taken:
             return []
         written = []

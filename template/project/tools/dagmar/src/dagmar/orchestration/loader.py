@@ -86,7 +86,7 @@ class Definitions:
                 if name in names_of(item) and graph.has(asset):
                     found.append({**item, "node": graph.get(asset), "of": repository})
             repositories.append((place, repository))
-        defined = choose("asset", name, [one for one in found if one["node"].is_materializable])
+        defined = choose("asset", name, [item for item in found if item["node"].is_materializable])
         if not found:
             known = [
                 {"key": AssetKey.from_parts(key.path), "location": place, "repository": of.name}
@@ -94,7 +94,7 @@ class Definitions:
                 for key in of.asset_graph.get_all_asset_keys()
             ]
             raise _unknown("asset", name, similar_names(name, known), failures)
-        observed = (one for one in found if one["node"].is_executable)
+        observed = (item for item in found if item["node"].is_executable)
         chosen = defined or next(observed, found[0])
         return chosen["of"], chosen["node"]
 

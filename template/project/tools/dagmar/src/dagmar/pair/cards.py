@@ -66,7 +66,7 @@ def _asset(context: Context, client: DagsterClient) -> str:
         ("partitions", escape(asset["partitions"] or "")),
         ("code location", escape(asset["location"])),
         ("materialized", latest_materialization(base, asset)),
-        ("checks", escape(", ".join(f"{one.name} {one.result}" for one in asset["checks"]))),
+        ("checks", escape(", ".join(f"{check.name} {check.result}" for check in asset["checks"]))),
         ("in Dagster", drawing.link(page, "asset page")),
     ]
     latest = asset["latest"] or {"metadata": {}}

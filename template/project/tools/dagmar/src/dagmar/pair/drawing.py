@@ -111,7 +111,9 @@ def checks(results: Sequence[Check]) -> str:
     A blocking one is why the run failed, which is said elsewhere.
     """
     failed = [check for check in results if check.passed is False and not check.blocking]
-    notes = (note(one.text, kind="warn" if one.severity == "WARN" else "danger") for one in failed)
+    notes = (
+        note(check.text, kind="warn" if check.severity == "WARN" else "danger") for check in failed
+    )
     counts = Counter(check.result for check in results if check.passed is not False)
     rest = ", ".join(f"{counted(number, 'check')} {result}" for result, number in counts.items())
     return "".join(notes) + (f'<div style="{SMALL}">{rest}</div>' if rest else "")

@@ -44,7 +44,7 @@ State = TypeVar("State", Run, Backfill)
 
 
 class RunProgress(LiveLine):
-    """A live line for the run or backfill that it showed last; a line a minute in a log file."""
+    """A live line for the current run or backfill; in a log file, one line per minute."""
 
     def __init__(self) -> None:
         super().__init__("launched")

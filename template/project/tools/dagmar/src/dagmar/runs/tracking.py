@@ -141,7 +141,9 @@ class RunResult:
 def _lines(checks: Sequence[Check]) -> list[str]:
     """Return a line for each check; those that passed are counted if there are many."""
     passed = [check for check in checks if check.passed]
-    shown = checks if len(passed) <= MOST_PASSED else [one for one in checks if not one.passed]
+    shown = (
+        checks if len(passed) <= MOST_PASSED else [check for check in checks if not check.passed]
+    )
     rest = [f"{len(passed)} checks passed"] if len(shown) < len(checks) else []
     return [*(check.text for check in shown), *rest]
 

@@ -135,7 +135,11 @@ def given_tags(pairs: Iterable[tuple[str, str]], choose_partition: str) -> dict[
     tags = dict(pairs)
     for tag in filter(is_reserved, tags):
         ours = tag == USER_TAG or tag.startswith("dagmar/")
-        hint = "Give it another name." if ours else f"Of these, take: {', '.join(SETTABLE_TAGS)}"
+        hint = (
+            "Give it another name."
+            if ours
+            else f"Tags of Dagster that can be set: {', '.join(SETTABLE_TAGS)}"
+        )
         raise UsageError(
             f"the tag '{tag}' cannot be given: {'dagmar' if ours else 'Dagster'} sets it itself",
             choose_partition if is_of_partition(tag) else hint,
