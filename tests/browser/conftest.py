@@ -19,9 +19,13 @@ PATIENCE = 180_000
 expect.set_options(timeout=PATIENCE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of a worker."""
+    """One browser for the tests of a file.
+
+    Playwright keeps an event loop running in this thread for as long as it lives, and the tests of
+    other files need one of their own.
+    """
     program = shutil.which("chromium") or CHROMIUM
     if not Path(program).exists():
         if os.environ.get("CI"):
