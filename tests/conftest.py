@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
+from support import forked
 from support.dagster_server import DagsterServer, dagster_server
 from support.project import Project, make_project
 
@@ -49,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # What is named on the command line runs, whatever the profile. Workers get the option's value.
     if config.option.nightly or config.args_source == pytest.Config.ArgsSource.ARGS:
         config.option.all = True
+    forked.profile.may_fork = not config.option.nightly
     # In a script's background SIGINT is ignored, and what a test starts would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Images of Python set it. Every process that a test starts would then compile Dagster again.

@@ -23,8 +23,8 @@ expect.set_options(timeout=PATIENCE)
 def browser() -> Iterator[Browser]:
     """One browser for the tests of a file.
 
-    Playwright keeps an event loop running in this thread for as long as it lives, and the tests of
-    other files need one of their own.
+    Playwright keeps an event loop running in this thread until it stops, and code under test in
+    other files starts another.
     """
     program = shutil.which("chromium") or CHROMIUM
     if not Path(program).exists():

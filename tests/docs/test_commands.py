@@ -255,10 +255,8 @@ def test_the_tree_in_the_readme_is_the_projects(project: Path) -> None:
 @needs_uv
 def test_the_examples_of_json_are_real(second: Terminal) -> None:
     page = (ROOT / "docs/reference/json.md").read_text("utf-8")
-    # The first three; those of the notebook tasks follow.
-    discovered, ran, filled, *_ = (
-        json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    )
+    documents = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+    discovered, ran = next(documents), next(documents)
     found = json.loads(second.type("uv run invoke discover --json").stdout)
     assert list(found) == list(discovered)
     for kind, examples in discovered.items():
@@ -267,6 +265,13 @@ def test_the_examples_of_json_are_real(second: Terminal) -> None:
     assert shape(done) == shape(ran)
     (run,) = done["runs"]
     assert run["status"] == ran["runs"][0]["status"]
+
+
+@needs_uv
+@pytest.mark.nightly
+def test_the_example_of_a_backfill_is_real(second: Terminal) -> None:
+    page = (ROOT / "docs/reference/json.md").read_text("utf-8")
+    filled = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[2])
     second.type("uv run invoke run --asset clean/flights")
     days = "--partition 2013-01-01 --partition 2013-01-02"
     done = json.loads(second.type(f"uv run invoke run --asset daily_delays {days} --json").stdout)

@@ -70,7 +70,6 @@ IN_CI = {
     ("sigkill", "starting", 2),
     ("marimo-crash", "starting", 1),
     ("sigterm", "run", 1),
-    ("ctrl-c", "sigint-ignored", 1),
 }
 CELLS = [
     pytest.param(

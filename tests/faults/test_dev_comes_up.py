@@ -311,6 +311,7 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
     assert token not in dev.said
 
 
+@pytest.mark.nightly
 def test_runs_and_exports_use_the_instance_that_env_file_names(tmp_path: Path) -> None:
     root, home = make_dev_project(tmp_path / "shop"), tmp_path / "home"
     home.mkdir()

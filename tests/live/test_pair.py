@@ -574,7 +574,10 @@ defs = dg.Definitions.merge(defs, dg.Definitions([stepped]))
 EXPORT = ("-m", "marimo", "-q", "export", "html", "--no-sandbox", "-f", "-o", "out.html")
 
 
-@pytest.mark.parametrize("where", ["script", "pytest", "a step", "export", "dagmar's export"])
+A_STEP = pytest.param("a step", marks=pytest.mark.nightly)
+
+
+@pytest.mark.parametrize("where", ["script", "pytest", A_STEP, "export", "dagmar's export"])
 def test_nothing_launches_by_itself(paired: Make, client: DagsterClient, where: str) -> None:
     context = paired("orders")
     file = write_notebook(context.start, "orders")

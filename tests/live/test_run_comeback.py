@@ -282,6 +282,7 @@ def without_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster
         yield server
 
 
+@pytest.mark.nightly
 @pytest.mark.xdist_group("live")
 def test_a_queue_without_a_daemon_is_warned_about(
     without_daemon: DagsterServer, tmp_path: Path, tag: str

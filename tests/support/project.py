@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from support import forked
 
 TASKS = "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n"
 
@@ -28,15 +28,8 @@ class Project:
         timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Call `invoke` as a user would, in `folder` or the project's root."""
-        return subprocess.run(
-            [sys.executable, "-m", "invoke", *arguments],
-            cwd=folder or self.root,
-            env={**os.environ, "XDG_CONFIG_HOME": str(self.root / "no-config"), **(environ or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        nobody = {"XDG_CONFIG_HOME": str(self.root / "no-config")}
+        return forked.invoke(arguments, folder or self.root, {**nobody, **(environ or {})}, timeout)
 
 
 def make_project(root: Path, settings: str = "") -> Project:

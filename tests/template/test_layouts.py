@@ -27,7 +27,7 @@ from support.project import Project as CommandLine
 from support.shop_project import ANSWERS, DEFINITIONS, PYPROJECT
 from support.template_releases import Project, Template, tree, write
 
-IN_CI = ("workspace.yaml python_file", "[tool.dagster] modules", "setup.cfg")
+IN_CI = ("workspace.yaml python_file", "setup.cfg")
 EACH = [
     pytest.param(name, marks=() if name in IN_CI else pytest.mark.nightly, id=name)
     for name in LAYOUTS

@@ -19,6 +19,7 @@ from dagmar.export.manifests import Manifest
 from dagmar.upkeep import clean
 from dagmar.upkeep.checking import Project
 from rich.filesize import decimal
+from support import forked
 from support.git import git
 
 EVERYTHING = clean.choose()
@@ -26,15 +27,7 @@ EVERYTHING = clean.choose()
 
 def call(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
     """Call `invoke clean` as its user would, without a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "invoke", "clean", *flags],
-        cwd=project.root,
-        env={**os.environ, **project.environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return forked.invoke(["clean", *flags], project.root, project.environ, timeout=120)
 
 
 def export(

@@ -22,6 +22,7 @@ from dagmar.upkeep import checking, doctor
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project, check
 from dagmar.upkeep.checks import CHECKS, notebooks
 from dagmar.upkeep.oldkeys import find_old_keys, rename
+from support import forked
 from support.catalog_answers import by_repository
 from support.certificates import make_authority
 from support.git import commit, git
@@ -967,11 +968,7 @@ def test_only_makes_these_checks_and_an_unknown_one_is_wrong_usage() -> None:
 
 def call(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Call `invoke` in the project as its user would."""
-    return subprocess.run(
-        [sys.executable, "-m", "invoke", *arguments], cwd=project.root,
-        env={**os.environ, **project.environ}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    return forked.invoke(arguments, project.root, project.environ, timeout=120)
 
 
 def test_a_sound_project_is_status_0_and_a_warning_is_no_failure(sound: Project) -> None:
