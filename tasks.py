@@ -138,7 +138,7 @@ def _install(project: Path) -> None:
         commands = [
             [sys.executable, "-m", "venv", ".venv"],
             [*pip, "--upgrade", "pip"],
-            [*pip, "-e", "tools/dagmar[cli]", "-e", ".", "--group", "dev"],
+            [*pip, "-e", ".dagmar/.eggs/dagmar[cli]", "-e", ".", "--group", "dev"],
         ]
     for arguments in commands:
         done = subprocess.run(arguments, cwd=project, env=environ)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-RUNNER = Path(__file__).parents[1] / "template/project/tools/dagmar/src/dagmar"
+RUNNER = Path(__file__).parents[1] / "template/project/.dagmar/.eggs/dagmar/src/dagmar"
 
 
 def load(file: Path) -> ModuleType:

@@ -12,7 +12,8 @@ from copier import run_copy, run_update
 from support.git import commit, git
 
 ROOT = Path(__file__).parents[2]
-RUNNER = "template/project/tools/dagmar"
+COPIED = ".dagmar/.eggs/dagmar"
+RUNNER = f"template/project/{COPIED}"
 NOTEBOOK_FILE = "template/cells/notebook.jinja"
 ORDERS = {"name": "orders", "asset": "raw/orders", "marimo": "0.25.2"}
 SALES = {"name": "sales", "job": "sales_job", "marimo": "0.25.2"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.template_releases import ORDERS, ROOT, SALES, Template, tree
+from support.template_releases import COPIED, ORDERS, ROOT, RUNNER, SALES, Template, tree
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,6 +21,9 @@ Render = Callable[..., Any]
 
 PROJECT = {
     ".copier-answers.yml",
+    ".dagmar/.eggs/.gitignore",
+    ".dagmar/.eggs/ruff.toml",
+    ".dagmar/.gitattributes",
     ".dagmar/.gitignore",
     ".dagmar/dagster_home/dagster.yaml",
     ".github/workflows/ci.yml",
@@ -91,14 +94,14 @@ def test_a_project_is_rendered_from_its_answers(render: Render, example: bool):
         "project_name": "sales-pipeline",
     }
     names = set(tree(result.project_dir))
-    assert {name for name in names if not name.startswith("tools/dagmar/")} == (
+    assert {name for name in names if not name.startswith(f"{COPIED}/")} == (
         PROJECT | EXAMPLE if example else PROJECT
     )
     parse(result.project_dir)
 
 
 def test_the_runner_arrives_byte_for_byte(fresh: Path, released: Template):
-    assert tree(fresh / "tools") == tree(released.path / "template/project/tools")
+    assert tree(fresh / COPIED) == tree(released.path / RUNNER)
 
 
 def test_the_settings_name_a_schema_that_is_there(fresh: Path):

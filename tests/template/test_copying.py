@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from copier.errors import UnsafeTemplateError
 from support.git import git
-from support.template_releases import Project, Template, tree, write
+from support.template_releases import COPIED, Project, Template, tree, write
 
 THEIRS = {
     ".github/workflows/ci.yml": "on: push\n",
@@ -69,12 +69,12 @@ def test_copying_again_changes_nothing(small: Template, tmp_path: Path):
 def test_a_first_copy_overwrites_no_file_even_when_told_to(
     small: Template, tmp_path: Path, sign: str
 ):
-    mine = {sign: "mine\n", "README.md": "mine\n", "tools/dagmar/README.md": "mine\n"}
+    mine = {sign: "mine\n", "README.md": "mine\n", f"{COPIED}/README.md": "mine\n"}
     write(tmp_path / "mine", mine | {".dagmar/.gitignore": "mine\n"})
     small.copy(tmp_path / "mine", overwrite=True)
     found = tree(tmp_path / "mine")
     assert {name: found[name].decode() for name in mine} == mine
-    assert ("tools/dagmar/pyproject.toml" in found, "pyproject.toml" in found) == (True, True)
+    assert (f"{COPIED}/pyproject.toml" in found, "pyproject.toml" in found) == (True, True)
 
 
 def test_scaffolding_again_changes_nothing(small: Template, tmp_path: Path):
@@ -132,14 +132,17 @@ def test_adopting_adds_the_runner_and_its_few_files(
     write(tmp_path / "legacy", {"pyproject.toml": '[project]\nname = "legacy"\n'})
     released.copy(tmp_path / "legacy")
     added = set(tree(tmp_path / "legacy")) - {"pyproject.toml"}
-    assert {name for name in added if not name.startswith("tools/dagmar/")} == {
+    assert {name for name in added if not name.startswith(f"{COPIED}/")} == {
         ".copier-answers.yml",
+        ".dagmar/.eggs/.gitignore",
+        ".dagmar/.eggs/ruff.toml",
+        ".dagmar/.gitattributes",
         ".dagmar/.gitignore",
         ".dagmar/dagster_home/dagster.yaml",
         "dagmar.yaml",
         "tasks.py",
     }
-    assert tree(tmp_path / "legacy/tools") == tree(fresh / "tools")
+    assert tree(tmp_path / "legacy" / COPIED) == tree(fresh / COPIED)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +175,7 @@ def test_adopting_commits_nothing_of_theirs(
     said = capfd.readouterr().err
     assert "git init && git add . && git commit" in said
     assert "Your tasks.py was kept" in said
-    assert "uv add --no-workspace --editable ./tools/dagmar --extra cli" in said
+    assert "uv add --dev --no-workspace --editable ./.dagmar/.eggs/dagmar --extra cli" in said
     assert "uv sync" not in said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from dagmar.upkeep.checks.project import IGNORED
-from support.template_releases import ROOT
+from support.template_releases import ROOT, RUNNER
 
 TOP = {
     "CHANGELOG.md",
@@ -36,7 +36,7 @@ def test_the_top_level_holds_nothing_else():
 
 
 def test_the_runner_is_plain_python():
-    names = files("template/project/tools")
+    names = files(RUNNER)
     assert names
     assert [name for name in names if name.endswith(".jinja") or "{" in name or "%" in name] == []
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.git import git
 from support.shop_project import invoke
-from support.template_releases import ORDERS, RUNNER, SALES, Project, Template, write
+from support.template_releases import COPIED, ORDERS, RUNNER, SALES, Project, Template, write
 
 README = f"{RUNNER}/README.md"
 FRAME = "template/cells/notebook.jinja"
@@ -39,7 +39,7 @@ def project(template: Template, tmp_path: Path) -> Project:
     project.scaffold(*MINIMAL)
     (project.path / "notebooks/gone.py").unlink()
     project.replace("notebooks/orders.py", "    pair\n", "    mo.md('mine')\n")
-    project.replace("tools/dagmar/README.md", "# ", "# Our ")
+    project.replace(f"{COPIED}/README.md", "# ", "# Our ")
     project.commit()
     release(template, "v1.1.0")
     return project
@@ -65,14 +65,14 @@ def test_project_and_edited_notebooks_are_one_merge_and_a_deleted_one_stays_dele
         ".copier-answers.yml",
         *(f".dagmar/notebooks/{name}.yml" for name in NOTEBOOKS),
         *(f"notebooks/{name}.py" for name in NOTEBOOKS),
-        "tools/dagmar/README.md",
+        f"{COPIED}/README.md",
     ]
     assert (document["current"], document["latest"]) == ("v1.0.0", "v1.1.0")
     assert (document["notebooks"], document["conflicts"]) == (NOTEBOOKS, [])
     text = project.read("notebooks/orders.py")
     assert "app_title='x'" in text
     assert "mo.md('mine')" in text
-    readme = project.read("tools/dagmar/README.md")
+    readme = project.read(f"{COPIED}/README.md")
     assert readme.startswith("# Our ")
     assert readme.endswith("v1.1.0.\n")
     assert not (project.path / "notebooks/gone.py").exists()
@@ -187,7 +187,7 @@ def test_an_adopted_repository_keeps_its_files_and_its_notebooks_update(
         ".copier-answers.yml",
         ".dagmar/notebooks/orders.yml",
         "notebooks/orders.py",
-        "tools/dagmar/README.md",
+        f"{COPIED}/README.md",
     ]
     assert project.read("notebooks/README.md") == "theirs\n"
 

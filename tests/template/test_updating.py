@@ -10,6 +10,7 @@ import yaml
 from copier.errors import UserMessageError
 from support.git import git
 from support.template_releases import (
+    COPIED,
     NOTEBOOK_FILE,
     ORDERS,
     RUNNER,
@@ -34,8 +35,8 @@ def updated(small: Template, tmp_path_factory: pytest.TempPathFactory) -> Projec
     template = Template(shutil.copytree(small.path, tmp / "template"))
     project = template.project(tmp / "my-project")
     project.scaffold(ORDERS, SALES)
-    write(project.path, {"mine.txt": "mine\n", "tools/dagmar/src/dagmar/mine.py": "# mine\n"})
-    project.replace("tools/dagmar/README.md", "# ", "# Our ")
+    write(project.path, {"mine.txt": "mine\n", f"{COPIED}/src/dagmar/mine.py": "# mine\n"})
+    project.replace(f"{COPIED}/README.md", "# ", "# Our ")
     for name in ("tasks.py", ".dagmar/.gitignore", "notebooks/sales.py"):
         (project.path / name).unlink()
     project.replace("dagmar.yaml", "target: local", "target: prod")
@@ -48,9 +49,8 @@ def updated(small: Template, tmp_path_factory: pytest.TempPathFactory) -> Projec
             SETTINGS: ("target: local #", "target: local  #"),
         },
         {
-            "template/project/tools/dagmar/src/dagmar/added.py": '"""New upstream."""\n',
-            "template/project/tools/dagmar/README.md": (template.path / README).read_text("utf-8")
-            + "\nNew upstream.\n",
+            f"{RUNNER}/src/dagmar/added.py": '"""New upstream."""\n',
+            README: (template.path / README).read_text("utf-8") + "\nNew upstream.\n",
         },
     )
     project.update()
@@ -58,17 +58,17 @@ def updated(small: Template, tmp_path_factory: pytest.TempPathFactory) -> Projec
 
 
 def test_upstream_work_arrives_next_to_the_users_edits(updated: Project):
-    text = updated.read("tools/dagmar/README.md")
+    text = updated.read(f"{COPIED}/README.md")
     assert text.startswith("# Our ")
     assert text.endswith("\nNew upstream.\n")
-    assert updated.read("tools/dagmar/src/dagmar/added.py") == '"""New upstream."""\n'
+    assert updated.read(f"{COPIED}/src/dagmar/added.py") == '"""New upstream."""\n'
     assert updated.answers()["_commit"] == "v1.1.0"
     assert git(updated.path, "diff", "--name-only", "--diff-filter=U") == ""
 
 
 def test_files_of_the_users_own_survive(updated: Project):
     assert updated.read("mine.txt") == "mine\n"
-    assert updated.read("tools/dagmar/src/dagmar/mine.py") == "# mine\n"
+    assert updated.read(f"{COPIED}/src/dagmar/mine.py") == "# mine\n"
     assert (updated.path / "notebooks/orders.py").is_file()
 
 
@@ -89,7 +89,7 @@ def test_an_update_equals_a_fresh_copy(released: Template, tmp_path: Path):
         "v1.1.0",
         {IGNORE: ("/logs/", "/log/")},
         {"template/project/new.txt.jinja": "{{ package }}\n"},
-        removed="template/project/tools/dagmar/README.md",
+        removed=README,
     )
     project.update()
     template.copy(tmp_path / "fresh/my-project")

@@ -148,8 +148,8 @@ def test_a_requirement_is_added_by_a_tool_that_accepts_the_layout(
 def test_without_uv_the_installer_is_pip(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("dagster\n")
     (tmp_path / "setup.py").write_text("")
-    (tmp_path / "tools/dagmar").mkdir(parents=True)
+    (tmp_path / ".dagmar/.eggs/dagmar").mkdir(parents=True)
     nowhere = {"PATH": str(tmp_path)}
-    expected = 'pip install -e "tools/dagmar[cli]" -r requirements.txt -e .'
+    expected = 'pip install -e ".dagmar/.eggs/dagmar[cli]" -r requirements.txt -e .'
     assert sync_command(tmp_path, nowhere) == expected
     assert add_command("s3fs>=1", root=tmp_path, environ=nowhere) == "pip install 's3fs>=1'"

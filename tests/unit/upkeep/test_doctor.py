@@ -151,9 +151,9 @@ def no_webserver(project: Project) -> Project:
     return versions(project, dagster_webserver=None)
 
 
-@breaks("runner", WARN, "not from tools/dagmar")
+@breaks("runner", WARN, "not from .dagmar/.eggs/dagmar")
 def a_dagmar_from_elsewhere(project: Project) -> None:
-    (project.root / "tools/dagmar").mkdir(parents=True)
+    (project.root / ".dagmar/.eggs/dagmar").mkdir(parents=True)
 
 
 @breaks("uv", WARN, "the project has a uv.lock, but uv was not found")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagmar.errors import SetupError
 from dagmar.notebook.compatibility import TESTED_MARIMO, is_tested
-from dagmar.project.layout import DAGMAR
+from dagmar.project.layout import DAGMAR, RUNNER
 from dagmar.project.locations import read_toml, uses_dg
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
@@ -115,14 +115,14 @@ def runner(project: Project) -> Finding:
     """The dagmar that is imported is the project's own."""
     import dagmar
 
-    own = project.root / "tools" / "dagmar"
+    own = project.root / RUNNER
     if not own.is_dir():
-        raise Skip("the project has no tools/dagmar")
+        raise Skip(f"the project has no {RUNNER.as_posix()}")
     used = Path(dagmar.__file__).resolve()
     if not used.is_relative_to(own.resolve()):
-        message = f"dagmar is imported from {used.parent}, not from tools/dagmar"
+        message = f"dagmar is imported from {used.parent}, not from {RUNNER.as_posix()}"
         return warned(message, project.install)
-    return passed("tools/dagmar")
+    return passed(RUNNER.as_posix())
 
 
 @check("uv")

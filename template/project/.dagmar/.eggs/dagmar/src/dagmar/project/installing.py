@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dagmar.errors import SetupError
-from dagmar.project.layout import find_root
+from dagmar.project.layout import RUNNER, find_root
 from dagmar.project.locations import read_toml
 
 
@@ -24,7 +24,7 @@ def sync_command(root: Path | None = None, environ: Mapping[str, str] = os.envir
     root = root or _here()
     if _is_managed(root, environ):
         return "uv sync"
-    parts = ['-e "tools/dagmar[cli]"'] if (root / "tools/dagmar").is_dir() else []
+    parts = [f'-e "{RUNNER.as_posix()}[cli]"'] if (root / RUNNER).is_dir() else []
     if (root / "requirements.txt").is_file():
         parts.append("-r requirements.txt")
     if _tables(root) & {"project", "build-system"} or (root / "setup.py").is_file():

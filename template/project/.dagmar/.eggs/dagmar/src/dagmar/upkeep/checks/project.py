@@ -10,7 +10,14 @@ from pathlib import Path
 
 from dagmar.errors import DagmarError, counted, some
 from dagmar.files import write_atomically
-from dagmar.project.layout import DEV_FILE, IGNORE, LOCAL_INSTANCE, NOTEBOOK_ANSWERS, WORKING
+from dagmar.project.layout import (
+    DEV_FILE,
+    IGNORE,
+    LOCAL_INSTANCE,
+    NOTEBOOK_ANSWERS,
+    RUNNER,
+    WORKING,
+)
 from dagmar.project.templates import (
     ANSWERS,
     git_errors,
@@ -36,6 +43,7 @@ START = 'git init && git add . && git commit -m "chore: start"'
 IGNORED = [
     *(f"/{folder.name}/" for folder in WORKING),
     *(f"/{DEV_FILE.name}", f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"),
+    f"!/{RUNNER.parent.name}/",
 ]
 LEFT_BEHIND = [*(f"{folder}/x" for folder in (*WORKING, LOCAL_INSTANCE)), str(DEV_FILE)]
 SAMPLES = (".example", ".sample", ".template", ".dist")  # files without secrets

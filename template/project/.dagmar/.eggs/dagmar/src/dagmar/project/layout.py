@@ -9,6 +9,8 @@ from dagmar.errors import SetupError
 
 SETTINGS_FILE = "dagmar.yaml"
 DAGMAR = Path(".dagmar")
+RUNNER = DAGMAR / ".eggs" / "dagmar"
+"""The copied runner: linters and formatters skip the folder `.eggs`."""
 CACHE = DAGMAR / "cache"
 LOGS = DAGMAR / "logs"
 SCRATCH = DAGMAR / "tmp"
