@@ -183,6 +183,7 @@ def test_a_server_that_is_away_or_read_only_keeps_the_page(
         assert (exported.folder / exported.manifest.page()).is_file()
 
 
+@pytest.mark.nightly
 def test_a_server_that_was_started_read_only_gets_nothing_even_in_a_shared_instance(
     live: Project, dagster_home: Path, client: DagsterClient
 ) -> None:

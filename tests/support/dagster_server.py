@@ -18,6 +18,7 @@ from dagmar.server.client import DagsterClient
 from support.processes import die_with_tests
 
 LOCATIONS = Path(__file__).parents[1] / "live" / "locations"
+QUICK_DAEMON = str(Path(__file__).with_name("quick_daemon"))
 INSTANCE = """\
 telemetry: {enabled: false}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
@@ -158,6 +159,9 @@ def dagster_server(home: Path, *command: str, instance: str = INSTANCE) -> Dagst
         home / f"{'-'.join(command)}.log".replace("--", ""),
         {
             "DAGSTER_HOME": str(home),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (QUICK_DAEMON, os.environ.get("PYTHONPATH")))
+            ),
             "SLOW_UNTIL": str(home / "go-on"),
             "SECOND_FAILS_WHILE": str(home / "second-fails"),
             "IMPORT_FAILS_WHILE": str(home / "import-fails"),
