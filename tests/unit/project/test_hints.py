@@ -6,13 +6,14 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from dagmar.orchestration.loader import definitions_of
 from dagmar.project.installing import add_command, sync_command
 from dagmar.project.locations import Workspace, check_command, read_workspace, uses_dg
-from dagmar.upkeep.checking import Finding, Project
+from dagmar.upkeep.checking import Finding, Project, installed_version
 from dagmar.upkeep.checks import CHECKS
 from dagmar.upkeep.checks.notebooks import definitions
 from support.layouts import LAYOUTS, defs
@@ -109,10 +110,9 @@ def test_paths_with_a_space_are_quoted_in_commands(tmp_path: Path) -> None:
     assert f"ls -l {shlex.quote(str(root / 'a file'))}" in commands
 
 
-def findings(root: Path, **versions: str | None) -> list[Finding]:
-    """Return what every check says that needs no server; `versions` are pretended."""
-    known = versions.get
-    project = Project(root, dict(os.environ), version=lambda name: known(name.replace("-", "_")))
+def findings(root: Path, version: Callable[[str], str | None] = lambda _: None) -> list[Finding]:
+    """Return what every check says that needs no server; versions are pretended."""
+    project = Project(root, dict(os.environ), version=version)
     return [check(project) for check in CHECKS if not check.online]
 
 
@@ -120,8 +120,13 @@ def findings(root: Path, **versions: str | None) -> list[Finding]:
 def test_no_hint_names_a_tool_that_refuses_the_layout(layout: str, tmp_path: Path) -> None:
     root = write(tmp_path, layout)
     project = Project(root, dict(os.environ))
-    found = [*findings(root), *findings(root, dagster="1.13.0"),
-             *findings(root, dagster="1.13.0", dagster_webserver="1.12.0")]  # fmt: skip
+    needed = ("dagster-webserver", "dagster-dg-cli")
+    found = [
+        *findings(root),
+        *findings(root, lambda name: None if name in needed else installed_version(name)),
+        *findings(root, lambda name: "1.12.0" if name in needed else installed_version(name)),
+        *findings(root, lambda name: "1.12.0" if name == "dagster" else installed_version(name)),
+    ]
     commands = {each.command for each in found} | {project.check_command, project.install}
     managed = "[project]" in EVERY[layout].get("pyproject.toml", "")
     for command in commands:

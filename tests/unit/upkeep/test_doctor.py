@@ -20,7 +20,7 @@ from dagmar.dev import environment
 from dagmar.errors import UsageError
 from dagmar.upkeep import checking, doctor
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project, check
-from dagmar.upkeep.checks import CHECKS, notebooks
+from dagmar.upkeep.checks import CHECKS, instance, notebooks
 from dagmar.upkeep.oldkeys import find_old_keys, rename
 from support import forked
 from support.catalog_answers import by_repository
@@ -141,9 +141,9 @@ def an_untested_marimo(project: Project) -> Project:
     return versions(project, marimo="99.1.0")
 
 
-@breaks("dagster-versions", FAIL, "but dagster-webserver 1.10.0")
+@breaks("dagster-versions", FAIL, ", 1.10.0 is installed")
 def packages_of_two_releases(project: Project) -> Project:
-    return versions(project, dagster_webserver="1.10.0")
+    return versions(project, dagster="1.10.0")
 
 
 @breaks("dagster-versions", WARN, "dagster-webserver is not installed")
@@ -219,12 +219,12 @@ def test_committed_is_said_only_of_what_git_was_not_told_to_hide(sound: Project)
     )
 
 
-@breaks("repository", FAIL, "the project is not in git")
+@breaks("repository", WARN, "the project is not in git")
 def no_repository(project: Project) -> None:
     (project.root / ".git").rename(project.root.parent / "gone")
 
 
-@breaks("repository", FAIL, "nothing is committed yet")
+@breaks("repository", WARN, "nothing is committed yet")
 def no_commit(project: Project) -> None:
     (project.root / ".git").rename(project.root.parent / "gone")
     git(project.root, "init", "-q")
@@ -340,7 +340,7 @@ def a_secret_in_git(project: Project) -> None:
 
 @breaks("secrets", WARN, "git does not ignore .env")
 def a_secret_that_git_would_keep(project: Project) -> None:
-    write(project, ".gitignore", "__marimo__/\n")
+    write(project, ".gitignore", "__marimo__/")
     write(project, ".env", "TOKEN=s3cret\n")
 
 
@@ -960,6 +960,77 @@ def test_git_that_hangs_is_not_waited_for(sound: Project, monkeypatch: pytest.Mo
     assert (found.status, found.message) == (FAIL, "`git --version` did not end within 0.2 s")
 
 
+def test_what_a_package_of_dagster_requires_decides_which_versions_fit(
+    sound: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster 1.10.17 requires dagster-shared 0.26.17: not every package has the same number."""
+    requires = {
+        "dagster": ["dagster-pipes==1.10.17", "dagster-shared==0.26.17", "psutil>=1"],
+        "dagster-webserver": ["dagster==1.10.17", "dagster-graphql==1.10.17; extra == 'notebook'"],
+        "dagster-etl": ["dagster>=1.9"],
+    }
+    for name, lines in requires.items():
+        folder = tmp_path / f"{name.replace('-', '_')}-1.dist-info"
+        folder.mkdir()
+        text = "".join(f"Requires-Dist: {line}\n" for line in lines)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{text}")
+    monkeypatch.setattr(
+        sys, "path", [str(tmp_path), *(p for p in sys.path if "-packages" not in p)]
+    )
+    right = {"dagster": "1.10.17", "dagster_shared": "0.26.17", "dagster_pipes": "1.10.17",
+             "dagster_webserver": "1.10.17", "dagster_dg_cli": "0.26.17"}  # fmt: skip
+    look = BY_NAME["dagster-versions"]
+    assert look(versions(sound, **right)).status == PASS
+    found = look(versions(sound, **{**right, "dagster_shared": "0.26.16", "dagster_pipes": None}))
+    assert (found.status, found.command) == (FAIL, "uv sync")
+    assert "dagster needs dagster-shared==0.26.17, 0.26.16 is installed" in found.message
+    assert "dagster needs dagster-pipes==1.10.17, which is not installed" in found.message
+    (sound.root / "pyproject.toml").unlink()
+    found = look(versions(sound, **{**right, "dagster_shared": "0.26.16"}))
+    assert found.command == "uv pip install dagster==1.10.17 dagster-shared"
+    found = look(versions(sound, **{**right, "dagster_webserver": None}))
+    assert found.command.endswith("dagster-webserver==1.10.17")  # or it would move Dagster
+
+
+@pytest.mark.parametrize("name", [".env.EXAMPLE", ".env.Sample", ".env.dist"])
+def test_an_example_of_an_env_file_is_not_a_secret(name: str, sound: Project) -> None:
+    write(sound, name, "TOKEN=\n")
+    git(sound.root, "add", "--force", name)
+    assert BY_NAME["secrets"](sound).status == PASS
+
+
+def test_a_running_dev_on_other_ports_wants_no_more(sound: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        target = f"http://127.0.0.1:{own.getsockname()[1]}"
+        document = {"pid": os.getpid(), "dagster_url": target, "marimo_url": target}
+        write(sound, ".dagmar/dev.json", json.dumps(document))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(instance.PORTS, "marimo", port)
+            patch.setitem(instance.PORTS, "Dagster", port)
+            assert BY_NAME["ports"](sound).status == PASS
+            (sound.root / ".dagmar/dev.json").unlink()
+            assert f"{port}, which marimo wants" in BY_NAME["ports"](sound).message
+
+
+def test_marimo_s_files_are_ignored_by_a_file_beside_the_notebooks(sound: Project) -> None:
+    write(sound, ".gitignore", ".env\n")
+    assert BY_NAME["ignored"](sound).command == "echo __marimo__/ >> notebooks/.gitignore"
+    write(sound, "notebooks/.gitignore", "__marimo__/\n")
+    assert BY_NAME["ignored"](sound).status == PASS
+    (sound.root / "notebooks/.gitignore").unlink()
+    (sound.root / "notebooks/orders.py").unlink()
+    assert BY_NAME["ignored"](sound).status == PASS  # there is nothing to save yet
+
+
+def test_a_notebook_in_a_folder_called_defs_is_harmless_without_dg(sound: Project) -> None:
+    a_new_notebook_among_the_definitions(sound)
+    assert BY_NAME["notebook-places"](sound).status == FAIL
+    write(sound, "pyproject.toml", '[tool.dagster]\nmodule_name = "shop"\n')
+    assert BY_NAME["notebook-places"](sound).status == SKIP
+
+
 def test_only_makes_these_checks_and_an_unknown_one_is_wrong_usage() -> None:
     assert [one.name for one in doctor.choose(["git", "disk"])] == ["disk", "git"]
     with pytest.raises(UsageError, match="did you mean 'daemon'"):
@@ -1008,7 +1079,7 @@ def test_a_project_with_everything_broken_is_told_to_the_end(sound: Project) -> 
     checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
     assert len(checks) == len(CHECKS)
     failed = {name for name, one in checks.items() if one["status"] == FAIL}
-    assert failed == {"repository", "answers", "settings", "notebooks"}
+    assert failed == {"answers", "settings", "notebooks"}
     assert not [one for one in checks.values() if "this check crashed" in one["message"]]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from typing_extensions import Self
 
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _OURS = re.compile(r"^(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )", re.MULTILINE)
 _OURS_IN_BACKTICKS = re.compile(r"`(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )")
@@ -26,11 +27,11 @@ GAP = 3  # between two columns of a table
 
 
 def tame(text: str) -> str:
-    """Return `text` without the control characters that could steer a terminal.
+    """Return `text` without colours and the control characters that could steer a terminal.
 
     Half of a surrogate pair, which no stream can encode, goes too.
     """
-    return _CONTROL.sub("�", text.replace("\r\n", "\n"))
+    return _CONTROL.sub("�", COLOR.sub("", text.replace("\r\n", "\n")))
 
 
 def say(text: str = "") -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from dagmar.console import COLOR
+
 MAX_BYTES = 5_000_000
 BACKUPS = 4
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 # As Dagster and uvicorn write it, or marimo: `[W 261124 04:08:52 module:12]`.
 _LEVEL = re.compile(r"\b(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b|^\[([DIWEC]) \d")
 _TROUBLE = re.compile(
@@ -26,7 +27,7 @@ _CONTROL = re.compile(
 
 def plain(text: str) -> str:
     """Return text without colours and everything else that controls a terminal."""
-    return _COLOR.sub("", colored(text))
+    return COLOR.sub("", colored(text))
 
 
 def colored(text: str) -> str:

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,10 @@ class Workspace:
     @property
     def check_command(self) -> str:
         """What to type to see whether Dagster can load them."""
-        if self.with_dg:
+        if self.with_dg and find_spec("dagster_dg_cli"):
             return "dg check defs"
         command = "dagster definitions validate"
-        if self.guessed:
+        if self.guessed or self.with_dg:  # of `dg`, it reads only a project in pyproject.toml
             (first, *_) = self.locations
             flag = "-f" if first.kind == FILE else "-m"
             place = [flag, first.target, "-d", str(first.working_directory)]

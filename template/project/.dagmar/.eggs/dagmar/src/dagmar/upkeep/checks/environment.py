@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dagmar.errors import SetupError
+from dagmar.errors import SetupError, some
 from dagmar.notebook.compatibility import TESTED_MARIMO, is_tested
 from dagmar.project.layout import DAGMAR, RUNNER
 from dagmar.project.locations import read_toml, uses_dg
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 OLDEST = (3, 10)
-# Released together with dagster, under the same version.
-FAMILY = (
-    "dagster-webserver", "dagster-graphql", "dagster-pipes", "dagster-shared", "dagster-dg-cli",
-    "dagster-dg-core",
-)  # fmt: skip
 LITTLE, TOO_LITTLE = 500_000_000, 20_000_000  # bytes
 
 
@@ -40,8 +42,13 @@ def python(project: Project) -> Finding:
     if project.python < OLDEST or unknown:
         oldest = ">=" + ".".join(map(str, OLDEST))
         fits = ",".join(filter(None, [wanted, "" if unknown else oldest]))
-        command = f"uv sync --python {shlex.quote(fits)}"
-        return failed(f"this is Python {version}, and the project needs {fits}", command=command)
+        message, install = (
+            f"this is Python {version}, and the project needs {fits}",
+            project.install,
+        )
+        if install == "uv sync":
+            return failed(message, command=f"{install} --python {shlex.quote(fits)}")
+        return failed(message, "Create the environment again with such a Python, then:", install)
     return passed(f"Python {version}")
 
 
@@ -53,7 +60,9 @@ def environment(project: Project) -> Finding:
         raise Skip("the project has no .venv")
     if Path(project.prefix).resolve() != own.resolve():
         message = f"this is the Python in {project.prefix}, not the one in .venv"
-        return warned(message, command="uv run invoke doctor")
+        inside = "Scripts" if os.name == "nt" else "bin"
+        run = "uv run" if project.install == "uv sync" else f".venv/{inside}/python -m"
+        return warned(message, command=f"{run} invoke doctor")
     return passed(".venv")
 
 
@@ -92,22 +101,45 @@ def packages(project: Project) -> Finding:
 
 @check("dagster-versions")
 def dagster_versions(project: Project) -> Finding:
-    """The packages of Dagster are from one release."""
+    """The packages of Dagster fit together, as each one requires of the others."""
     own = project.version("dagster")
     if own is None:
         raise Skip("dagster is not installed")
-    others = {name: project.version(name) for name in FAMILY}
-    if odd := [f"{name} {found}" for name, found in others.items() if found not in (None, own)]:
-        message = f"dagster is {own}, but {', '.join(odd)}"
-        command = "uv sync --upgrade"
-        if project.install != "uv sync":
-            command = project.add(*(f"{name}=={own}" for name in FAMILY if others[name]))
-        return failed(message, command=command)
-    needed = ["dagster-webserver", *(["dagster-dg-cli"] if uses_dg(project.root) else [])]
-    if missing := [name for name in needed if not others[name]]:
+    odd, together = [], {"dagster"}
+    for name, requirement in _required_of_dagster():
+        version, needed = project.version(requirement.name), str(requirement.specifier)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            found = f"{version} is installed" if version else "which is not installed"
+            odd.append(f"{name} needs {requirement.name}{needed}, {found}")
+            together |= {name, requirement.name}
+    if odd:
+        command = project.install
+        if "pip install" in command:  # what is installed already would not be changed by it
+            fitting = sorted(together - {"dagster"})
+            command = project.add(f"dagster=={own}", *fitting)
+        return failed(some(odd), command=command)
+    needed_here = ["dagster-webserver", *(["dagster-dg-cli"] if uses_dg(project.root) else [])]
+    if missing := [name for name in needed_here if not project.version(name)]:
         message = f"{' and '.join(missing)} is not installed, so `invoke dev` cannot start Dagster"
-        return warned(message, command=project.add(*missing, dev=True))
-    return passed(f"all {own}")
+        command = project.add(*(f"{name}=={own}" for name in missing), dev=True)
+        return warned(message, command=command)
+    return passed(f"dagster {own}, and what fits it")
+
+
+def _required_of_dagster() -> Iterator[tuple[str, Requirement]]:
+    """Yield what installed packages of Dagster require of each other, each with who requires it."""
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
+    # Their folders, because reading the metadata of every distribution would take too long.
+    found = (file for place in sys.path for file in Path(place or ".").glob("dagster*.dist-info"))
+    for name in sorted({file.name.partition("-")[0].replace("_", "-") for file in found}):
+        for line in metadata.requires(name) or ():
+            requirement = Requirement(line)
+            used = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if used and requirement.name.startswith("dagster"):
+                yield name, requirement
 
 
 @check("runner")

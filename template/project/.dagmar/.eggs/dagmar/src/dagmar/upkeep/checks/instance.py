@@ -17,7 +17,7 @@ from dagmar.project.layout import DEV_FILE, LOCAL_INSTANCE
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 CONFIGURATION = LOCAL_INSTANCE / "dagster.yaml"
-PORTS = {3000: "Dagster", 2718: "marimo"}
+PORTS = {"Dagster": 3000, "marimo": 2718}
 
 
 def _make_home(project: Project) -> str:
@@ -123,24 +123,25 @@ def dev_file(project: Project) -> Finding:
 def ports(project: Project) -> Finding:
     """The ports of Dagster and marimo are free, or taken by this project."""
     dev = devfile.read(project.root)
-    wanted = dict(PORTS)
-    addresses = (dev.dagster_url, dev.marimo_url, dev.reports_url) if dev else ()
-    ours = {urlsplit(url).port for url in addresses if url}
+    # A running `invoke dev` may have found other ports, and then wants no more.
+    addresses = {"Dagster": dev.dagster_url, "marimo": dev.marimo_url} if dev else {}
+    running = {name: urlsplit(url).port or 0 for name, url in addresses.items() if url}
+    wanted, ours = {**PORTS, **running}, set(running.values())
     with contextlib.suppress(Skip):
         port = urlsplit(project.target.url).port
         if project.target.loopback and port:
-            wanted = {port: "Dagster", 2718: "marimo"}
+            wanted["Dagster"] = port
             with contextlib.suppress(Exception):  # the check `server` reports it
                 ours |= {port} if project.workspace else set()
     busy = []
-    for port, program in wanted.items():
+    for program, port in wanted.items():
         if port in ours or not taken(port):
             continue
         if (who := _holder(port, dev.pid if dev else None)) is not None:
             busy.append(f"{port}, which {program} wants, is taken by another program{who}")
     if busy:
         return warned("; ".join(busy), "See which one: lsof -nP -iTCP -sTCP:LISTEN. Then stop it.")
-    return passed(" and ".join(f"{port} for {name}" for port, name in wanted.items()))
+    return passed(" and ".join(f"{port} for {name}" for name, port in wanted.items()))
 
 
 def _holder(port: int, own: int | None) -> str | None:

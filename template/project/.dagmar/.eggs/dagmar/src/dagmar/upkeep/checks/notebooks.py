@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import os
 import re
@@ -15,7 +16,15 @@ from pathlib import Path
 from dagmar.errors import Invalid, SetupError, counted, some
 from dagmar.notebook.cells import read_source
 from dagmar.project.layout import NOTEBOOK_ANSWERS
-from dagmar.project.locations import FILE, GRPC, NOWHERE, CodeLocation, require_loadable
+from dagmar.project.locations import (
+    AUTOLOAD,
+    FILE,
+    GRPC,
+    NOWHERE,
+    CodeLocation,
+    read_workspace,
+    require_loadable,
+)
 from dagmar.project.templates import notebooks_in, read_answers
 from dagmar.project.worktree import entries
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
@@ -28,7 +37,7 @@ DECORATORS = {
     "multi_asset_check",
 }  # fmt: skip
 ELSEWHERE = {".git", ".venv", "venv", "node_modules", "__pycache__", "__marimo__", "site-packages",
-             "tools", "build", "dist"}  # fmt: skip
+             ".dagmar", "build", "dist"}  # fmt: skip
 SCRIPT_BLOCK = re.compile(r"^# /// script$", re.MULTILINE)
 MOST_FILES = 5_000
 MOST_COMPILED = 300  # those that were changed last
@@ -212,6 +221,10 @@ def notebook_answers(project: Project) -> Finding:
 @check("notebook-places")
 def notebook_places(project: Project) -> Finding:
     """No notebook is in a folder where Dagster imports every file."""
+    with contextlib.suppress(SetupError):  # the check `definitions` reports it
+        workspace = read_workspace(project.root)
+        if not workspace.with_dg and all(place.kind != AUTOLOAD for place in workspace.locations):
+            raise Skip("the project has no folder of which Dagster imports every file")
     found = [
         project.relative(file)
         for file in _python_files(project)

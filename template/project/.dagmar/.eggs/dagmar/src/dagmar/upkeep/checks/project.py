@@ -39,7 +39,7 @@ from dagmar.upkeep.checking import (
 )
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
-START = 'git init && git add . && git commit -m "chore: start"'
+START = 'git add . && git commit -m "chore: start"'
 IGNORED = [
     *(f"/{folder.name}/" for folder in WORKING),
     *(f"/{DEV_FILE.name}", f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"),
@@ -84,10 +84,13 @@ def repository(project: Project) -> Finding:
             return failed(message, command=f"git config --global --add safe.directory {folder}")
         if "not a git repository" not in done.stderr:
             return failed(f"git says: {last_line(done)}", command="git status")
-        return failed("the project is not in git, which an update needs", command=START)
+        message = "the project is not in git, which an update needs"
+        if (project.root / ".gitignore").is_file():
+            return warned(message, command=f"git init && {START}")
+        hint = "Write a .gitignore, which leaves out environments and secrets. Then type:"
+        return warned(message, hint, f"git init && {START}")
     if project.git("rev-parse", "--verify", "--quiet", "HEAD").returncode:
-        command = 'git add . && git commit -m "chore: start"'
-        return failed("nothing is committed yet, and an update needs that", command=command)
+        return warned("nothing is committed yet, and an update needs that", command=START)
     with git_errors():
         done = uncommitted(project.root, GIT_SECONDS)
     if done.returncode:
@@ -226,10 +229,21 @@ def ignored(project: Project) -> Finding:
         command = "invoke doctor --fix"
         return warned(f"{IGNORE} does not keep dagmar's working files out of git", command=command)
     saved = project.notebooks / "__marimo__" / "x"
-    if saved.is_relative_to(project.root) and not _is_ignored(project, project.relative(saved)):
+    ours = saved.is_relative_to(project.root) and any(project.notebooks.glob("*.py"))
+    if ours and not _is_ignored(project, project.relative(saved)):
         message = "git does not ignore __marimo__/, so an update would refuse after an editor ran"
-        return warned(message, command="echo __marimo__/ >> .gitignore")
+        folder = project.relative(project.notebooks)
+        return warned(message, command=_ignoring(project, "__marimo__/", folder))
     return passed("nothing to correct")
+
+
+def _ignoring(project: Project, line: str, folder: str = ".") -> str:
+    """Return the command that adds a line to the .gitignore of a folder."""
+    name = (Path(folder) / ".gitignore").as_posix()
+    file = project.root / name
+    text = file.read_bytes() if file.is_file() else b""
+    start = "" if text.endswith(b"\n") or not text else "echo >> {0}; "  # ends its last line
+    return (start + "echo {1} >> {0}").format(shlex.quote(name), line)
 
 
 def _is_ignored(project: Project, path: str) -> bool:
@@ -241,11 +255,11 @@ def secrets(project: Project) -> Finding:
     """git does not track files with secrets."""
     project.require_git()
     done = project.git("ls-files", "-z", "--", ".env", ".env.*", ":(glob)**/.env")
-    tracked = sorted(name for name in entries(done) if not name.endswith(SAMPLES))
+    tracked = sorted(name for name in entries(done) if not name.lower().endswith(SAMPLES))
     if tracked:
         message = f"git keeps {some(tracked)}: whoever reads the repository reads it too"
         hint = "Then change what is written there."
         return failed(message, hint, f"git rm --cached {shlex.join(tracked)}")
     if (project.root / ".env").exists() and not _is_ignored(project, ".env"):
-        return warned("git does not ignore .env", command="echo .env >> .gitignore")
+        return warned("git does not ignore .env", command=_ignoring(project, ".env"))
     return passed("none is tracked")

@@ -32,6 +32,8 @@ def server(project: Project) -> Finding:
     here = project.version("dagster")
     if here and tuple(here.split(".")[:2]) != tuple(version.split(".")[:2]):
         message = f"Dagster at {target.url} is {version}, and {here} is installed here"
+        if target.loopback:
+            return warned(message, "Stop it, then type in the project:", "invoke dev")
         return warned(message, command=project.add(f"dagster=={version}"))
     return passed(f"Dagster {version} at {target.url}")
 
