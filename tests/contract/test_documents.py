@@ -13,10 +13,12 @@ import graphql
 import pytest
 from dagmar.errors import DagmarError, UnexpectedAnswer
 from dagmar.server import launch as launching
-from dagmar.server.client import DOCUMENTS, member
+from dagmar.server.client import DOCUMENTS, member, with_question
+from dagmar.server.identity import FIELD
 
 SOURCE = Path(dagmar.__file__).parent
 FILES = sorted(DOCUMENTS.glob("*.graphql"))
+QUERIES = [file for file in FILES if file.read_text("utf-8").startswith("query")]
 OLDEST = Path(__file__).parent / "schemas" / "dagster-1.10.0.graphql"
 SERVERS = ("1.10.0", "installed")
 PLAIN = {"Boolean", "Float", "ID", "Int", "String"}
@@ -58,6 +60,16 @@ def document(file: Path) -> graphql.DocumentNode:
 def test_a_document_is_valid(file: Path, server: str) -> None:
     errors = graphql.validate(schema_of(server), document(file))
     assert [error.message for error in errors] == []
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("file", QUERIES, ids=lambda file: file.stem)
+def test_a_query_may_ask_for_the_servers_code_too(file: Path, server: str) -> None:
+    asking = graphql.parse(with_question(file.read_text("utf-8")))
+    errors = graphql.validate(schema_of(server), asking)
+    assert [error.message for error in errors] == []
+    (fields,) = [node.selection_set for node in asking.definitions if hasattr(node, "operation")]
+    assert FIELD in [node.alias.value for node in fields.selections if node.alias]
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -10,12 +10,30 @@ from pathlib import Path
 
 import pytest
 from support.catalog_answers import ANSWERS, asset, by_repository
-from support.http_server import Server, closed_port, dagster, serve
+from support.http_server import Server, closed_port, dagster, data, serve
 from support.project import Project, make_project
 
 TASKS_OF_A_PROJECT = Path(__file__).parents[3] / "template/project/tasks.py"
 HEAVY = ("copier", "dagster", "marimo", "pydantic", "requests", "rich")
 
+NOTEBOOK = """\
+import marimo
+
+__generated_with = "0.25.0"
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import dagmar
+
+    pair = dagmar.Pair(asset="orders")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
 DRIVER = """
 import sys
 from invoke.main import program
@@ -164,6 +182,62 @@ def test_a_server_that_is_down_is_status_5(
     assert "start it with" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.fixture
+def next_to_another(tmp_path: Path) -> Iterator[tuple[Project, Server]]:
+    """A project, and the Dagster of another one on the default port."""
+    place = {"key": "working_directory", "value": str(tmp_path / "other")}
+    entry = {"name": "theirs", "displayMetadata": [place]}
+    (tmp_path / "other").mkdir()
+    code = {"__typename": "Workspace", "locationEntries": [entry]}
+    project = make_project(tmp_path / "project")
+    (project.root / "notebooks").mkdir()
+    (project.root / "notebooks" / "n.py").write_text(NOTEBOOK, "utf-8")
+    with serve(data(code=code)) as server:
+        default = f"from dagmar.project import settings\nsettings.DEFAULT_URL = '{server.url}'\n"
+        tasks = project.root / "tasks.py"
+        tasks.write_text(default + tasks.read_text("utf-8"), "utf-8")
+        yield project, server
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "discover --json", "run --asset orders", "run --job nightly", "run --retry a-run",
+        "run --follow a-run", "run --cancel a-run", "scaffold --asset orders",
+        "export --notebook notebooks/n.py --attach orders", "check --target local",
+    ],
+)  # fmt: skip
+def test_another_projects_dagster_is_named_and_not_used(
+    task: str, next_to_another: tuple[Project, Server]
+) -> None:
+    project, server = next_to_another
+    done = project.invoke(*task.split())
+    assert (done.returncode, done.stdout) == (8, "")
+    first, *more = done.stderr.splitlines()
+    assert first.startswith(f"error: Dagster at {server.url} has another project's code: 'theirs'")
+    assert [line.strip() for line in more] == [
+        "Type: invoke dev",
+        f"If this server is meant, add `--url {server.url}`, or set targets.local.url in "
+        "dagmar.yaml.",
+    ]
+    assert not any("mutation" in seen.sent["query"] for seen in server.seen)
+    assert list((project.root / "notebooks").iterdir()) == [project.root / "notebooks" / "n.py"]
+
+
+def test_what_is_only_read_comes_from_the_definitions_next_to_another_projects_dagster(
+    next_to_another: tuple[Project, Server],
+) -> None:
+    project, _ = next_to_another
+    (project.root / "definitions.py").write_text(
+        "import dagster as dg\n\n@dg.asset\ndef orders(): ...\n\n"
+        "defs = dg.Definitions(assets=[orders])\n"
+    )
+    done = project.invoke("check", "--json")
+    assert "has another project's code: 'theirs'" in done.stderr
+    assert "reading the project's definitions instead" in done.stderr
+    assert "there is no asset" not in done.stdout
 
 
 def test_what_uv_run_started_tells_commands_with_uv_run(project: Project, nobody: str) -> None:

@@ -15,6 +15,7 @@
     ├── Invalid              7   invalid settings, run config or notebook, or an unknown name
     │   └── SettingsError    7   dagmar.yaml or an environment variable
     ├── Conflict             8   a port, a file or a merge conflicts
+    │   └── WrongServer      8   the server on the default port has another project's code
     ├── TimedOut             9   `--timeout` has passed
     └── Interrupted        130   Ctrl-C, or SIGTERM
 
@@ -128,6 +129,10 @@ class Conflict(DagmarError):
     """A port, a file or a merge is in the way."""
 
     exit_code = 8
+
+
+class WrongServer(Conflict):
+    """The server that was found, and that nobody named, does not have this project's code."""
 
 
 class TimedOut(DagmarError):

@@ -43,6 +43,8 @@ class Target:
     timeouts: tuple[float, float] = (5.0, 60.0)
     allow_http: bool = False
     dev: int | None = None  # the process of the `invoke dev` that runs it
+    project: Path | None = None
+    """The project whose code the server must have, if nobody named the server."""
 
     @property
     def secret(self) -> bool:
@@ -114,7 +116,8 @@ class Settings:
             place = self.layer.place(("target",))
             raise SettingsError(f"{place}: 'target' names no target of the settings{meant}", hint)
         spec = self.targets[name]
-        address = _clean(spec.get("url") or self._running("dagster_url") or DEFAULT_URL)
+        named = spec.get("url") or self._running("dagster_url")
+        address = _clean(named or DEFAULT_URL)
         if not _is_address(address):  # the schema's pattern does not catch all
             path = ("targets", name, "url")
             raise SettingsError(f"{self.layer.place(path)}: '{'.'.join(path)}' must be {ADDRESS}")
@@ -134,6 +137,7 @@ class Settings:
             timeouts=(spec.get("connect_timeout", 5.0), spec.get("read_timeout", 60.0)),
             allow_http=spec.get("allow_http", False),
             dev=self._dev(address),
+            project=None if url or named else self.root,
         )
 
     @property

@@ -3,7 +3,8 @@
 A query may be sent again; a mutation is not, once any of it may have arrived.
 Dagster answers 500 with a valid body if the body has a `PythonError`, so bodies are
 parsed before the status is checked. Redirects are never followed: credentials must
-not reach another host.
+not reach another host. A server that nobody named has to show that it has this project's
+code before anything of it is used.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from dagmar.errors import (
     Unreachable,
 )
 from dagmar.project.settings import Target
+from dagmar.server import identity
 from dagmar.server.reach import unreachable
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ class DagsterClient:
         except (requests.RequestException, exceptions.HTTPError):
             raise Invalid(f"{target.url} is not a valid http(s) address") from None
         self._endpoint = str(request.url)
+        self._proven = target.project is None
         self._session = _Session()
         self._session.auth = functools.partial(_authorize, target)
         # A proxy from the environment must not get what stays on this machine.
@@ -137,17 +140,25 @@ class DagsterClient:
     def query(self, document: str, **variables: Any) -> dict[str, Any]:
         """Send the query in `documents/<document>.graphql` and return its `data`.
 
-        Raises Unreachable, UnexpectedAnswer or NotAllowed.
+        Raises Unreachable, UnexpectedAnswer or NotAllowed; WrongServer for another project's.
         """
-        return self._data(self._post(self._endpoint, _operation(document, variables)))
+        operation = _operation(document, variables)
+        if self._proven:
+            return self._data(self._post(self._endpoint, operation))
+        operation["query"] = with_question(operation["query"])
+        data = self._data(self._post(self._endpoint, operation))
+        workspace = member(data.pop(identity.FIELD), "Workspace")
+        identity.require_project(self.target, workspace["locationEntries"])
+        self._proven = True
+        return data
 
     def mutate(self, document: str, **variables: Any) -> dict[str, Any]:
         """Send the mutation in `documents/<document>.graphql` once, and return its `data`.
 
-        Raises NotAllowed for a read-only target, Unreachable if it certainly did not arrive,
-        and AnswerLost if it may have.
+        Raises NotAllowed for a read-only target, WrongServer for another project's, Unreachable
+        if it certainly did not arrive, and AnswerLost if it may have.
         """
-        self.require_writable()
+        self._require_proven()
         operation = _operation(document, variables)
         response = self._post(f"{self._endpoint}#mutation", operation, once=True)
         try:
@@ -162,9 +173,9 @@ class DagsterClient:
     def report(self, path: str, body: Mapping[str, Any]) -> None:
         """Send a report to Dagster's REST interface once, such as `report_asset_observation/…`.
 
-        Raises NotAllowed, Unreachable and AnswerLost as `mutate` does, Invalid for a refused one.
+        Raises what `mutate` does, and Invalid for a report that Dagster refuses.
         """
-        self.require_writable()
+        self._require_proven()
         response = self._post(f"{self.target.url}/{path}", body, once=True)
         if response.status_code == 400:
             raise Invalid(f"Dagster refuses the report: {response.text.strip()[:300]}")
@@ -178,6 +189,12 @@ class DagsterClient:
                 f"The target '{self.target.name}' is read_only in the settings",
                 f"Set targets.{self.target.name}.read_only to false, or use another --target.",
             )
+
+    def _require_proven(self) -> None:
+        """Make sure that a change is allowed, and that the server is the right one."""
+        self.require_writable()
+        if not self._proven:
+            self.query("Workspace")
 
     def _post(self, url: str, body: Mapping[str, Any], once: bool = False) -> requests.Response:
         # `verify` is given per request: REQUESTS_CA_BUNDLE would win over the session's.
@@ -283,6 +300,11 @@ class DagsterClient:
 
 def _operation(document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     return {"operationName": document, "query": _text(document), "variables": variables}
+
+
+def with_question(query: str) -> str:
+    """Return a query that asks which code the server has, too."""
+    return query.replace("{", "{" + identity.QUESTION, 1)
 
 
 @functools.cache

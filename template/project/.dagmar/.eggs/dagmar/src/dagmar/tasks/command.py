@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_origin
 from invoke import Context, Exit, Task, task
 
 from dagmar import console
-from dagmar.errors import DagmarError, Interrupted, SetupError, UsageError
+from dagmar.errors import (
+    DagmarError,
+    Interrupted,
+    SetupError,
+    Unreachable,
+    UsageError,
+    WrongServer,
+)
 
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings
@@ -159,16 +166,20 @@ def open_server(
 
 
 @contextmanager
-def open_catalog(context: Context, target: str, url: str) -> Iterator[tuple[Settings, Catalog]]:
-    """Ask the running Dagster, or read the project's definitions if no target was named."""
-    from dagmar.errors import Unreachable
+def open_catalog(
+    context: Context, target: str, url: str, absent: tuple[type[DagmarError], ...] = (Unreachable,)
+) -> Iterator[tuple[Settings, Catalog]]:
+    """Ask the running Dagster, or read the project's definitions if no target was named.
+
+    The errors in `absent` mean that there is no Dagster to ask.
+    """
     from dagmar.project.layout import CACHE
     from dagmar.server.catalog import read_catalog
 
     with open_server(context, target, url) as (settings, client):
         try:
             catalog = read_catalog(client, ("assets", "jobs"), settings.root / CACHE)
-        except Unreachable as error:
+        except absent as error:
             if target or url:
                 raise
             from dagmar.orchestration.definitions import read_definitions
@@ -183,7 +194,8 @@ def catalog_if_any(context: Context, target: str, url: str) -> Iterator[Catalog 
     """Read the catalog, or say why not; a server that was named must answer."""
     with ExitStack() as stack:
         try:
-            _, catalog = stack.enter_context(open_catalog(context, target, url))
+            absent = (Unreachable, WrongServer)
+            _, catalog = stack.enter_context(open_catalog(context, target, url, absent))
         except DagmarError as error:
             if target or url:
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dagmar.errors import Unreachable, counted, some
+from dagmar.errors import Unreachable, WrongServer, counted, some
 from dagmar.project.environ import instance_folder
 from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, failed, passed, warned
 
@@ -14,7 +14,7 @@ LAUNCH = "launch_pipeline_execution"
 
 @check("server", online=True)
 def server(project: Project) -> Finding:
-    """Dagster answers: address, TLS and login are right, and it is new enough."""
+    """Dagster answers and has this project's code: address, TLS, login and version are right."""
     from dagmar.server.reach import require_listening
 
     target = project.target
@@ -23,7 +23,10 @@ def server(project: Project) -> Finding:
     except Unreachable as error:
         # On this machine Dagster need not be running; elsewhere it should.
         return warned(error.message, error.hint, error.command)
-    version = str(project.workspace["version"])
+    try:
+        version = str(project.workspace["version"])
+    except WrongServer as error:  # nor is another project's in the way of this one
+        return warned(error.message, error.hint, error.command)
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if len(numbers) == 2 and numbers < OLDEST:
         needed = ".".join(map(str, OLDEST))
