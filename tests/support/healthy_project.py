@@ -46,7 +46,8 @@ def make_sound(root: Path, template: Path) -> None:
         ".copier-answers.yml": answers,
         ".dagmar/notebooks/orders.yml": f"{answers}notebooks:\n- name: orders\n",
         "notebooks/orders.py": NOTEBOOK,
-        "src/shop/definitions.py": "import dagster as dg\n\ndefs = dg.Definitions()\n",
+        "src/shop/definitions.py": "import dagster as dg\nfrom shop.defs import assets\n\n"
+        "defs = dg.Definitions(dg.load_assets_from_modules([assets]))\n",
         "src/shop/defs/assets.py": "import dagster as dg\n",
     }
     for name, text in files.items():

@@ -76,7 +76,8 @@ def test_what_was_guessed_is_declared_by_the_command_of_the_hint(
     root = write(tmp_path, layout)
     before = read_workspace(root)
     assert before.guessed
-    assert shell(root, definitions(Project(root, {})).command).returncode == 0
+    project = Project(root, {}, find_broken=lambda *_: {})
+    assert shell(root, definitions(project).command).returncode == 0
     after = read_workspace(root)
     assert (after.guessed, places(after)) == (False, places(before))
 
@@ -112,14 +113,14 @@ def test_paths_with_a_space_are_quoted_in_commands(tmp_path: Path) -> None:
 
 def findings(root: Path, version: Callable[[str], str | None] = lambda _: None) -> list[Finding]:
     """Return what every check says that needs no server; versions are pretended."""
-    project = Project(root, dict(os.environ), version=version)
+    project = Project(root, dict(os.environ), version, find_broken=lambda *_: {})
     return [check(project) for check in CHECKS if not check.online]
 
 
 @pytest.mark.parametrize("layout", EVERY)
 def test_no_hint_names_a_tool_that_refuses_the_layout(layout: str, tmp_path: Path) -> None:
     root = write(tmp_path, layout)
-    project = Project(root, dict(os.environ))
+    project = Project(root, dict(os.environ), find_broken=lambda *_: {})
     needed = ("dagster-webserver", "dagster-dg-cli")
     found = [
         *findings(root),

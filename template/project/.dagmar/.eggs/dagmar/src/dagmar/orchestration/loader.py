@@ -201,7 +201,7 @@ class Definitions:
         if where := _place(error, self.root):
             message += f" ({where})"
         own = location.executable
-        if own and os.path.realpath(own) != os.path.realpath(sys.executable):
+        if own and Path(own).parent.resolve() != Path(sys.executable).parent.resolve():
             message += f". Dagster loads it with another Python: {own}"
         return self._error(message)
 
@@ -211,12 +211,10 @@ class Definitions:
 
     def _make_room(self, location: locations.CodeLocation) -> None:
         """Drop modules with the names of this code location's that are foreign or out of date."""
-        import psutil
-
         importlib.invalidate_caches()
         tops = {path.stem for place in location.places for path in place.glob("*")}
         # For the first location: the notebook may have imported a module before it was edited.
-        began = None if self._modules else int(psutil.Process().create_time() * 1e9)
+        began = None if self._modules else _began()
         for project in _PROJECTS.values():
             for name, file in list(project._own_modules(list(sys.modules))):
                 if name.partition(".")[0] in tops:
@@ -275,6 +273,15 @@ class Definitions:
             folder = next(folder for folder in folders if Path(file).is_relative_to(folder))
             if _may_be_imported(Path(file), folder):
                 yield name, Path(file)
+
+
+def _began() -> int | None:
+    """Return when this process began, in nanoseconds, or None if nothing can say it."""
+    try:
+        import psutil
+    except ImportError:  # in the Python of another project, which has imported nothing yet
+        return None
+    return int(psutil.Process().create_time() * 1e9)
 
 
 def _unknown(

@@ -74,15 +74,21 @@ class Workspace:
     @property
     def check_command(self) -> str:
         """What to type to see whether Dagster can load them."""
+        return self.command_to_check(next(iter(self.locations), None))
+
+    def command_to_check(self, location: CodeLocation | None) -> str:
+        """Return what to type to see whether Dagster can load one of them, at least."""
         if self.with_dg and find_spec("dagster_dg_cli"):
             return "dg check defs"
-        command = "dagster definitions validate"
-        if self.guessed or self.with_dg:  # of `dg`, it reads only a project in pyproject.toml
-            (first, *_) = self.locations
-            flag = "-f" if first.kind == FILE else "-m"
-            place = [flag, first.target, "-d", str(first.working_directory)]
-            command += f" {shlex.join(place)}"
-        return command
+        command = ["dagster", "definitions", "validate"]
+        if location and (
+            self.guessed or self.with_dg
+        ):  # of `dg`, it reads only a project in pyproject.toml
+            if location.executable:
+                command = [location.executable, "-m", *command]
+            flag = "-f" if location.kind == FILE else "-m"
+            command += [flag, location.target, "-d", str(location.working_directory)]
+        return shlex.join(command)
 
     @property
     def declare_command(self) -> str:

@@ -1,4 +1,4 @@
-"""Checks of notebooks and of the project's code, as syntax: nothing is executed."""
+"""Checks of notebooks and of the project's code: most read it as syntax, and execute nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ ELSEWHERE = {".git", ".venv", "venv", "node_modules", "__pycache__", "__marimo__
              ".dagmar", "build", "dist"}  # fmt: skip
 SCRIPT_BLOCK = re.compile(r"^# /// script$", re.MULTILINE)
 MOST_FILES = 5_000
-MOST_COMPILED = 300  # those that were changed last
 
 
 def _python_files(project: Project) -> list[Path]:
@@ -83,23 +82,33 @@ def _read(file: Path) -> str:
 
 @check("definitions")
 def definitions(project: Project) -> Finding:
-    """The project says where its Dagster definitions are, and they are valid Python."""
+    """The project says where its Dagster definitions are, and they load."""
     try:
         workspace = require_loadable(project.root)
     except SetupError as error:
         return warned(error.message, error.hint, error.command)
-    names, bad = [], list[str]()
+    if not workspace.locations:
+        hint = (
+            "To create a project in it, type:"
+            if workspace.with_dg
+            else f"Add it to {workspace.declared_in}."
+        )
+        command = "uvx create-dagster project projects/first" if workspace.with_dg else ""
+        return warned(f"{workspace.declared_in} lists no code location yet", hint, command)
+    names = []
     for location in workspace.locations:
-        source = location.source
-        if source is None and not _is_installed(location):
+        if location.source is None and not _is_installed(location):
             named = f"{workspace.declared_in} names {location.target}"
             message = f"{named}, which is neither in src nor in the project"
-            return failed(message, "Correct it, then type:", workspace.check_command)
+            return failed(message, "Correct it, then type:", workspace.command_to_check(location))
         names.append(location.target)
-        if source is not None and location.kind != GRPC:
-            bad += _not_python(project, source)
-    if bad:
-        return failed(some(bad), "Correct it, then type:", workspace.check_command)
+    if project.version("dagster") is None:
+        raise Skip("dagster is not installed; see 'packages'")
+    # In another process, whatever a server has loaded before.
+    if broken := project.find_broken(project.root, workspace, project.environ):
+        first = next(place for place in workspace.locations if place.name in broken)
+        command = workspace.command_to_check(first)
+        return failed("; ".join(broken.values()), "To see all of it, type:", command)
     if workspace.guessed:
         message = f"{NOWHERE}: {some(names)} looks like it, and is used"
         return warned(message, command=workspace.declare_command)
@@ -111,32 +120,6 @@ def _is_installed(location: CodeLocation) -> bool:
     if location.kind in (GRPC, FILE):
         return location.kind == GRPC
     return PathFinder.find_spec(location.target.partition(".")[0]) is not None
-
-
-def _not_python(project: Project, source: Path) -> list[str]:
-    """Return the syntax errors in a file and in the other files of its package."""
-    package = source.parent
-    while (package.parent / "__init__.py").is_file():
-        package = package.parent
-    alone = package in (project.root, project.root / "src")
-    files = [
-        file for file in _python_files(project)
-        if (file == source if alone else file.is_relative_to(package))
-    ]  # fmt: skip
-    bad = []
-    # All files of a large project would take too long here.
-    for file in sorted(files, key=lambda file: file.stat().st_mtime)[-MOST_COMPILED:]:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                compile(file.read_bytes(), file, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:  # a null byte is a ValueError before 3.12
-            line = getattr(error, "lineno", None)
-            reason = f"{getattr(error, 'msg', error)}{f', line {line}' if line else ''}"
-            bad.append(f"{project.relative(file)} is not valid Python: {reason}")
-        except OSError:
-            continue
-    return sorted(bad)
 
 
 @check("annotations")
