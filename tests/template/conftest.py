@@ -59,7 +59,8 @@ def small(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Templ
     path = tmp_path_factory.mktemp("small") / "template"
     shutil.copytree(released.path, path, ignore=shutil.ignore_patterns(".git"))
     # Included by the template, and loaded by its hooks.
-    needed = [f"{RUNNER}/src/dagmar/{name}" for name in ("dev/dagster.yaml", "project/worktree.py")]
+    parts = ("dev/dagster.yaml", "project/worktree.py", "scaffold/notebooks.toml")
+    needed = [f"{RUNNER}/src/dagmar/{name}" for name in parts]
     texts = {name: (path / name).read_text("utf-8") for name in needed}
     shutil.rmtree(path / RUNNER / "src")
     write(path, {f"{RUNNER}/src/dagmar/__init__.py": "", **texts})

@@ -32,17 +32,31 @@ def run_git(
 
     Raises FileNotFoundError without git, and TimeoutExpired.
     """
-    environ = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     return subprocess.run(
         ["git", *arguments],
         cwd=folder,
-        env={**environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+        env=_environ(),
         input=text,
         capture_output=True,
         encoding="utf-8",
         errors="surrogateescape",
         timeout=timeout,
     )
+
+
+def read_file(folder: Path, revision: str, name: str) -> bytes | None:
+    """Return a file as a checkout of a revision would write it; None if it is not in it.
+
+    Raises FileNotFoundError without git.
+    """
+    command = ["git", "cat-file", "--filters", f"{revision}:./{name}"]
+    done = subprocess.run(command, cwd=folder, env=_environ(), capture_output=True)
+    return None if done.returncode else done.stdout
+
+
+def _environ() -> dict[str, str]:
+    environ = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return {**environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 def entries(done: subprocess.CompletedProcess[str]) -> list[str]:

@@ -27,6 +27,7 @@ from dagmar.project import templates
 from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
 from dagmar.project.settings import Settings
 from dagmar.project.worktree import read_worktree
+from dagmar.scaffold.folder import files_for
 from dagmar.scaffold.naming import Names
 from dagmar.scaffold.own_template import OWN, SHAPE, as_saved, combine
 from dagmar.server.catalog import Catalog, Inputs, Item
@@ -112,6 +113,7 @@ class Notebook:
     template: str
     status: str = "created"
     error: DagmarError | None = None
+    extra: list[Path] = field(default_factory=list)
 
     @property
     def pair(self) -> str:
@@ -433,7 +435,12 @@ def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> No
                 message = f"{path} was created by somebody else in the meantime"
                 raise Conflict(message, "Look at it, then run the same command again.")
     new = [notebook for notebook in new if not notebook.error]
-    write_all({file: texts[file] for notebook in new for file in notebook.files})
+    ready = {file: texts[file] for notebook in new for file in notebook.files}
+    extra = files_for([notebook.file for notebook in new]) if new else {}
+    write_all(ready | extra)
+    for file in extra:
+        new[0].extra.append(file)
+        console.say(f"{relative(file, root)} was added.")
     for notebook in new:
         if notebook.answers_file is None:
             # Answers of the replaced notebook; an update would merge its template into this one.
@@ -453,7 +460,7 @@ def _read(file: Path, notebook: Notebook) -> Source:
 
 def _commit(root: Path, new: Sequence[Notebook]) -> None:
     """Commit the new files and nothing else. Raises Conflict with git's message."""
-    files = [str(file) for notebook in new for file in notebook.files]
+    files = [str(file) for notebook in new for file in (*notebook.files, *notebook.extra)]
     subject = new[0].pair if len(new) == 1 else f"{len(new)} notebooks"
     for arguments in (
         ("add", "--", *files),

@@ -11,7 +11,7 @@ from pathlib import Path
 from invoke import Collection
 
 from dagmar.tasks.notebooks import check, scaffold
-from dagmar.tasks.project import clean, dev, doctor, update
+from dagmar.tasks.project import clean, dev, doctor, leave, update
 from dagmar.tasks.reports import export
 from dagmar.tasks.runs import discover, run
 
@@ -21,6 +21,8 @@ def namespace(tasks_file: str) -> Collection:
 
     Its folder is the project root, wherever `invoke` is called from.
     """
-    collection = Collection(discover, run, scaffold, dev, check, export, doctor, clean, update)
+    collection = Collection(
+        discover, run, scaffold, dev, check, export, doctor, clean, update, leave
+    )
     collection.configure({"dagmar": {"root": str(Path(tasks_file).resolve().parent)}})
     return collection

@@ -116,3 +116,25 @@ def clean(
     kinds = choose(exports=exports, cache=cache, logs=logs, notebooks=notebooks)
     days = parse_number("--older-than", older_than, 30, unit="days") or 0
     clean(project_root(context), CleanRequest(kinds, days, dry_run, yes))
+
+
+@command
+def leave(
+    context: Context,
+    dry_run: Annotated[bool, "Show what would be removed, and remove nothing."] = False,
+    yes: Annotated[bool, "Do not ask."] = False,
+    force: Annotated[bool, "Also remove a runner that the team has edited."] = False,
+) -> None:
+    """Remove dagmar from this project: what it added goes, notebooks and your edits stay.
+
+    Reports, and the runs and values of the local Dagster instance in .dagmar, go too.
+
+    Examples:
+      invoke leave --dry-run
+      invoke leave
+    """
+    from dagmar.project.settings import load
+    from dagmar.upkeep.leave import leave
+
+    root = project_root(context)
+    leave(root, load(root).notebooks, dry_run=dry_run, yes=yes, force=force)

@@ -1,0 +1,275 @@
+"""`invoke leave`: remove what dagmar added to a project, and keep what the team wrote.
+
+Everything that is removed is in a commit, so `git restore .` brings it back at any moment. What is
+changed is worked out from the last commit and not from the working tree: a call that was
+interrupted can be repeated. The runner goes last, because this runs in it.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dagmar import console
+from dagmar.errors import Conflict, SetupError, counted, some
+from dagmar.project import devfile, layout, templates, worktree
+from dagmar.project.installing import sync_command
+from dagmar.scaffold import folder
+from dagmar.upkeep import wiring
+from dagmar.upkeep.clean import confirm
+
+TASKS = "tasks.py"
+LOCK = "uv.lock"
+OWN = (templates.ANSWERS, layout.SETTINGS_FILE, layout.DAGMAR.as_posix())
+COMMIT = 'git add -A && git commit -m "chore: remove dagmar"'
+
+
+@dataclass
+class Plan:
+    """What goes, what is changed to which content, and what stays, each by its path."""
+
+    root: Path
+    gone: list[str] = field(default_factory=list)
+    changed: dict[str, bytes | None] = field(default_factory=dict)
+    edited: list[str] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+
+    def show(self) -> None:
+        """Print it."""
+        for name in self.gone:
+            note = "/  (the runner, answers, reports, and the local runs and values)"
+            console.out(f"remove  {name}{note if name == str(layout.DAGMAR) else ''}")
+        for name in self.changed:
+            console.out(f"change  {name}  (without dagmar)")
+        for name, reason in self.kept:
+            console.say(f"stays: {name}: {reason}")
+
+
+def leave(
+    root: Path, notebooks: Path, *, dry_run: bool = False, yes: bool = False, force: bool = False
+) -> None:
+    """Show what would be removed, ask, and remove it.
+
+    Raises SetupError without git, UsageError without a terminal to ask at, and Conflict if
+    `invoke dev` runs, if something to remove is not committed, and without `force` for a runner
+    that was edited.
+    """
+    root = root.resolve()
+    if running := devfile.read(root):
+        message = f"`invoke dev` is running (process {running.pid})"
+        raise Conflict(
+            message, "Stop it with Ctrl-C in its terminal, or type:", f"kill {running.pid}"
+        )
+    plan = look(root, notebooks)
+    plan.show()
+    if dry_run:
+        console.say("Nothing was removed: --dry-run.")
+        return
+    if plan.edited and not force:
+        message = f"the team has edited files of the runner: {some(plan.edited)}"
+        raise Conflict(message, "Git keeps them. To remove them too, add --force.")
+    if yes or confirm():
+        remove(plan)
+    else:
+        console.say("Nothing was removed.")
+
+
+def look(root: Path, notebooks: Path) -> Plan:
+    """Find what dagmar added. Raises SetupError without a commit, Conflict for what has none."""
+    if templates.git(
+        root, "rev-parse", "--verify", "--quiet", f"HEAD:./{templates.ANSWERS}"
+    ).returncode:
+        message = f"{templates.ANSWERS} is not committed, so git could not bring anything back"
+        raise SetupError(
+            message, "Commit first:", 'git add -A && git commit -m "chore: add dagmar"'
+        )
+    plan = Plan(root)
+    plan.gone = [name for name in OWN if os.path.lexists(root / name)]
+    _add_tasks(plan)
+    _add_notebooks(plan, notebooks)
+    _add_wiring(plan)
+    _check_committed(plan)
+    plan.edited = _edited(root)
+    return plan
+
+
+def _add_tasks(plan: Plan) -> None:
+    """Plan to remove `tasks.py` as the template wrote it; name the lines of any other."""
+    file = plan.root / TASKS
+    if not file.is_file():
+        return
+    source = file.read_text("utf-8", "replace")
+    lines = [str(number) for number in _lines_of_dagmar(source)]
+    if lines == ["all"]:
+        plan.gone.append(TASKS)
+    elif lines:
+        numbers = ", ".join(lines)
+        plan.kept.append((TASKS, f"it has tasks of yours; delete what is of dagmar in {numbers}"))
+
+
+def _lines_of_dagmar(source: str) -> list[object]:
+    """Return the lines of a `tasks.py` that use dagmar; `["all"]` if there are no others."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        body = []
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(ast.Module(body, []))
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == wiring.NAME
+        for alias in node.names
+    }
+    used = [
+        statement
+        for statement in body
+        if names & {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        or any(
+            isinstance(node, ast.ImportFrom) and wiring.NAME in str(node.module)
+            for node in ast.walk(statement)
+        )
+    ]
+    if used and len(used) == len(body):
+        return ["all"]
+    return [
+        f"line {node.lineno}"
+        if node.lineno == node.end_lineno
+        else f"lines {node.lineno}–{node.end_lineno}"
+        for node in used
+    ]
+
+
+def _add_notebooks(plan: Plan, notebooks: Path) -> None:
+    """Plan to remove our files next to the notebooks; say what these need."""
+    for file, text in (
+        (notebooks / folder.IGNORE, folder.IGNORED),
+        (notebooks / folder.RUFF, folder.rules_for(notebooks)),
+    ):
+        if file.is_file() and file.read_bytes() == text.encode():
+            plan.gone.append(layout.relative(file, plan.root))
+    files = sorted(notebooks.rglob("*.py"))
+    paired = [file for file in files if wiring.NAME in file.read_text("utf-8", "replace")]
+    if paired:
+        where = layout.relative(notebooks, plan.root)
+        reason = f"{counted(len(paired), 'notebook')} that need marimo, and import dagmar: "
+        plan.kept.append((f"{where}/", reason + some([file.name for file in paired])))
+
+
+def _add_wiring(plan: Plan) -> None:
+    """Plan the files that name dagmar as a dependency."""
+    root = plan.root
+    names = ["pyproject.toml", *sorted(file.name for file in root.glob("requirements*.txt"))]
+    restored = False
+    for name in names:
+        now = worktree.read_file(root, "HEAD", name)
+        if now is None or not (root / name).is_file():
+            continue
+        change = wiring.before_dagmar(root, name)
+        target = wiring.without(name, now, change)
+        if target != now:
+            plan.changed[name] = target
+            restored = name == "pyproject.toml" and change is not None and target == change[0]
+    now, change = worktree.read_file(root, "HEAD", LOCK), wiring.before_dagmar(root, LOCK)
+    if now is not None and "pyproject.toml" in plan.changed:
+        # None: uv works it out, and keeps every version that is still needed.
+        same = restored and change is not None and change[1] == now
+        plan.changed[LOCK] = change[0] if same and change else None
+    pattern = ("grep", "-n", "-I", "-w", "-e", wiring.NAME, "--", ".", ":!README*", f":!{LOCK}")
+    skipped = {*plan.gone, *plan.changed, *(name for name, _ in plan.kept), str(layout.DAGMAR)}
+    found: dict[str, str] = {}
+    for line in templates.git(root, *pattern).stdout.splitlines():
+        name, number, _ = line.split(":", 2)
+        if not any(name == path or name.startswith(f"{path.rstrip('/')}/") for path in skipped):
+            found.setdefault(name, number)
+    plan.kept.extend((name, f"it mentions dagmar in line {line}") for name, line in found.items())
+
+
+def _check_committed(plan: Plan) -> None:
+    """Raise Conflict if something that goes or is changed has no copy in git."""
+    with templates.git_errors():
+        changes = worktree.entries(worktree.uncommitted(plan.root))
+    top = templates.git(plan.root, "rev-parse", "--show-prefix").stdout.strip()
+    dirty = []
+    for line in changes:
+        name = line[3:].removeprefix(top) if line[3:].startswith(top) else ""
+        inside = any(name == path or name.startswith(f"{path}/") for path in plan.gone)
+        target = plan.changed.get(name)
+        done = target is not None and (plan.root / name).read_bytes() == target
+        if name and "D" not in line[:2] and (inside or name in plan.changed) and not done:
+            dirty.append(name)
+    if LOCK in dirty and plan.changed.get(LOCK) is None and len(dirty) == 1:
+        dirty = []  # what an interrupted call has written
+    if dirty:
+        message = f"this would be lost, for it is not committed: {some(dirty)}"
+        raise Conflict(message, "Commit it first, or stash it:", "git stash --include-untracked")
+
+
+def _edited(root: Path) -> list[str]:
+    """Return the files of the runner that were changed by other commits than those of updates."""
+    runner = layout.RUNNER.as_posix()
+    log = ("log", "--format=%x00", "--name-only", "--relative", "--no-merges", "--")
+    done = templates.git(root, *log, runner, templates.ANSWERS)
+    edited: set[str] = set()
+    for commit in done.stdout.split("\0"):
+        names = commit.split("\n")
+        if templates.ANSWERS not in names:
+            edited.update(name for name in names if name)
+    return sorted(name for name in edited if (root / name).is_file())
+
+
+def remove(plan: Plan) -> None:
+    """Remove and change what was planned, the runner last; report what is left to do."""
+    root = plan.root
+    todo = [_write(plan.root / name, content, plan) for name, content in plan.changed.items()]
+    last = (TASKS, *OWN)
+    for name in (name for name in plan.gone if name not in last):
+        _delete(root / name)
+    inside = (root / layout.DAGMAR).glob("*")
+    # What git ignores goes before the file that says so.
+    for path in sorted(inside, key=lambda path: path.name == layout.IGNORE.name):
+        if path.name != layout.RUNNER.parent.name:
+            _delete(path)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on, no task could be called
+    try:
+        for name in (name for name in last if name in plan.gone):
+            _delete(root / name)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    steps = "\n".join([*filter(None, todo), sync_command(root), COMMIT])
+    console.say(f"dagmar is removed. Next:\n  {steps.replace(chr(10), chr(10) + '  ')}")
+
+
+def _write(file: Path, content: bytes | None, plan: Plan) -> str:
+    """Write a file without dagmar; return what is left to type."""
+    if content is not None:
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        temporary.write_bytes(content)
+        shutil.copymode(file, temporary)
+        temporary.replace(file)
+        return ""
+    uv = shutil.which("uv")
+    environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    for options in (("--offline",), ()):
+        lock = (uv or "uv", "lock", "--quiet", *options)
+        if (
+            uv
+            and subprocess.run(lock, cwd=plan.root, env=environ, capture_output=True).returncode
+            == 0
+        ):
+            return ""
+    return shlex.join(["uv", "lock"])
+
+
+def _delete(path: Path) -> None:
+    """Remove a file, a link or a folder; what is gone already is fine. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,207 @@
+"""`invoke leave`: what dagmar added goes, byte for byte, and what the team wrote stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from dagmar.errors import Conflict, SetupError
+from dagmar.project import devfile
+from dagmar.scaffold import folder
+from dagmar.upkeep import leave
+from support.git import commit, git
+from support.project import Project
+from support.source import ROOT
+
+TEMPLATE = ROOT / "template/project"
+BEFORE = {
+    ".gitignore": "__pycache__/\n.venv/",
+    "README.md": "# Legacy\n",
+    "pyproject.toml": '[project]\nname = "etl"\n\n\n[tool.ruff]\n',
+    "uv.lock": "version = 1\n",
+    "src/etl/definitions.py": "# theirs\n",
+}
+WIRING = (
+    '\n[tool.uv.sources]\ndagmar = { path = ".dagmar/.eggs/dagmar", editable = true }\n'
+    '\n[dependency-groups]\ndev = [\n    "dagmar[cli]",\n]\n'
+)
+ADDED = {
+    ".copier-answers.yml": "_src_path: /template\nadopt: true\n",
+    ".dagmar/.gitignore": (TEMPLATE / ".dagmar/.gitignore").read_text("utf-8"),
+    ".dagmar/.eggs/dagmar/pyproject.toml": "[project]\n",
+    ".dagmar/.eggs/dagmar/src/dagmar/__init__.py": "",
+    "dagmar.yaml": "",
+    "tasks.py": (TEMPLATE / "tasks.py").read_text("utf-8"),
+}
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode())
+
+
+@pytest.fixture
+def adopted(tmp_path: Path) -> Project:
+    """A repository with two commits: its own, and that of the adoption."""
+    root = tmp_path / "etl"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main")
+    write(root, BEFORE)
+    commit(root)
+    wired = {"pyproject.toml": BEFORE["pyproject.toml"] + WIRING}
+    write(root, {**ADDED, **wired, "uv.lock": 'version = 1\n[[package]]\nname = "dagmar"\n'})
+    commit(root)
+    return Project(root)
+
+
+def go(project: Project, **flags: bool) -> None:
+    leave.leave(project.root, project.root / "notebooks", yes=True, **flags)
+
+
+def changes(project: Project, *since: str) -> list[str]:
+    """Return what differs from a commit, untracked files too."""
+    git(project.root, "add", "-A")
+    return git(project.root, "diff", "--cached", "--name-status", *since).splitlines()
+
+
+def test_the_repository_is_as_before_the_adoption(adopted: Project):
+    write(adopted.root, {".dagmar/logs/dagster.log": "x", ".dagmar/exports/_marimo/a.js": "x"})
+    done = adopted.invoke("leave", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert changes(adopted, "HEAD~1") == []
+    assert "git add -A && git commit" in done.stderr
+    assert not (adopted.root / ".dagmar").exists()
+
+
+def test_dry_run_lists_and_removes_nothing(adopted: Project):
+    done = adopted.invoke("leave", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    listed = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert listed == [
+        *(
+            ["remove", name]
+            for name in (".copier-answers.yml", "dagmar.yaml", ".dagmar/", "tasks.py")
+        ),
+        *(["change", name] for name in ("pyproject.toml", "uv.lock")),
+    ]
+    assert changes(adopted, "HEAD") == []
+    asked = adopted.invoke("leave")
+    assert (asked.returncode, "add --yes" in asked.stderr) == (2, True)
+
+
+def test_what_the_team_wrote_since_then_stays(
+    adopted: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PATH", os.path.dirname(str(shutil.which("git"))))  # no uv
+    notebooks = adopted.root / "notebooks"
+    rules = folder.rules_for(notebooks)
+    theirs = {
+        "notebooks/orders.py": "import dagmar\n",
+        "src/etl/definitions.py": "# theirs, later\n",
+        "pyproject.toml": BEFORE["pyproject.toml"] + "line-length = 99\n" + WIRING,
+        "Makefile": "dev:\n\tinvoke dev  # dagmar\n",
+    }
+    ours = {"notebooks/.gitignore": "__marimo__/\n", "notebooks/ruff.toml": rules}
+    write(adopted.root, {**theirs, **ours})
+    commit(adopted.root)
+    go(adopted)
+    names = [*sorted(theirs), "uv.lock"]
+    assert [line.split("\t")[1] for line in changes(adopted, "HEAD~2")] == names
+    text = (adopted.root / "pyproject.toml").read_text()
+    assert text == BEFORE["pyproject.toml"] + "line-length = 99\n"
+    said = capsys.readouterr().err
+    assert "notebooks/: 1 notebook that need marimo, and import dagmar: orders.py" in said
+    assert "  uv lock\n" in said
+    assert "Makefile: it mentions dagmar in line 2" in said
+
+
+def test_a_tasks_file_with_tasks_of_the_team_stays_and_its_lines_are_named(
+    adopted: Project, capsys: pytest.CaptureFixture[str]
+):
+    own = "\n\nfrom invoke.tasks import task\n\n\n@task\ndef hello(c):\n    pass\n"
+    (adopted.root / "tasks.py").write_text(ADDED["tasks.py"] + own, "utf-8")
+    commit(adopted.root)
+    go(adopted)
+    assert (adopted.root / "tasks.py").exists()
+    lines = ADDED["tasks.py"].splitlines()
+    first, last = lines.index("try:") + 1, lines.index("ns = namespace(__file__)")
+    said = capsys.readouterr().err
+    assert f"delete what is of dagmar in lines {first}–{last - 1}, line {last + 1}" in said
+
+
+def test_an_edited_runner_needs_force(adopted: Project):
+    write(adopted.root, {".dagmar/.eggs/dagmar/src/dagmar/__init__.py": "# edited\n"})
+    commit(adopted.root)
+    with pytest.raises(Conflict, match=r"edited files of the runner: .*__init__\.py"):
+        go(adopted)
+    assert changes(adopted, "HEAD") == []
+    assert adopted.invoke("leave", "--yes", "--force").returncode == 0
+    assert changes(adopted, "HEAD~2") == []
+
+
+@pytest.mark.parametrize("name", ["dagmar.yaml", "pyproject.toml", ".dagmar/notebooks/new.yml"])
+def test_what_is_not_committed_is_not_removed(adopted: Project, name: str):
+    write(adopted.root, {name: '[project]\nname = "edited"\n'})
+    with pytest.raises(Conflict, match=f"not committed: {name[:17]}"):
+        go(adopted)
+    assert (adopted.root / name).read_text() == '[project]\nname = "edited"\n'
+    write(adopted.root, {"src/etl/new.py": ""})
+    git(adopted.root, "checkout", "-q", ".")
+    if not name.startswith(".dagmar/"):
+        go(adopted)
+
+
+def test_an_adoption_that_is_not_committed_is_left_alone(adopted: Project):
+    git(adopted.root, "reset", "-q", "--soft", "HEAD~1")
+    with pytest.raises(SetupError, match="is not committed"):
+        go(adopted)
+
+
+def test_it_does_not_start_while_dev_runs(adopted: Project):
+    devfile.write(adopted.root, devfile.Running(os.getpid(), devfile.now()))
+    with pytest.raises(Conflict, match="`invoke dev` is running") as caught:
+        go(adopted)
+    assert str(os.getpid()) in caught.value.command
+    assert changes(adopted, "HEAD") == []
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_interrupted_at_any_step_it_can_be_repeated(
+    adopted: Project, step: int, monkeypatch: pytest.MonkeyPatch
+):
+    write(
+        adopted.root,
+        {"notebooks/.gitignore": folder.IGNORED, ".dagmar/logs/x": "", ".dagmar/tmp/y": ""},
+    )
+    commit(adopted.root)
+    calls = iter(range(100))
+    for name in ("_write", "_delete"):
+        real = getattr(leave, name)
+
+        def stopped(*arguments: object, real: object = real) -> object:
+            if next(calls) == step:
+                raise KeyboardInterrupt
+            return real(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(leave, name, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        go(adopted)
+    monkeypatch.undo()
+    go(adopted)
+    assert changes(adopted, "HEAD~2") == []
+
+
+def test_a_project_in_a_folder_of_a_repository_is_left_alike(adopted: Project, tmp_path: Path):
+    top = tmp_path / "mono"
+    (top / "teams").mkdir(parents=True)
+    git(top, "init", "-q", "-b", "main")
+    write(top / "teams/etl", BEFORE)
+    commit(top)
+    write(top / "teams/etl", {**ADDED, "pyproject.toml": BEFORE["pyproject.toml"] + WIRING})
+    commit(top)
+    project = Project(top / "teams/etl")
+    go(project)
+    assert git(top, "diff", "HEAD~1", "--name-only", "--", ":!*.lock") == ""
