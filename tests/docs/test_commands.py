@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import requests
 from support.processes import die_with_tests
+from support.template_releases import NOTEBOOK_FILE
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -324,7 +325,7 @@ def test_the_readme_updates_a_project(clone: Path, environ: dict[str, str], tmp_
     newer = "app_title='newer'"
     upstream.type(
         'echo "# upstream" >> template/project/.gitignore && '
-        f'sed -i "s/marimo.App(/marimo.App({newer}, /" template/cells/notebook.jinja && '
+        f'sed -i "s/marimo.App(/marimo.App({newer}, /" {NOTEBOOK_FILE} && '
         "git commit -q -a -m y"
     )
     (project / "mine.txt").write_text("mine\n")

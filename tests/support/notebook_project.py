@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +13,11 @@ from typing import Any
 
 import requests
 from dagmar.dev.ports import free_port
-from dagmar.project import templates
+from dagmar.scaffold.rendering import Renderer
 from playwright.sync_api import Page
 from support.dagster_server import LOCATIONS
 
 Open = Callable[..., Page]
-ROOT = Path(__file__).parents[2]
 
 # A cell after all others tells what the kernel has run with: a test can wait for that.
 PROBE = """\
@@ -55,34 +52,17 @@ def make_notebooks(root: Path, url: str, on_cell_change: str = "autorun") -> Pat
 
 
 def render_notebooks(root: Path, *notebooks: Mapping[str, Any]) -> list[Path]:
-    """Render notebooks from the templates as they stand here, in one Copier run.
-
-    Each is the answers of a notebook; what is left out is filled in. Returns their files.
-    """
-    filled = [{"marimo": "0.25.2", "template": "default", **answers} for answers in notebooks]
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "template"
-        source.mkdir()
-        shutil.copy(ROOT / "copier.yml", source)
-        for part in ("notebook", "cells", "shapes"):
-            shutil.copytree(ROOT / "template" / part, source / "template" / part)
-        (source / "template" / "project").mkdir()
-        templates.copy(source, Path(scratch) / "out", {"notebooks": filled}, "")
-        made = [f"notebooks/{answers['name']}.py" for answers in filled]
-        (root / "notebooks").mkdir(parents=True, exist_ok=True)
-        return [Path(shutil.copy(Path(scratch) / "out" / name, root / name)) for name in made]
-
-
-@functools.cache
-def _default(pairing: str, key: str) -> str:
-    with tempfile.TemporaryDirectory() as scratch:
-        (file,) = render_notebooks(Path(scratch), {"name": "paired", pairing: key})
-        return file.read_text("utf-8")
+    """Write notebooks of these answers, without the version of marimo, and return their files."""
+    files = [root / "notebooks" / f"{answers['name']}.py" for answers in notebooks]
+    for file, answers in zip(files, notebooks, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(Renderer().notebook({"marimo": "0.25.2", **answers}), "utf-8")
+    return files
 
 
 def write_notebook(folder: Path, key: str, pairing: str = "asset", probe: bool = False) -> Path:
     """Write the default template's notebook of an asset or a job; `probe` adds that cell."""
-    text = _default(pairing, key)
+    text = Renderer().notebook({"marimo": "0.25.2", pairing: key})
     if probe:
         text = text.replace('if __name__ == "__main__":\n', PROBE)
     file = folder / f"{key.replace('/', '_')}.py"

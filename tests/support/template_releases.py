@@ -14,7 +14,8 @@ from support.git import commit, git
 ROOT = Path(__file__).parents[2]
 COPIED = ".dagmar/.eggs/dagmar"
 RUNNER = f"template/project/{COPIED}"
-NOTEBOOK_FILE = "template/cells/notebook.jinja"
+SHELF = f"{RUNNER}/src/dagmar/scaffold"
+NOTEBOOK_FILE = f"{SHELF}/cells/notebook.j2"
 ORDERS = {"name": "orders", "asset": "raw/orders", "marimo": "0.25.2"}
 SALES = {"name": "sales", "job": "sales_job", "marimo": "0.25.2"}
 
@@ -104,7 +105,7 @@ class Project:
         return answers
 
     def scaffold(self, *notebooks: Mapping[str, str], **options: Any) -> None:
-        """Make notebooks in one Copier run, as `invoke scaffold` does."""
+        """Make notebooks in one Copier run; `invoke scaffold` makes the same."""
         self.template.copy(
             self.path,
             data={"kind": "notebook", "notebooks": list(notebooks)},

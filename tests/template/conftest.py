@@ -12,7 +12,7 @@ from plumbum import local
 from support.git import git
 from support.http_server import closed_port, dagster, serve
 from support.shop_project import ANSWERS, PAIRS, TEMPLATES, make_shop, scaffold
-from support.template_releases import ROOT, RUNNER, Project, Template, write
+from support.template_releases import ROOT, RUNNER, SHELF, Project, Template, write
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,8 +59,9 @@ def small(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Templ
     path = tmp_path_factory.mktemp("small") / "template"
     shutil.copytree(released.path, path, ignore=shutil.ignore_patterns(".git"))
     # Included by the template, and loaded by its hooks.
-    parts = ("dev/dagster.yaml", "project/worktree.py", "scaffold/notebooks.toml")
-    needed = [f"{RUNNER}/src/dagmar/{name}" for name in parts]
+    needed = [f"{RUNNER}/src/dagmar/{name}" for name in ("dev/dagster.yaml", "project/worktree.py")]
+    listed = [file for file in (path / SHELF).rglob("*.*") if file.suffix not in (".py", ".pyc")]
+    needed += [file.relative_to(path).as_posix() for file in listed]
     texts = {name: (path / name).read_text("utf-8") for name in needed}
     shutil.rmtree(path / RUNNER / "src")
     write(path, {f"{RUNNER}/src/dagmar/__init__.py": "", **texts})
@@ -75,7 +76,9 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """The questions alone, in a folder without git: the fastest way to an answer."""
     path = tmp_path_factory.mktemp("questions")
     shutil.copy2(ROOT / "copier.yml", path)
-    write(path, {"template/project/x": "", "template/notebook/x": ""})
+    reserved = f"{SHELF}/reserved.yml"
+    text = (ROOT / reserved).read_text("utf-8")
+    write(path, {reserved: text, "template/notebook/x": ""})
     return Template(path)
 
 

@@ -14,9 +14,9 @@ from dagmar.orchestration.definitions import read_definitions
 from dagmar.project.settings import load
 from dagmar.scaffold.notebooks import ScaffoldRequest, scaffold
 from support.shop_project import TEMPLATES, invoke
-from support.template_releases import Project, Template, write
+from support.template_releases import NOTEBOOK_FILE, SHELF, Project, Template, write
 
-WIDER = {"template/cells/notebook.jinja": ("marimo.App(", "marimo.App(app_title='x', ")}
+WIDER = {NOTEBOOK_FILE: ("marimo.App(", "marimo.App(app_title='x', ")}
 SHIPPED = ("clean_flights", "daily_delays", "on_time_rate", "on_time_report")
 
 
@@ -159,7 +159,7 @@ def test_they_are_updated_with_the_project_and_a_deleted_one_stays_deleted(
     project.commit()
     template.release(
         "v1.1.0",
-        {**WIDER, "template/cells/flights/punctuality.jinja": ("mark_bar()", "mark_point()")},
+        {**WIDER, f"{SHELF}/cells/flights/punctuality.j2": ("mark_bar()", "mark_point()")},
     )
     done = invoke(project, "update", "--json")
     assert done.returncode == 0, done.stderr

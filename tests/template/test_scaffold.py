@@ -26,7 +26,7 @@ from support.catalog_answers import ANSWERS as ANSWERED
 from support.git import git
 from support.http_server import dagster, serve
 from support.shop_project import ANSWERS, invoke, scaffold
-from support.template_releases import Project, Template, tree, write
+from support.template_releases import Project, tree, write
 
 PLACE = {"location": "shop", "repository": "__repository__"}
 
@@ -323,42 +323,46 @@ def test_the_notebooks_folder_of_the_settings_is_used_and_must_be_inside(online:
     assert "is not inside the project" in done.stderr
 
 
-def test_after_the_first_time_the_template_is_not_needed(online: Project, tmp_path: Path) -> None:
-    gone = Template(shutil.copytree(online.template.path, tmp_path / "gone"))
-    online.replace(".copier-answers.yml", str(online.template.path), str(gone.path))
-    scaffold(online, "--asset", "daily")
-    shutil.rmtree(gone.path)
-    scaffold(online, "--asset", "grid")
-    assert online.answers(".dagmar/notebooks/grid.yml")["_src_path"] == str(gone.path)
-    shutil.rmtree(online.path / ".dagmar/cache")
-    done = invoke(online, "scaffold", "--asset", "orders")
-    assert done.returncode == 3
-    assert "cannot be reached" in done.stderr
+def test_a_clone_that_cannot_reach_the_template_scaffolds_checks_and_cleans(
+    online: Project, tmp_path: Path
+) -> None:
+    origin = "/nowhere/dagmar"
+    online.replace(".copier-answers.yml", str(online.template.path), origin)
+    online.commit()
+    colleague = Project(tmp_path / "clone", online.template)
+    git(tmp_path, "clone", "-q", str(online.path), colleague.path.name)
+    scaffold(colleague, "--asset", "daily", "--git-commit")
+    assert colleague.answers(".dagmar/notebooks/daily.yml")["_src_path"] == origin
+    assert list(colleague.path.glob(".dagmar/cache/template*")) == []
+    done = invoke(colleague, "check")
+    assert (done.returncode, done.stderr) == (0, "Checked 1 notebook.\n")
+    done = invoke(colleague, "doctor", "--only", "answers", "--only", "template")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["ok", "answers"],
+        ["skip", "template"],
+    ]
+    done = invoke(colleague, "clean", "--notebooks", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert not (colleague.path / "notebooks/daily.py").exists()
 
 
-def test_notebooks_come_at_the_version_of_the_project_not_the_newest(online: Project) -> None:
-    newer = {"template/cells/lineage.jinja": "@app.cell\ndef _():\n    'new'\n    return\n"}
-    own = Template(shutil.copytree(online.template.path, online.path.parent / "own"))
-    online.replace(".copier-answers.yml", str(online.template.path), str(own.path))
-    own.release("v1.1.0", files=newer)
-    scaffold(online, "--asset", "daily")
-    assert "'new'" not in online.read("notebooks/daily.py")
-    online.replace(".copier-answers.yml", "_commit: v1.0.0", "_commit: v1.1.0")
-    scaffold(online, "--asset", "grid")
-    assert "'new'" in online.read("notebooks/grid.py")
-    assert online.answers(".dagmar/notebooks/grid.yml")["_commit"] == "v1.1.0"
-
-
-def test_without_answers_or_definitions_it_says_what_is_missing(shop: Project) -> None:
+def test_definitions_that_do_not_load_are_named(shop: Project) -> None:
     write(shop.path, {"src/shop/definitions.py": "import polarbears\n"})
     done = invoke(shop, "scaffold", "--asset", "daily")
     assert done.returncode == 3
     assert "ModuleNotFoundError: No module named 'polarbears'" in done.stderr
-    git(shop.path, "checkout", "-q", ".")
-    (shop.path / ".copier-answers.yml").unlink()
-    done = invoke(shop, "scaffold", "--asset", "daily")
-    assert done.returncode == 3
-    assert "there is no .copier-answers.yml" in done.stderr
+
+
+def test_without_a_known_version_it_says_that_no_update_is_possible(online: Project) -> None:
+    online.replace(".copier-answers.yml", "_commit: v1.0.0\n", "")
+    said = "`invoke update` cannot update these notebooks: .copier-answers.yml does not say which"
+    assert said in invoke(online, "scaffold", "--asset", "daily").stderr
+    assert "_commit" not in online.answers(".dagmar/notebooks/daily.yml")
+    (online.path / ".copier-answers.yml").unlink()
+    assert said in invoke(online, "scaffold", "--asset", "grid").stderr
+    assert 'dagmar.Pair(asset="grid")' in online.read("notebooks/grid.py")
+    assert not (online.path / ".dagmar/notebooks/grid.yml").exists()
 
 
 def test_a_server_that_is_named_must_answer(shop: Project) -> None:
@@ -547,21 +551,18 @@ def test_nothing_is_written_through_a_link_out_of_the_project(
 
 
 def test_a_file_in_the_way_of_a_folder_is_named(online: Project) -> None:
-    shutil.rmtree(online.path / ".dagmar/tmp", ignore_errors=True)
-    write(online.path, {".dagmar/tmp": ""})
+    write(online.path, {".dagmar/notebooks": ""})
     done = invoke(online, "scaffold", "--asset", "daily")
     assert done.returncode == 3, done.stderr
-    assert ".dagmar/tmp cannot be used" in done.stderr
+    assert ".dagmar/notebooks cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_two_first_calls_at_once_both_succeed(online: Project) -> None:
-    shutil.rmtree(online.path / ".dagmar/cache", ignore_errors=True)
     assets = ["daily", "grid", "orders"]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda asset: scaffold(online, "--asset", asset), assets))
     assert sorted(file.stem for file in (online.path / "notebooks").glob("*.py")) == assets
-    assert len(list((online.path / ".dagmar/cache").glob("*template*"))) == 1
     assert online.status() == [
         *(f"?? .dagmar/notebooks/{asset}.yml" for asset in assets),
         *(f"?? notebooks/{asset}.py" for asset in assets),

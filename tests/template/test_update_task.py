@@ -11,11 +11,19 @@ from typing import Any
 import pytest
 from support.git import git
 from support.shop_project import invoke
-from support.template_releases import COPIED, ORDERS, RUNNER, SALES, Project, Template, write
+from support.template_releases import (
+    COPIED,
+    NOTEBOOK_FILE,
+    ORDERS,
+    RUNNER,
+    SALES,
+    Project,
+    Template,
+    write,
+)
 
 README = f"{RUNNER}/README.md"
-FRAME = "template/cells/notebook.jinja"
-WIDER = {FRAME: ("app = marimo.App(", "app = marimo.App(app_title='x', ")}
+WIDER = {NOTEBOOK_FILE: ("app = marimo.App(", "app = marimo.App(app_title='x', ")}
 NOTEBOOKS = [
     "clean_flights",
     "daily_delays",
@@ -63,9 +71,10 @@ def test_project_and_edited_notebooks_are_one_merge_and_a_deleted_one_stays_dele
     document = update(project)
     assert document["changed"] == [
         ".copier-answers.yml",
+        f"{COPIED}/README.md",
+        NOTEBOOK_FILE.removeprefix("template/project/"),
         *(f".dagmar/notebooks/{name}.yml" for name in NOTEBOOKS),
         *(f"notebooks/{name}.py" for name in NOTEBOOKS),
-        f"{COPIED}/README.md",
     ]
     assert (document["current"], document["latest"]) == ("v1.0.0", "v1.1.0")
     assert (document["notebooks"], document["conflicts"]) == (NOTEBOOKS, [])
@@ -100,7 +109,7 @@ def test_text_from_dagster_stays_what_it_is(template: Template, tmp_path: Path) 
     project.commit()
     release(template, "v1.1.0")
     assert "hostile" in update(project)["notebooks"]
-    assert project.read("notebooks/hostile.py") == before.replace(*WIDER[FRAME])
+    assert project.read("notebooks/hostile.py") == before.replace(*WIDER[NOTEBOOK_FILE])
     (answers,) = project.answers(".dagmar/notebooks/hostile.yml")["notebooks"]
     assert (answers["asset"], answers["title"], answers["inputs"]) == (HOSTILE, HOSTILE, inputs)
 
@@ -185,9 +194,10 @@ def test_an_adopted_repository_keeps_its_files_and_its_notebooks_update(
     release(template, "v1.1.0")
     assert update(project)["changed"] == [
         ".copier-answers.yml",
+        f"{COPIED}/README.md",
+        NOTEBOOK_FILE.removeprefix("template/project/"),
         ".dagmar/notebooks/orders.yml",
         "notebooks/orders.py",
-        f"{COPIED}/README.md",
     ]
     assert project.read("notebooks/README.md") == "theirs\n"
 

@@ -50,7 +50,7 @@ def test_a_notebook_does_not_shadow_the_projects_own_package(tmp_path: Path, mod
     ],
 )
 def test_every_key_gets_the_name_of_a_module_that_is_no_other(key: str, name: str) -> None:
-    names = Names(reserved={"test"})
+    names = Names()
     found = names.of_notebook(key)
     assert found == name
     assert names.check(found) == found

@@ -68,7 +68,7 @@ ONLY_A_PERSON = {
     *("a_lock_file_without_uv", "no_git", "an_old_git"),
     # found out, and then decided
     *("a_folder_that_is_not_ours_to_write", "a_home_that_is_not_ours_to_write", "a_full_disk"),
-    *("a_rule_that_ignores_answers", "a_template_that_moved", "answers_without_a_version"),
+    *("a_rule_that_ignores_answers", "answers_without_a_version"),
     "a_version_that_the_template_lacks",
     # corrected in a file
     *("settings_that_are_no_yaml", "settings_that_cannot_be_read", "an_unknown_key"),
@@ -307,12 +307,7 @@ def answers_without_a_version(project: Project) -> None:
     write(project, ".copier-answers.yml", text.replace("_commit: v1.0.0\n", ""))
 
 
-@breaks("template", FAIL, "the template is not at /nowhere/template any more")
-def a_template_that_moved(project: Project) -> None:
-    write(project, ".copier-answers.yml", "_commit: v1.0.0\n_src_path: /nowhere/template\n")
-
-
-@breaks("template", FAIL, "the template has no version v9.9.9")
+@breaks("template", WARN, "the template has no version v9.9.9")
 def a_version_that_the_template_lacks(project: Project) -> None:
     text = (project.root / ".copier-answers.yml").read_text()
     write(project, ".copier-answers.yml", text.replace("v1.0.0", "v9.9.9"))
@@ -571,6 +566,25 @@ def test_what_is_wrong_is_told_with_what_mends_it(
         found = look(broken)
         assert found.command not in commands, (found, output)
     assert (found.status in (PASS, SKIP)) is (name not in ONLY_A_PERSON), (commands, found)
+
+
+@pytest.mark.parametrize(
+    ("origin", "says"),
+    [
+        ("/nowhere/template", "/nowhere/template, which only an update needs, is not on"),
+        ("../nowhere", "../nowhere, which only an update needs, is not on"),
+        ("https://me:s3cret@git.invalid/x.git", "https://git.invalid/x.git is remote"),
+    ],
+)
+def test_a_template_that_is_out_of_reach_is_only_a_note(
+    sound: Project, origin: str, says: str
+) -> None:
+    text = (sound.root / ".copier-answers.yml").read_text()
+    write(sound, ".copier-answers.yml", re.sub("_src_path: .*", f"_src_path: {origin}", text))
+    found = BY_NAME["template"](sound)
+    assert (found.status, says in found.message) == (SKIP, True), found
+    assert "s3cret" not in found.message
+    assert BY_NAME["answers"](sound).status == PASS
 
 
 def in_a_shell(command: str, project: Project, tmp_path: Path) -> tuple[Project, str]:

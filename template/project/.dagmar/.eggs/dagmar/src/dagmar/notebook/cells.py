@@ -101,13 +101,20 @@ def read_source(file: Path) -> Source:
 
     The error's cause is a SyntaxError if marimo may be able to read the cells that are valid.
     """
-    text = ""
     try:
         text = file.read_bytes().decode()
+    except (OSError, ValueError) as error:
+        raise Invalid(f"{file.name} is not valid Python: {error}") from error
+    return parse_source(text, file.name)
+
+
+def parse_source(text: str, name: str) -> Source:
+    """Return the source of the file `name`. Raises Invalid as `read_source` does."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's warnings about the user's code
             return Source(text, ast.parse(text))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (ValueError, SyntaxError) as error:
         line = getattr(error, "lineno", None)
         message, hint = f"is not valid Python: {getattr(error, 'msg', error)}", ""
         conflict = CONFLICT.search(text)
@@ -116,7 +123,7 @@ def read_source(file: Path) -> Source:
             message = "has conflict markers of a merge"
             hint = "Keep one side, or parts of both, and remove the markers."
         place = f", line {line}" if line else ""
-        raise Invalid(f"{file.name} {message}{place}", hint) from (None if conflict else error)
+        raise Invalid(f"{name} {message}{place}", hint) from (None if conflict else error)
 
 
 def read_notebook(file: Path) -> Source:

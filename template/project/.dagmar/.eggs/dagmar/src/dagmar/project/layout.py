@@ -24,10 +24,9 @@ IGNORE = DAGMAR / ".gitignore"
 SHARED_ASSETS = EXPORTS / "_marimo"
 LOGIN_PAGE = SCRATCH / "marimo.html"
 SESSION_NOTE = SCRATCH / "session"
-SCAFFOLD_ANSWERS = SCRATCH / "scaffold.yml"
 UPDATE_ANSWERS = SCRATCH / "update.yml"
 SCAFFOLD_PREFIX = "scaffold-"
-"""The prefix of the folders in SCRATCH in which notebooks are rendered."""
+"""The prefix of the folders in SCRATCH in which scaffolded notebooks are checked."""
 
 
 def find_root(start: Path) -> Path:

@@ -1,6 +1,6 @@
-"""The template that this project was generated from: its clone in `.dagmar/cache`, and Copier runs.
+"""The template that this project was generated from: the answers that name it, and its clone.
 
-With the clone, scaffolding works without a network. Its name ends in `.git`, by which Copier
+Only an update needs the clone, in `.dagmar/cache`. Its name ends in `.git`, by which Copier
 recognizes a bare repository.
 """
 
@@ -12,14 +12,13 @@ import os
 import re
 import shlex
 import subprocess
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Conflict, Invalid, SetupError
-from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, SCAFFOLD_ANSWERS
+from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS
 from dagmar.project.worktree import FOREIGN, run_git
 
 ANSWERS = ".copier-answers.yml"
@@ -110,17 +109,6 @@ def open_template(root: Path, fetch: bool = False) -> Template:
     return Template(origin, commit, clone)
 
 
-def reserved_names(template: Template) -> frozenset[str]:
-    """Return the names that the template refuses for notebooks and variables."""
-    import yaml
-
-    if template.commit:
-        text = git(template.path, "show", f"{template.commit}:copier.yml").stdout
-    else:
-        text = (template.path / "copier.yml").read_text("utf-8")
-    return frozenset(yaml.safe_load(yaml.safe_load(text)["reserved"]["default"]))
-
-
 def _clone(address: str, clone: Path, origin: str) -> None:
     """Clone into a folder next to `clone` and move it there, so that half a clone is never used."""
     import shutil
@@ -197,25 +185,6 @@ def git_errors(command: str = "status") -> Iterator[None]:
         raise SetupError(message, command="git status") from None
 
 
-def copy(source: Path, to: Path, data: Mapping[str, Any], version: str) -> None:
-    """Render notebooks into `to` in one Copier run. Raises what `copier_errors` does."""
-    with copier_errors():
-        from copier import run_copy
-
-        # The folder is passed explicitly: `.copier-answers.yml` in `to` is the project's.
-        run_copy(
-            str(source),
-            to,
-            data={**data, "kind": "notebook"},
-            answers_file=SCAFFOLD_ANSWERS,
-            vcs_ref=version or None,
-            defaults=True,
-            overwrite=True,
-            quiet=True,
-            skip_tasks=True,
-        )
-
-
 @contextlib.contextmanager
 def copier_errors() -> Iterator[None]:
     """Import Copier without warnings, in the current environment, and translate its errors.
@@ -237,10 +206,7 @@ def copier_errors() -> Iterator[None]:
                     plumbum.local.env.pop(name, "")
                 yield
         except TemplateError as error:
-            place = getattr(error, "name", None) or getattr(error, "filename", None)
-            line = getattr(error, "lineno", None)
-            where = _where(place, line) if place and line else _last_template(error)
-            raise Invalid(f"the template does not render: {error}{where}") from None
+            raise Invalid(f"the template does not render: {error}") from None
         except TaskError as error:
             if error.returncode != IN_THE_WAY:
                 raise Conflict(str(error)) from None
@@ -252,12 +218,6 @@ def copier_errors() -> Iterator[None]:
             raise Conflict(str(error)) from None
         except CopierError as error:
             raise Invalid(f"Copier: {error}") from None
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
-            # What an expression in a template can raise; elsewhere it is a bug.
-            if not (where := _last_template(error)):
-                raise
-            message = f"the template does not render: {type(error).__name__}: {error}{where}"
-            raise Invalid(message) from None
         except ValueError as error:
             raise Invalid(str(error).partition("': ")[2] or str(error)) from None
 
@@ -270,19 +230,3 @@ def _showing() -> dict[str, str]:
         f"GIT_CONFIG_KEY_{number}": "status.showUntrackedFiles",
         f"GIT_CONFIG_VALUE_{number}": "normal",
     }
-
-
-def _where(place: str, line: int) -> str:
-    # The user's own template is copied to this name.
-    name = Path(place).name
-    return f" ({'notebook.jinja' if name == 'own.jinja' else name}, line {line})"
-
-
-def _last_template(error: BaseException) -> str:
-    """Return the place of the last template in the traceback, or an empty text."""
-    steps = [
-        (frame.f_code.co_filename, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_filename.endswith(".jinja")
-    ]
-    return _where(*steps[-1]) if steps else ""

@@ -9,8 +9,9 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -34,11 +35,9 @@ TAKEN = {
 class Names:
     """Creates and checks names.
 
-    `reserved` are the names that the template refuses; `folders` are where the project's own
-    modules are imported from.
+    `folders` are where the project's own modules are imported from.
     """
 
-    reserved: Collection[str] = ()
     folders: Sequence[Path] = ()
 
     def of_notebook(self, key: str) -> str:
@@ -96,13 +95,21 @@ class Names:
         """Whether this is a keyword of Python, or `import name` already finds a module."""
         if keyword.iskeyword(name) or keyword.issoftkeyword(name):
             return True
-        if DEVICES.fullmatch(name) or name in self.reserved or name in sys.stdlib_module_names:
+        if DEVICES.fullmatch(name) or name in reserved_names() or name in sys.stdlib_module_names:
             return True
         for folder in self.folders:
             if (folder / f"{name}.py").is_file() or any((folder / name).glob("*.py")):
                 return True
         installed = [folder for folder in sys.path if "site-packages" in folder]
         return PathFinder.find_spec(name, installed) is not None
+
+
+@cache
+def reserved_names() -> frozenset[str]:
+    """Return the names that would shadow a module, also of another Python or not installed yet."""
+    import yaml
+
+    return frozenset(yaml.safe_load(Path(__file__).with_name("reserved.yml").read_text("utf-8")))
 
 
 def _plain(text: str) -> str:

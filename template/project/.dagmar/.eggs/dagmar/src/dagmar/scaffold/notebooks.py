@@ -1,10 +1,9 @@
-"""`invoke scaffold`: notebooks that already know their asset or job, in one Copier run."""
+"""`invoke scaffold`: notebooks that already know their asset or job."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +20,20 @@ from dagmar.errors import (
     did_you_mean,
 )
 from dagmar.files import write_all
-from dagmar.notebook.cells import Source, read_source
+from dagmar.notebook.cells import Source, parse_source
 from dagmar.notebook.pairing import Pairings, read_pairings
 from dagmar.project import templates
-from dagmar.project.layout import NOTEBOOK_ANSWERS, SCRATCH, relative
+from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.settings import Settings
 from dagmar.project.worktree import read_worktree
 from dagmar.scaffold.folder import files_for
 from dagmar.scaffold.naming import Names
-from dagmar.scaffold.own_template import OWN, SHAPE, as_saved, combine
+from dagmar.scaffold.own_template import as_saved
+from dagmar.scaffold.rendering import OWN, SHAPE, TEMPLATES, Renderer
 from dagmar.server.catalog import Catalog, Inputs, Item
 from dagmar.server.names import Kind, Named, choose, distinct_names, names_of, similar_names
 
-TEMPLATES = ("default", "minimal", "ml", "report")
+UNKNOWN = f"{templates.ANSWERS} does not say which version of the template they are from"
 OPTIONS = {"width": ("columns", "compact", "full", "medium")}
 
 
@@ -194,8 +194,7 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
     An existing notebook is kept if it is paired with the same asset or job. What stops one of them
     (a file in the way, inputs that can never be loaded, output of the user's own template that is
     not a notebook) is its error, and the others are created; the error of the only one is raised.
-    Raises UsageError, Invalid (an unknown asset or job, a template that does not render) and
-    SetupError (the template cannot be read).
+    Raises UsageError and Invalid (an unknown asset or job, a template that does not render).
     """
     root = settings.root.resolve()
     folder = settings.notebooks.resolve()
@@ -203,14 +202,17 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
         message = f"the notebooks' folder {settings.notebooks} is not inside the project"
         raise SettingsError(message, "Correct `notebooks` in dagmar.yaml.")
     facts = _read_facts(catalog, request)
-    template = templates.open_template(root)
+    source = _source(root)
     modules = [place for place in (root, root / "src") if place != folder]
-    names = Names(templates.reserved_names(template), modules)
+    names = Names(modules)
     notebooks = [_notebook(root, folder, names, request, fact) for fact in facts]
     _set_status(settings, notebooks, request.force)
     new = [each for each in notebooks if each.status != "kept" and not each.error]
+    if not source:
+        for notebook in new:
+            notebook.answers_file = None
     if new:
-        _render(root, template, request, new, catalog.url)
+        _render(root, source, request, new, catalog.url)
     new = [notebook for notebook in new if not notebook.error]
     if len(notebooks) == 1 and notebooks[0].error:
         raise notebooks[0].error
@@ -358,51 +360,52 @@ def _meet(settings: Settings, notebook: Notebook, pairings: Pairings, force: boo
         raise Conflict(f"{path} exists, and is not paired with {notebook.pair}", hint)
 
 
+def _source(root: Path) -> dict[str, str]:
+    """Return how the project's answers name the template and its version, as far as they do."""
+    if not (root / templates.ANSWERS).is_file():
+        return {}
+    answers = templates.read_answers(root / templates.ANSWERS)
+    return {name: str(answers[name]) for name in ("_commit", "_src_path") if answers.get(name)}
+
+
 def _render(
     root: Path,
-    template: templates.Template,
+    source: Mapping[str, str],
     request: ScaffoldRequest,
     new: Sequence[Notebook],
     url: str,
 ) -> None:
-    """Render in a scratch folder, check the result, then move every file to its place."""
+    """Render the notebooks, check the result, then write every file."""
     from dagmar.orchestration.definitions import check_values
 
-    scratch = root / SCRATCH
-    scratch.mkdir(parents=True, exist_ok=True)
     own = request.own_template
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="scaffold-") as name:
-        source, version = template.path, template.commit
-        if own:
-            source, version = combine(template, own, Path(name) / "template"), ""
-        data = {"notebooks": [notebook.answers for notebook in new], "origin": template.origin}
-        out = Path(name) / "out"
-        templates.copy(source, out, data, version)
-        rendered = {out / notebook.file.relative_to(root): notebook for notebook in new}
-        reasons: dict[str, None] = {}
-        for file, notebook in rendered.items():
-            inputs = {AssetKey(item["asset"]) for item in notebook.answers.get("inputs", ())}
+    renderer = Renderer(own)
+    texts: dict[Path, str] = {}
+    reasons: dict[str, None] = {}
+    for notebook in new:
+        inputs = {AssetKey(item["asset"]) for item in notebook.answers.get("inputs", ())}
+        with _failing(notebook):
+            text = renderer.notebook(notebook.answers)
+            loaded = {load.key for load in _parse(text, notebook).loads()}
             # A notebook that could never load its inputs is refused.
+            reasons[check_values(root, inputs & loaded, url)] = None
+            texts[notebook.file] = text
+            if file := notebook.answers_file:
+                texts[file] = renderer.answers_file(notebook.answers, source)
+    for reason in filter(None, reasons):
+        console.warn(f"the inputs may not load: {reason}")
+    if own:
+        saved, errors = as_saved(texts, own, root)
+        texts.update(saved)
+        for notebook in new:
             with _failing(notebook):
-                loaded = {load.key for load in _read(file, notebook).loads()}
-                reasons[check_values(root, inputs & loaded, url)] = None
-        for reason in filter(None, reasons):
-            console.warn(f"the inputs may not load: {reason}")
-        texts = {
-            file: (out / file.relative_to(root)).read_text("utf-8")
-            for notebook in new
-            for file in notebook.files
-        }
-        if own:
-            sound = {file: texts[book.file] for file, book in rendered.items() if not book.error}
-            saved, errors = as_saved(sound, own)
-            texts.update({rendered[file].file: text for file, text in saved.items()})
-            for file, error in errors.items():
-                with _failing(rendered[file]):
+                if error := errors.get(notebook.file):
                     raise error
-        _check_overwritten(root, new, texts)
-        if not request.dry_run:
-            _write(root, [notebook for notebook in new if not notebook.error], texts)
+    elif "_commit" not in source:
+        console.warn("`invoke update` cannot update these notebooks: " + UNKNOWN)
+    _check_overwritten(root, new, texts)
+    if not request.dry_run:
+        _write(root, [notebook for notebook in new if not notebook.error], texts)
 
 
 def _check_overwritten(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:
@@ -448,14 +451,13 @@ def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> No
             stale.unlink(missing_ok=True)
 
 
-def _read(file: Path, notebook: Notebook) -> Source:
-    """Read what was rendered for a notebook. Raises Invalid if it is not valid Python."""
+def _parse(text: str, notebook: Notebook) -> Source:
+    """Parse what was rendered for a notebook. Raises Invalid if it is not valid Python."""
+    name = f"the output of the template {notebook.template} for {notebook.pair}"
     try:
-        return read_source(file)
+        return parse_source(text, name)
     except Invalid as error:
-        output = f"the output of the template {notebook.template} for {notebook.pair}"
-        message = error.message.replace(file.name, output, 1)
-        raise Invalid(message, f"Check {SHAPE} in that folder.") from None
+        raise Invalid(error.message, f"Check {SHAPE} in that folder.") from None
 
 
 def _commit(root: Path, new: Sequence[Notebook]) -> None:

@@ -10,18 +10,17 @@ import contextlib
 import math
 import os
 import re
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagmar import console
 from dagmar.errors import DagmarError
 from dagmar.export import folders, index, manifests, retention
 from dagmar.export.manifests import Manifest
 from dagmar.files import temporary_of
 from dagmar.project import devfile, layout, templates
+from dagmar.scaffold.rendering import Renderer
 
 NOTEBOOK = "notebook, unchanged"
 EXPORT = "export, by its manifest"
@@ -39,7 +38,7 @@ HALF_CACHED = re.compile(r"\.template-[a-z0-9_]{8}|\.assets-[0-9a-f]{16}\.json\.
 LOGIN, NOTE, UPDATE = layout.LOGIN_PAGE.name, layout.SESSION_NOTE.name, layout.UPDATE_ANSWERS.name
 SCRATCH = (
     re.compile(rf"{layout.SCAFFOLD_PREFIX}[a-z0-9_]{{8}}"),
-    *(re.compile(re.escape(name)) for name in (LOGIN, UPDATE, layout.SCAFFOLD_ANSWERS.name)),
+    *(re.compile(re.escape(name)) for name in (LOGIN, UPDATE)),
     *map(temporary_of, (LOGIN, NOTE, UPDATE)),
 )
 SCRATCH_SECONDS = 3600
@@ -215,13 +214,12 @@ def _logs(plan: Plan) -> Iterator[Item]:
 
 
 def _notebooks(plan: Plan) -> Iterator[Item]:
-    """Yield the notebooks that are, byte for byte, what the template creates from their answers."""
+    """Yield the notebooks that `invoke scaffold` would create again, byte for byte."""
     root = plan.root
-    by_commit: dict[str, dict[Path, tuple[Path, dict[str, object]]]] = {}
+    renderer = Renderer()
     for answers_file in sorted((root / layout.NOTEBOOK_ANSWERS).glob("*.yml")):
         try:
-            answers = templates.read_answers(answers_file)
-            (notebook,) = answers["notebooks"]
+            (notebook,) = templates.read_answers(answers_file)["notebooks"]
             folder = root / (notebook.get("folder") or "notebooks")
             file = Path(os.path.normpath(folder / f"{notebook['name']}.py"))
         except (DagmarError, KeyError, TypeError, ValueError, AttributeError):
@@ -236,32 +234,15 @@ def _notebooks(plan: Plan) -> Iterator[Item]:
         if any(path.is_symlink() for path in (file, answers_file, *folders)):
             plan.keep(file, "it is reached by a symlink, which is not followed")
             continue
-        commit = str(answers.get("_commit") or "")
-        by_commit.setdefault(commit, {})[file] = (answers_file, notebook)
-    for commit, found in by_commit.items():
-        rendered = _render(root, commit, [notebook for _, notebook in found.values()])
-        for file, (answers_file, _) in found.items():
-            if rendered.get(file) != file.read_bytes():
-                reason = "it was changed since it was scaffolded" if rendered else "see above"
-                plan.keep(file, reason)
-            else:
-                yield _item(NOTEBOOK, file, answers_file)
-
-
-def _render(root: Path, commit: str, notebooks: Sequence[object]) -> dict[Path, bytes]:
-    """Render notebooks as they were scaffolded; nothing if the template cannot."""
-    try:
-        template = templates.open_template(root)
-        scratch = root / layout.SCRATCH
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch, prefix=layout.SCAFFOLD_PREFIX) as name:
-            out = Path(name) / "out"
-            data = {"notebooks": list(notebooks), "origin": template.origin}
-            templates.copy(template.path, out, data, commit)
-            return {root / file.relative_to(out): file.read_bytes() for file in out.rglob("*.py")}
-    except DagmarError as error:
-        console.warn(f"cannot find out whether notebooks were changed: {error.message}")
-        return {}
+        try:
+            same = renderer.notebook(notebook).encode() == file.read_bytes()
+        except DagmarError as error:
+            plan.keep(file, f"cannot find out whether it was changed: {error.message}")
+            continue
+        if same:
+            yield _item(NOTEBOOK, file, answers_file)
+        else:
+            plan.keep(file, "it or its template was changed since it was scaffolded")
 
 
 def _size(path: Path) -> int:

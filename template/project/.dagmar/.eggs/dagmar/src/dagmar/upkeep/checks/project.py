@@ -132,8 +132,8 @@ def _answers_files(root: Path) -> list[Path]:
     return [root / ANSWERS, *sorted((root / NOTEBOOK_ANSWERS).glob("*.yml"))]
 
 
-def _relative_sources(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the answers files that name the template by a relative path, with that path."""
+def _relative_sources(root: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the answers files with a relative path to the template, and the folder it leads to."""
     for file in _answers_files(root):
         if file.is_file():
             try:
@@ -141,16 +141,15 @@ def _relative_sources(root: Path) -> Iterator[tuple[Path, str]]:
             except DagmarError:
                 continue
             if is_local(origin) and not Path(origin).expanduser().is_absolute():
-                yield file, origin
+                folder = (root / origin).resolve()
+                if (folder / "copier.yml").is_file():
+                    yield file, folder
 
 
 def _make_absolute(project: Project) -> str:
     """Write absolute paths where the relative one leads to the template."""
     changed = []
-    for file, origin in _relative_sources(project.root):
-        folder = (project.root / origin).resolve()
-        if not (folder / "copier.yml").is_file():
-            continue
+    for file, folder in _relative_sources(project.root):
         line = f"_src_path: {json.dumps(str(folder), ensure_ascii=False)}"
         write_atomically(file, SOURCE_LINE.sub(lambda _: line, file.read_text("utf-8"), count=1))  # noqa: B023
         changed.append(project.relative(file))
@@ -170,9 +169,7 @@ def answers(project: Project) -> Finding:
     if found := dict(_relative_sources(project.root)):
         names = some([project.relative(file) for file in found])
         message = f"_src_path is a relative path in {names}, which breaks an update"
-        if (project.root / next(iter(found.values())) / "copier.yml").is_file():
-            return failed(message, command="invoke doctor --fix")
-        return failed(message, f"Write the absolute path into {ANSWERS}.")
+        return failed(message, command="invoke doctor --fix")
     if not read_answers(project.root / ANSWERS).get("_commit"):
         message = "the template was copied from a folder that is not in git: it has no versions"
         return failed(message, f"Clone its repository, and set _src_path and _commit in {ANSWERS}.")
@@ -182,7 +179,7 @@ def answers(project: Project) -> Finding:
 
 @check("template")
 def template(project: Project) -> Finding:
-    """The template is where the answers say, and has the project's version."""
+    """The template is where the answers say, which only an update needs."""
     if not (project.root / ANSWERS).is_file():
         raise Skip(f"there is no {ANSWERS}")
     try:
@@ -194,14 +191,13 @@ def template(project: Project) -> Finding:
         raise Skip(f"{masked(origin)} is remote, and was not contacted")
     folder = project.root / Path(origin).expanduser()
     if not folder.exists():
-        message = f"the template is not at {masked(origin)} any more"
-        return failed(message, f"Clone it there again, or correct _src_path in {ANSWERS}.")
+        raise Skip(f"{masked(origin)}, which only an update needs, is not on this machine")
     if not commit:
         raise Skip("the answers name no version")
     done = project.git("-C", str(folder), "cat-file", "-e", f"{commit}^{{commit}}")
     if done.returncode:
-        message = f"the template has no version {commit}, which the project was generated from"
-        return failed(message, command=f"git -C {shlex.quote(str(folder))} fetch --all --tags")
+        message = f"the template has no version {commit}, which an update starts from"
+        return warned(message, command=f"git -C {shlex.quote(str(folder))} fetch --all --tags")
     return passed(f"{commit} of {masked(origin)}")
 
 
