@@ -13,6 +13,7 @@ import pytest
 from dagmar.errors import DagmarError
 from dagmar.orchestration import here
 from dagmar.orchestration.instance import instance
+from dagmar.orchestration.probe import Broken
 from dagmar.project.settings import load
 from dagmar.scaffold import notebooks
 from dagmar.server.catalog import read_catalog
@@ -84,7 +85,9 @@ def test_a_layout_serves_scaffold_check_doctor_and_export(
     assert run.success, run.error
     (checked,) = invoke(bare, "check")["notebooks"]
     assert checked["findings"] == []
-    doctor = definitions_check(Checked(bare.path, {}, find_broken=lambda *_: {}))  # as above
+    doctor = definitions_check(
+        Checked(bare.path, {}, find_broken=lambda *_: Broken({}))
+    )  # as above
     assert doctor.status == (WARN if layout == "setup.cfg" else PASS), doctor.message
     # What the report shows of the value.
     cell = f"@app.cell\ndef value({name}):\n    print('it is', {name})\n    return\n\n\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dagmar.notebook import reporting
+from dagmar.orchestration.probe import Broken
 from dagmar.upkeep.checking import Project
 from support.git import GIT_ENVIRON
 from support.healthy_project import make_sound
@@ -68,4 +69,4 @@ def sound(_sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proj
     home.mkdir()
     environ = {"PATH": path, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     # The process that loads definitions takes seconds; test_probe.py is about it.
-    return Project(root, environ, find_broken=lambda *_: {})
+    return Project(root, environ, find_broken=lambda *_: Broken({}))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from dagmar.orchestration.loader import definitions_of
+from dagmar.orchestration.probe import Broken
 from dagmar.project.installing import add_command, sync_command
 from dagmar.project.locations import Workspace, check_command, read_workspace, uses_dg
 from dagmar.upkeep.checking import Finding, Project, installed_version
@@ -76,7 +77,7 @@ def test_what_was_guessed_is_declared_by_the_command_of_the_hint(
     root = write(tmp_path, layout)
     before = read_workspace(root)
     assert before.guessed
-    project = Project(root, {}, find_broken=lambda *_: {})
+    project = Project(root, {}, find_broken=lambda *_: Broken({}))
     assert shell(root, definitions(project).command).returncode == 0
     after = read_workspace(root)
     assert (after.guessed, places(after)) == (False, places(before))
@@ -113,14 +114,14 @@ def test_paths_with_a_space_are_quoted_in_commands(tmp_path: Path) -> None:
 
 def findings(root: Path, version: Callable[[str], str | None] = lambda _: None) -> list[Finding]:
     """Return what every check says that needs no server; versions are pretended."""
-    project = Project(root, dict(os.environ), version, find_broken=lambda *_: {})
+    project = Project(root, dict(os.environ), version, find_broken=lambda *_: Broken({}))
     return [check(project) for check in CHECKS if not check.online]
 
 
 @pytest.mark.parametrize("layout", EVERY)
 def test_no_hint_names_a_tool_that_refuses_the_layout(layout: str, tmp_path: Path) -> None:
     root = write(tmp_path, layout)
-    project = Project(root, dict(os.environ), find_broken=lambda *_: {})
+    project = Project(root, dict(os.environ), find_broken=lambda *_: Broken({}))
     needed = ("dagster-webserver", "dagster-dg-cli")
     found = [
         *findings(root),

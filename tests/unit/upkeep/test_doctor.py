@@ -832,9 +832,7 @@ def test_no_server_here_is_no_failure_and_one_elsewhere_is(sound: Project) -> No
     with holder:
         found = BY_NAME["server"](aim(sound, url))
         assert (found.status, found.message) == (WARN, f"Dagster did not answer at {url}")
-        found = BY_NAME["code-locations"](sound)
-        assert found.status == SKIP
-        assert "`dg check defs` loads the definitions without one" in found.message
+        assert BY_NAME["code-locations"](sound).status == SKIP
     aim(sound, "http://nowhere.invalid")
     assert BY_NAME["server"](sound).status == FAIL
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import dagmar
 from dagmar.errors import DagmarError
@@ -37,12 +38,19 @@ probe.main(answer, int(sys.argv[2]), *sys.argv[3:])
 """
 
 
+class Broken(NamedTuple):
+    """The code locations that do not load, each with an error message, and those that are slow."""
+
+    errors: Mapping[str, str]
+    slow: Sequence[str] = ()
+
+
 def find_broken(
     root: Path, workspace: Workspace, environ: Mapping[str, str], seconds: int = SECONDS
-) -> dict[str, str]:
-    """Return the code locations of a project that do not load, each with an error message.
+) -> Broken:
+    """Return the code locations of a project that do not load, or not within some `seconds`.
 
-    Those behind a gRPC server are left out. What is not loaded after some `seconds` counts.
+    Those behind a gRPC server are left out.
     """
     groups: dict[tuple[str, Path], list[str]] = {}
     for place in workspace.locations:
@@ -50,7 +58,7 @@ def find_broken(
             # A project of a dg workspace with its own environment is loaded as what it is.
             folder = place.folder if place.executable and place.folder else root
             groups.setdefault((place.executable or sys.executable, folder), []).append(place.name)
-    errors: dict[str, str] = {}
+    errors, slow = dict[str, str](), list[str]()
     with contextlib.ExitStack() as stack:  # all start before the first is waited for
         probes = [
             (
@@ -62,12 +70,15 @@ def find_broken(
             for (python, folder), names in groups.items()
         ]
         for names, answer in probes:
-            known, otherwise = answer(seconds)
+            known, reason = answer(seconds)
             for name in names:
-                default = f"the code location '{name}' does not load: {otherwise}"
-                if error := known.get(name, default):
+                if name not in known and reason is None:
+                    slow.append(name)
+                elif error := known.get(
+                    name, f"the code location '{name}' does not load: {reason}"
+                ):
                     errors[name] = error
-    return errors
+    return Broken(errors, slow)
 
 
 def _arguments(seconds: int, root: Path, names: Sequence[str]) -> list[str]:
@@ -78,8 +89,11 @@ def _arguments(seconds: int, root: Path, names: Sequence[str]) -> list[str]:
 @contextlib.contextmanager
 def _probe(
     command: Sequence[str], folder: Path, environ: Mapping[str, str]
-) -> Iterator[Callable[[int], tuple[dict[str, str], str]]]:
-    """Start a process that runs `main`; yield what waits for the errors, and says if it failed."""
+) -> Iterator[Callable[[int], tuple[dict[str, str], str | None]]]:
+    """Start a process that runs `main`; yield what waits for the errors.
+
+    It also returns why the process may have loaded nothing, or None if that took too long.
+    """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         try:
             process = subprocess.Popen(
@@ -91,15 +105,16 @@ def _probe(
             yield lambda _: ({}, reason)
             return
 
-        def answer(seconds: int) -> tuple[dict[str, str], str]:
+        def answer(seconds: int) -> tuple[dict[str, str], str | None]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds + 5)  # it ends itself after `seconds`
             out.seek(0)
             err.seek(0)
             lines = err.read().strip().splitlines() or ["nothing was printed"]
+            reason: str | None
             reason = f"its process ended with status {process.returncode}: {lines[-1]}"
             if process.returncode is None or any(line.startswith("Timeout (") for line in lines):
-                reason = f"it takes more than {seconds} s"
+                reason = None
             return dict(json.loads(line) for line in out), reason
 
         try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dagmar.errors import DagmarError, SetupError, Unreachable
-from dagmar.orchestration.probe import find_broken
+from dagmar.orchestration.probe import Broken, find_broken
 from dagmar.project.layout import relative
 from dagmar.project.locations import Workspace, check_command
 
@@ -139,7 +139,7 @@ class Project:
     root: Path
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     version: Callable[[str], str | None] = installed_version
-    find_broken: Callable[[Path, Workspace, Mapping[str, str]], dict[str, str]] = find_broken
+    find_broken: Callable[[Path, Workspace, Mapping[str, str]], Broken] = find_broken
     python: tuple[int, ...] = tuple(sys.version_info[:3])
     prefix: str = sys.prefix
     facts: dict[str, Future[Any]] = field(default_factory=dict, repr=False)

@@ -120,7 +120,9 @@ def dagster_versions(project: Project) -> Finding:
         return failed(some(odd), command=command)
     needed_here = ["dagster-webserver", *(["dagster-dg-cli"] if uses_dg(project.root) else [])]
     if missing := [name for name in needed_here if not project.version(name)]:
-        message = f"{' and '.join(missing)} is not installed, so `invoke dev` cannot start Dagster"
+        verb = "are" if missing[1:] else "is"
+        named = f"{' and '.join(missing)} {verb} not installed"
+        message = f"{named}, so `invoke dev` cannot start Dagster"
         command = project.add(*(f"{name}=={own}" for name in missing), dev=True)
         return warned(message, command=command)
     return passed(f"dagster {own}, and what fits it")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dagmar.errors import Invalid, SetupError, counted, some
 from dagmar.notebook.cells import read_source
+from dagmar.orchestration.probe import SECONDS
 from dagmar.project.layout import NOTEBOOK_ANSWERS
 from dagmar.project.locations import (
     AUTOLOAD,
@@ -105,10 +106,14 @@ def definitions(project: Project) -> Finding:
     if project.version("dagster") is None:
         raise Skip("dagster is not installed; see 'packages'")
     # In another process, whatever a server has loaded before.
-    if broken := project.find_broken(project.root, workspace, project.environ):
-        first = next(place for place in workspace.locations if place.name in broken)
+    errors, slow = project.find_broken(project.root, workspace, project.environ)
+    if errors or slow:
+        first = next(place for place in workspace.locations if place.name in (errors or slow))
         command = workspace.command_to_check(first)
-        return failed("; ".join(broken.values()), "To see all of it, type:", command)
+        if errors:
+            return failed("; ".join(errors.values()), "To see all of it, type:", command)
+        message = f"not loaded within {SECONDS} s: {some([*slow])}"
+        return warned(message, "To see whether it loads, type:", command)
     if workspace.guessed:
         message = f"{NOWHERE}: {some(names)} looks like it, and is used"
         return warned(message, command=workspace.declare_command)

@@ -46,11 +46,7 @@ def code_locations(project: Project) -> Finding:
     """Every code location of Dagster loads."""
     from dagmar.server.catalog import broken, location
 
-    try:
-        project.require_server()
-    except Skip as reason:  # loading them here would take too long
-        command = project.check_command
-        raise Skip(f"{reason}. `{command}` loads the definitions without one") from None
+    project.require_server()
     found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
     if failures := broken(found):
         message = "; ".join(
