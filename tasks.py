@@ -222,7 +222,3 @@ def test(
     done = subprocess.run([sys.executable, "-m", "pytest", *profile], cwd=ROOT)
     if done.returncode:
         raise RunFailed(f"pytest ended with status {done.returncode}")
-
-
-ns.add_task(demo)
-ns.add_task(test)

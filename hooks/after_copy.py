@@ -19,6 +19,12 @@ from runner import worktree
 MESSAGE = "chore: start from the dagmar template"
 COMMIT = f'git commit -m "{MESSAGE}"'
 INIT = f"git init && git add . && {COMMIT}"
+OWN_TASKS = """\
+try:
+    import dagmar.tasks
+    ns = dagmar.tasks.namespace(__file__)
+except ModuleNotFoundError:  # where dagmar is not installed, your own tasks stay
+    pass"""
 # A commit may start the user's own hooks or ask for a signature: give it time, but not forever.
 PATIENCE_S = 120
 
@@ -107,14 +113,14 @@ def put_into_git(occupied: bool) -> tuple[bool, str]:
 
 
 def own_tasks() -> str:
-    """Return how to add dagmar's tasks to an existing tasks.py."""
-    text = Path("tasks.py").read_text("utf-8", errors="replace")
-    if "dagmar" in text:
+    """Return how to add dagmar's tasks to an existing tasks.py, or to a package of tasks."""
+    package = Path("tasks", "__init__.py")
+    file = package if package.is_file() and not Path("tasks.py").exists() else Path("tasks.py")
+    if "dagmar" in file.read_text("utf-8", errors="replace"):
         return ""
     return (
-        "Your tasks.py was kept. To add dagmar's tasks to it, add:\n"
-        "  from dagmar.tasks import namespace\n"
-        "  ns = namespace(__file__)"
+        f"Your {file.as_posix()} was kept. To have dagmar's tasks next to yours, add at its end:\n"
+        f"{indent(OWN_TASKS)}"
     )
 
 

@@ -7,8 +7,6 @@ Created once; updates leave it alone. Add your own tasks at the end:
     @task
     def hello(c):
         c.run("echo hello")
-
-    ns.add_task(hello)
 """
 
 try:

@@ -184,9 +184,13 @@ def test_a_repository_named_in_the_environment_is_not_touched(here: Path, tmp_pa
 
 def test_a_tasks_file_of_theirs_is_pointed_out(here: Path):
     write(here, {"tasks.py": "# their own\n"})
-    assert "ns = namespace(__file__)" in run_hook(here, "--occupied")
+    said = run_hook(here, "--occupied")
+    assert "Your tasks.py was kept" in said
+    assert "      ns = dagmar.tasks.namespace(__file__)\n" in said
     (here / "tasks.py").unlink()
     assert "namespace" not in run_hook(here, "--occupied")
+    write(here, {"tasks/__init__.py": "# their own\n"})
+    assert "Your tasks/__init__.py was kept" in run_hook(here, "--occupied")
 
 
 @pytest.mark.parametrize(

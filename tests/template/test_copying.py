@@ -166,6 +166,15 @@ def test_a_repository_without_pyproject_is_adopted_too(
     )
 
 
+def test_a_package_of_tasks_is_not_hidden_by_a_file(small: Template, tmp_path: Path):
+    here = tmp_path / "legacy[1]"
+    write(here, {**THEIRS, "tasks/__init__.py": "# theirs\n"})
+    (here / "tasks.py").unlink(missing_ok=True)
+    small.copy(here)
+    assert (here / "dagmar.yaml").is_file()
+    assert not (here / "tasks.py").exists()
+
+
 def test_adopting_commits_nothing_of_theirs(
     small: Template, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

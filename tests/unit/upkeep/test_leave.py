@@ -132,6 +132,18 @@ def test_a_tasks_file_with_tasks_of_the_team_stays_and_its_lines_are_named(
     assert f"delete what is of dagmar in lines {first}–{last - 1}, line {last + 1}" in said
 
 
+@pytest.mark.parametrize("name", ["tasks.py", "tasks/__init__.py"])
+def test_the_lines_in_a_tasks_file_of_theirs_are_named(
+    name: str, adopted: Project, capsys: pytest.CaptureFixture[str]
+):
+    text = "import os\n\ntry:\n    import dagmar.tasks\n    ns = dagmar.tasks.namespace(__file__)\n"
+    write(adopted.root, {name: f"{text}except ModuleNotFoundError:\n    pass\n"})
+    commit(adopted.root)
+    go(adopted)
+    assert (adopted.root / name).is_file()
+    assert "delete what is of dagmar in lines 3–7" in capsys.readouterr().err
+
+
 def test_an_edited_runner_needs_force(adopted: Project):
     write(adopted.root, {".dagmar/.eggs/dagmar/src/dagmar/__init__.py": "# edited\n"})
     commit(adopted.root)

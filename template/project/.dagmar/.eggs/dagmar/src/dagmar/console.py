@@ -23,6 +23,8 @@ COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _OURS = re.compile(r"^(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )", re.MULTILINE)
 _OURS_IN_BACKTICKS = re.compile(r"`(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )")
+_TASK = re.compile(r"(?<![^`\n])invoke (?=[a-z]+\b(?!\.))")
+_collection = ""
 GAP = 3  # between two columns of a table
 
 
@@ -56,8 +58,16 @@ def complain(error: DagmarError) -> None:
         say(f"  {text}")
 
 
+def tasks_below(collection: str) -> None:
+    """Print tasks from now on as those of an Invoke collection: `invoke dagmar.run`."""
+    global _collection
+    _collection = f"{collection}."
+
+
 def pasteable(hint: str, command: str = "") -> str:
     """Join a hint and a command, with `uv run` before our programs if that started this one."""
+    if _collection:
+        hint, command = (_TASK.sub(f"invoke {_collection}", text) for text in (hint, command))
     if os.environ.get("UV"):
         hint = _OURS_IN_BACKTICKS.sub("`uv run ", hint)
         command = _OURS.sub("uv run ", command)

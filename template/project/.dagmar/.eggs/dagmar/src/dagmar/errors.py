@@ -14,7 +14,7 @@
     ├── NotAllowed           6   refused by the server, the target's settings, or dagmar itself
     ├── Invalid              7   invalid settings, run config or notebook, or an unknown name
     │   └── SettingsError    7   dagmar.yaml or an environment variable
-    ├── Conflict             8   a port, a file or a merge conflicts
+    ├── Conflict             8   a port, a file, a merge or a task's name conflicts
     │   └── WrongServer      8   the server on the default port has another project's code
     ├── TimedOut             9   `--timeout` has passed
     └── Interrupted        130   Ctrl-C, or SIGTERM
@@ -126,7 +126,7 @@ class SettingsError(Invalid):
 
 
 class Conflict(DagmarError):
-    """A port, a file or a merge is in the way."""
+    """A port, a file, a merge or a name is in the way."""
 
     exit_code = 8
 

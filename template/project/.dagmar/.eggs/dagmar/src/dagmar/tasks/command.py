@@ -138,7 +138,8 @@ def _check_words(task: str, signature: inspect.Signature) -> None:
         f"--{name.replace('_', '-')}": not isinstance(parameter.default, bool)
         for name, parameter in signature.parameters.items()
     }
-    words = words[words.index(task) + 1 :] if task in words else []
+    names = [word.rpartition(".")[2] for word in words]  # it may be in a collection
+    words = words[names.index(task) + 1 :] if task in names else []
     while words and words[0].startswith("-"):  # up to the next task
         word = words.pop(0)
         if takes_value.get(word):

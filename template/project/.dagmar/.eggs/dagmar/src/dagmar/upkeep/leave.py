@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,16 +102,17 @@ def look(root: Path, notebooks: Path) -> Plan:
 
 def _add_tasks(plan: Plan) -> None:
     """Plan to remove `tasks.py` as the template wrote it; name the lines of any other."""
-    file = plan.root / TASKS
-    if not file.is_file():
-        return
-    source = file.read_text("utf-8", "replace")
-    lines = [str(number) for number in _lines_of_dagmar(source)]
-    if lines == ["all"]:
-        plan.gone.append(TASKS)
-    elif lines:
-        numbers = ", ".join(lines)
-        plan.kept.append((TASKS, f"it has tasks of yours; delete what is of dagmar in {numbers}"))
+    for name in (TASKS, "tasks/__init__.py"):
+        if not (plan.root / name).is_file():
+            continue
+        source = (plan.root / name).read_text("utf-8", "replace")
+        lines = [str(number) for number in _lines_of_dagmar(source)]
+        if lines == ["all"]:
+            plan.gone.append(name)
+        elif lines:
+            numbers = ", ".join(lines)
+            reason = f"it has tasks of yours; delete what is of dagmar in {numbers}"
+            plan.kept.append((name, reason))
 
 
 def _lines_of_dagmar(source: str) -> list[object]:
@@ -121,20 +123,12 @@ def _lines_of_dagmar(source: str) -> list[object]:
         body = []
     if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
         body = body[1:]
-    names = {
-        alias.asname or alias.name
-        for node in ast.walk(ast.Module(body, []))
-        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == wiring.NAME
-        for alias in node.names
-    }
+    names = set(_imported(ast.Module(body, [])))
     used = [
         statement
         for statement in body
         if names & {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-        or any(
-            isinstance(node, ast.ImportFrom) and wiring.NAME in str(node.module)
-            for node in ast.walk(statement)
-        )
+        or any(_imported(statement))
     ]
     if used and len(used) == len(body):
         return ["all"]
@@ -144,6 +138,17 @@ def _lines_of_dagmar(source: str) -> list[object]:
         else f"lines {node.lineno}–{node.end_lineno}"
         for node in used
     ]
+
+
+def _imported(code: ast.AST) -> Iterator[str]:
+    """Yield the names that code has from dagmar."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == wiring.NAME:
+            yield from (alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.partition(".")[0] == wiring.NAME:
+                    yield alias.asname or wiring.NAME
 
 
 def _add_notebooks(plan: Plan, notebooks: Path) -> None:
