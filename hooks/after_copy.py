@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from origin import remember_template
 from runner import worktree
 
 MESSAGE = "chore: start from the dagmar template"
@@ -124,19 +125,6 @@ def own_tasks() -> str:
     )
 
 
-def relative_template() -> str:
-    """Return what to fix if the template was given by a relative path: updates look it up."""
-    for line in Path(".copier-answers.yml").read_text("utf-8").splitlines():
-        key, _, path = line.partition(": ")
-        local = ":" not in path and not path.startswith(("/", "~", "'", '"'))
-        if key == "_src_path" and local:
-            return (
-                f"The template was given as {path}, and `copier update` will look for it there, "
-                "seen from this folder.\nIn .copier-answers.yml, write its absolute path."
-            )
-    return ""
-
-
 def indent(text: str) -> str:
     """Indent text by two spaces."""
     return "\n".join(f"  {line}" for line in text.splitlines())
@@ -144,7 +132,9 @@ def indent(text: str) -> str:
 
 def main(args: list[str]) -> int:
     """Put the project into git, report the result on stderr, and never fail."""
-    done = False
+    done, where = False, ""
+    with contextlib.suppress(Exception):
+        where = remember_template()
     try:
         done, said = put_into_git(occupied="--occupied" in args)
     except FileNotFoundError:
@@ -160,10 +150,11 @@ def main(args: list[str]) -> int:
         )
     if not (done and "--quiet" in args):
         print(said, file=sys.stderr)
-    for remark in (own_tasks, relative_template):
-        with contextlib.suppress(OSError):
-            if said := remark():
-                print(said, file=sys.stderr)
+    if where and "--quiet" not in args:
+        print(where, file=sys.stderr)
+    with contextlib.suppress(OSError):
+        if said := own_tasks():
+            print(said, file=sys.stderr)
     return 0
 
 

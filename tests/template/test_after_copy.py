@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.git import git
-from support.template_releases import ROOT, write
+from support.git import commit, git
+from support.template_releases import ROOT, Template, write
 
 HOOK = ROOT / "hooks/after_copy.py"
 
@@ -193,18 +194,66 @@ def test_a_tasks_file_of_theirs_is_pointed_out(here: Path):
     assert "Your tasks/__init__.py was kept" in run_hook(here, "--occupied")
 
 
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of a template, with a remote."""
+    make_repository(tmp_path / "origin.git")
+    git(tmp_path, "clone", "-q", f"file://{tmp_path}/origin.git", "clone")
+    return tmp_path / "clone"
+
+
+def remember(here: Path, source: object, version: str, *args: str) -> tuple[str, str]:
+    """Run the hook with answers of this source, and return that in them, and what it says."""
+    for name in (".copier-answers.yml", ".dagmar/notebooks/orders.yml"):
+        write(here, {name: f"_commit: {version}\n_src_path: {source}\nadopt: false\n"})
+    said = run_hook(here, "--fresh", *args)
+    assert git(here, "status", "--porcelain") == ""
+    answers = [(here / name).read_text() for name in git(here, "ls-files", "*.yml").split()]
+    (line,) = {text.splitlines()[1] for text in answers}
+    return line.removeprefix("_src_path: ").strip('"'), said
+
+
+def test_a_copy_from_a_clone_remembers_its_remote_for_colleagues(here: Path, clone: Path):
+    version = git(clone, "describe", "--always").strip()
+    url = f"file://{clone.parent}/origin.git"
+    place, said = remember(here, clone, version)
+    assert place == url
+    assert f"Updates look for the template at {url}, the remote of {clone}.\n" in said
+
+
+def test_credentials_of_the_remote_are_neither_stored_nor_shown(here: Path, clone: Path):
+    version = git(clone, "describe", "--always").strip()
+    git(clone, "remote", "set-url", "origin", "https://me:secret@git.example.com/dagmar.git")
+    place, said = remember(here, clone, version)
+    assert place == "https://git.example.com/dagmar.git"
+    assert "secret" not in said
+
+
+def test_a_commit_that_the_remote_does_not_have_leaves_the_folder(here: Path, clone: Path):
+    commit(clone)
+    place, said = remember(here, clone, git(clone, "describe", "--always").strip())
+    assert place == str(clone)
+    assert "uv run invoke update --from URL" in said
+
+
 @pytest.mark.parametrize(
-    ("source", "warned"),
-    [
-        ("dagmar", True),
-        ("../dagmar", True),
-        ("/srv/dagmar", False),
-        ("https://example.com/dagmar.git", False),
-        ("git@example.com:team/dagmar.git", False),
-        ("gh:team/dagmar", False),
-    ],
+    "source",
+    ["https://example.com/dagmar.git", "git@example.com:team/dagmar.git", "gh:team/dagmar"],
 )
-def test_a_template_given_by_a_relative_path_is_told(here: Path, source: str, warned: bool):
-    write(here, {".copier-answers.yml": f"_commit: v1.0.0\n_src_path: {source}\n"})
-    said = run_hook(here)
-    assert (f"The template was given as {source}" in said) == warned
+def test_a_url_of_the_template_stays(here: Path, source: str):
+    assert remember(here, source, "v1.0.0") == (
+        source,
+        "Created a git repository with a first commit.\n",
+    )
+
+
+def test_a_relative_path_of_the_template_is_stored_as_an_absolute_one(
+    small: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(small.path, tmp_path / "template")
+    monkeypatch.chdir(tmp_path)
+    Template(Path("template")).copy(
+        tmp_path / "x", skip_tasks=False, unsafe=True, data={"example": False}
+    )
+    text = (tmp_path / "x/.copier-answers.yml").read_text()
+    assert f'_src_path: "{tmp_path}/template"\n' in text
