@@ -93,7 +93,7 @@ def _with_flags(collection: Collection) -> dict[str, tuple[Task[Any], dict[str, 
 
 
 def _flag(argument: Argument) -> str:
-    return f"--{str(argument.name).replace('_', '-')}"
+    return f"--{str(argument.name).strip('_').replace('_', '-')}"
 
 
 def _tasks() -> str:

@@ -206,8 +206,43 @@ def test_a_template_that_is_gone_is_an_error_and_changes_nothing(project: Projec
     shutil.rmtree(project.template.path)
     done = invoke(project, "update")
     assert done.returncode == 3
-    assert "cannot be reached" in done.stderr
+    assert f"cannot be reached: it was at {project.template.path}, a folder that" in done.stderr
+    assert "invoke update --from URL" in done.stderr
     assert project.status() == []
+
+
+def test_from_names_another_place_which_is_remembered(project: Project) -> None:
+    elsewhere = shutil.move(project.template.path, project.template.path.parent / "elsewhere")
+    assert update(project, "--check", "--from", f"file://{elsewhere}")["available"]
+    assert project.status() == []
+    bare = project.path.parent / "bare"
+    git(project.path.parent, "init", "-q", str(bare))
+    done = invoke(project, "update", "--from", str(bare))
+    assert done.returncode == 3
+    assert f"the template at {bare} has no version v1.0.0" in done.stderr
+    assert project.status() == []
+    update(project, "--from", f"file://{elsewhere}")
+    names = [".copier-answers.yml", ".dagmar/notebooks/orders.yml", ".dagmar/notebooks/gone.yml"]
+    places = {project.answers(name)["_src_path"] for name in names}
+    assert places == {f"file://{elsewhere}"}
+    project.commit()
+    # There is nothing to merge, and a relative path.
+    assert update(project, "--from", "../elsewhere")["changed"] == [
+        ".copier-answers.yml",
+        *(f".dagmar/notebooks/{name}.yml" for name in sorted([*NOTEBOOKS, "gone"])),
+    ]
+    assert project.answers()["_src_path"] == str(elsewhere)
+
+
+def test_an_update_that_was_interrupted_says_how_to_go_back(project: Project) -> None:
+    write(project.path, {".dagmar/tmp/update.yml": "kind: everything\n", "half.txt": "x\n"})
+    done = invoke(project, "update")
+    assert done.returncode == 8
+    assert "an update was interrupted, and there are uncommitted changes: half.txt" in done.stderr
+    assert "git reset --hard && git clean -d --interactive" in done.stderr
+    (project.path / "half.txt").unlink()
+    assert update(project)["conflicts"] == []
+    assert not (project.path / ".dagmar/tmp/update.yml").exists()
 
 
 def test_migrations_for_projects_and_for_notebooks_both_run(project: Project) -> None:

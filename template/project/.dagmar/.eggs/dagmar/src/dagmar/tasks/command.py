@@ -94,7 +94,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
     """Return the flags that were given. Raises UsageError for an empty one."""
     for name, value in flags.items():
         if value == "" or (isinstance(value, list) and "" in value):
-            flag = name.replace("_", "-")
+            flag = name.strip("_").replace("_", "-")
             raise UsageError(f"--{flag} is empty", f"Give it a value, or leave --{flag} out.")
     return {name: value for name, value in flags.items() if value not in (None, [])}
 
@@ -135,7 +135,7 @@ def _check_words(task: str, signature: inspect.Signature) -> None:
     if words.count("--json") > 1:
         raise UsageError("--json prints one document", "Give --json to one task only.")
     takes_value = {
-        f"--{name.replace('_', '-')}": not isinstance(parameter.default, bool)
+        f"--{name.strip('_').replace('_', '-')}": not isinstance(parameter.default, bool)
         for name, parameter in signature.parameters.items()
     }
     names = [word.rpartition(".")[2] for word in words]  # it may be in a collection

@@ -51,6 +51,7 @@ def update(
     context: Context,
     check: Annotated[bool, "Show what an update would change, and change nothing."] = False,
     to: Annotated[str, "Version of the template, instead of the newest."] = "",
+    from_: Annotated[str, "URL or path of the template, if it is not where it was."] = "",
     json: Json = False,
 ) -> Result:
     """Merge a newer template into the project and all its notebooks.
@@ -59,11 +60,11 @@ def update(
       invoke update --check
       invoke update
       invoke update --to v1.2.0
+      invoke update --from https://git.example.com/team/dagmar.git
     """
     from dagmar.upkeep.update import look, update
 
-    root = project_root(context)
-    return look(root, to) if check else update(root, to)
+    return (look if check else update)(project_root(context), to, from_)
 
 
 @command

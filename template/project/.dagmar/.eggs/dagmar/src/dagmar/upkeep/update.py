@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import Conflict, Invalid, SetupError, did_you_mean, some
+from dagmar.errors import Conflict, DagmarError, Invalid, SetupError, did_you_mean, some
 from dagmar.files import write_atomically
 from dagmar.project import templates, worktree
 from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
@@ -46,6 +46,8 @@ class Update:
         """Print what an update would do, or what it did."""
         if not self.available:
             console.say(f"Everything is on {self.current}, the newest version.")
+            if self.changed:
+                console.say("The place of the template was written into the answers. Commit them.")
         elif not self.merged:
             if self.current != self.latest:
                 console.out(f"{self.current} → {self.latest}")
@@ -83,53 +85,66 @@ class _Notebook:
     answers: dict[str, Any]
 
 
-def look(root: Path, to: str = "") -> Update:
+def look(root: Path, to: str = "", place: str = "") -> Update:
     """Compare the project and its notebooks with the newest version, or with `to`.
 
-    Raises SetupError if there is no template, or none with versions, Invalid for an unknown `to`.
+    `place` is where the template is now. Raises SetupError if there is none, or none with the
+    project's version, Invalid for an unknown `to`.
     """
-    return _plan(root.resolve(), to)[0]
+    return _plan(root.resolve(), to, place)[0]
 
 
-def update(root: Path, to: str = "") -> Update:
+def update(root: Path, to: str = "", place: str = "") -> Update:
     """Merge the newest version, or `to`, into the project and its notebooks.
 
     Notebooks that are on another version than the project are brought to the project's version
     first, because a merge starts from one version; `later` names what is left then.
+    A `place` of the template is remembered in all answers.
     Raises what `look` does, and Conflict for a tree with changes and if Copier refuses.
     """
     root = root.resolve()
     _check_tree(root)
-    plan, template, notebooks = _plan(root, to)
-    if not plan.available:
-        return plan
+    plan, template, notebooks = _plan(root, to, place)
+    if plan.available:
+        _merge_all(root, plan, template, notebooks)
+    if place:
+        for file in (root / templates.ANSWERS, *(root / NOTEBOOK_ANSWERS).glob("*.yml")):
+            if templates.read_answers(file)["_src_path"] != template.origin:
+                templates.write_origin(file, template.origin)
+    done = templates.git(root, "status", "--porcelain", "-z", "-uall", "--no-renames", "--", ".")
+    plan.changed = sorted({line[3:] for line in worktree.entries(done)})
+    done = templates.git(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
+    plan.conflicts = sorted(set(worktree.entries(done)))
+    return plan
+
+
+def _merge_all(
+    root: Path, plan: Update, template: templates.Template, notebooks: list[_Notebook]
+) -> None:
     behind = [notebook for notebook in notebooks if notebook.commit != template.commit]
     chosen = [notebook for notebook in behind if notebook.commit == behind[0].commit] or notebooks
+    project = templates.read_answers(root / templates.ANSWERS)
     answers = {
         "notebooks": [notebook.answers for notebook in chosen],
         "_src_path": str(template.path),
-        "origin": template.origin,
+        # The place that is in the answers now: another one would be a conflict in them.
+        "origin": project["_src_path"],
     }
     if behind:
         answers |= {"kind": "notebook", "_commit": chosen[0].commit}
         _merge(root, answers, plan.current)
     else:
         answers |= {"kind": "everything", "_commit": template.commit}
-        _merge(root, templates.read_answers(root / templates.ANSWERS) | answers, plan.latest)
+        _merge(root, project | answers, plan.latest)
     plan.merged = True
-    done = templates.git(root, "status", "--porcelain", "-z", "-uall", "--no-renames", "--", ".")
-    plan.changed = sorted({line[3:] for line in worktree.entries(done)})
-    done = templates.git(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
-    plan.conflicts = sorted(set(worktree.entries(done)))
     plan.notebooks = sorted({notebook.name for notebook in chosen})
     plan.later = [name for name in plan.behind if name not in plan.notebooks]
     if behind and plan.current != plan.latest:
         plan.later.append(f"everything to {plan.latest}")
-    return plan
 
 
-def _plan(root: Path, to: str) -> tuple[Update, templates.Template, list[_Notebook]]:
-    template = templates.open_template(root, fetch=True)
+def _plan(root: Path, to: str, place: str) -> tuple[Update, templates.Template, list[_Notebook]]:
+    template = templates.open_template(root, place)
     if not template.commit:
         message = "the template was copied from a folder that is not in git, so it has no versions"
         hint = f"Clone its repository, and set _src_path and _commit in {templates.ANSWERS}."
@@ -198,6 +213,10 @@ def _check_tree(root: Path) -> None:
         raise Conflict(message, "Edit them, then type:", "git add -A && git commit")
     if dirty := [line[3:] for line in changes]:
         message = f"there are uncommitted changes: {some(dirty)}"
+        if (root / UPDATE_ANSWERS).is_file():
+            message = f"an update was interrupted, and {message}"
+            hint = "If only the update made them, go back to the last commit, and try again:"
+            raise Conflict(message, hint, "git reset --hard && git clean -d --interactive")
         hint = "Commit them first, or stash them:"
         raise Conflict(message, hint, "git stash --include-untracked")
 
@@ -221,5 +240,7 @@ def _merge(root: Path, answers: Mapping[str, Any], target: str) -> None:
                 quiet=True,
                 unsafe=True,
             )
-    finally:
-        file.unlink(missing_ok=True)
+    except DagmarError:
+        file.unlink()
+        raise
+    file.unlink()  # it stays after an interruption, for the next call to know

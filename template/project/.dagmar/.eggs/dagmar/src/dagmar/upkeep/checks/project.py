@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from dagmar.project.templates import (
     last_line,
     masked,
     read_answers,
+    write_origin,
 )
 from dagmar.project.worktree import entries, read_worktree, uncommitted, unmerged
 from dagmar.upkeep.checking import (
@@ -47,7 +47,6 @@ IGNORED = [
 ]
 LEFT_BEHIND = [*(f"{folder}/x" for folder in (*WORKING, LOCAL_INSTANCE)), str(DEV_FILE)]
 SAMPLES = (".example", ".sample", ".template", ".dist")  # files without secrets
-SOURCE_LINE = re.compile(r"^_src_path:.*$", re.MULTILINE)
 
 
 @check("git")
@@ -150,8 +149,7 @@ def _make_absolute(project: Project) -> str:
     """Write absolute paths where the relative one leads to the template."""
     changed = []
     for file, folder in _relative_sources(project.root):
-        line = f"_src_path: {json.dumps(str(folder), ensure_ascii=False)}"
-        write_atomically(file, SOURCE_LINE.sub(lambda _: line, file.read_text("utf-8"), count=1))  # noqa: B023
+        write_origin(file, str(folder))
         changed.append(project.relative(file))
     return f"made _src_path absolute in {', '.join(changed)}" if changed else ""
 
