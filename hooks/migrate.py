@@ -17,8 +17,10 @@ import yaml  # Copier depends on both, so its interpreter has them
 from in_the_way import list_in_the_way, list_rejected
 from packaging.version import Version
 from runner import load, worktree
+from runner_files import merge_back, set_aside
 
-FOLDER = Path(__file__).parent / "migrations"
+TEMPLATE = Path(__file__).parents[1]
+FOLDER = "hooks/migrations"
 IN_THE_WAY = 8
 
 
@@ -27,10 +29,15 @@ def version_of(script: Path) -> Version:
     return Version(script.stem.replace("_", "."))
 
 
-def due(folder: Path, old: Version, new: Version) -> list[Path]:
-    """List the scripts that an update from old to new crosses, oldest first."""
-    scripts = sorted(folder.glob("v*.py"), key=version_of)
-    return [script for script in scripts if old < version_of(script) <= new]
+def due(old: str) -> list[Path]:
+    """List the scripts that the old version of the template does not have, oldest first.
+
+    Between untagged commits, too, where there are no versions to compare.
+    """
+    listed = worktree.run_git(TEMPLATE, "ls-tree", "-z", "--name-only", old, f"{FOLDER}/")
+    known = {Path(name).name for name in worktree.entries(listed)}
+    scripts = sorted((TEMPLATE / FOLDER).glob("v*.py"), key=version_of)
+    return [script for script in scripts if script.name not in known]
 
 
 def protect(root: Path, answers_file: Path) -> bool:
@@ -68,29 +75,29 @@ def main(answers_file: Path) -> int:
         report_rejected(root)
     elif protect(root, answers_file):
         return IN_THE_WAY
-    shown = worktree.entries(worktree.uncommitted(root))
-    scripts = due(
-        FOLDER,
-        Version(os.environ["VERSION_PEP440_FROM"]),
-        Version(os.environ["VERSION_PEP440_TO"]),
-    )
+    old = os.environ["VERSION_FROM"]
     kind = yaml.safe_load(answers_file.read_text("utf-8"))["kind"]
-    for script in scripts:
-        try:
+    scripts = due(old)
+    at = "The update of the runner"
+    try:
+        if kind != "notebook":
+            (set_aside if stage == "before" else merge_back)(root, old)
+        shown = worktree.entries(worktree.uncommitted(root))
+        for script in scripts:
+            at = f"Migration {version_of(script)}"
             module = load(script)
             step = getattr(module, stage, None)
             if step is None or kind not in (module.KIND, "everything"):
                 continue
-            print(f"Migration {version_of(script)}, {stage} the update", file=sys.stderr)
+            print(f"{at}, {stage} the update", file=sys.stderr)
             step(root, answers_file)
-        except Exception as error:
-            print(
-                f"Migration {version_of(script)} failed {stage} the update: "
-                f"{type(error).__name__}: {error}\n"
-                "To go back, type: git reset --hard && git clean -d --interactive",
-                file=sys.stderr,
-            )
-            return 1
+    except Exception as error:
+        print(
+            f"{at} failed {stage} the update: {type(error).__name__}: {error}\n"
+            "To go back, type: git reset --hard && git clean -d --interactive",
+            file=sys.stderr,
+        )
+        return 1
     if scripts and stage == "before":
         # Copier merges what is in git's index; files that git was not to show stay out of it.
         top = Path(worktree.run_git(root, "rev-parse", "--show-toplevel").stdout.rstrip("\n"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dagmar.export.index import link_reports
     from dagmar.pair.pair import Pair
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC: dict[str, str] = {"Pair": "dagmar.pair.pair", "link_reports": "dagmar.export.index"}
 """Public name → module that defines it."""
