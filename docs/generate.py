@@ -148,7 +148,7 @@ def _kind(spec: dict[str, Any]) -> str:
     if "$ref" in spec:
         name = spec["$ref"].rpartition("/")[2]
         return {"variable": "name of a variable", "headers": "header: name of a variable"}[name]
-    kinds = {"string": "text", "boolean": "true or false"}
+    kinds = {"array": "list", "string": "text", "boolean": "true or false"}
     limits = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
     bounds = [f"{words} {spec[key]}" for key, words in limits.items() if key in spec]
     return ", ".join([kinds.get(spec["type"], spec["type"]), *bounds])

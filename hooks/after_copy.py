@@ -1,9 +1,10 @@
 """Puts a new project into git, because `copier update` works only on files that git knows.
 
-Copier runs this after `copier copy`, in the new project and under its own interpreter, so there is
-the standard library only. A hook that fails makes Copier delete the project: any failure
-here is reported, with what to type, and the exit status stays 0. The next steps are in
-`_message_after_copy` in copier.yml, which is also printed when hooks are skipped.
+Copier runs this after `copier copy`, in the project and under its own interpreter. In a repository
+that was there before, it says what to type there; see adoption.py. A hook that fails makes Copier
+delete the project: any failure here is reported, with what to type, and the exit status stays 0.
+The next steps of a new project are in `_message_after_copy` in copier.yml, which is also printed
+when hooks are skipped.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from adoption import adopt
 from origin import remember_template
 from runner import worktree
 
@@ -136,7 +138,11 @@ def main(args: list[str]) -> int:
     with contextlib.suppress(Exception):
         where = remember_template()
     try:
-        done, said = put_into_git(occupied="--occupied" in args)
+        if "--adopt" in args:
+            given = dict(arg.removeprefix("--").split("=", 1) for arg in args if "=" in arg)
+            said = adopt(Path.cwd(), given["package"], given["to"], "--install" in args)
+        else:
+            done, said = put_into_git(occupied="--occupied" in args)
     except FileNotFoundError:
         said = (
             "git was not found, so the project is not under version control, which `copier update` "

@@ -1,4 +1,7 @@
-"""Loads files of the template as modules: hooks run under Copier's interpreter, without dagmar."""
+"""Lets hooks import the runner's room `project`, which needs PyYAML and packaging only.
+
+Hooks run under Copier's interpreter, without dagmar.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,15 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-RUNNER = Path(__file__).parents[1] / "template/project/.dagmar/.eggs/dagmar/src/dagmar"
+TEMPLATE = Path(__file__).parents[1]
+sys.dont_write_bytecode = True  # the template's folder is the user's
+sys.path.insert(0, str(TEMPLATE / "template/project/.dagmar/.eggs/dagmar/src"))
+
+from dagmar import errors  # noqa: E402
+from dagmar.project import installing, layout, locations, worktree  # noqa: E402
+from dagmar.project import survey as surveys  # noqa: E402
+
+__all__ = ["TEMPLATE", "errors", "installing", "layout", "load", "locations", "surveys", "worktree"]
 
 
 def load(file: Path) -> ModuleType:
@@ -19,6 +30,3 @@ def load(file: Path) -> ModuleType:
     sys.modules[file.stem] = module  # a dataclass looks there
     spec.loader.exec_module(module)
     return module
-
-
-worktree = load(RUNNER / "project/worktree.py")

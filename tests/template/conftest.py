@@ -59,10 +59,11 @@ def small(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Templ
     path = tmp_path_factory.mktemp("small") / "template"
     shutil.copytree(released.path, path, ignore=shutil.ignore_patterns(".git"))
     # Included by the template, and loaded by its hooks.
-    needed = [f"{RUNNER}/src/dagmar/{name}" for name in ("dev/dagster.yaml", "project/worktree.py")]
-    listed = [file for file in (path / SHELF).rglob("*.*") if file.suffix not in (".py", ".pyc")]
-    needed += [file.relative_to(path).as_posix() for file in listed]
-    texts = {name: (path / name).read_text("utf-8") for name in needed}
+    package = path / RUNNER / "src/dagmar"
+    files = [package / name for name in ("dev/dagster.yaml", "errors.py", "files.py")]
+    files += package.glob("project/*.py")
+    files += [file for file in (path / SHELF).rglob("*.*") if file.suffix not in (".py", ".pyc")]
+    texts = {file.relative_to(path).as_posix(): file.read_text("utf-8") for file in files}
     shutil.rmtree(path / RUNNER / "src")
     write(path, {f"{RUNNER}/src/dagmar/__init__.py": "", **texts})
     git(path, "init", "-q", "-b", "main")

@@ -217,7 +217,7 @@ def test_the_reserved_names_cover_this_python():
     assert (modules | words | {"dagster", "dagmar", "marimo", "tests"}) - reserved == set()
 
 
-def test_a_person_sees_three_questions_and_one_when_adopting():
+def test_a_person_sees_three_questions_and_at_most_two_when_adopting():
     """What can be asked is what may be given no answer: everything else has `ask: false`."""
     questions = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
     asked = {
@@ -227,6 +227,7 @@ def test_a_person_sees_three_questions_and_one_when_adopting():
     }
     assert asked == {
         "project_name": "{{ not adopt }}",
-        "package": True,
+        "package": "{{ not adopt or (first and sign != 'package') }}",
+        "adopt": "{{ unclear }}",
         "example": "{{ not adopt }}",
     }

@@ -65,7 +65,7 @@ def test_copying_again_changes_nothing(small: Template, tmp_path: Path):
     assert project.status() == []
 
 
-@pytest.mark.parametrize("sign", ["pyproject.toml", "notes.txt"])
+@pytest.mark.parametrize("sign", ["pyproject.toml", "LICENSE"])
 def test_a_first_copy_overwrites_no_file_even_when_told_to(
     small: Template, tmp_path: Path, sign: str
 ):
@@ -120,7 +120,7 @@ def test_adopting_leaves_every_file_as_it_was(small: Template, tmp_path: Path):
     write(tmp_path / "legacy", THEIRS)
     before = tree(tmp_path / "legacy")
     answers = small.copy(tmp_path / "legacy")
-    assert (answers["adopt"], answers["package"]) == (True, "legacy_etl")
+    assert (answers["adopt"], answers["package"]) == (True, "")
     assert answers["example"] is False
     after = tree(tmp_path / "legacy")
     assert {name: after[name] for name in before} == before
@@ -146,24 +146,63 @@ def test_adopting_adds_the_runner_and_its_few_files(
 
 
 @pytest.mark.parametrize(
-    ("folder", "sign"),
+    ("folder", "sign", "asked"),
     [
-        ("legacy", "setup.py"),
-        ("legacy", "workspace.yaml"),
-        ("legacy[1]", "setup.cfg"),
-        ("legacy*", "Etl/definitions.py"),
+        ("legacy", "setup.py", True),
+        ("legacy", "workspace.yaml", False),
+        ("legacy[1]", "setup.cfg", True),
+        ("legacy*", "Etl/definitions.py", False),
+        ("legacy", "dg.toml", False),
+        ("legacy", "repo.py", False),
+        ("legacy", "requirements-dev.txt", True),
+        ("legacy", "Pipfile", True),
+        ("legacy", "environment.yml", True),
+        ("legacy", "services/etl/definitions.py", False),
+        ("legacy", "pixi.toml", True),
     ],
 )
-def test_a_repository_without_pyproject_is_adopted_too(
-    small: Template, tmp_path: Path, folder: str, sign: str
+def test_an_existing_project_is_recognized_by_its_files(
+    questions: Template, tmp_path: Path, folder: str, sign: str, asked: bool
 ):
     write(tmp_path / folder, {sign: "# theirs\n"})
-    answers = small.copy(tmp_path / folder)
+    answers = questions.copy(tmp_path / folder, pretend=True)
     assert answers["adopt"] is True
-    assert not (tmp_path / folder / "pyproject.toml").exists()
-    assert answers["package"] == (
-        "Etl" if "/" in sign else answers["project_name"].replace("-", "_")
-    )
+    assert answers["unclear"] is False
+    assert answers["package"] == ""
+    assert (answers["sign"] != "package") is asked
+
+
+@pytest.mark.parametrize("theirs", ["notes.txt", "docs/a.md", "etl/a/b/load.py"])
+def test_with_other_files_it_asks_and_adopts_if_nobody_answers(
+    questions: Template, tmp_path: Path, theirs: str
+):
+    write(tmp_path / "x", {theirs: "theirs\n"})
+    answers = questions.copy(tmp_path / "x", pretend=True)
+    assert (answers["unclear"], answers["adopt"]) == (True, True)
+    answers = questions.copy(tmp_path / "y", pretend=True)
+    assert (answers["unclear"], answers["adopt"]) == (False, False)
+
+
+def test_a_repository_that_was_just_created_becomes_a_project_and_keeps_its_files(
+    small: Template, tmp_path: Path
+):
+    theirs = {"README.md": "mine\n", "LICENSE": "x\n", ".gitignore": "x\n", ".env": "A=1\n"}
+    write(tmp_path / "shop", theirs)
+    answers = small.copy(tmp_path / "shop")
+    assert answers["adopt"] is False
+    assert {name: (tmp_path / "shop" / name).read_text() for name in theirs} == theirs
+    assert (tmp_path / "shop/src/shop/definitions.py").is_file()
+
+
+@pytest.mark.parametrize("typed", ["etl/other.py", "../etl.py", "1x", "a..b"])
+def test_an_answer_that_is_neither_a_module_nor_a_file_is_refused(
+    questions: Template, tmp_path: Path, typed: str
+):
+    write(tmp_path / "x", {"pyproject.toml": "", "etl/repo.py": ""})
+    questions.copy(tmp_path / "x", data={"package": "etl/repo.py"}, pretend=True)
+    questions.copy(tmp_path / "x", data={"package": "etl.repo"}, pretend=True)
+    with pytest.raises(ValueError, match="neither a file of this repository nor a Python module"):
+        questions.copy(tmp_path / "x", data={"package": typed}, pretend=True)
 
 
 def test_a_package_of_tasks_is_not_hidden_by_a_file(small: Template, tmp_path: Path):
@@ -184,6 +223,7 @@ def test_adopting_commits_nothing_of_theirs(
     said = capfd.readouterr().err
     assert "git init && git add . && git commit" in said
     assert "Your tasks.py was kept" in said
+    assert "Found: uv" in said
     assert "uv add --dev --no-workspace --editable ./.dagmar/.eggs/dagmar --extra cli" in said
     assert "uv sync" not in said
 

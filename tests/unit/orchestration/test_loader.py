@@ -127,7 +127,7 @@ def test_nothing_is_loaded_from_a_project_that_declares_nothing(
 ) -> None:
     monkeypatch.setattr("dagmar.notebook.checking.run_marimo_check", no_remarks)
     root = write({"README.md": "", "notebooks/orders.py": NOTEBOOK})
-    sentence = "pyproject.toml does not say where the definitions are"
+    sentence = "no file says where the definitions are"
     for load in (lambda: load_value(root, "orders"), lambda: read_definitions(root)):
         with pytest.raises(SetupError, match=sentence):
             load()

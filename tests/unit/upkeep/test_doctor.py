@@ -461,7 +461,7 @@ def a_file_that_others_may_read(project: Project) -> None:
     write(project, ".dagmar/dev.json", json.dumps({"pid": os.getpid()})).chmod(0o644)
 
 
-@breaks("definitions", WARN, "pyproject.toml does not say where the definitions are")
+@breaks("definitions", WARN, "no file says where the definitions are")
 def no_module_is_named(project: Project) -> None:
     write(project, "pyproject.toml", "")
 

@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from dagmar.errors import DagmarError
+from dagmar.errors import DagmarError, SetupError
 
 
 @contextlib.contextmanager
@@ -21,6 +23,26 @@ def reading(name: object, kind: type[DagmarError]) -> Iterator[None]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise kind(f"{name} cannot be read: {reason}") from None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return a TOML file; a missing one is empty. Raises SetupError for one that is not valid."""
+    try:
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
+    except ModuleNotFoundError:  # a hook of the template, under Copier's Python 3.10
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise SetupError(f"{file.name} is not read: Python {version} has no tomllib") from None
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SetupError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise SetupError(f"{file} is not valid TOML: {error}") from None
 
 
 def encodable(text: str) -> str:

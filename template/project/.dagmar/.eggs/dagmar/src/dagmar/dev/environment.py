@@ -12,8 +12,8 @@ from pathlib import Path
 from dagmar.errors import SetupError
 from dagmar.files import write_atomically
 from dagmar.project.installing import sync_command
-from dagmar.project.layout import LOCAL_INSTANCE
-from dagmar.project.locations import FILE, read_workspace, uses_dg
+from dagmar.project.layout import LOCAL_INSTANCE, STARTED_WITH
+from dagmar.project.locations import read_workspace, uses_dg
 
 INSTANCE = Path(__file__).with_name("dagster.yaml")
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
@@ -58,18 +58,17 @@ def dagster_command(root: Path, port: int, log_level: str) -> list[str]:
 
 
 def _targets(root: Path) -> list[str]:
-    """Return the flags for definitions that no file declares: `dagster dev` does not search."""
+    """Return the flags for definitions that `dagster dev` would not find by itself."""
     try:
         workspace = read_workspace(root)
     except SetupError:
         return []  # Dagster itself reports why
-    if not workspace.guessed:
+    if workspace.known:
         return []
-    (first, *_) = workspace.locations
-    flag = "-f" if first.kind == FILE else "-m"
-    same_kind = [place.target for place in workspace.locations if place.kind == first.kind]
-    targets = [part for target in same_kind for part in (flag, target)]
-    return [*targets, "-d", str(first.working_directory)]
+    file = workspace.file or root / STARTED_WITH
+    if not workspace.file:  # the flags of `dagster dev` cannot mix files, modules and folders
+        write_atomically(file, workspace.as_yaml() + "\n")
+    return ["-w", str(file)]
 
 
 def marimo_command(target: Path, port: int, token_file: Path, log_level: str) -> list[str]:

@@ -152,6 +152,7 @@ class Definitions:
         self._loaded, self._stamps = {}, {}
         self._env_file = _env_file(self.root)
         apply_environ(current_environ(self.root, own_environ()))
+        self._stated = locations.of_settings(self.root)
         self._workspace = locations.read_workspace(self.root)
         for name in (*locations.DECLARING_FILES, ".env", *filter(None, [self._env_file])):
             self._stamps[self.root / name] = _stamp(self.root / name)
@@ -160,7 +161,9 @@ class Definitions:
         if new := [name for name in list(sys.modules) if name not in self._modules]:
             self._watch(new, 0)
         changed = any(_stamp(path) != stamp for path, stamp in self._stamps.items())
-        return changed or _env_file(self.root) != self._env_file
+        if changed or _env_file(self.root) != self._env_file:
+            return True
+        return locations.of_settings(self.root) != self._stated
 
     def _load(self, location: locations.CodeLocation) -> list[RepositoryDefinition]:
         if location.kind == locations.GRPC:

@@ -1,11 +1,9 @@
-"""What to type to install packages: uv manages a project with a `[project]` table, pip the others.
-
-`uv sync` and `uv add` refuse a folder without that table, as a project with only a workspace.yaml.
-"""
+"""What to type to install packages, in the words of the project's own package manager."""
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -13,7 +11,36 @@ from pathlib import Path
 
 from dagmar.errors import SetupError
 from dagmar.project.layout import RUNNER, find_root
-from dagmar.project.locations import read_toml
+from dagmar.project.survey import CONDA, PDM, PIP, PIPENV, PIXI, POETRY, UV, Survey, survey
+
+OLDEST = 10  # of Python 3, for dagmar
+# What installs everything that the project requires.
+_SYNC = {
+    UV: "uv sync",
+    POETRY: "poetry install",
+    PDM: "pdm install",
+    PIPENV: "pipenv install --dev",
+    PIXI: "pixi install",
+}
+# What adds a requirement, and the words for one of developers only.
+_ADD = {
+    UV: ("uv add", "--dev"),
+    POETRY: ("poetry add", "--group dev"),
+    PDM: ("pdm add", "-dG dev"),
+    PIPENV: ("pipenv install", "--dev"),
+    PIXI: ("pixi add --pypi", ""),
+}
+# What starts a program in the environment of the project.
+RUN = {UV: "uv run", POETRY: "poetry run", PDM: "pdm run", PIPENV: "pipenv run", PIXI: "pixi run"}
+# What installs a project for production, as an image does, without doing it.
+_PRODUCTION = {
+    UV: "uv sync --frozen --no-dev --dry-run",
+    POETRY: "poetry install --only main --dry-run",
+    PDM: "pdm install --prod --frozen-lockfile --dry-run",
+    PIPENV: "pipenv verify",
+}
+# Packages of Dagster that must have its version; a resolver may move Dagster instead.
+_FAMILY = {"dagster-webserver", "dagster-graphql", "dagster-dg-cli"}
 
 
 def sync_command(root: Path | None = None, environ: Mapping[str, str] = os.environ) -> str:
@@ -21,15 +48,16 @@ def sync_command(root: Path | None = None, environ: Mapping[str, str] = os.envir
 
     `environ` says where programs are.
     """
-    root = root or _here()
-    if _is_managed(root, environ):
-        return "uv sync"
-    parts = [f'-e "{RUNNER.as_posix()}[cli]"'] if (root / RUNNER).is_dir() else []
-    if (root / "requirements.txt").is_file():
+    found = survey(root or _here(), environ)
+    if found.manager in _SYNC:
+        return _in_home(_SYNC[found.manager], found)
+    parts = [f'-e "{RUNNER.as_posix()}[cli]"'] if (found.root / RUNNER).is_dir() else []
+    if (found.root / "requirements.txt").is_file():
         parts.append("-r requirements.txt")
-    if _tables(root) & {"project", "build-system"} or (root / "setup.py").is_file():
-        parts.append("-e .")
-    return f"{_pip(environ)} {' '.join(parts or ['marimo', 'dagster-webserver'])}"
+    if {*found.document} & {"project", "build-system"} or (found.root / "setup.py").is_file():
+        extra = found.place_of("dagster-webserver").partition("extra ")[2]
+        parts.append(f'-e ".[{extra}]"' if extra else "-e .")
+    return f"{_pip(found, environ)} {' '.join(parts or ['marimo', 'dagster-webserver'])}"
 
 
 def add_command(
@@ -37,12 +65,110 @@ def add_command(
     root: Path | None = None,
     environ: Mapping[str, str] = os.environ,
     dev: bool = False,
+    dagster: str = "",
 ) -> str:
-    """Return the command that adds requirements to a project."""
-    words = shlex.join(requirements)
-    if _is_managed(root or _here(), environ):
-        return f"uv add {'--dev ' if dev else ''}{words}"
-    return f"{_pip(environ)} {words}"
+    """Return the command that adds requirements to a project.
+
+    Dagster's own packages get the version `dagster`, by default that of the project's lock, and
+    are not added if an extra or a group of the project has them: that is installed.
+    """
+    found = survey(root or _here(), environ)
+    version = dagster or found.dagster
+    parts = {found.place_of(name) for name in requirements}
+    if len(parts) == 1 and (command := _with_part(found, environ, parts.pop())):
+        return command
+    add, dev_words = _ADD.get(found.manager, ("", ""))
+    if not add:
+        words = shlex.join(_with_version(name, version) for name in requirements)
+        return f"{_pip(found, environ)} {words}"
+    # Without a [project] table, uv has only the groups to add to.
+    dev = dev or (found.manager == UV and "project" not in found.document)
+    add = _in_home(" ".join(filter(None, [add, dev_words if dev else ""])), found)
+    if found.manager != UV:
+        return f"{add} {shlex.join(requirements)}"
+    if version and _FAMILY & {*requirements}:
+        # Not a pin: Dagster can be upgraded later as before.
+        return f"echo dagster=={version} | {add} -c - {shlex.join(requirements)}"
+    return f"{add} {shlex.join(requirements)}"
+
+
+def runner_command(found: Survey, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the command that adds the copied runner for developers only.
+
+    Raises SetupError for a project that admits no version of Python that dagmar supports.
+    """
+    admitted = found.minors
+    if not any(minor >= OLDEST for minor in admitted):
+        raise SetupError(
+            f"this project is for Python {found.python}, and dagmar needs 3.{OLDEST} or newer",
+            "Raise the range, and install again.",
+        )
+    path = f"./{RUNNER.as_posix()}"
+    package = shlex.quote(f"{path}[cli]")
+    add, dev = _ADD.get(found.manager, ("", ""))
+    newer = f"python_version >= '3.{OLDEST}'" if min(admitted) < OLDEST and found.python else ""
+    if found.manager == UV:
+        marker = f' --marker "{newer}"' if newer else ""
+        words = f"{add} {dev} --no-workspace --editable {path} --extra cli{marker}"
+        return _in_home(words, found)
+    if found.manager == POETRY:
+        newest = f",<3.{max(admitted) + 1}" if max(admitted) < 39 else ""
+        python = f" --python '>=3.{OLDEST}{newest}'" if newer else ""
+        return f"{add} {dev} --editable{python} {package}"
+    if found.manager == PIXI:
+        spec = shlex.quote(f"dagmar[cli] @ file://{found.root / RUNNER}")
+        return f"{add} --editable {spec}"
+    if add:
+        return f"{add} {dev} -e {package}"
+    return f"{_pip(found, environ)} -e {package}"
+
+
+def production_command(found: Survey) -> str:
+    """Return a command that tries an installation for production; empty if there is none."""
+    locked = any(
+        (found.home / name).is_file() for name in (f"{found.manager}.lock", "Pipfile.lock")
+    )
+    return _in_home(_PRODUCTION.get(found.manager, ""), found) if locked else ""
+
+
+def run_command(command: str, found: Survey) -> str:
+    """Return a command as it is typed to run in the project's environment."""
+    run = _in_home(RUN.get(found.manager, ""), found)
+    return f"{run} {command}" if run else command
+
+
+def _in_home(command: str, found: Survey) -> str:
+    """Return a command of uv for a project that is not in the root."""
+    if found.manager != UV or found.home == found.root or not command:
+        return command
+    program, verb, *rest = command.split(" ", 2)
+    folder = shlex.quote(os.path.relpath(found.home, found.root))
+    return " ".join([program, verb, "--project", folder, *rest])
+
+
+def _with_part(found: Survey, environ: Mapping[str, str], part: str) -> str:
+    """Return what installs `extra dev` or `group docs`; empty if nothing has to be named."""
+    kind, _, name = part.partition(" ")
+    if not name:
+        return ""
+    if found.manager == UV:
+        return _in_home(f"uv sync --{kind} {name}", found)
+    if found.manager == POETRY:
+        return f"poetry install --{'extras' if kind == 'extra' else 'with'} {name}"
+    if found.manager == PDM:
+        return f"pdm install -G {name}"
+    if found.manager in (PIP, CONDA) and kind == "extra":
+        return f'{_pip(found, environ)} -e ".[{name}]"'
+    return ""
+
+
+def _with_version(requirement: str, dagster: str) -> str:
+    """Return the requirement of a package of Dagster with the version that goes with Dagster's."""
+    if requirement not in _FAMILY or not dagster:
+        return requirement
+    if requirement == "dagster-dg-cli" and (old := re.fullmatch(r"1\.(\d|10)\.(\d+)", dagster)):
+        return f"{requirement}==0.{int(old[1]) + 16}.{old[2]}"  # its own numbers until 1.11
+    return f"{requirement}=={dagster}"
 
 
 def _here() -> Path:
@@ -52,22 +178,7 @@ def _here() -> Path:
         return Path.cwd()
 
 
-def _is_managed(root: Path, environ: Mapping[str, str]) -> bool:
-    known = (root / "uv.lock").exists() or _which_uv(environ)
-    return bool(known) and "project" in _tables(root)
-
-
-def _which_uv(environ: Mapping[str, str]) -> str | None:
-    return shutil.which("uv", path=environ.get("PATH"))
-
-
-def _pip(environ: Mapping[str, str]) -> str:
-    """Return the installer; an environment that uv created has no pip."""
-    return "uv pip install" if _which_uv(environ) else "pip install"
-
-
-def _tables(root: Path) -> set[str]:
-    try:
-        return set(read_toml(root / "pyproject.toml"))
-    except SetupError:
-        return set()  # the tools themselves report what is wrong with it
+def _pip(found: Survey, environ: Mapping[str, str]) -> str:
+    """Return the installer; an environment that uv created has no pip, and conda's has."""
+    has_uv = shutil.which("uv", path=environ.get("PATH"))
+    return "uv pip install" if has_uv and found.manager == PIP else "pip install"

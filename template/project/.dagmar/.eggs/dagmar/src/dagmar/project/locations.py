@@ -1,29 +1,32 @@
 """Where a project's Dagster definitions are: the code locations that its server would load.
 
-Read in the order of `dg dev` and `dagster dev`. Nothing is imported, neither dagster nor the
-user's modules.
+`dagmar.yaml` comes first, then what `dg dev` and `dagster dev` read, in their order, then what
+other files show. Nothing is imported, neither dagster nor the user's modules.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SetupError
+from dagmar.files import read_toml
+from dagmar.project.layout import SETTINGS_FILE
+from dagmar.project.survey import Start, locate, nested, read_text, starts
 
 MODULE, FILE, AUTOLOAD, GRPC = "module", "file", "autoload", "grpc_server"
 WORKSPACE_FILES = ("workspace.yaml", "workspace.yml")
 DECLARING_FILES = ("dg.toml", "pyproject.toml", *WORKSPACE_FILES)
-NOWHERE = "pyproject.toml does not say where the definitions are"
+NOWHERE = "no file says where the definitions are"
 DECLARE = "Declare them in a workspace.yaml, such as: load_from: [{python_file: definitions.py}]"
 # Modules that hold definitions by convention, in a project from before `[tool.dagster]`.
-BY_CUSTOM = ("definitions", "repository", "__init__")
+BY_CUSTOM = ("definitions", "repository", "repo", "__init__")
 
 
 @dataclass(frozen=True)
@@ -67,27 +70,34 @@ class Workspace:
     """The code locations of a project, and where they are declared."""
 
     declared_in: str
+    """The file, or a table of it; `nothing` if they were found by their names only."""
     locations: tuple[CodeLocation, ...]
     with_dg: bool = False
     guessed: bool = False
+    known: bool = True
+    """Whether `dagster dev` finds them by itself."""
+    file: Path | None = None
+    """The workspace file to start `dagster dev` with."""
+    root: Path | None = None
 
     @property
     def check_command(self) -> str:
         """What to type to see whether Dagster can load them."""
-        return self.command_to_check(next(iter(self.locations), None))
+        commands = [self.command_to_check(place) for place in self.locations or (None,)]
+        return " && ".join(dict.fromkeys(commands))
 
     def command_to_check(self, location: CodeLocation | None) -> str:
         """Return what to type to see whether Dagster can load one of them, at least."""
         if self.with_dg and find_spec("dagster_dg_cli"):
             return "dg check defs"
         command = ["dagster", "definitions", "validate"]
-        if location and (
-            self.guessed or self.with_dg
-        ):  # of `dg`, it reads only a project in pyproject.toml
+        if self.file:
+            return shlex.join([*command, "-w", str(self.file)])
+        # Of `dg`, it reads only a project in pyproject.toml.
+        if location and (self.with_dg or not self.known):
             if location.executable:
                 command = [location.executable, "-m", *command]
-            flag = "-f" if location.kind == FILE else "-m"
-            command += [flag, location.target, "-d", str(location.working_directory)]
+            command += _flags(location)
         return shlex.join(command)
 
     @property
@@ -96,16 +106,45 @@ class Workspace:
 
         `[tool.dagster]` would not do: it holds neither a file nor the folder of a module.
         """
-        entries = []
-        for place in self.locations:
-            folder = "src" if place.working_directory.name == "src" else "."
-            if place.kind == FILE:
-                entries.append(f"{{python_file: {Path(place.target).name}}}")
-            else:
-                fields = f"{{module_name: {place.target}, working_directory: {folder}}}"
-                entries.append(f"{{python_module: {fields}}}")
-        text = f"load_from: [{', '.join(entries)}]"
-        return f"echo {shlex.quote(text)} > {WORKSPACE_FILES[0]}"
+        return f"echo {shlex.quote(self.as_yaml(self.root))} > {WORKSPACE_FILES[0]}"
+
+    def as_yaml(self, root: Path | None = None) -> str:
+        """Return the locations as a workspace file has them, with paths relative to `root`."""
+        import yaml
+
+        entries = [_entry(place, root) for place in self.locations]
+        text = yaml.safe_dump(
+            entries, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
+        )
+        return f"load_from: {text.strip()}"
+
+    def as_settings(self, root: Path) -> str:
+        """Return the locations as `dagmar.yaml` has them."""
+        import yaml
+
+        own: dict[str, Any] = {"load_from": [_entry(place, root) for place in self.locations]}
+        if self.file:
+            own = {"workspace": os.path.relpath(self.file, root)}
+        text = yaml.safe_dump({"dagster": own}, sort_keys=False, allow_unicode=True, width=10**6)
+        comment = "" if self.declared_in == "nothing" else f" # {self.declared_in}"
+        return text.strip().replace("dagster:", f"dagster:{comment}", 1)
+
+
+def of_answer(root: Path, answer: str) -> Workspace | None:
+    """Return the location of a file or a module that a user typed; None for an empty answer.
+
+    Raises SetupError if it is not there.
+    """
+    if not answer:
+        return None
+    root = root.resolve()
+    kind = "file" if answer.endswith(".py") else "module"
+    folders = (root, root / "src") if kind == "module" else (root,)
+    for folder in folders:
+        start = Start("your answer", folder, ((kind, answer),))
+        if found := tuple(_of_start(folder, start)):
+            return Workspace(start.file, found, guessed=True, known=False, root=root)
+    raise SetupError(f"there is no {answer} in {root}")
 
 
 def check_command(root: Path) -> str:
@@ -119,6 +158,33 @@ def check_command(root: Path) -> str:
 def read_workspace(root: Path) -> Workspace:
     """Return a project's code locations. Raises SetupError if no file, or a bad one, has them."""
     root = root.resolve()
+    for look in (of_settings, _declared, _found):
+        if workspace := look(root):
+            return replace(workspace, root=root)
+    raise SetupError(NOWHERE, DECLARE)
+
+
+def of_settings(root: Path) -> Workspace | None:
+    """Return what `dagmar.yaml` says; whether its keys are valid is for the settings to tell."""
+    file = root / SETTINGS_FILE
+    if "dagster:" not in read_text(file):
+        return None
+    document = _read_yaml(file)
+    keys = document.get("dagster") if isinstance(document, dict) else None
+    if not isinstance(keys, dict):
+        return None
+    if isinstance(name := keys.get("workspace"), str):
+        workspace = root / name
+        if not workspace.is_file():
+            raise SetupError(f"{SETTINGS_FILE} names {name}, which is not there")
+        return Workspace(name, tuple(_of_yaml(workspace)), known=False, file=workspace)
+    if isinstance(entries := keys.get("load_from"), list):
+        return Workspace(SETTINGS_FILE, tuple(_of_entries(entries, file)), known=False)
+    return None
+
+
+def _declared(root: Path) -> Workspace | None:
+    """Return what Dagster itself reads in a folder."""
     dg, dg_file = _dg(root)
     project = dg.get("project")
     table = "[tool.dg.{}] of pyproject.toml" if dg_file == "pyproject.toml" else dg_file
@@ -137,9 +203,29 @@ def read_workspace(root: Path) -> Workspace:
     for name in WORKSPACE_FILES:
         if (root / name).is_file():
             return Workspace(name, tuple(_of_yaml(root / name)))
-    if guessed := tuple(_by_custom(root)):
-        return Workspace("nothing", guessed, guessed=True)
-    raise SetupError(NOWHERE, DECLARE)
+    return None
+
+
+def _found(root: Path) -> Workspace | None:
+    """Return what other files show: commands that start Dagster, names, projects further down."""
+    servers = list[CodeLocation]()
+    sources = list[str]()
+    for start in starts(root):
+        locations = tuple(_of_start(root, start))
+        if locations and not start.deployed:
+            (kind, name), *_ = start.targets
+            file = locate(name, start.folder) if kind == "workspace" else None
+            return Workspace(start.file, locations, guessed=True, known=False, file=file)
+        servers += [place for place in locations if place not in servers]
+        sources += [start.file] * bool(locations)
+    if servers:
+        return Workspace(sources[0], tuple(servers), guessed=True, known=False)
+    for name, guess in (
+        ("dagster_cloud.yaml", _of_cloud), ("nothing", _by_custom), ("nothing", _further_down),
+    ):  # fmt: skip
+        if locations := tuple(guess(root)):
+            return Workspace(name, locations, guessed=True, known=False)
+    return None
 
 
 def require_loadable(root: Path) -> Workspace:
@@ -157,6 +243,8 @@ def require_loadable(root: Path) -> Workspace:
 def uses_dg(root: Path) -> bool:
     """Whether `dg` knows the folder as a project or a workspace."""
     try:
+        if of_settings(root):
+            return False
         dg, file = _dg(root)
     except SetupError:
         return False  # Dagster itself reports what is wrong with the file
@@ -179,23 +267,6 @@ def _dg(root: Path) -> tuple[Mapping[str, Any], str]:
 def _tools(root: Path) -> Mapping[str, Any]:
     tools = read_toml(root / "pyproject.toml").get("tool", {})
     return tools if isinstance(tools, dict) else {}
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """Return a TOML file; a missing one is empty. Raises SetupError for one that is not valid."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise SetupError(f"{file} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise SetupError(f"{file} is not valid TOML: {error}") from None
 
 
 def _of_dg(root: Path, project: Mapping[str, Any], file: str) -> CodeLocation:
@@ -226,8 +297,7 @@ def _of_dg_workspace(
             message = f"{declared} lists {path}, which is not a dg project"
             raise SetupError(message, f"Correct {declared}.")
         location = _of_dg(folder, dg["project"], file)
-        own = folder / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        yield replace(location, executable=str(own) if own.exists() else "")
+        yield replace(location, executable=_own_python(folder))
 
 
 def _of_dagster(root: Path, block: Mapping[str, Any]) -> Iterator[CodeLocation]:
@@ -245,15 +315,23 @@ def _of_dagster(root: Path, block: Mapping[str, Any]) -> Iterator[CodeLocation]:
 
 def _of_yaml(file: Path) -> Iterator[CodeLocation]:
     """Yield the code locations of a workspace.yaml; a text stands for the one required value."""
-    import yaml
-
-    try:
-        document = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SetupError(f"{file} is not valid YAML: {error}") from None
+    document = _read_yaml(file)
     entries = document.get("load_from") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise SetupError(f"{file} has no load_from list", f"Correct {file.name}.")
+    yield from _of_entries(entries, file)
+
+
+def _read_yaml(file: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SetupError(f"{file} is not valid YAML: {error}") from None
+
+
+def _of_entries(entries: Iterable[Any], file: Path) -> Iterator[CodeLocation]:
     root = file.parent
     for entry in entries:
         (kind, spec), *rest = entry.items() if isinstance(entry, dict) and entry else [("", None)]
@@ -271,10 +349,8 @@ def _of_yaml(file: Path) -> Iterator[CodeLocation]:
             message = f"{file} lists what Dagster cannot load: {kind or entry!r}"
             raise SetupError(message, f"Correct {file.name}.")
         attribute = str(fields.get("attribute") or "")
-        name = Path(target).name if own_kind == FILE else target
-        name = f"{name}:{attribute}" if attribute else name
         yield CodeLocation(
-            str(fields.get("location_name") or name),
+            str(fields.get("location_name") or _usual_name(own_kind, target, attribute)),
             own_kind,
             str(root / target) if own_kind == FILE else target,
             root / str(fields.get("working_directory") or ""),
@@ -292,6 +368,38 @@ _LOADERS = {
 }
 
 
+def _usual_name(kind: str, target: str, attribute: str) -> str:
+    """Return what Dagster calls a code location that has no name of its own."""
+    name = Path(target).name if kind == FILE else target
+    return f"{name}:{attribute}" if attribute else name
+
+
+def _entry(place: CodeLocation, root: Path | None) -> dict[str, Any]:
+    """Return a location as an entry of `load_from`, with paths relative to `root`, or absolute."""
+    kind, required = next((name, key) for name, (own, key) in _LOADERS.items() if own == place.kind)
+    target, folder = place.target, str(place.working_directory)
+    if root:
+        folder = os.path.relpath(folder, root)
+        target = os.path.relpath(target, root) if place.kind == FILE else target
+    fields = {
+        required: target,
+        "working_directory": "" if folder == "." else folder,
+        "attribute": place.attribute,
+        "executable_path": place.executable,
+    }
+    if place.name != _usual_name(place.kind, target, place.attribute):
+        fields["location_name"] = place.name
+    given = {key: value for key, value in fields.items() if value}
+    return {kind: target if [*given] == [required] else given}
+
+
+def _flags(place: CodeLocation) -> list[str]:
+    """Return a location as the flags of Dagster's commands."""
+    named = ["-f" if place.kind == FILE else "-m", place.target]
+    attribute = ["-a", place.attribute] if place.attribute else []
+    return [*named, "-d", str(place.working_directory), *attribute]
+
+
 def _plain(value: Any, file: Path) -> Any:
     """Return a value with the variables that `{env: NAME}` names, as Dagster reads it."""
     if not isinstance(value, dict):
@@ -304,6 +412,50 @@ def _plain(value: Any, file: Path) -> Any:
     return {key: _plain(inner, file) for key, inner in value.items()}
 
 
+def _of_start(root: Path, start: Start) -> Iterator[CodeLocation]:
+    """Yield what a command loads, if the repository has it."""
+    for kind, value in start.targets:
+        for base in dict.fromkeys((start.folder, root)):
+            folder = base
+            if start.working_directory:
+                folder = locate(start.working_directory, base) or base
+            folder = folder.resolve()
+            file = locate(value, base) if kind != "module" else None
+            if kind == "module":
+                name = _usual_name(MODULE, value, start.attribute)
+                location = CodeLocation(name, MODULE, value, folder, start.attribute)
+                if location.source:
+                    yield location
+                    break
+            elif file and file.is_file():
+                if kind == "workspace":
+                    yield from _of_yaml(file)
+                else:
+                    name = _usual_name(FILE, file.name, start.attribute)
+                    yield CodeLocation(name, FILE, str(file.resolve()), folder, start.attribute)
+                break
+
+
+def _of_cloud(root: Path) -> Iterator[CodeLocation]:
+    """Yield the code locations of Dagster+ that are in this repository."""
+    file = root / "dagster_cloud.yaml"
+    document = _read_yaml(file) if file.is_file() else None
+    entries = document.get("locations") if isinstance(document, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        source = entry.get("code_source") if isinstance(entry, dict) else None
+        if not isinstance(source, dict):
+            continue
+        build = entry.get("build")
+        inner = build.get("directory") if isinstance(build, dict) else ""
+        base = (root / str(inner or "") / str(entry.get("working_directory") or "")).resolve()
+        module = source.get("module_name") or source.get("package_name")
+        path = str(base / str(source.get("python_file")))
+        kind, target = (MODULE, str(module)) if module else (FILE, path)
+        location = CodeLocation(str(entry.get("location_name") or target), kind, target, base)
+        if location.source:
+            yield replace(location, attribute=str(entry.get("attribute") or ""))
+
+
 def _by_custom(root: Path) -> Iterator[CodeLocation]:
     """Yield the modules that look like definitions, in a project that does not declare them."""
     for folder in (root / "src", root):
@@ -314,9 +466,52 @@ def _by_custom(root: Path) -> Iterator[CodeLocation]:
                 package = init.parent.name
                 module = package if stem == "__init__" else f"{package}.{stem}"
                 yield CodeLocation(module, MODULE, module, folder)
-    for stem in ("definitions", "repository"):
+    for stem in BY_CUSTOM[:-1]:
         if _defines(root / f"{stem}.py"):
             yield CodeLocation(f"{stem}.py", FILE, str(root / f"{stem}.py"), root)
+
+
+def _further_down(root: Path) -> Iterator[CodeLocation]:
+    """Yield the locations of projects in folders of the root, or else files with definitions."""
+    below = dict.fromkeys(file.parent for file in nested(root, DECLARING_FILES))
+    found = list[CodeLocation]()
+    done = list[Path]()
+    for folder in below:
+        if any(folder.is_relative_to(outer) for outer in done):
+            continue
+        if workspace := _declared(folder):
+            done.append(folder)
+            python = _own_python(folder)
+            for place in workspace.locations:
+                found.append(replace(place, executable=place.executable or python))
+    if not found:
+        files = nested(root, tuple(f"{stem}.py" for stem in BY_CUSTOM[:-1]))
+        found = [
+            CodeLocation(file.name, FILE, str(file), file.parent if _has_neighbors(file) else root)
+            for file in files
+            if _defines(file)
+        ]
+    names = [place.name for place in found]
+    for place in found:
+        where = os.path.relpath(place.working_directory, root)
+        if place.kind == FILE:
+            where = os.path.relpath(Path(place.target).parent, root)
+        twice = names.count(place.name) > 1
+        yield replace(place, name=f"{where}/{place.name}") if twice else place
+
+
+def _has_neighbors(file: Path) -> bool:
+    """Whether a file imports others of its folder by their names alone."""
+    imported = re.findall(r"(?m)^(?:from|import)\s+(\w+)", read_text(file))
+    return any(
+        (file.parent / f"{name}.py").is_file() or (file.parent / name).is_dir() for name in imported
+    )
+
+
+def _own_python(folder: Path) -> str:
+    """Return the interpreter of a folder's own environment, if it has one."""
+    own = folder / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return str(own) if own.exists() else ""
 
 
 def _defines(file: Path) -> bool:

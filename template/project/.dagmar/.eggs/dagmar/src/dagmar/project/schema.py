@@ -84,7 +84,12 @@ def _problems(layer: Layer, path: KeyPath, error: Any) -> dict[KeyPath, str]:
 
 def _wanted(path: KeyPath, rule: str, definition: Mapping[str, Any]) -> str:
     if rule == "type":
-        kinds = {"object": "a mapping", "boolean": "true or false", "string": "text"}
+        kinds = {
+            "array": "a list",
+            "object": "a mapping",
+            "boolean": "true or false",
+            "string": "text",
+        }
         return f"be {kinds.get(definition['type'], 'a number')}"
     if path[-1] == "url":
         return f"be {ADDRESS}"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dagmar.errors import SetupError
-from dagmar.project.locations import read_toml
+from dagmar.files import read_toml
 from dagmar.project.templates import git
 
 IGNORE, RUFF = ".gitignore", "ruff.toml"

@@ -36,10 +36,11 @@ CACHED = re.compile(r"assets-[0-9a-f]{16}\.json|template-[0-9a-f]{12}\.git")
 # Unfinished files: a recent one may still be in use. The suffixes are those of `tempfile`.
 HALF_CACHED = re.compile(r"\.template-[a-z0-9_]{8}|\.assets-[0-9a-f]{16}\.json\.[a-z0-9_]{8}")
 LOGIN, NOTE, UPDATE = layout.LOGIN_PAGE.name, layout.SESSION_NOTE.name, layout.UPDATE_ANSWERS.name
+STARTED = layout.STARTED_WITH.name
 SCRATCH = (
     re.compile(rf"{layout.SCAFFOLD_PREFIX}[a-z0-9_]{{8}}"),
-    *(re.compile(re.escape(name)) for name in (LOGIN, UPDATE)),
-    *map(temporary_of, (LOGIN, NOTE, UPDATE)),
+    *(re.compile(re.escape(name)) for name in (LOGIN, UPDATE, STARTED)),
+    *map(temporary_of, (LOGIN, NOTE, UPDATE, STARTED)),
 )
 SCRATCH_SECONDS = 3600
 LOGGED = re.compile(r"(dagster|marimo)\.log(\.\d+)?")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SetupError
+from dagmar.files import read_toml
 from dagmar.project import templates
 from dagmar.project.layout import RUNNER
-from dagmar.project.locations import read_toml
 from dagmar.project.worktree import read_file
 
 NAME = "dagmar"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagmar.errors import SetupError, some
+from dagmar.files import read_toml
 from dagmar.notebook.compatibility import TESTED_MARIMO, is_tested
 from dagmar.project.layout import DAGMAR, RUNNER
-from dagmar.project.locations import read_toml, uses_dg
+from dagmar.project.locations import uses_dg
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 if TYPE_CHECKING:

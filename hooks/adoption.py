@@ -1,0 +1,225 @@
+"""Tells what was found in an adopted repository and what to type next, or types it when asked to.
+
+The facts that no file of Dagster's states are added to `dagmar.yaml`, while it is still as the
+template wrote it. Nothing else of the project is changed, unless `-d install=true` was given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner import TEMPLATE, errors, installing, layout, locations, surveys, worktree
+
+OURS = (".copier-answers.yml", ".dagmar", "dagmar.yaml", "tasks.py")
+MESSAGE = "chore: add dagmar"
+NOT_LOCKING = ("UV_FROZEN", "UV_LOCKED", "UV_NO_SYNC")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to type, and why; `optional` if the project works without it."""
+
+    text: str
+    why: str = ""
+
+
+def adopt(root: Path, answer: str, to: str, install: bool) -> str:
+    """Return what to say about an adopted repository, after doing what was asked for."""
+    found = surveys.survey(root)
+    said = ["dagmar was added; no existing file was changed."]
+    if problem := named_dagmar(root, found):
+        return "\n".join([*said, problem])
+    said += [*found.unread, *told(found), *definitions(root, answer)]
+    said += filter(None, [own_changes(root)])
+    try:
+        steps = installation(root, found)
+    except errors.SetupError as error:
+        return "\n".join([*said, f"error: {error.message}", f"  {error.hint}"])
+    tries = [
+        Command(
+            installing.run_command("invoke dev", found), "Dagster and marimo; Ctrl-C stops both"
+        ),
+        Command(installing.run_command("invoke discover", found), "in a second terminal"),
+    ]
+    commit = Command(f"git add {' '.join(changed(root, found))} && git commit -m '{MESSAGE}'")
+    if not is_repository(root):
+        commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
+    if not install:
+        where = [] if to in ("", ".") else [Command(f"cd {shlex.quote(to)}")]
+        return "\n".join([*said, "Next:", *typed([*where, *steps, *tries, commit])])
+    print("\n".join(said), file=sys.stderr, flush=True)
+    if left := run(root, steps):
+        return "\n".join(["This is left to type:", *typed([*left, *tries, commit])])
+    return "\n".join([*verify(root, found), "Next:", *typed([*tries, commit])])
+
+
+def named_dagmar(root: Path, found: surveys.Survey) -> str:
+    """Return what to say if the repository has a package of the name of ours."""
+    places = [*(root / "src").glob("dagmar*"), *root.glob("dagmar*")]
+    theirs = [place for place in places if place.name in ("dagmar", "dagmar.py")]
+    name = found.document.get("project", {}).get("name")
+    where = theirs[0].relative_to(root) if theirs else "pyproject.toml" if name == "dagmar" else ""
+    if not where:
+        return ""
+    plain = (TEMPLATE / "template/project/tasks.py").read_bytes()
+    mine = [*OURS] if (root / "tasks.py").read_bytes() == plain else [*OURS[:-1]]
+    remove = f"rm -r {' '.join(mine)}"
+    return (
+        f"error: this repository has a package called dagmar ({where}), and Python would import "
+        f"that one.\n  Rename it, or remove what was added: {remove}"
+    )
+
+
+def told(found: surveys.Survey) -> Iterator[str]:
+    """Yield the facts of the survey in one line."""
+    manager = f"{found.manager} ({found.said_by})" if found.said_by else found.manager
+    facts = [manager]
+    facts += [f"Python {found.python}"] if found.python else []
+    facts += [f"Dagster {found.dagster}"] if found.dagster else []
+    yield f"Found: {', '.join(facts)}"
+
+
+def definitions(root: Path, answer: str) -> Iterator[str]:
+    """Yield where the definitions are, and write it to dagmar.yaml if Dagster cannot know."""
+    try:
+        workspace = locations.of_answer(root, answer) or locations.read_workspace(root)
+    except errors.SetupError as error:
+        yield f"warning: {error.message}"
+        yield "  Write into dagmar.yaml: dagster: {load_from: [{python_file: path/to/repo.py}]}"
+        return
+    names = ", ".join(place.name for place in workspace.locations)
+    where = "found by its name" if workspace.declared_in == "nothing" else workspace.declared_in
+    yield f"Definitions: {names} ({where})"
+    projects = {os.path.relpath(place.working_directory, root) for place in workspace.locations}
+    if workspace.declared_in == "nothing" and len(projects) > 1:
+        yield (
+            f"warning: {' and '.join(sorted(projects))} are projects of their own. To work on all "
+            "from here, install\n  their requirements in one environment; or run copier in each."
+        )
+    if workspace.known or workspace.declared_in == layout.SETTINGS_FILE:
+        return
+    mine, plain = root / layout.SETTINGS_FILE, TEMPLATE / "template/project/dagmar.yaml"
+    lines = workspace.as_settings(root)
+    if mine.read_bytes() == plain.read_bytes():
+        mine.write_text(f"{mine.read_text('utf-8')}\n{lines}\n", "utf-8")
+        yield "  written to dagmar.yaml, for `invoke dev` and notebooks"
+    else:
+        yield "  Your dagmar.yaml was kept. To say it there, add:"
+        yield from (f"    {line}" for line in lines.splitlines())
+
+
+def own_changes(root: Path) -> str:
+    """Return a warning if the repository has other changes that are not committed."""
+    others = [f":(exclude){name}" for name in OURS]
+    done = worktree.run_git(root, "status", "--porcelain", "--", ".", *others)
+    if done.returncode or not done.stdout.strip():
+        return ""
+    return "warning: the repository has changes of yours that are not committed; commit them first"
+
+
+def is_repository(root: Path) -> bool:
+    """Whether git tracks the folder."""
+    return worktree.run_git(root, "rev-parse", "--is-inside-work-tree").returncode == 0
+
+
+def changed(root: Path, found: surveys.Survey) -> list[str]:
+    """List what an adoption adds or changes, as it is given to git."""
+    names = [*OURS]
+    if found.manager in (surveys.UV, surveys.POETRY, surveys.PDM):
+        names += ["pyproject.toml", f"{found.manager}.lock"]
+    if found.manager == surveys.PIPENV:
+        names += ["Pipfile", "Pipfile.lock"]
+    home = os.path.relpath(found.home, root)
+    return [name if name in OURS else os.path.normpath(f"{home}/{name}") for name in names]
+
+
+def installation(root: Path, found: surveys.Survey) -> list[Command]:
+    """List what installs the runner, and the parts of Dagster that `invoke dev` starts."""
+    where = "" if found.manager in installing.RUN else "in your project's environment"
+    steps = [Command(installing.runner_command(found), where)]
+    needed = ["dagster-webserver", *(["dagster-dg-cli"] if locations.uses_dg(root) else [])]
+    for name in needed:
+        if found.place_of(name) != "always":
+            command = installing.add_command(name, root=root, dev=True)
+            if command not in [step.text for step in steps]:
+                steps.append(Command(command, "for `invoke dev`"))
+    locked = [name for name in NOT_LOCKING if os.environ.get(name)]
+    if found.manager == surveys.UV and locked:
+        unset = " ".join(f"-u {name}" for name in locked)
+        why = f"{' and '.join(locked)} would keep uv from it"
+        texts = [re.sub(r"\buv\b", f"env {unset} uv", step.text, count=1) for step in steps]
+        return [Command(text, why) for text in texts]
+    return steps
+
+
+def typed(commands: list[Command]) -> Iterator[str]:
+    """Yield commands as they are shown, with the reasons in one column."""
+    width = max(len(command.text) for command in commands if command.why or len(commands) == 1)
+    width = min(width, 60)
+    for command in commands:
+        yield f"  {command.text:{width}}  # {command.why}" if command.why else f"  {command.text}"
+
+
+def run(root: Path, steps: list[Command]) -> list[Command]:
+    """Type the commands; return what is left if one fails."""
+    for index, step in enumerate(steps):
+        print(f"$ {step.text}", file=sys.stderr, flush=True)
+        if "env -u" in step.text:
+            return steps[index:]
+        text = step.text
+        if re.match(r"(uv )?pip install", text):
+            python = environment_of(root)
+            if not python:
+                print("error: this repository has no .venv, and none is active", file=sys.stderr)
+                return steps[index:]
+            flag = f"--python {shlex.quote(str(python))} "
+            text = text.replace("uv pip install ", f"uv pip install {flag}")
+            text = re.sub(r"^pip ", f"{shlex.quote(str(python))} -m pip ", text)
+        done = subprocess.run(
+            text, shell=True, cwd=root, stdin=subprocess.DEVNULL, stdout=sys.stderr
+        )
+        if done.returncode:
+            print(f"error: that ended with status {done.returncode}", file=sys.stderr)
+            return steps[index:]
+    return []
+
+
+def environment_of(root: Path) -> Path | None:
+    """Return the interpreter of the active environment, or else of the one in the repository."""
+    named = [
+        Path(os.environ[name]) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if name in os.environ
+    ]
+    for folder in (*named, root / ".venv", root / "venv"):
+        python = folder / "bin" / "python"
+        if python.exists() and folder.resolve() != Path(sys.prefix).resolve():
+            return python
+    return None
+
+
+def verify(root: Path, found: surveys.Survey) -> Iterator[str]:
+    """Yield what works: the definitions, a start, and an installation for production."""
+    tried = {
+        "the definitions load": installing.run_command(locations.check_command(root), found),
+        "`invoke dev` starts": installing.run_command("invoke dev --once --no-open", found),
+        "an installation for production works": installing.production_command(found),
+    }
+    for what, command in tried.items():
+        if not command:
+            continue
+        done = subprocess.run(
+            command, shell=True, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        if done.returncode == 0:
+            yield f"ok: {what}"
+            continue
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        yield f"error: not yet so: {what}"
+        yield from (f"  {line}" for line in lines[-4:])
+        yield f"  To try again, type: {command}"

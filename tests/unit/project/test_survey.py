@@ -1,0 +1,380 @@
+"""What the files of a repository say, and the commands that follow from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from dagmar.dev.environment import dagster_command
+from dagmar.errors import SettingsError, SetupError
+from dagmar.project.installing import (
+    add_command,
+    production_command,
+    run_command,
+    runner_command,
+    sync_command,
+)
+from dagmar.project.locations import check_command, read_workspace, uses_dg
+from dagmar.project.settings import load
+from dagmar.project.survey import survey
+from support.layouts import defs
+
+Tree = Callable[[Mapping[str, str]], Path]
+UV_ONLY = {"PATH": ""}
+TABLE = '[project]\nname = "shop"\n'
+LOCK = '[[package]]\nname = "{}"\nversion = "1.12.13"\n'
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Write files into a repository."""
+
+    def write(files: Mapping[str, str]) -> Path:
+        for name, text in files.items():
+            file = tmp_path / "shop" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, "utf-8")
+        return tmp_path / "shop"
+
+    return write
+
+
+MANAGERS = {
+    "uv": ({"pyproject.toml": TABLE, "uv.lock": LOCK.format("dagster")}, "uv", "uv.lock"),
+    "uv by its table": ({"pyproject.toml": "[tool.uv]\n"}, "uv", "pyproject.toml"),
+    "uv by a command": (
+        {"pyproject.toml": TABLE, "Dockerfile": "RUN uv sync --frozen\n"},
+        "uv",
+        "Dockerfile",
+    ),
+    "poetry": ({"pyproject.toml": "[tool.poetry]\n"}, "poetry", "pyproject.toml"),
+    "poetry 2": (
+        {"pyproject.toml": TABLE + '[build-system]\nbuild-backend = "poetry.core.masonry.api"\n'},
+        "poetry",
+        "pyproject.toml",
+    ),
+    "moved to poetry": (
+        {"pyproject.toml": "[tool.poetry]\n", "poetry.lock": "", "uv.lock": ""},
+        "poetry",
+        "poetry.lock",
+    ),
+    "pdm": ({"pyproject.toml": TABLE, "pdm.lock": LOCK.format("dagster")}, "pdm", "pdm.lock"),
+    "pipenv": ({"Pipfile": ""}, "pipenv", "Pipfile"),
+    "pixi": ({"pixi.toml": ""}, "pixi", "pixi.toml"),
+    "conda": ({"environment.yml": ""}, "conda", "environment.yml"),
+    "pip": ({"requirements.txt": "dagster==1.12.13\n"}, "pip", ""),
+    "setup.py": ({"setup.py": "", "pyproject.toml": "[tool.dagster]\n"}, "pip", ""),
+    "pip by a command": (
+        {"pyproject.toml": TABLE, "Makefile": "x:\n\tpip install -e .\n"},
+        "pip",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", MANAGERS)
+def test_the_package_manager_is_known_by_its_files(layout: str, tree: Tree) -> None:
+    files, manager, said_by = MANAGERS[layout]
+    found = survey(tree(files), UV_ONLY)
+    assert (found.manager, found.said_by) == (manager, said_by)
+
+
+def test_a_member_of_a_uv_workspace_is_managed_by_uv(tree: Tree) -> None:
+    root = tree(
+        {
+            "pyproject.toml": '[tool.uv.workspace]\nmembers = ["packages/*"]\n',
+            "uv.lock": LOCK.format("dagster"),
+            "packages/etl/pyproject.toml": TABLE,
+            "other/pyproject.toml": TABLE,
+        }
+    )
+    found = survey(root / "packages/etl", UV_ONLY)
+    assert (found.manager, found.dagster) == ("uv", "1.12.13")
+    assert survey(root / "other", UV_ONLY).manager == "pip"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("uv.lock", LOCK.format("dagster-shared").replace("12.13", "1.1") + LOCK.format("dagster")),
+        ("poetry.lock", LOCK.format("dagster")),
+        ("Pipfile.lock", json.dumps({"default": {"dagster": {"version": "==1.12.13"}}})),
+        ("pixi.lock", "- pypi: https://x/dagster.whl\n  name: dagster\n  version: 1.12.13\n"),
+        ("requirements.txt", "dagster-webserver==1.1\ndagster == 1.12.13  # pinned\n"),
+        ("environment.yml", "dependencies:\n- dagster=1.12.13\n"),
+        ("pyproject.toml", '[project]\ndependencies = ["dagster==1.12.13"]\n'),
+        ("pyproject.toml", '[tool.poetry.dependencies]\ndagster = "1.12.13"\n'),
+        ("setup.py", 'setup(install_requires=["dagster==1.12.13"])\n'),
+    ],
+)
+def test_the_version_of_dagster_is_that_of_the_lock_or_the_pin(
+    name: str, text: str, tree: Tree
+) -> None:
+    assert survey(tree({name: text})).dagster == "1.12.13"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "oldest", "newest"),
+    [
+        (">=3.9,<3.13", 9, 12),
+        ("^3.9", 9, 39),
+        ("~3.11", 11, 11),
+        (">=3.9.2,<=3.12.4", 9, 12),
+        ("", 0, 39),
+        ("nonsense", 0, 39),
+    ],
+)
+def test_the_range_of_python_versions(wanted: str, oldest: int, newest: int, tree: Tree) -> None:
+    root = tree({"pyproject.toml": f'{TABLE}requires-python = "{wanted}"\n'})
+    minors = survey(root).minors
+    assert (minors[0], minors[-1]) == (oldest, newest)
+
+
+RUNNER_COMMANDS = {
+    "uv": "uv add --dev --no-workspace --editable ./.dagmar/.eggs/dagmar --extra cli",
+    "poetry": "poetry add --group dev --editable './.dagmar/.eggs/dagmar[cli]'",
+    "pdm": "pdm add -dG dev -e './.dagmar/.eggs/dagmar[cli]'",
+    "pipenv": "pipenv install --dev -e './.dagmar/.eggs/dagmar[cli]'",
+    "conda": "pip install -e './.dagmar/.eggs/dagmar[cli]'",
+    "pip": "pip install -e './.dagmar/.eggs/dagmar[cli]'",
+}
+
+
+@pytest.mark.parametrize("layout", RUNNER_COMMANDS)
+def test_the_runner_is_added_for_developers_by_the_package_manager(layout: str, tree: Tree) -> None:
+    found = survey(tree(MANAGERS[layout][0]), UV_ONLY)
+    assert runner_command(found, UV_ONLY) == RUNNER_COMMANDS[layout]
+
+
+def test_an_older_python_is_left_out_by_a_marker(tree: Tree) -> None:
+    older = f'{TABLE}requires-python = ">=3.9,<3.13"\n'
+    root = tree({"pyproject.toml": older, "uv.lock": ""})
+    uv = f"{RUNNER_COMMANDS['uv']} --marker \"python_version >= '3.10'\""
+    assert runner_command(survey(root)) == uv
+    (root / "uv.lock").rename(root / "poetry.lock")
+    assert "--python '>=3.10,<3.13'" in runner_command(survey(root))
+
+
+def test_without_a_common_python_nothing_is_installed(tree: Tree) -> None:
+    root = tree({"pyproject.toml": f'{TABLE}requires-python = ">=3.8,<3.10"\n'})
+    with pytest.raises(SetupError, match=r"for Python >=3.8,<3.10, and dagmar needs 3.10"):
+        runner_command(survey(root))
+
+
+def test_a_dg_workspace_is_installed_in_its_local_environment(tree: Tree) -> None:
+    local = f'{TABLE}dependencies = ["dagster==1.13.2", "dagster-webserver"]\n'
+    root = tree({"dg.toml": "[workspace]\n", "deployments/local/pyproject.toml": local})
+    found = survey(root, {"PATH": os.environ["PATH"]})
+    inside = "--project deployments/local"
+    assert runner_command(found).startswith(f"uv add {inside} --dev --no-workspace --editable ./.d")
+    assert run_command("invoke dev", found) == f"uv run {inside} invoke dev"
+    assert sync_command(root) == f"uv sync {inside}"
+    assert found.place_of("dagster-webserver") == "always"
+
+
+SETUP = 'setup(extras_require={"dev": ["dagster-webserver", "pytest"]})\n'
+EXTRA = f'{TABLE}[project.optional-dependencies]\ndev = ["dagster-webserver>=1", "pytest"]\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        (
+            {"pyproject.toml": TABLE, "uv.lock": LOCK.format("dagster")},
+            "echo dagster==1.12.13 | uv add --dev -c - dagster-webserver",
+        ),
+        ({"pyproject.toml": "[tool.uv]\n"}, "uv add --dev dagster-webserver"),
+        ({"pyproject.toml": EXTRA, "uv.lock": ""}, "uv sync --extra dev"),
+        ({"pyproject.toml": EXTRA, "poetry.lock": ""}, "poetry install --extras dev"),
+        ({"pyproject.toml": EXTRA, "pdm.lock": ""}, "pdm install -G dev"),
+        ({"setup.py": SETUP}, 'pip install -e ".[dev]"'),
+        ({"requirements.txt": "dagster==1.12.13"}, "pip install dagster-webserver==1.12.13"),
+        ({"pyproject.toml": TABLE, "poetry.lock": ""}, "poetry add --group dev dagster-webserver"),
+    ],
+)
+def test_the_webserver_is_installed_at_dagsters_version_or_with_the_extra_that_has_it(
+    files: Mapping[str, str], command: str, tree: Tree
+) -> None:
+    root = tree(files)
+    assert add_command("dagster-webserver", root=root, environ=UV_ONLY, dev=True) == command
+
+
+def test_dg_has_numbers_of_its_own_until_dagster_1_11(tree: Tree) -> None:
+    root = tree({"requirements.txt": "dagster==1.10.17\n"})
+    command = add_command("dagster-dg-cli", root=root, environ=UV_ONLY)
+    assert command == "pip install dagster-dg-cli==0.26.17"
+
+
+def test_an_extra_with_the_webserver_is_installed_with_the_project(tree: Tree) -> None:
+    assert sync_command(tree({"setup.py": SETUP}), UV_ONLY) == 'pip install -e ".[dev]"'
+
+
+@pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "pdm.lock"])
+def test_an_installation_for_production_is_tried_where_there_is_a_lock(
+    name: str, tree: Tree
+) -> None:
+    root = tree({"pyproject.toml": TABLE})
+    assert production_command(survey(root)) == ""
+    (root / name).touch()
+    assert "--dry-run" in production_command(survey(root))
+
+
+STARTED = {
+    "Makefile": (
+        {"Makefile": "dev:\n\tuv run dagster dev -p 3333 -f etl/main.py -d etl && echo\n"},
+        ("main.py", "etl"),
+    ),
+    "Makefile with cd": (
+        {"Makefile": "dev:\n\tcd etl && dagster dev -f main.py\n"},
+        ("main.py", "etl"),
+    ),
+    "continued": ({"run.sh": "dagster \\\n  dev \\\n  -f etl/main.py \\\n  -a other\n"},
+                  ("main.py:other", ".")),
+    "Dockerfile": (
+        {
+            "Dockerfile": 'WORKDIR /opt/app\nCMD ["dagster", "api", "grpc", "-p", "4000", '
+            '"-f", "/opt/app/etl/main.py", "-d", "/opt/app/etl"]\n'
+        },
+        ("main.py", "etl"),
+    ),
+    "compose": (
+        {"docker-compose.yml": "command:\n  - dagster\n  - api\n  - grpc\n  - -m\n  - etl.main\n"},
+        ("etl.main", "."),
+    ),
+    "code server": (
+        {"Procfile": "code: dagster code-server start --module-name=etl.main\n"},
+        ("etl.main", "."),
+    ),
+    "README": ({"README.md": "Run:\n\n```bash\ndagster dev -m etl.main\n```\n"}, ("etl.main", ".")),
+    "dagster_cloud.yaml": (
+        {"dagster_cloud.yaml": "locations:\n- location_name: prod\n"
+         "  code_source: {module_name: main}\n  working_directory: etl\n"},
+        ("prod", "etl"),
+    ),
+    "its name": ({"etl/definitions.py": "import main\n" + defs()}, ("definitions.py", "etl")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", STARTED)
+def test_definitions_are_found_by_how_dagster_is_started(layout: str, tree: Tree) -> None:
+    files, (name, folder) = STARTED[layout]
+    root = tree({"etl/main.py": defs(), "etl/gone.py": "", **files})
+    workspace = read_workspace(root)
+    assert [place.name for place in workspace.locations] == [name]
+    (place,) = workspace.locations
+    assert place.working_directory == (root / folder).resolve()
+    assert place.source
+    assert place.source.is_file()
+    assert (workspace.guessed, workspace.known, uses_dg(root)) == (True, False, False)
+    # What the settings then say is the same, and is not a guess any more.
+    (root / "dagmar.yaml").write_text(workspace.as_settings(root), "utf-8")
+    told = read_workspace(root)
+    assert told.locations == workspace.locations
+    assert (told.guessed, told.declared_in) == (False, "dagmar.yaml")
+    load(root, {})
+
+
+def test_a_command_of_developers_comes_before_one_of_a_deployment(tree: Tree) -> None:
+    root = tree(
+        {
+            "Dockerfile": "CMD dagster api grpc -f a.py\n",
+            "README.md": "`dagster dev -f b.py`",
+            "a.py": defs(),
+            "b.py": defs(),
+        }
+    )
+    assert read_workspace(root).locations[0].name == "b.py"
+
+
+def test_every_server_of_a_deployment_is_a_code_location(tree: Tree) -> None:
+    services = "".join(
+        f"  {name}:\n    command: dagster api grpc -f {name}.py\n" for name in ("a", "b", "gone")
+    )
+    root = tree({"compose.yaml": f"services:\n{services}", "a.py": defs(), "b.py": defs()})
+    assert [place.name for place in read_workspace(root).locations] == ["a.py", "b.py"]
+
+
+def test_what_dagster_itself_reads_comes_before_what_is_found(tree: Tree) -> None:
+    root = tree(
+        {"Makefile": "x:\n\tdagster dev -f a.py\n", "a.py": defs(), "b.py": defs(),
+         "workspace.yaml": "load_from: [python_file: b.py]\n"}
+    )  # fmt: skip
+    assert read_workspace(root).declared_in == "workspace.yaml"
+
+
+def test_another_workspace_file_is_started_with_its_flag(tree: Tree) -> None:
+    root = tree(
+        {
+            "Makefile": "x:\n\tdagster dev -w deploy/local.yaml\n",
+            "deploy/local.yaml": "load_from: [python_file: ../b.py]\n",
+            "b.py": defs(),
+        }
+    )
+    settings = read_workspace(root).as_settings(root)
+    assert "workspace: deploy/local.yaml" in settings
+    (root / "dagmar.yaml").write_text(settings, "utf-8")
+    assert dagster_command(root, 3000, "")[-6:-4] == ["-w", str(root / "deploy/local.yaml")]
+    assert check_command(root).endswith(f"-w {root}/deploy/local.yaml")
+    (root / "deploy/local.yaml").unlink()
+    with pytest.raises(SetupError, match=r"dagmar.yaml names deploy/local.yaml, which is not"):
+        read_workspace(root)
+
+
+def test_two_projects_below_the_root_are_two_code_locations(tree: Tree) -> None:
+    root = tree(
+        {
+            "etl/pyproject.toml": '[tool.dagster]\nmodule_name = "shop"\n',
+            "etl/shop.py": defs(),
+            "ml/workspace.yaml": "load_from: [python_file: shop.py]\n",
+            "ml/shop.py": defs(),
+        }
+    )
+    found = {place.name: place.working_directory.name for place in read_workspace(root).locations}
+    assert found == {"shop": "etl", "shop.py": "ml"}
+
+
+def test_dagster_is_started_with_the_locations_of_the_settings(tree: Tree) -> None:
+    root = tree(
+        {
+            "dagmar.yaml": "dagster: {load_from: [python_file: etl/a.py, python_module: b]}\n",
+            "pyproject.toml": '[tool.dg.project]\nroot_module = "hidden"\n',
+            "etl/a.py": defs(),
+            "b.py": defs(),
+        }
+    )
+    assert not uses_dg(root)
+    command = dagster_command(root, 3000, "")
+    file = Path(command[command.index("-w") + 1])
+    assert file == root / ".dagmar/tmp/workspace.yaml"
+    file.rename(root / "workspace.yaml")  # absolute paths mean the same from anywhere
+    told = read_workspace(root)
+    for name in ("dagmar.yaml", "pyproject.toml"):
+        (root / name).unlink()
+    assert read_workspace(root).locations == told.locations
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dagster: {load_from: []}", "'dagster.load_from' must"),
+        ("dagster: {load_from: a.py}", "'dagster.load_from' must be a list"),
+        ("dagster: {files: [a.py]}", "unknown key 'dagster.files'"),
+    ],
+)
+def test_settings_that_name_no_location_are_refused(text: str, said: str, tree: Tree) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load(tree({"dagmar.yaml": text}), {})
+
+
+def test_without_a_reader_of_toml_the_survey_says_so(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tomllib", None)
+    monkeypatch.setitem(__import__("sys").modules, "tomli", None)
+    found = survey(tree({"pyproject.toml": TABLE, "uv.lock": LOCK.format("dagster")}))
+    assert (found.manager, found.dagster) == ("uv", "1.12.13")
+    (why,) = found.unread
+    assert "pyproject.toml is not read: Python 3." in why
