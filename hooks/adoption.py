@@ -36,7 +36,7 @@ def adopt(root: Path, answer: str, to: str, install: bool) -> str:
     said = ["dagmar was added; no existing file was changed."]
     if problem := named_dagmar(root, found):
         return "\n".join([*said, problem])
-    said += [*found.unread, *told(found), *definitions(root, answer)]
+    said += [*found.unread, *facts_of(found), *definitions(root, answer)]
     said += filter(None, [own_changes(root)])
     try:
         steps = installation(root, found)
@@ -61,7 +61,7 @@ def adopt(root: Path, answer: str, to: str, install: bool) -> str:
 
 
 def named_dagmar(root: Path, found: surveys.Survey) -> str:
-    """Return what to say if the repository has a package of the name of ours."""
+    """Return what to say if the repository also has a package called dagmar."""
     places = [*(root / "src").glob("dagmar*"), *root.glob("dagmar*")]
     theirs = [place for place in places if place.name in ("dagmar", "dagmar.py")]
     name = found.document.get("project", {}).get("name")
@@ -77,7 +77,7 @@ def named_dagmar(root: Path, found: surveys.Survey) -> str:
     )
 
 
-def told(found: surveys.Survey) -> Iterator[str]:
+def facts_of(found: surveys.Survey) -> Iterator[str]:
     """Yield the facts of the survey in one line."""
     manager = f"{found.manager} ({found.said_by})" if found.said_by else found.manager
     facts = [manager]
@@ -100,7 +100,7 @@ def definitions(root: Path, answer: str) -> Iterator[str]:
     projects = {os.path.relpath(place.working_directory, root) for place in workspace.locations}
     if workspace.declared_in == "nothing" and len(projects) > 1:
         yield (
-            f"warning: {' and '.join(sorted(projects))} are projects of their own. To work on all "
+            f"warning: {' and '.join(sorted(projects))} are separate projects. To work on all "
             "from here, install\n  their requirements in one environment; or run copier in each."
         )
     if workspace.known or workspace.declared_in == layout.SETTINGS_FILE:

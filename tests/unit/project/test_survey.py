@@ -271,9 +271,9 @@ def test_definitions_are_found_by_how_dagster_is_started(layout: str, tree: Tree
     assert (workspace.guessed, workspace.known, uses_dg(root)) == (True, False, False)
     # What the settings then say is the same, and is not a guess any more.
     (root / "dagmar.yaml").write_text(workspace.as_settings(root), "utf-8")
-    told = read_workspace(root)
-    assert told.locations == workspace.locations
-    assert (told.guessed, told.declared_in) == (False, "dagmar.yaml")
+    stated = read_workspace(root)
+    assert stated.locations == workspace.locations
+    assert (stated.guessed, told.declared_in) == (False, "dagmar.yaml")
     load(root, {})
 
 
@@ -350,10 +350,10 @@ def test_dagster_is_started_with_the_locations_of_the_settings(tree: Tree) -> No
     file = Path(command[command.index("-w") + 1])
     assert file == root / ".dagmar/tmp/workspace.yaml"
     file.rename(root / "workspace.yaml")  # absolute paths mean the same from anywhere
-    told = read_workspace(root)
+    stated = read_workspace(root)
     for name in ("dagmar.yaml", "pyproject.toml"):
         (root / name).unlink()
-    assert read_workspace(root).locations == told.locations
+    assert read_workspace(root).locations == stated.locations
 
 
 @pytest.mark.parametrize(

@@ -369,7 +369,7 @@ _LOADERS = {
 
 
 def _usual_name(kind: str, target: str, attribute: str) -> str:
-    """Return what Dagster calls a code location that has no name of its own."""
+    """Return what Dagster calls an unnamed code location."""
     name = Path(target).name if kind == FILE else target
     return f"{name}:{attribute}" if attribute else name
 
