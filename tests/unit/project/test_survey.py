@@ -273,7 +273,7 @@ def test_definitions_are_found_by_how_dagster_is_started(layout: str, tree: Tree
     (root / "dagmar.yaml").write_text(workspace.as_settings(root), "utf-8")
     stated = read_workspace(root)
     assert stated.locations == workspace.locations
-    assert (stated.guessed, told.declared_in) == (False, "dagmar.yaml")
+    assert (stated.guessed, stated.declared_in) == (False, "dagmar.yaml")
     load(root, {})
 
 
