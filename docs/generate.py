@@ -74,7 +74,7 @@ def own_tasks() -> dict[str, tuple[Task[Any], dict[str, Argument]]]:
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    tasks = module.ns.tasks.items()
+    tasks = Collection.from_module(module).tasks.items()
     return _with_flags(Collection(*(task for name, task in tasks if name not in project_tasks())))
 
 

@@ -14,6 +14,8 @@ from dagmar.errors import Conflict
 from dagmar.project.layout import SETTINGS_FILE, relative
 
 Named: TypeAlias = "Task[Any] | Collection"
+BELOW = "dagmar"
+"""The name to suggest for a collection of dagmar's tasks."""
 EXPLICIT = ("ns", "namespace")
 """What Invoke looks for in a module of tasks, before it takes the module's own."""
 
@@ -63,8 +65,7 @@ class Tasks(Collection):
         if isinstance(ours, Task):
             hint += (
                 " Or keep it, and put dagmar's tasks into a collection with "
-                'namespace(__file__, "dagmar"); '
-                f"you then type `invoke dagmar.{name}`."
+                f'namespace(__file__, "{BELOW}"); you then type `invoke {BELOW}.{name}`.'
             )
         yours, own = _place(theirs, self._root), _place(ours, self._root)
         return Conflict(
