@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.template_releases import RUNNER
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -96,5 +97,6 @@ def test_no_place_of_a_machine_and_no_registry_is_named(page: Path) -> None:
 
 
 def test_the_public_address_stands_in_one_place() -> None:
-    assert (ROOT / "pyproject.toml").read_text("utf-8").count("example.invalid/dagmar") == 1
+    text = (ROOT / RUNNER / "pyproject.toml").read_text("utf-8")
+    assert text.count("example.invalid/dagmar") == 1
     assert [page for page in PAGES if "example.invalid/dagmar" in page.read_text("utf-8")] == []

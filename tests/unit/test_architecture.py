@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from support.source import ROOT, SOURCE, imports, module_name
 
 FLOORS = (
+    "__main__",
     "tasks",
     "upkeep",
     "dev",
