@@ -1,0 +1,158 @@
+"""Setting the runner aside and merging it back, without Copier: any file, place and git setting."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.git import commit, git
+from support.hooks import hook
+from support.template_releases import tree, write
+
+files = hook("runner_files")
+OLD, NEW = "tools/dagmar", ".dagmar/.eggs/dagmar"
+LINES = "".join(f"line_{number} = {number}\n" for number in range(20))
+INIT = {"src/dagmar/__init__.py": ""}
+
+
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository for releases, which the hooks take for theirs."""
+    path = tmp_path / "template"
+    git(tmp_path, "init", "-q", str(path))
+    monkeypatch.setattr(files, "TEMPLATE", path)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project in a folder of a repository."""
+    git(tmp_path, "init", "-q", str(tmp_path / "mono"))
+    (tmp_path / "mono/etl").mkdir()
+    return tmp_path / "mono/etl"
+
+
+def release(template: Path, tag: str, folder: str, texts: Mapping[str, str]) -> None:
+    shutil.rmtree(template / "template", ignore_errors=True)
+    write(template, {f"template/project/{folder}/{name}": text for name, text in texts.items()})
+    commit(template)
+    git(template, "tag", tag)
+
+
+def copy(template: Path, project: Path) -> None:
+    """Write the newest version, as Copier does."""
+    shutil.copytree(template / "template/project", project, dirs_exist_ok=True)
+
+
+def update(template: Path, project: Path, old: Mapping[str, str]) -> None:
+    """Update from v1, and see that the runner is pristine in between."""
+    files.set_aside(project, "v1")
+    assert tree(project / OLD).keys() in (set(), old.keys())
+    for name in old:
+        (project / OLD / name).unlink(missing_ok=True)
+    copy(template, project)
+    files.merge_back(project, "v1")
+
+
+def unmerged(project: Path) -> list[str]:
+    found = git(project, "ls-files", "--unmerged").splitlines()
+    return [f"{line.split()[2]} {line.partition(chr(9))[2]}" for line in found]
+
+
+@pytest.mark.parametrize("folder", [OLD, NEW])
+def test_an_edit_follows_a_module_that_is_renamed(template: Path, project: Path, folder: str):
+    old = INIT | {"src/dagmar/a.py": LINES}
+    release(template, "v1", OLD, old)
+    copy(template, project)
+    write(project, {f"{OLD}/src/dagmar/a.py": LINES.replace("line_3 = 3", "line_3 = 'mine'")})
+    commit(project)
+    new = INIT | {"src/dagmar/room/b.py": LINES.replace("line_15 = 15", "line_15 = 'new'")}
+    release(template, "v2", folder, new)
+    update(template, project, old)
+    text = (project / folder / "src/dagmar/room/b.py").read_text()
+    assert "line_3 = 'mine'\n" in text
+    assert "line_15 = 'new'\n" in text
+    assert not (project / folder / "src/dagmar/a.py").exists()
+    assert unmerged(project) == []
+
+
+def test_an_edited_module_that_is_gone_is_kept_as_a_conflict(template: Path, project: Path):
+    old = INIT | {"src/dagmar/a.py": LINES}
+    release(template, "v1", OLD, old)
+    copy(template, project)
+    write(project, {f"{OLD}/src/dagmar/a.py": LINES.replace("line_3 = 3", "line_3 = 'mine'")})
+    commit(project)
+    release(template, "v2", NEW, INIT)
+    update(template, project, old)
+    name = f"{NEW}/src/dagmar/a.py"
+    assert "line_3 = 'mine'\n" in (project / name).read_text()
+    assert unmerged(project) == [f"1 {name}", f"2 {name}"]
+    assert git(project, "status", "--porcelain", name).startswith("UD ")
+
+
+@pytest.mark.parametrize("folder", [OLD, NEW])
+def test_a_runner_that_was_deleted_stays_deleted(
+    template: Path, project: Path, folder: str, capsys: pytest.CaptureFixture[str]
+):
+    old = INIT | {"src/dagmar/a.py": LINES}
+    release(template, "v1", OLD, old)
+    write(project, {"dagmar.yaml": ""})
+    commit(project)
+    release(template, "v2", folder, old | {"src/dagmar/b.py": LINES})
+    update(template, project, old)
+    assert tree(project).keys() == {"dagmar.yaml"}
+    assert "was deleted here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["true", "input", "false"])
+def test_line_ends_mean_nothing_whatever_git_makes_of_them(
+    template: Path, project: Path, setting: str
+):
+    old = INIT | {"src/dagmar/a.py": LINES, "src/dagmar/b.graphql": "query A {\n  a\n}\n"}
+    release(template, "v1", OLD, old)
+    git(project, "config", "core.autocrlf", setting)
+    crlf = {name: text.replace("\n", "\r\n") for name, text in old.items()}
+    for name, text in crlf.items():
+        (project / OLD / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / OLD / name).write_bytes(text.encode())
+    commit(project)
+    new = old | {"src/dagmar/a.py": LINES.replace("line_15 = 15", "line_15 = 'new'")}
+    release(template, "v2", NEW, new)
+    update(template, project, old)
+    assert {name: text.decode() for name, text in tree(project / NEW).items()} == new
+    assert unmerged(project) == []
+
+
+def test_a_shallow_clone_of_the_project_is_enough(template: Path, project: Path):
+    old = INIT | {"src/dagmar/a.py": LINES}
+    release(template, "v1", OLD, old)
+    copy(template, project)
+    commit(project)
+    write(project, {f"{OLD}/src/dagmar/a.py": LINES.replace("line_3 = 3", "line_3 = 'mine'")})
+    commit(project)
+    clone = project.parent.parent / "clone"
+    git(project, "clone", "-q", "--depth", "1", f"file://{project.parent}", str(clone))
+    release(template, "v2", NEW, old)
+    update(template, clone / "etl", old)
+    assert "'mine'" in (clone / "etl" / NEW / "src/dagmar/a.py").read_text()
+
+
+def test_files_of_the_user_move_and_those_that_git_ignores_stay(template: Path, project: Path):
+    release(template, "v1", OLD, INIT)
+    copy(template, project)
+    write(project, {f"{OLD}/src/dagmar/mine.py": "MINE = 1\n", ".gitignore": "*.env\n"})
+    commit(project)
+    write(project, {f"{OLD}/local.env": "x\n", f"{OLD}/src/dagmar/__pycache__/a.pyc": "x\n"})
+    git(project, "config", "core.excludesFile", str(project / ".gitignore"))
+    release(template, "v2", NEW, INIT)
+    files.set_aside(project, "v1")
+    copy(template, project)
+    files.merge_back(project, "v1")
+    assert tree(project).keys() == {
+        ".gitignore",
+        f"{OLD}/local.env",
+        f"{NEW}/src/dagmar/__init__.py",
+        f"{NEW}/src/dagmar/mine.py",
+    }
