@@ -106,9 +106,9 @@ def test_a_runner_that_was_deleted_stays_deleted(
     assert "was deleted here" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("setting", ["true", "input", "false"])
+@pytest.mark.parametrize(("setting", "folder"), [("true", NEW), ("input", OLD), ("false", OLD)])
 def test_line_ends_mean_nothing_whatever_git_makes_of_them(
-    template: Path, project: Path, setting: str
+    template: Path, project: Path, setting: str, folder: str
 ):
     old = INIT | {"src/dagmar/a.py": LINES, "src/dagmar/b.graphql": "query A {\n  a\n}\n"}
     release(template, "v1", OLD, old)
@@ -119,9 +119,9 @@ def test_line_ends_mean_nothing_whatever_git_makes_of_them(
         (project / OLD / name).write_bytes(text.encode())
     commit(project)
     new = old | {"src/dagmar/a.py": LINES.replace("line_15 = 15", "line_15 = 'new'")}
-    release(template, "v2", NEW, new)
+    release(template, "v2", folder, new)
     update(template, project, old)
-    assert {name: text.decode() for name, text in tree(project / NEW).items()} == new
+    assert {name: text.decode() for name, text in tree(project / folder).items()} == new
     assert unmerged(project) == []
 
 

@@ -128,6 +128,7 @@ def test_what_names_the_runner_follows_it(moved: Project):
     assert moved.read("Dockerfile") == f"RUN pip install -e {OLD}\n"  # theirs: only reported
 
 
+@pytest.mark.nightly  # without Copier: test_runner_files.py
 def test_later_updates_ignore_formatting_and_keep_edits_too(
     moved: Project, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

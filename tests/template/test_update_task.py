@@ -221,7 +221,9 @@ def test_from_names_another_place_which_is_remembered(project: Project) -> None:
     assert done.returncode == 3
     assert f"the template at {bare} has no version v1.0.0" in done.stderr
     assert project.status() == []
+    write(project.path, {".dagmar/tmp/update.yml": "of an update that was interrupted\n"})
     update(project, "--from", f"file://{elsewhere}")
+    assert not (project.path / ".dagmar/tmp/update.yml").exists()
     names = [".copier-answers.yml", ".dagmar/notebooks/orders.yml", ".dagmar/notebooks/gone.yml"]
     places = {project.answers(name)["_src_path"] for name in names}
     assert places == {f"file://{elsewhere}"}
@@ -240,9 +242,6 @@ def test_an_update_that_was_interrupted_says_how_to_go_back(project: Project) ->
     assert done.returncode == 8
     assert "an update was interrupted, and there are uncommitted changes: half.txt" in done.stderr
     assert "git reset --hard && git clean -d --interactive" in done.stderr
-    (project.path / "half.txt").unlink()
-    assert update(project)["conflicts"] == []
-    assert not (project.path / ".dagmar/tmp/update.yml").exists()
 
 
 def test_migrations_for_projects_and_for_notebooks_both_run(project: Project) -> None:
