@@ -6,6 +6,8 @@ dependency: tasks and notebooks need it, and what a project deploys does not.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import re
 import sys
@@ -85,21 +87,40 @@ def rewire(text: str, keep: bool = False) -> str:
     Only dagmar's own entry is changed; a file that is written in another way is left as it is.
     """
     text = replace_place(text)
-    found = find_array(text, "project", "dependencies")
-    if keep or not found:
+    if keep:
         return text
-    start, end = found
+    moved, entry = take_out(text, "project", "dependencies")
+    if entry:
+        moved = add_to_dev(moved, entry)
+    moved, _ = take_out(moved, "tool.dg.project", "registry_modules")
+    return moved if is_toml(moved) else text
+
+
+def take_out(text: str, table: str, key: str) -> tuple[str, str]:
+    """Return a text without dagmar in an array, and that entry; an empty one if there is none."""
+    found = find_array(text, table, key)
+    start, end = found or (0, 0)
     inside = text[start:end]
     entry = re.search(rf"{ENTRY}[ \t]*,?", inside)
     if not entry:
-        return text
+        return text, ""
     line = re.compile(rf"^[ \t]*{ENTRY}[ \t]*,?[ \t]*(?:#[^\n]*)?\r?\n", re.MULTILINE)
     less = line.sub("", inside, count=1)
     if less == inside:
         less = inside[: entry.start()] + inside[entry.end() :].lstrip(" ")
         if not inside[entry.end() :].strip(" \n"):  # it was the last one
             less = less.rstrip().removesuffix(",")
-    return add_to_dev(text[:start] + less + text[end:], entry[0].rstrip(", \t"))
+    return text[:start] + less + text[end:], entry[0].rstrip(", \t")
+
+
+def is_toml(text: str) -> bool:
+    """Whether a text can be read; Python 3.10 cannot tell."""
+    with contextlib.suppress(ModuleNotFoundError):
+        try:
+            importlib.import_module("tomllib").loads(text)
+        except ValueError:
+            return False
+    return True
 
 
 def add_to_dev(text: str, entry: str) -> str:

@@ -180,6 +180,13 @@ dev = ["dagmar-like"]
 dagmar = { path = "tools/dagmar", editable = true }
 other = { path = "tools/dagmar-like" }
 
+[tool.dg.project]
+registry_modules = [
+    "x.components.*",
+    "dagmar",
+    "y.*",
+]
+
 [tool.ruff]
 extend-exclude = ["./tools/dagmar", "tools/dagmar/**"]  # tools/dagmar
 """
@@ -189,6 +196,7 @@ def test_only_dagmars_entry_of_an_adopted_project_changes():
     text = wiring.rewire(PYPROJECT)
     assert text == (
         PYPROJECT.replace('    "dagmar[cli]",  # tasks\n', "")
+        .replace('    "dagmar",\n', "")
         .replace('"tools/dagmar"', f'"{COPIED}"')
         .replace("./tools/dagmar", f"./{COPIED}")
         .replace("tools/dagmar/**", f"{COPIED}/**")
