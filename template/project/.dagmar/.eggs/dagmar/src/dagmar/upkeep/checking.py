@@ -152,10 +152,20 @@ class Project:
         return sync_command(self.root, self.environ)
 
     def add(self, *requirements: str, dev: bool = False) -> str:
-        """Return the command that adds requirements."""
+        """Return the command that adds requirements; Dagster's own packages fit the installed."""
         from dagmar.project.installing import add_command
 
-        return add_command(*requirements, root=self.root, environ=self.environ, dev=dev)
+        known = self.version("dagster") or ""
+        return add_command(
+            *requirements, root=self.root, environ=self.environ, dev=dev, dagster=known
+        )
+
+    def run(self, command: str) -> str:
+        """Return a command as it is typed to run in the project's environment."""
+        from dagmar.project.installing import run_command
+        from dagmar.project.survey import survey
+
+        return run_command(command, survey(self.root, self.environ))
 
     @property
     def check_command(self) -> str:

@@ -61,9 +61,11 @@ def environment(project: Project) -> Finding:
         raise Skip("the project has no .venv")
     if Path(project.prefix).resolve() != own.resolve():
         message = f"this is the Python in {project.prefix}, not the one in .venv"
-        inside = "Scripts" if os.name == "nt" else "bin"
-        run = "uv run" if project.install == "uv sync" else f".venv/{inside}/python -m"
-        return warned(message, command=f"{run} invoke doctor")
+        command = "invoke doctor"
+        if (run := project.run(command)) == command:  # no package manager has a word for it
+            inside = "Scripts" if os.name == "nt" else "bin"
+            run = f".venv/{inside}/python -m {command}"
+        return warned(message, command=run)
     return passed(".venv")
 
 
@@ -124,8 +126,7 @@ def dagster_versions(project: Project) -> Finding:
         verb = "are" if missing[1:] else "is"
         named = f"{' and '.join(missing)} {verb} not installed"
         message = f"{named}, so `invoke dev` cannot start Dagster"
-        command = project.add(*(f"{name}=={own}" for name in missing), dev=True)
-        return warned(message, command=command)
+        return warned(message, command=project.add(*missing, dev=True))
     return passed(f"dagster {own}, and what fits it")
 
 
