@@ -200,7 +200,23 @@ def _error_classes() -> str:
     return "\n" + table(("status", "class in `dagmar.errors`", "meaning"), rows) + "\n"
 
 
+def _adopted() -> str:
+    """Return what tests/template/test_adopting.py saw: a row for each repository."""
+    seen = json.loads((ROOT / "tests/template/adopted.json").read_text("utf-8"))
+    rows = []
+    for name, row in seen.items():
+        commands = "<br>".join(f"`{command}`" for command in row["commands"])
+        trouble = [f"`{task}`: {text}" for task, text in row["not fine"].items()]
+        trouble += [f"`leave` leaves changes in {', '.join(row['left behind'])}"] * bool(
+            row["left behind"]
+        )
+        rows.append((name, row["made by"], commands, "; ".join(trouble) or "all work"))
+    columns = ("repository", "made by", "what installs dagmar", "tasks")
+    return "\n" + table(columns, rows) + "\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "adopted": _adopted,
     "tasks": _tasks,
     "settings": _settings,
     "precedence": _precedence,

@@ -93,3 +93,22 @@ LAYOUTS: dict[str, dict[str, str]] = {
 }
 TWO = {name for name, files in LAYOUTS.items() if "returns" in "".join(files.values())}
 """The layouts with a second code location, which has the asset `returns`."""
+NAMED = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.10"\n'
+# Where nothing says where the definitions are, and `invoke` finds them.
+GUESSED = {
+    "setup.cfg": LAYOUTS["setup.cfg"],
+    "one file": {"definitions.py": defs()},
+    "one file in a package": {"pyproject.toml": NAMED, "shop/__init__.py": defs()},
+    "src": {"src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
+    "src and a project": {
+        "pyproject.toml": NAMED,
+        "src/shop/__init__.py": "",
+        "src/shop/definitions.py": defs(),
+    },
+    "two packages": {
+        "back/__init__.py": "",
+        "back/definitions.py": defs("returns", "4"),
+        "front/__init__.py": "",
+        "front/definitions.py": defs(),
+    },
+}

@@ -17,27 +17,8 @@ from dagmar.project.locations import Workspace, check_command, read_workspace, u
 from dagmar.upkeep.checking import Finding, Project, installed_version
 from dagmar.upkeep.checks import CHECKS
 from dagmar.upkeep.checks.notebooks import definitions
-from support.layouts import LAYOUTS, defs
+from support.layouts import GUESSED, LAYOUTS
 
-NAMED = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.10"\n'
-# Where nothing says where the definitions are, and `invoke` finds them.
-GUESSED = {
-    "setup.cfg": LAYOUTS["setup.cfg"],
-    "one file": {"definitions.py": defs()},
-    "one file in a package": {"pyproject.toml": NAMED, "shop/__init__.py": defs()},
-    "src": {"src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
-    "src and a project": {
-        "pyproject.toml": NAMED,
-        "src/shop/__init__.py": "",
-        "src/shop/definitions.py": defs(),
-    },
-    "two packages": {
-        "back/__init__.py": "",
-        "back/definitions.py": defs("returns", "4"),
-        "front/__init__.py": "",
-        "front/definitions.py": defs(),
-    },
-}
 EVERY = LAYOUTS | GUESSED | {"nothing": {}}
 IN_CI = ("src",)
 # Their tool needs the project, or the package, to be installed.
