@@ -41,6 +41,7 @@ def make_sound(root: Path, template: Path) -> None:
         "dagmar.yaml": "targets:\n  local: {}  # mine\n",
         "pyproject.toml": PYPROJECT,
         ".gitignore": (RUNNER / ".gitignore").read_text("utf-8"),
+        "notebooks/.gitignore": (RUNNER / "notebooks/.gitignore").read_text("utf-8"),
         ".dagmar/.gitignore": (RUNNER / ".dagmar/.gitignore").read_text("utf-8"),
         ".dagmar/dagster_home/dagster.yaml": "telemetry: {enabled: false}\n",
         ".copier-answers.yml": answers,

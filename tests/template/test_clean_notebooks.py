@@ -27,7 +27,7 @@ def test_unchanged_notebooks_go_with_their_answers_and_others_stay(online: Proje
     done = invoke(online, "clean", "--notebooks", "--yes")
     assert done.returncode == 0, done.stderr
     there = sorted(path.name for path in (online.path / "notebooks").iterdir())
-    assert there == ["README.md", "daily.py", "own.py"]
+    assert there == [".gitignore", "README.md", "daily.py", "own.py", "ruff.toml"]
     answers = sorted(path.name for path in (online.path / ".dagmar/notebooks").iterdir())
     assert answers == ["daily.yml", "grid.yml"]
     # What git had, it still has.

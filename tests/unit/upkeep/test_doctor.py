@@ -325,7 +325,7 @@ def no_rule_for_caches(project: Project) -> None:
 
 @breaks("ignored", WARN, "git does not ignore __marimo__/")
 def no_rule_for_marimo(project: Project) -> None:
-    write(project, ".gitignore", ".env\n")
+    (project.root / "notebooks/.gitignore").unlink()
 
 
 @breaks("secrets", FAIL, "git keeps .env: whoever reads")
@@ -1035,7 +1035,7 @@ def test_a_running_dev_on_other_ports_wants_no_more(sound: Project) -> None:
 
 
 def test_marimo_s_files_are_ignored_by_a_file_beside_the_notebooks(sound: Project) -> None:
-    write(sound, ".gitignore", ".env\n")
+    (sound.root / "notebooks/.gitignore").unlink()
     assert BY_NAME["ignored"](sound).command == "echo __marimo__/ >> notebooks/.gitignore"
     write(sound, "notebooks/.gitignore", "__marimo__/\n")
     assert BY_NAME["ignored"](sound).status == PASS
