@@ -48,9 +48,15 @@ def adopt(root: Path, answer: str, to: str, install: bool) -> str:
         ),
         Command(installing.run_command("invoke discover", found), "in a second terminal"),
     ]
+    python = environment_of(root)
+    if found.manager not in installing.RUN and python and not os.environ.get("VIRTUAL_ENV"):
+        tries.insert(0, Command(f"source {os.path.relpath(python.parent, root)}/activate"))
     commit = Command(f"git add {' '.join(changed(root, found))} && git commit -m '{MESSAGE}'")
     if not is_repository(root):
-        commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
+        python = environment_of(root)
+    if found.manager not in installing.RUN and python and not os.environ.get("VIRTUAL_ENV"):
+        tries.insert(0, Command(f"source {os.path.relpath(python.parent, root)}/activate"))
+    commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
     if not install:
         where = [] if to in ("", ".") else [Command(f"cd {shlex.quote(to)}")]
         return "\n".join([*said, "Next:", *typed([*where, *steps, *tries, commit])])
@@ -205,21 +211,27 @@ def environment_of(root: Path) -> Path | None:
 
 def verify(root: Path, found: surveys.Survey) -> Iterator[str]:
     """Yield what works: the definitions, a start, and an installation for production."""
-    tried = {
-        "the definitions load": installing.run_command(locations.check_command(root), found),
-        "`invoke dev` starts": installing.run_command("invoke dev --once --no-open", found),
-        "an installation for production works": installing.production_command(found),
-    }
-    for what, command in tried.items():
+    python = environment_of(root)
+    path = os.environ.get("PATH", "")
+    if found.manager not in installing.RUN and python:
+        path = f"{python.parent}{os.pathsep}{path}"
+    loaded, started = locations.check_command(root), "invoke dev --once --no-open"
+    tried = (
+        ("the definitions load", "they do not load", installing.run_command(loaded, found)),
+        ("`invoke dev` starts", "it does not start", installing.run_command(started, found)),
+        ("a production install works", "it fails", installing.production_command(found)),
+    )
+    for what, otherwise, command in tried:
         if not command:
             continue
         done = subprocess.run(
-            command, shell=True, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
+            command, shell=True, cwd=root, env={**os.environ, "PATH": path},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
         if done.returncode == 0:
             yield f"ok: {what}"
             continue
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        yield f"error: not yet so: {what}"
+        yield f"error: tried whether {what}, and {otherwise}"
         yield from (f"  {line}" for line in lines[-4:])
         yield f"  To try again, type: {command}"
