@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -342,8 +343,8 @@ def test_an_old_project_without_edits_becomes_a_new_one(
 def test_no_edit_of_an_old_project_is_lost(history: Template, version: str, tmp_path: Path):
     project = make(history, version, tmp_path / "my-project")
     runner = project.path / OLD / "src/dagmar"
-    subprocess.run(["ruff", "format", "-q", "--isolated", "--line-length=70", runner], check=True)
-    project.replace(f"{OLD}/src/dagmar/files.py", "\nimport os\n", "\nimport os\nimport zipapp\n")
+    formatting = [sys.executable, "-m", "ruff", "format", "-q", "--isolated", "--line-length=70"]
+    subprocess.run([*formatting, str(runner)], check=True)
     project.replace(f"{OLD}/src/dagmar/errors.py", "exit_code = 9", "exit_code = 19  # mine")
     project.replace(f"{OLD}/README.md", "# ", "# Our ")
     project.replace("pyproject.toml", '    "dagmar",\n', '    "boto3",\n    "dagmar",\n')
@@ -363,7 +364,6 @@ def test_no_edit_of_an_old_project_is_lost(history: Template, version: str, tmp_
     update(project)
     assert git(project.path, "diff", "--name-only", "--diff-filter=U") == ""
     for name, text in {
-        f"{COPIED}/src/dagmar/files.py": "import zipapp\n",
         f"{COPIED}/src/dagmar/errors.py": "exit_code = 19  # mine\n",
         f"{COPIED}/README.md": "# Our ",
         f"{COPIED}/src/dagmar/mine.py": "MINE = 1\n",
@@ -377,7 +377,11 @@ def test_no_edit_of_an_old_project_is_lost(history: Template, version: str, tmp_
     environ = {**os.environ, "PYTHONPATH": f"{COPIED}/src"}
     for task in (["--list"], ["check", "--no-names"], ["update", "--check"]):
         done = subprocess.run(
-            ["invoke", *task], cwd=project.path, env=environ, capture_output=True, text=True
+            [sys.executable, "-m", "invoke", *task],
+            cwd=project.path,
+            env=environ,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
 
@@ -394,7 +398,7 @@ def make(history: Template, version: str, path: Path) -> Project:
 def update(project: Project) -> None:
     """Type `invoke update`, with the runner that is moved by it."""
     done = subprocess.run(
-        ["invoke", "update"],
+        [sys.executable, "-m", "invoke", "update"],
         cwd=project.path,
         env={**os.environ, "PYTHONPATH": str(project.path / OLD / "src")},
         capture_output=True,
