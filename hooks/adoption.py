@@ -53,10 +53,7 @@ def adopt(root: Path, answer: str, to: str, install: bool) -> str:
         tries.insert(0, Command(f"source {os.path.relpath(python.parent, root)}/activate"))
     commit = Command(f"git add {' '.join(changed(root, found))} && git commit -m '{MESSAGE}'")
     if not is_repository(root):
-        python = environment_of(root)
-    if found.manager not in installing.RUN and python and not os.environ.get("VIRTUAL_ENV"):
-        tries.insert(0, Command(f"source {os.path.relpath(python.parent, root)}/activate"))
-    commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
+        commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
     if not install:
         where = [] if to in ("", ".") else [Command(f"cd {shlex.quote(to)}")]
         return "\n".join([*said, "Next:", *typed([*where, *steps, *tries, commit])])

@@ -36,7 +36,7 @@ def run_hook(here: Path, *args: str, **env: str | None) -> str:
     assert done.returncode == 0
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) <= 9
+    assert len(done.stderr.splitlines()) <= (14 if "--adopt" in args else 9)
     return done.stderr
 
 
@@ -257,3 +257,34 @@ def test_a_relative_path_of_the_template_is_stored_as_an_absolute_one(
     )
     text = (tmp_path / "x/.copier-answers.yml").read_text()
     assert f'_src_path: "{tmp_path}/template"\n' in text
+
+
+ADOPT = ("--occupied", "--adopt", "--print", "--package=", "--to=.")
+ADDED = {
+    name: (ROOT / f"template/project/{name}").read_text() for name in ("dagmar.yaml", "tasks.py")
+}
+
+
+def test_an_adopted_repository_is_shown_its_own_commands(here: Path):
+    started = {"Makefile": "dev:\n\tdagster dev -f etl/main.py\n", "etl/main.py": "defs = 1\n"}
+    make_repository(here, **started, **{"requirements.txt": "dagster==1.12.13\n"})
+    write(here, {**ADDED, "venv/bin/python": "", "theirs.txt": "changed\n"})
+    said = run_hook(here, *ADOPT, VIRTUAL_ENV=None, CONDA_PREFIX=None)
+    assert "Definitions: main.py (Makefile)" in said
+    assert "changes of yours that are not committed" in said
+    assert "pip install dagster-webserver==1.12.13" in said
+    assert said.count("source venv/bin/activate") == 1
+    assert "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py && git commit" in said
+    assert "git init" not in said
+    settings = (here / "dagmar.yaml").read_text()
+    assert settings.endswith("dagster: # Makefile\n  load_from:\n  - python_file: etl/main.py\n")
+    run_hook(here, *ADOPT)
+    assert (here / "dagmar.yaml").read_text() == settings
+
+
+def test_a_package_called_dagmar_stops_an_adoption(here: Path):
+    write(here, {**ADDED, "src/dagmar/__init__.py": ""})
+    said = run_hook(here, *ADOPT)
+    assert "this repository has a package called dagmar (src/dagmar)" in said
+    assert "pip install" not in said
+    assert "rm -r .copier-answers.yml .dagmar dagmar.yaml tasks.py" in said
