@@ -16,9 +16,8 @@ except ModuleNotFoundError as error:
         raise
     from invoke.exceptions import Exit
 
-    reason = (
-        "error: this invoke is not the project's own. Type: uv run invoke … (or .venv/bin/invoke …)"
-    )
+    hint = "Type: uv run invoke … (or .venv/bin/invoke …)"
+    reason = f"error: this invoke is not the project's own. {hint}"
     raise Exit(reason, code=3) from None
 
 ns = namespace(__file__)
