@@ -6,6 +6,7 @@ import ast
 import copy
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,24 @@ def test_a_command_can_be_pasted_by_users_of_uv_run_and_by_others(
     assert console.pasteable(hint, command) == pasted
     monkeypatch.delenv("UV")
     assert console.pasteable(hint, command) == suggestion(hint, command)
+
+
+@pytest.mark.parametrize(
+    ("variable", "pasted"),
+    [
+        ("PDM_RUN_CWD", "Type: pdm run dagster definitions validate && pdm run invoke dev"),
+        ("PIPENV_ACTIVE", "Type: pipenv run dagster definitions validate && pipenv run invoke dev"),
+    ],
+)
+def test_a_command_starts_as_the_package_manager_started_this_one(
+    variable: str, pasted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = "dagster definitions validate && invoke dev"
+    monkeypatch.setenv(variable, "1")
+    assert console.pasteable("", command) == pasted
+    monkeypatch.delenv(variable)
+    monkeypatch.setattr(sys, "prefix", "/home/me/.cache/pypoetry/virtualenvs/etl-py3.12")
+    assert console.pasteable("See `invoke dev`.") == "See `poetry run invoke dev`."
 
 
 def texts() -> Iterator[tuple[str, str]]:

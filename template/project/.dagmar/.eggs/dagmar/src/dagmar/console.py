@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dagmar.errors import DagmarError, suggestion
@@ -21,8 +22,16 @@ if TYPE_CHECKING:
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_OURS = re.compile(r"^(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )", re.MULTILINE)
-_OURS_IN_BACKTICKS = re.compile(r"`(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )")
+_PROGRAMS = "(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )"
+_OURS = re.compile(rf"(?:^|(?<=&& )){_PROGRAMS}", re.MULTILINE)
+_OURS_IN_BACKTICKS = re.compile(rf"(?<=`){_PROGRAMS}")
+# A variable that a package manager sets for what it starts, and what is typed for that.
+_STARTERS = {
+    "UV": "uv run",
+    "PDM_RUN_CWD": "pdm run",
+    "PIPENV_ACTIVE": "pipenv run",
+    "PIXI_PROJECT_ROOT": "pixi run",
+}
 _TASK = re.compile(r"(?<![^`\n])invoke (?=[a-z]+\b(?!\.))")
 _collection = ""
 GAP = 3  # between two columns of a table
@@ -65,13 +74,22 @@ def tasks_below(collection: str) -> None:
 
 
 def pasteable(hint: str, command: str = "") -> str:
-    """Join a hint and a command, with `uv run` before our programs if that started this one."""
+    """Join a hint and a command, with `uv run` or its like before our programs.
+
+    That is what started this one: its programs may not be on the PATH of the terminal.
+    """
     if _collection:
         hint, command = (_TASK.sub(f"invoke {_collection}", text) for text in (hint, command))
-    if os.environ.get("UV"):
-        hint = _OURS_IN_BACKTICKS.sub("`uv run ", hint)
-        command = _OURS.sub("uv run ", command)
+    if starter := _starter():
+        hint = _OURS_IN_BACKTICKS.sub(f"{starter} ", hint)
+        command = _OURS.sub(f"{starter} ", command)
     return suggestion(hint, command)
+
+
+def _starter() -> str:
+    # `poetry run` sets no variable.
+    poetry = "poetry run" if "pypoetry" in Path(sys.prefix).parts else ""
+    return next((words for name, words in _STARTERS.items() if os.environ.get(name)), poetry)
 
 
 def warn(text: str) -> None:
