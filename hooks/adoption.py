@@ -134,13 +134,13 @@ def is_repository(root: Path) -> bool:
 
 def changed(root: Path, found: surveys.Survey) -> list[str]:
     """List what an adoption adds or changes, as it is given to git."""
-    names = [*OURS]
-    if found.manager in (surveys.UV, surveys.POETRY, surveys.PDM):
-        names += ["pyproject.toml", f"{found.manager}.lock"]
-    if found.manager == surveys.PIPENV:
-        names += ["Pipfile", "Pipfile.lock"]
-    home = os.path.relpath(found.home, root)
-    return [name if name in OURS else os.path.normpath(f"{home}/{name}") for name in names]
+    if found.lock is None:
+        return [*OURS]
+    manifests = {surveys.PIPENV: "Pipfile", surveys.PIXI: "pixi.toml"}
+    manifest = found.home / manifests.get(found.manager, "")
+    if not manifest.is_file():
+        manifest = found.home / "pyproject.toml"
+    return [*OURS, *(os.path.relpath(file, root) for file in (manifest, found.lock))]
 
 
 def installation(root: Path, found: surveys.Survey) -> list[Command]:

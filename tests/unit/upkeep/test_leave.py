@@ -217,3 +217,56 @@ def test_a_project_in_a_folder_of_a_repository_is_left_alike(adopted: Project, t
     project = Project(top / "teams/etl")
     go(project)
     assert git(top, "diff", "HEAD~1", "--name-only", "--", ":!*.lock") == ""
+
+
+PROJECT = '[project]\nname = "etl"\n'
+MEMBERS = '[tool.uv.workspace]\nmembers = ["teams/*"]\n'
+LOCKED = 'version = 1\n[[package]]\nname = "{}"\n'
+# Files of a repository, the adopted folder, and the two files that the adoption changes.
+ELSEWHERE = {
+    "dg workspace": (
+        {"dg.toml": 'directory_type = "workspace"\n'},
+        ".", "deployments/local/pyproject.toml", "deployments/local/uv.lock",
+    ),
+    "uv workspace member": (
+        {"pyproject.toml": MEMBERS}, "teams/etl", "teams/etl/pyproject.toml", "uv.lock",
+    ),
+    "poetry": ({}, ".", "pyproject.toml", "poetry.lock"),
+    "pdm": ({}, ".", "pyproject.toml", "pdm.lock"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["locked", "locked by the adoption"])
+@pytest.mark.parametrize("layout", ELSEWHERE)
+def test_the_lock_is_as_before_wherever_its_package_manager_keeps_it(
+    layout: str, locked: bool, tmp_path: Path
+):
+    files, folder_, manifest, lock = ELSEWHERE[layout]
+    tool = "" if "uv" in lock else f"[tool.{lock.removesuffix('.lock')}]\n"
+    git(tmp_path, "init", "-q", "-b", "main")
+    before = {**files, manifest: PROJECT + tool, lock: LOCKED.format("dagster")}
+    write(tmp_path, before if locked else {name: before[name] for name in before if name != lock})
+    commit(tmp_path)
+    project = Project(tmp_path / folder_)
+    write(project.root, ADDED)
+    write(tmp_path, {manifest: PROJECT + tool + WIRING, lock: LOCKED.format("dagmar")})
+    commit(tmp_path)
+    go(project)
+    assert git(tmp_path, "status", "--porcelain") != ""
+    git(tmp_path, "add", "-A")
+    assert git(tmp_path, "diff", "--cached", "--name-only", "HEAD~1") == ""
+
+
+def test_a_lock_of_the_workspace_that_is_not_committed_is_not_lost(tmp_path: Path):
+    git(tmp_path, "init", "-q", "-b", "main")
+    files = {"pyproject.toml": MEMBERS, "uv.lock": LOCKED.format("dagster")}
+    write(tmp_path, {**files, "teams/etl/pyproject.toml": PROJECT})
+    commit(tmp_path)
+    project = Project(tmp_path / "teams/etl")
+    wired = {"teams/etl/pyproject.toml": PROJECT + WIRING, "uv.lock": LOCKED.format("dagmar")}
+    write(project.root, ADDED)
+    write(tmp_path, wired)
+    commit(tmp_path)
+    write(tmp_path, {"uv.lock": "edited"})
+    with pytest.raises(Conflict, match=r"not committed: \.\./\.\./uv\.lock"):
+        go(project)

@@ -125,9 +125,7 @@ def runner_command(found: Survey, environ: Mapping[str, str] = os.environ) -> st
 
 def production_command(found: Survey) -> str:
     """Return a command that tries an installation for production; empty if there is none."""
-    locked = any(
-        (found.home / name).is_file() for name in (f"{found.manager}.lock", "Pipfile.lock")
-    )
+    locked = found.lock is not None and found.lock.is_file()
     return _in_home(_PRODUCTION.get(found.manager, ""), found) if locked else ""
 
 

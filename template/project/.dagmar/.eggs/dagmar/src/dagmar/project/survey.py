@@ -94,6 +94,18 @@ class Survey:
     """The content of its pyproject.toml."""
 
     @property
+    def lock(self) -> Path | None:
+        """The file with its locked versions, which may not be there yet; None without a lock.
+
+        It is outside the project if that is a member of a uv workspace.
+        """
+        name = {manager: name for name, manager in _FILES.items() if name in _LOCKED}
+        if self.manager not in name:
+            return None
+        above = _uv_workspace(self.home) if self.manager == UV else None
+        return (above or self.home) / name[self.manager]
+
+    @property
     def minors(self) -> list[int]:
         """The versions of Python 3 that it admits, as minor numbers; all if it names no range."""
         from packaging.specifiers import InvalidSpecifier, SpecifierSet

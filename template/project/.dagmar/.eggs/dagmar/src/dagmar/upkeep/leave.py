@@ -21,12 +21,12 @@ from dagmar import console
 from dagmar.errors import Conflict, SetupError, counted, some
 from dagmar.project import devfile, layout, templates, worktree
 from dagmar.project.installing import sync_command
+from dagmar.project.survey import survey
 from dagmar.scaffold import folder
 from dagmar.upkeep import wiring
 from dagmar.upkeep.clean import confirm
 
 TASKS = "tasks.py"
-LOCK = "uv.lock"
 OWN = (templates.ANSWERS, layout.SETTINGS_FILE, layout.DAGMAR.as_posix())
 COMMIT = 'git add -A && git commit -m "chore: remove dagmar"'
 
@@ -40,6 +40,8 @@ class Plan:
     changed: dict[str, bytes | None] = field(default_factory=dict)
     edited: list[str] = field(default_factory=list)
     kept: list[tuple[str, str]] = field(default_factory=list)
+    lock: str = ""
+    """The lock of the project's package manager, also if it does not change."""
 
     def show(self) -> None:
         """Print it."""
@@ -169,8 +171,9 @@ def _add_notebooks(plan: Plan, notebooks: Path) -> None:
 
 def _add_wiring(plan: Plan) -> None:
     """Plan the files that name dagmar as a dependency."""
-    root = plan.root
-    names = ["pyproject.toml", *sorted(file.name for file in root.glob("requirements*.txt"))]
+    root, found = plan.root, survey(plan.root)
+    project = _relative(found.home / "pyproject.toml", root)
+    names = [project, *sorted(file.name for file in root.glob("requirements*.txt"))]
     restored = False
     for name in names:
         now = worktree.read_file(root, "HEAD", name)
@@ -180,20 +183,31 @@ def _add_wiring(plan: Plan) -> None:
         target = wiring.without(name, now, change)
         if target != now:
             plan.changed[name] = target
-            restored = name == "pyproject.toml" and change is not None and target == change[0]
-    now, change = worktree.read_file(root, "HEAD", LOCK), wiring.before_dagmar(root, LOCK)
-    if now is not None and "pyproject.toml" in plan.changed:
-        # None: uv works it out, and keeps every version that is still needed.
-        same = restored and change is not None and change[1] == now
-        plan.changed[LOCK] = change[0] if same and change else None
-    pattern = ("grep", "-n", "-I", "-w", "-e", wiring.NAME, "--", ".", ":!README*", f":!{LOCK}")
+            restored = name == project and change is not None and target == change[0]
+    plan.lock = _relative(found.lock, root) if found.lock else ""
+    now = worktree.read_file(root, "HEAD", plan.lock) if plan.lock else None
+    if now is not None and project in plan.changed:
+        change = wiring.before_dagmar(root, plan.lock)
+        if restored and change == (None, now):
+            plan.gone.append(plan.lock)  # the adoption has made it
+        else:
+            # None: the package manager works it out; uv keeps each version that is still needed.
+            same = restored and change is not None and change[1] == now
+            plan.changed[plan.lock] = change[0] if same and change else None
+    pattern = ("grep", "-n", "-I", "-w", "-e", wiring.NAME, "--", ".", ":!README*", ":!*.lock")
     skipped = {*plan.gone, *plan.changed, *(name for name, _ in plan.kept), str(layout.DAGMAR)}
-    found: dict[str, str] = {}
+    mentions: dict[str, str] = {}
     for line in templates.git(root, *pattern).stdout.splitlines():
         name, number, _ = line.split(":", 2)
         if not any(name == path or name.startswith(f"{path.rstrip('/')}/") for path in skipped):
-            found.setdefault(name, number)
-    plan.kept.extend((name, f"it mentions dagmar in line {line}") for name, line in found.items())
+            mentions.setdefault(name, number)
+    reason = "it mentions dagmar in line {}"
+    plan.kept.extend((name, reason.format(line)) for name, line in mentions.items())
+
+
+def _relative(file: Path, root: Path) -> str:
+    """Return the path of a file from the root; the lock of a uv workspace may be above it."""
+    return Path(os.path.relpath(file, root)).as_posix()
 
 
 def _check_committed(plan: Plan) -> None:
@@ -203,13 +217,13 @@ def _check_committed(plan: Plan) -> None:
     top = templates.git(plan.root, "rev-parse", "--show-prefix").stdout.strip()
     dirty = []
     for line in changes:
-        name = line[3:].removeprefix(top) if line[3:].startswith(top) else ""
+        name = Path(os.path.relpath(line[3:], top or ".")).as_posix()
         inside = any(name == path or name.startswith(f"{path}/") for path in plan.gone)
         target = plan.changed.get(name)
         done = target is not None and (plan.root / name).read_bytes() == target
-        if name and "D" not in line[:2] and (inside or name in plan.changed) and not done:
+        if "D" not in line[:2] and (inside or name in plan.changed) and not done:
             dirty.append(name)
-    if LOCK in dirty and plan.changed.get(LOCK) is None and len(dirty) == 1:
+    if dirty == [plan.lock] and plan.changed.get(plan.lock) is None:
         dirty = []  # what an interrupted call has written
     if dirty:
         message = f"this would be lost, for it is not committed: {some(dirty)}"
@@ -259,17 +273,20 @@ def _write(file: Path, content: bytes | None, plan: Plan) -> str:
         shutil.copymode(file, temporary)
         temporary.replace(file)
         return ""
-    uv = shutil.which("uv")
+    program = file.stem
+    uv = shutil.which("uv") if program == "uv" else None
     environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     for options in (("--offline",), ()):
         lock = (uv or "uv", "lock", "--quiet", *options)
         if (
             uv
-            and subprocess.run(lock, cwd=plan.root, env=environ, capture_output=True).returncode
+            and subprocess.run(lock, cwd=file.parent, env=environ, capture_output=True).returncode
             == 0
         ):
             return ""
-    return shlex.join(["uv", "lock"])
+    folder = os.path.relpath(file.parent, plan.root)
+    where = [] if folder == "." else ["--directory", folder]
+    return shlex.join([program, "lock", *where])
 
 
 def _delete(path: Path) -> None:
