@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dagmar.project import devfile
 from support.git import commit, git
 from support.layouts import ASSET, defs
-from support.template_releases import Template, write
+from support.template_releases import ROOT, Template, write
 
 ROWS = Path(__file__).parents[1] / "template" / "adopted.json"
 """What was seen when each one was adopted: the table in docs/how-to/adopt-a-repository.md."""
@@ -38,6 +39,10 @@ setup(
 COMMAND = re.compile(
     r"^ +((?:uv (?:--\S+ \S+ )?(?:add|pip|sync)|poetry|pdm|pip|echo) .*?)(?: +#.*)?$", re.M
 )
+TOOLS = {"poetry": "uvx poetry", "pdm": "uvx --from 'pdm[locked]' pdm"}
+"""What is typed for a tool that is not installed. PDM has an extra with the versions it needs."""
+INDEX = re.findall(r'registry = "(.+?)"', (ROOT / "uv.lock").read_text("utf-8"))[0]
+"""Poetry asks it for each file; its default is another interface, which not every mirror has."""
 IN_VENV = "uv venv -q && uv pip install -q "
 
 
@@ -76,7 +81,7 @@ REPOSITORIES = {
         "`dagster project scaffold`, Dagster 1.10",
         {"shop/assets.py": ASSET.format(name="orders", value=3)},
         "uvx --from dagster==1.10.17 --with dagster-webserver==1.10.17 "
-        "dagster project scaffold --name shop && cp -r shop/. . && rm -r shop"
+        "dagster project scaffold --name shop && mv shop made && cp -r made/. . && rm -r made"
         ' && sed -i \'s/"dagster",/"dagster==1.10.17",/; /dagster-cloud/d\' pyproject.toml',
         "uv sync -q --extra dev",
     ),
@@ -84,23 +89,25 @@ REPOSITORIES = {
         "`dagster project scaffold`",
         {"shop/assets.py": ASSET.format(name="orders", value=3)},
         f"uvx --from dagster=={VERSION} --with dagster-webserver "
-        "dagster project scaffold --name shop && cp -r shop/. . && rm -r shop"
+        "dagster project scaffold --name shop && mv shop made && cp -r made/. . && rm -r made"
         f' && sed -i \'s/"dagster",/"dagster=={VERSION}",/; /dagster-cloud/d\' pyproject.toml',
         "uv sync -q --extra dev",
     ),
     "poetry": Repository(
         "`poetry new`",
         {"src/shop/definitions.py": defs()},
-        "uvx poetry new -q shop --python '>=3.10,<3.14' && cp -r shop/. . && rm -r shop"
+        "poetry new -q shop --python '>=3.10,<3.14' && cp -r shop/. . && rm -r shop"
         " && printf '[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
-        f"poetry config virtualenvs.in-project true --local && poetry add -q dagster=={VERSION}"
+        "poetry config virtualenvs.in-project true --local"
+        f" && poetry source add -q --priority primary index {INDEX}"
+        f" && poetry add -q dagster=={VERSION}"
         f" && poetry add -q --group dev dagster-webserver=={VERSION}",
         "poetry run",
     ),
     "pdm": Repository(
         "`pdm init`",
         {"src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
-        "uvx pdm init -n -q minimal"
+        "pdm init -n -q minimal"
         " && printf '[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
         f"pdm add -q dagster=={VERSION} && pdm add -q -dG dev dagster-webserver=={VERSION}",
         "pdm run",
@@ -174,26 +181,26 @@ class Adopted:
         self.template = template
         self.top = folder
         self.root = folder / self.layout.project
-        tools = ("uv", "git", "uvx", "poetry", "pdm")
         self.environ = {
             **{name: text for name, text in os.environ.items() if name != "VIRTUAL_ENV"},
             "UV_PYTHON_PREFERENCE": "only-system",
             "POETRY_VIRTUALENVS_IN_PROJECT": "true",
         }
+        assert all(map(shutil.which, ("uv", "git", "uvx")))
+        for tool in (tool for tool in TOOLS if not shutil.which(tool)):
+            shim = folder.parent / "bin" / tool
+            write(shim.parent, {tool: f'#!/bin/sh\nexec {TOOLS[tool]} "$@"\n'})
+            shim.chmod(0o755)
+            self.environ["PATH"] = f"{shim.parent}{os.pathsep}{self.environ['PATH']}"
+
         if self.layout.run.startswith(".venv"):  # its team activates the environment
             path = f"{self.root}/.venv/bin{os.pathsep}{self.environ['PATH']}"
             self.environ |= {"VIRTUAL_ENV": f"{self.root}/.venv", "PATH": path}
-        assert all(map(shutil.which, tools[:3]))
 
     def type(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-        """Type a command in the adopted folder; poetry and pdm come from uvx if there is none."""
-        functions = "".join(
-            f'{tool}() {{ uvx {tool} "$@"; }}\n'
-            for tool in ("poetry", "pdm")
-            if not shutil.which(tool)
-        )
+        """Type a command in the adopted folder."""
         return subprocess.run(
-            ["bash", "-c", functions + command], cwd=self.root, env=self.environ,
+            ["bash", "-c", command], cwd=self.root, env=self.environ,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
         )  # fmt: skip
 
@@ -291,7 +298,9 @@ class Adopted:
                 ready = any(json.loads(line)["event"] == "ready" for line in process.stdout)
                 yield
             finally:
-                if process.poll() is None:
+                if running := devfile.read(self.root):  # what starts it may not pass a signal on
+                    os.kill(running.pid, signal.SIGINT)
+                elif process.poll() is None:
                     process.send_signal(signal.SIGINT)
                 process.communicate(timeout=120)
                 if not ready or process.returncode not in (0, 130):
