@@ -317,7 +317,12 @@ def test_the_readme_adds_dagmar_to_a_repository(
 
 
 @needs_uv
-def test_the_readme_updates_a_project(clone: Path, environ: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "with_copier", [False, pytest.param(True, marks=pytest.mark.nightly)], ids=["task", "copier"]
+)
+def test_the_readme_updates_a_project(
+    clone: Path, environ: dict[str, str], tmp_path: Path, with_copier: bool
+) -> None:
     upstream = Terminal(shutil.copytree(clone, tmp_path / "dagmar", symlinks=True), environ)
     terminal = Terminal(upstream.folder, environ)
     terminal.type(sections(README)[START][0])
@@ -329,20 +334,20 @@ def test_the_readme_updates_a_project(clone: Path, environ: dict[str, str], tmp_
         "git commit -q -a -m y"
     )
     (project / "mine.txt").write_text("mine\n")
-    for block in sections(README)[UPDATE]:
-        terminal.type(block)
+    commit, *update = sections(README)[UPDATE][0].splitlines(keepends=True)
+    terminal.type(commit)
+    if with_copier:
+        (alone,) = re.findall(r"`(uvx copier update[^`]*)`", README.read_text("utf-8"))
+        done = terminal.type(alone)
+        # It updates the project only, and names the command for its notebooks.
+        assert "uv run invoke update " in done.stdout + done.stderr
+        terminal.type("git add -A && git commit -q -m update")
+    terminal.type("".join(update))
     for notebook in (project / "notebooks").glob("*.py"):
         assert newer in notebook.read_text("utf-8")
     assert (project / ".gitignore").read_text("utf-8").endswith("# upstream\n")
     assert (project / "mine.txt").read_text("utf-8") == "mine\n"
     assert (project / ".venv").is_dir()
-
-    # And with Copier, which names the command that does all.
-    upstream.type('echo "# again" >> template/project/.gitignore && git commit -q -a -m z')
-    (alone,) = re.findall(r"`(uvx copier update[^`]*)`", README.read_text("utf-8"))
-    done = terminal.type(f"git add -A && git commit -q -m update && {alone}")
-    assert "uv run invoke update " in done.stdout + done.stderr
-    assert (project / ".gitignore").read_text("utf-8").endswith("# upstream\n# again\n")
 
 
 @needs_uv
