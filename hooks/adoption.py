@@ -140,7 +140,8 @@ def changed(root: Path, found: surveys.Survey) -> list[str]:
     manifest = found.home / manifests.get(found.manager, "")
     if not manifest.is_file():
         manifest = found.home / "pyproject.toml"
-    return [*OURS, *(os.path.relpath(file, root) for file in (manifest, found.lock))]
+    names = [*OURS, *(os.path.relpath(file, root) for file in (manifest, found.lock))]
+    return [name for name in names if worktree.run_git(root, "check-ignore", "-q", name).returncode]
 
 
 def installation(root: Path, found: surveys.Survey) -> list[Command]:

@@ -265,6 +265,14 @@ ADDED = {
 }
 
 
+def test_a_lock_that_git_ignores_is_not_added(here: Path):
+    make_repository(here, **{".gitignore": "uv.lock\n", "pyproject.toml": "[project]\n"})
+    write(here, {**ADDED, "uv.lock": ""})
+    assert "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py pyproject.toml &&" in run_hook(
+        here, *ADOPT
+    )
+
+
 def test_an_adopted_repository_is_shown_its_own_commands(here: Path):
     started = {"Makefile": "dev:\n\tdagster dev -f etl/main.py\n", "etl/main.py": "defs = 1\n"}
     make_repository(here, **started, **{"requirements.txt": "dagster==1.12.13\n"})

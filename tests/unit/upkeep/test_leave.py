@@ -118,10 +118,12 @@ def test_what_the_team_wrote_since_then_stays(
     assert "Makefile: it mentions dagmar in line 2" in said
 
 
+@pytest.mark.parametrize("start", ["", "# "])
 def test_a_tasks_file_with_tasks_of_the_team_stays_and_its_lines_are_named(
-    adopted: Project, capsys: pytest.CaptureFixture[str]
+    start: str, adopted: Project, capsys: pytest.CaptureFixture[str]
 ):
-    own = "\n\nfrom invoke.tasks import task\n\n\n@task\ndef hello(c):\n    pass\n"
+    lines = ("from invoke.tasks import task", "@task", "def hello(c):", "    pass")
+    own = "\n\n" + "".join(f"{start}{line}\n" for line in lines)
     (adopted.root / "tasks.py").write_text(ADDED["tasks.py"] + own, "utf-8")
     commit(adopted.root)
     go(adopted)
@@ -233,6 +235,7 @@ ELSEWHERE = {
     ),
     "poetry": ({}, ".", "pyproject.toml", "poetry.lock"),
     "pdm": ({}, ".", "pyproject.toml", "pdm.lock"),
+    "pipenv": ({}, ".", "Pipfile", "Pipfile.lock"),
 }  # fmt: skip
 
 
@@ -242,7 +245,7 @@ def test_the_lock_is_as_before_wherever_its_package_manager_keeps_it(
     layout: str, locked: bool, tmp_path: Path
 ):
     files, folder_, manifest, lock = ELSEWHERE[layout]
-    tool = "" if "uv" in lock else f"[tool.{lock.removesuffix('.lock')}]\n"
+    tool = "" if "uv" in lock or "Pipfile" in lock else f"[tool.{lock.removesuffix('.lock')}]\n"
     git(tmp_path, "init", "-q", "-b", "main")
     before = {**files, manifest: PROJECT + tool, lock: LOCKED.format("dagster")}
     write(tmp_path, before if locked else {name: before[name] for name in before if name != lock})

@@ -22,6 +22,18 @@ def test_without_later_edits_the_bytes_are_those_from_before():
         assert without("pyproject.toml", ADOPTED.encode(), change) == before.encode()
 
 
+def test_a_file_without_an_entry_is_not_changed():
+    for text in ("[dependency-groups]\ndev = []\n\n\n", "[project]", "# dagmar\r\n[a]\n\n"):
+        assert cut(text) == text
+
+
+def test_line_endings_of_windows_stay():
+    before, adopted = (text.replace("\n", "\r\n") for text in (BEFORE, ADOPTED))
+    assert cut(adopted) == before
+    change = (before.encode(), adopted.encode())
+    assert without("pyproject.toml", adopted.encode(), change) == before.encode()
+
+
 def test_later_edits_of_the_team_stay():
     change = (BEFORE.encode(), ADOPTED.encode())
     now = ADOPTED.replace('"dagster",', '"dagster>=1.12",') + "\n[tool.ruff]\nline-length = 99\n"

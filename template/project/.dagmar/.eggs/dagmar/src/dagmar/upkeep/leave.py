@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -21,7 +22,7 @@ from dagmar import console
 from dagmar.errors import Conflict, SetupError, counted, some
 from dagmar.project import devfile, layout, templates, worktree
 from dagmar.project.installing import sync_command
-from dagmar.project.survey import survey
+from dagmar.project.survey import PIPENV, PIXI, survey
 from dagmar.scaffold import folder
 from dagmar.upkeep import wiring
 from dagmar.upkeep.clean import confirm
@@ -118,7 +119,7 @@ def _add_tasks(plan: Plan) -> None:
 
 
 def _lines_of_dagmar(source: str) -> list[object]:
-    """Return the lines of a `tasks.py` that use dagmar; `["all"]` if there are no others."""
+    """Return the lines of a `tasks.py` that use dagmar; `["all"]` if there is nothing else."""
     try:
         body = ast.parse(source).body
     except SyntaxError:
@@ -132,7 +133,8 @@ def _lines_of_dagmar(source: str) -> list[object]:
         if names & {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
         or any(_imported(statement))
     ]
-    if used and len(used) == len(body):
+    # A comment is the team's: the template has none.
+    if used and len(used) == len(body) and not re.search(r"^\s*#", source, re.MULTILINE):
         return ["all"]
     return [
         f"line {node.lineno}"
@@ -172,7 +174,11 @@ def _add_notebooks(plan: Plan, notebooks: Path) -> None:
 def _add_wiring(plan: Plan) -> None:
     """Plan the files that name dagmar as a dependency."""
     root, found = plan.root, survey(plan.root)
-    project = _relative(found.home / "pyproject.toml", root)
+    manifests = {PIPENV: "Pipfile", PIXI: "pixi.toml"}
+    manifest = found.home / manifests.get(found.manager, "")
+    if not manifest.is_file():
+        manifest = found.home / "pyproject.toml"
+    project = _relative(manifest, root)
     names = [project, *sorted(file.name for file in root.glob("requirements*.txt"))]
     restored = False
     for name in names:
@@ -183,7 +189,7 @@ def _add_wiring(plan: Plan) -> None:
         target = wiring.without(name, now, change)
         if target != now:
             plan.changed[name] = target
-            restored = name == project and change is not None and target == change[0]
+            restored = restored or (name == project and change is not None and target == change[0])
     plan.lock = _relative(found.lock, root) if found.lock else ""
     now = worktree.read_file(root, "HEAD", plan.lock) if plan.lock else None
     if now is not None and project in plan.changed:
@@ -273,7 +279,7 @@ def _write(file: Path, content: bytes | None, plan: Plan) -> str:
         shutil.copymode(file, temporary)
         temporary.replace(file)
         return ""
-    program = file.stem
+    program = file.stem.lower().replace("pipfile", "pipenv")
     uv = shutil.which("uv") if program == "uv" else None
     environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     for options in (("--offline",), ()):
@@ -286,7 +292,8 @@ def _write(file: Path, content: bytes | None, plan: Plan) -> str:
             return ""
     folder = os.path.relpath(file.parent, plan.root)
     where = [] if folder == "." else ["--directory", folder]
-    return shlex.join([program, "lock", *where])
+    reuse = ["--update-reuse"] if program == "pdm" else []  # the versions that are locked
+    return shlex.join([program, "lock", *reuse, *where])
 
 
 def _delete(path: Path) -> None:

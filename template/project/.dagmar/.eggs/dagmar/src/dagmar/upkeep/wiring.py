@@ -19,7 +19,10 @@ from dagmar.project.layout import RUNNER
 from dagmar.project.worktree import read_file
 
 NAME = "dagmar"
-OURS = ("dev", "tool.uv.sources", "dependency-groups")
+OURS = (
+    "dev", "tool.uv.sources", "dependency-groups", "tool.poetry.group.dev.dependencies",
+    "tool.pdm.dev-dependencies",
+)  # fmt: skip
 """What adoption may add around the entries."""
 _MENTION = re.compile(rf"\b{NAME}\b")
 # An element of an array, as `"dagmar[cli]>=1; marker",`, and the file that pdm and pip name.
@@ -61,11 +64,18 @@ def without(name: str, now: bytes, change: tuple[bytes | None, bytes] | None) ->
 
 def _cut(name: str, text: str, before: str | None) -> str:
     """Cut the entries out of a text, and tables that are empty then and were not there before."""
-    if not name.endswith(".toml"):
+    if name.endswith(".txt"):
         place = RUNNER.as_posix()
         return "".join(line for line in text.splitlines(True) if place not in line)
+    if "\r\n" in text:
+        plain = text.replace("\r\n", "\n")
+        cut = _cut(name, plain, before)
+        return text if cut == plain else cut.replace("\n", "\r\n")
+    given = text
     for pattern in (_OWN_TABLE, _KEY_LINE, _ELEMENT_LINE, _ELEMENT_AFTER, _ELEMENT_FIRST):
         text = pattern.sub("", text)
+    if text == given:
+        return text
     for pattern, spelled in ((_EMPTY_ARRAY, r"^\s*{}\s*="), (_EMPTY_TABLE, r"^\[{}\]")):
         for name in OURS:
             there = re.compile(spelled.format(re.escape(name)), re.MULTILINE)
@@ -90,7 +100,7 @@ def _revert(now: bytes, after: bytes, before: bytes) -> bytes | None:
 
 def _same(name: str, one: bytes, other: bytes) -> bool:
     """Whether two files mean the same, but for tables that are empty."""
-    if not name.endswith(".toml"):
+    if name.endswith(".txt"):
         return one.split() == other.split()
     with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(SetupError):
         values = []
