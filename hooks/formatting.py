@@ -30,8 +30,10 @@ class Unit:
     text: str
     key: Key
     depth: int = 0
-    names: frozenset[str] = field(default_factory=frozenset)
+    names: tuple[str, ...] = ()
     """What it imports, as statements, if it imports and does nothing else."""
+    parts: list[Unit] = field(default_factory=list)
+    """The imports that were joined in this one."""
 
 
 def undo_formatting(name: str, before: str, text: str) -> str:
@@ -106,8 +108,7 @@ def _read_python(text: str) -> Iterator[Unit]:
             }  # fmt: skip
             held = {at - done - 1 for at in inside}
             laid_out = _lay_out(lines[done:row], depth, held)
-            names = frozenset(named) if len(named) and not remarks else frozenset()
-            yield Unit(laid_out, (*meaning, *remarks), depth, names)
+            yield Unit(laid_out, (*meaning, *remarks), depth, () if remarks else tuple(named))
             done, words, remarks = row, [], []
         elif token.type not in {tokenize.NL, tokenize.ENDMARKER}:
             words.append(token)
@@ -169,14 +170,15 @@ def _join_imports(units: Iterable[Unit]) -> Iterator[Unit]:
     group: Unit | None = None
     for unit in units:
         if group and unit.names and unit.depth == group.depth:
-            names = group.names | unit.names
-            group = Unit(group.text + unit.text, tuple(sorted(names)), unit.depth, names)
+            names = group.names + unit.names
+            parts = [*group.parts, unit]
+            group = Unit(group.text + unit.text, tuple(sorted({*names})), unit.depth, names, parts)
             continue
         if group:
             yield group
         group = None
         if unit.names:
-            group = Unit(unit.text, tuple(sorted(unit.names)), unit.depth, unit.names)
+            group = Unit(unit.text, tuple(sorted({*unit.names})), unit.depth, unit.names, [unit])
         else:
             yield unit
     if group:
@@ -184,12 +186,16 @@ def _join_imports(units: Iterable[Unit]) -> Iterator[Unit]:
 
 
 def _add_imports(unit: Unit, imports: list[Unit]) -> str:
-    """Return imports that the user only added to as those before, and the new ones."""
+    """Return imports as before, and those that the user added after the ones that they follow."""
     for known in imports:
-        if unit.depth == known.depth and known.names < unit.names:
-            indent = INDENT * unit.depth
-            added = sorted(unit.names - known.names)
-            return known.text + "".join(f"{indent}{name}\n" for name in added)
+        if unit.depth == known.depth and {*known.names} < {*unit.names}:
+            parts, before = [*known.parts], ""
+            for name in unit.names:
+                if name not in known.names:
+                    at = next((at for at, part in enumerate(parts, 1) if before in part.names), 1)
+                    parts.insert(at, Unit(f"{INDENT * unit.depth}{name}\n", (), names=(name,)))
+                before = name
+            return "".join(part.text for part in parts)
     return unit.text
 
 

@@ -110,7 +110,7 @@ def test_layout_quotes_indentation_and_the_order_of_imports_are_no_edit():
         ),
         (("# of each", "# of all"), None),
         (("\tmatch", "\tlimit += 1\n\tmatch"), ("    match", "    limit += 1\n    match")),
-        (("import os\n", "import os\nimport re\n"), ("PurePath\n\n", "PurePath\nimport re\n\n")),
+        (("import os\n", "import os\nimport re\n"), ("import os\n", "import os\nimport re\n")),
         (("\t@property\n", ""), ("\n    @property\n", "")),
         (("              lines", "            lines"), None),
         (("elif not", "elif"), ("elif not", "elif")),
@@ -129,6 +129,13 @@ def test_an_edit_of_formatted_code_is_kept_and_nothing_else(
         assert edit[1] in found
         assert len(changed) <= 7
     compile(found, "x.py", "exec")
+
+
+def test_an_added_import_does_not_meet_those_of_a_new_version():
+    added = FORMATTED.replace("import os\n", "import os\nimport re\n", 1)
+    new = BEFORE.replace("import Path, PurePath\n", "import Path, PurePath\nimport that\n")
+    merged = hook("merging").merge_texts(BEFORE, undo("x.py", BEFORE, added), new)
+    assert merged == (new.replace("import os\n", "import os\nimport re\n"), False)
 
 
 @pytest.mark.parametrize(
