@@ -30,14 +30,21 @@ class Command:
     why: str = ""
 
 
-def adopt(root: Path, answer: str, to: str, install: bool) -> str:
-    """Return what to say about an adopted repository, after doing what was asked for."""
+def adopt(root: Path, answer: str, to: str, install: bool, separate_tasks: bool) -> str:
+    """Return what to say about an adopted repository, after doing what was asked for.
+
+    `separate_tasks` says that the user's tasks hide dagmar's until lines are added to them.
+    """
     found = surveys.survey(root)
     said = ["dagmar was added; no existing file was changed."]
     if problem := named_dagmar(root, found):
         return "\n".join([*said, problem])
     said += [*found.unread, *facts_of(found), *definitions(root, answer)]
-    said += filter(None, [own_changes(root)])
+    commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
+    if is_repository(root):
+        said += filter(None, [own_changes(root)])
+        names = shlex.join(changed(root, found))
+        commit = Command(f"git add {names} && git commit -m '{MESSAGE}'")
     try:
         steps = installation(root, found)
     except errors.SetupError as error:
@@ -51,16 +58,13 @@ def adopt(root: Path, answer: str, to: str, install: bool) -> str:
     python = environment_of(root)
     if found.manager not in installing.RUN and python and not os.environ.get("VIRTUAL_ENV"):
         tries.insert(0, Command(f"source {os.path.relpath(python.parent, root)}/activate"))
-    commit = Command(f"git add {' '.join(changed(root, found))} && git commit -m '{MESSAGE}'")
-    if not is_repository(root):
-        commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
     if not install:
         where = [] if to in ("", ".") else [Command(f"cd {shlex.quote(to)}")]
         return "\n".join([*said, "Next:", *typed([*where, *steps, *tries, commit])])
     print("\n".join(said), file=sys.stderr, flush=True)
     if left := run(root, steps):
         return "\n".join(["This is left to type:", *typed([*left, *tries, commit])])
-    return "\n".join([*verify(root, found), "Next:", *typed([*tries, commit])])
+    return "\n".join([*verify(root, found, separate_tasks), "Next:", *typed([*tries, commit])])
 
 
 def named_dagmar(root: Path, found: surveys.Survey) -> str:
@@ -71,13 +75,18 @@ def named_dagmar(root: Path, found: surveys.Survey) -> str:
     where = theirs[0].relative_to(root) if theirs else "pyproject.toml" if name == "dagmar" else ""
     if not where:
         return ""
-    plain = (TEMPLATE / "template/project/tasks.py").read_bytes()
-    mine = [*OURS] if (root / "tasks.py").read_bytes() == plain else [*OURS[:-1]]
+    mine = [name for name in OURS if not is_kept(root / name)]
     remove = f"rm -r {' '.join(mine)}"
     return (
         f"error: this repository has a package called dagmar ({where}), and Python would import "
         f"that one.\n  Rename it, or remove what was added: {remove}"
     )
+
+
+def is_kept(file: Path) -> bool:
+    """Whether a file of the template is missing here, or was here before."""
+    plain = TEMPLATE / "template/project" / file.name
+    return not file.exists() or (plain.is_file() and file.read_bytes() != plain.read_bytes())
 
 
 def facts_of(found: surveys.Survey) -> Iterator[str]:
@@ -99,7 +108,7 @@ def definitions(root: Path, answer: str) -> Iterator[str]:
         return
     names = ", ".join(place.name for place in workspace.locations)
     where = "found by its name" if workspace.declared_in == "nothing" else workspace.declared_in
-    yield f"Definitions: {names} ({where})"
+    yield f"Definitions: {names or 'none yet'} ({where})"
     projects = {os.path.relpath(place.working_directory, root) for place in workspace.locations}
     if workspace.declared_in == "nothing" and len(projects) > 1:
         yield (
@@ -108,9 +117,8 @@ def definitions(root: Path, answer: str) -> Iterator[str]:
         )
     if workspace.known or workspace.declared_in == layout.SETTINGS_FILE:
         return
-    mine, plain = root / layout.SETTINGS_FILE, TEMPLATE / "template/project/dagmar.yaml"
-    lines = workspace.as_settings(root)
-    if mine.read_bytes() == plain.read_bytes():
+    mine, lines = root / layout.SETTINGS_FILE, workspace.as_settings(root)
+    if not is_kept(mine):
         mine.write_text(f"{mine.read_text('utf-8')}\n{lines}\n", "utf-8")
         yield "  written to dagmar.yaml, for `invoke dev` and notebooks"
     else:
@@ -128,20 +136,25 @@ def own_changes(root: Path) -> str:
 
 
 def is_repository(root: Path) -> bool:
-    """Whether git tracks the folder."""
-    return worktree.run_git(root, "rev-parse", "--is-inside-work-tree").returncode == 0
+    """Whether git tracks the folder; it may not be installed."""
+    try:
+        return worktree.run_git(root, "rev-parse", "--is-inside-work-tree").returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def changed(root: Path, found: surveys.Survey) -> list[str]:
     """List what an adoption adds or changes, as it is given to git."""
+    names = [name for name in OURS if (root / name).exists()]
     if found.lock is None:
-        return [*OURS]
+        return names
     manifests = {surveys.PIPENV: "Pipfile", surveys.PIXI: "pixi.toml"}
     manifest = found.home / manifests.get(found.manager, "")
     if not manifest.is_file():
         manifest = found.home / "pyproject.toml"
-    names = [*OURS, *(os.path.relpath(file, root) for file in (manifest, found.lock))]
-    return [name for name in names if worktree.run_git(root, "check-ignore", "-q", name).returncode]
+    written = [os.path.relpath(file, root) for file in (manifest, found.lock)]
+    ignored = ("check-ignore", "-q")
+    return names + [name for name in written if worktree.run_git(root, *ignored, name).returncode]
 
 
 def installation(root: Path, found: surveys.Survey) -> list[Command]:
@@ -174,9 +187,9 @@ def typed(commands: list[Command]) -> Iterator[str]:
 def run(root: Path, steps: list[Command]) -> list[Command]:
     """Type the commands; return what is left if one fails."""
     for index, step in enumerate(steps):
-        print(f"$ {step.text}", file=sys.stderr, flush=True)
         if "env -u" in step.text:
             return steps[index:]
+        print(f"$ {step.text}", file=sys.stderr, flush=True)
         text = step.text
         if re.match(r"(uv )?pip install", text):
             python = environment_of(root)
@@ -207,16 +220,17 @@ def environment_of(root: Path) -> Path | None:
     return None
 
 
-def verify(root: Path, found: surveys.Survey) -> Iterator[str]:
+def verify(root: Path, found: surveys.Survey, separate_tasks: bool) -> Iterator[str]:
     """Yield what works: the definitions, a start, and an installation for production."""
     python = environment_of(root)
     path = os.environ.get("PATH", "")
     if found.manager not in installing.RUN and python:
         path = f"{python.parent}{os.pathsep}{path}"
-    loaded, started = locations.check_command(root), "invoke dev --once --no-open"
+    loaded = installing.run_command(locations.check_command(root), found)
+    started = installing.run_command("invoke dev --once --no-open", found)
     tried = (
-        ("the definitions load", "they do not load", installing.run_command(loaded, found)),
-        ("`invoke dev` starts", "it does not start", installing.run_command(started, found)),
+        ("the definitions load", "they do not load", loaded),
+        ("`invoke dev` starts", "it does not start", "" if separate_tasks else started),
         ("a production install works", "it fails", installing.production_command(found)),
     )
     for what, otherwise, command in tried:

@@ -134,13 +134,16 @@ def indent(text: str) -> str:
 
 def main(args: list[str]) -> int:
     """Put the project into git, report the result on stderr, and never fail."""
-    done, where = False, ""
+    done, where, tasks = False, "", ""
     with contextlib.suppress(Exception):
         where = remember_template()
+    with contextlib.suppress(OSError):
+        tasks = own_tasks()
     try:
         if "--adopt" in args:
             given = dict(arg.removeprefix("--").split("=", 1) for arg in args if "=" in arg)
-            said = adopt(Path.cwd(), given["package"], given["to"], "--install" in args)
+            to, install = given["to"], "--install" in args
+            said = adopt(Path.cwd(), given["package"], to, install, separate_tasks=bool(tasks))
         else:
             done, said = put_into_git(occupied="--occupied" in args)
     except FileNotFoundError:
@@ -158,9 +161,8 @@ def main(args: list[str]) -> int:
         print(said, file=sys.stderr)
     if where and "--quiet" not in args:
         print(where, file=sys.stderr)
-    with contextlib.suppress(OSError):
-        if said := own_tasks():
-            print(said, file=sys.stderr)
+    if tasks:
+        print(tasks, file=sys.stderr)
     return 0
 
 

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
 import yaml
-from runner import worktree
+from runner import TEMPLATE, installing, surveys, templates, worktree
 
-TEMPLATE = Path(__file__).parents[1]
 ANSWERS = Path(".copier-answers.yml")
-SOURCE_LINE = re.compile(r"^_src_path:.*(?:\n[ \t]+.*)*$", re.MULTILINE)
-PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def remember_template() -> str:
     """Store the remote of the template's clone, or the clone's absolute path; return a remark."""
     answers = yaml.safe_load(ANSWERS.read_text("utf-8"))
     source, version = str(answers["_src_path"]), str(answers.get("_commit") or "")
-    if not is_local(source):
+    if not templates.is_local(source):
         return ""
     folder = find_clone(source, version)
     place = find_remote(folder, version) or str(folder)
     if place != source:
         for file in (ANSWERS, *Path(".dagmar/notebooks").glob("*.yml")):
-            text = file.read_text("utf-8")
-            line = f"_src_path: {json.dumps(place, ensure_ascii=False)}"
-            file.write_text(SOURCE_LINE.sub(lambda _: line, text, count=1), "utf-8")  # noqa: B023
-    if is_local(place):
+            templates.write_origin(file, place)
+    if templates.is_local(place):
+        command = installing.run_command("invoke update --from URL", surveys.survey(Path.cwd()))
         return (
             f"Updates look for the template in {place}. Who does not have it there names another "
-            "place of it:\n  uv run invoke update --from URL"
+            f"place of it:\n  {command}"
         )
     return f"Updates look for the template at {place}, the remote of {folder}."
-
-
-def is_local(place: str) -> bool:
-    """Whether a Copier source is a folder of this machine."""
-    return "://" not in place and not re.match(r"(gh|gl|git\+\w+):|[^/\s]+@[^/\s]+:", place)
 
 
 def find_clone(source: str, version: str) -> Path:
@@ -60,6 +49,6 @@ def find_remote(folder: Path, version: str) -> str:
     names = [line.strip().partition("/")[0] for line in done.stdout.splitlines()]
     for name in sorted(set(names), key=lambda name: (name != "origin", name)):
         url = worktree.run_git(folder, "remote", "get-url", name).stdout.strip()
-        if url and not is_local(url):
-            return PASSWORD.sub("", url)
+        if url and not templates.is_local(url):
+            return templates.masked(url)
     return ""

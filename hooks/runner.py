@@ -15,10 +15,20 @@ sys.dont_write_bytecode = True  # the template's folder is the user's
 sys.path.insert(0, str(TEMPLATE / "template/project/.dagmar/.eggs/dagmar/src"))
 
 from dagmar import errors  # noqa: E402
-from dagmar.project import installing, layout, locations, worktree  # noqa: E402
+from dagmar.project import installing, layout, locations, templates, worktree  # noqa: E402
 from dagmar.project import survey as surveys  # noqa: E402
 
-__all__ = ["TEMPLATE", "errors", "installing", "layout", "load", "locations", "surveys", "worktree"]
+__all__ = [
+    "TEMPLATE",
+    "errors",
+    "installing",
+    "layout",
+    "load",
+    "locations",
+    "surveys",
+    "templates",
+    "worktree",
+]
 
 
 def load(file: Path) -> ModuleType:

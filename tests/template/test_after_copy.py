@@ -221,11 +221,22 @@ def test_a_copy_from_a_clone_remembers_its_remote_for_colleagues(here: Path, clo
     assert f"Updates look for the template at {url}, the remote of {clone}.\n" in said
 
 
-def test_credentials_of_the_remote_are_neither_stored_nor_shown(here: Path, clone: Path):
+@pytest.mark.parametrize(
+    ("url", "stored"),
+    [
+        ("https://me:secret@git.example.com/dagmar.git", "https://git.example.com/dagmar.git"),
+        ("https://secret@git.example.com/dagmar.git", "https://git.example.com/dagmar.git"),
+        ("ssh://git@git.example.com:22/dagmar.git", "ssh://git@git.example.com:22/dagmar.git"),
+        ("ssh://me:secret@git.example.com/dagmar.git", "ssh://git.example.com/dagmar.git"),
+    ],
+)
+def test_credentials_of_the_remote_are_neither_stored_nor_shown(
+    here: Path, clone: Path, url: str, stored: str
+):
     version = git(clone, "describe", "--always").strip()
-    git(clone, "remote", "set-url", "origin", "https://me:secret@git.example.com/dagmar.git")
+    git(clone, "remote", "set-url", "origin", url)
     place, said = remember(here, clone, version)
-    assert place == "https://git.example.com/dagmar.git"
+    assert place == stored
     assert "secret" not in said
 
 
@@ -233,7 +244,7 @@ def test_a_commit_that_the_remote_does_not_have_leaves_the_folder(here: Path, cl
     commit(clone)
     place, said = remember(here, clone, git(clone, "describe", "--always").strip())
     assert place == str(clone)
-    assert "uv run invoke update --from URL" in said
+    assert "  invoke update --from URL" in said  # no file says that uv is used
 
 
 @pytest.mark.parametrize(
@@ -261,7 +272,8 @@ def test_a_relative_path_of_the_template_is_stored_as_an_absolute_one(
 
 ADOPT = ("--occupied", "--adopt", "--print", "--package=", "--to=.")
 ADDED = {
-    name: (ROOT / f"template/project/{name}").read_text() for name in ("dagmar.yaml", "tasks.py")
+    name: (ROOT / f"template/project/{name}").read_text()
+    for name in (".dagmar/.gitignore", "dagmar.yaml", "tasks.py")
 }
 
 
@@ -276,7 +288,8 @@ def test_a_lock_that_git_ignores_is_not_added(here: Path):
 def test_an_adopted_repository_is_shown_its_own_commands(here: Path):
     started = {"Makefile": "dev:\n\tdagster dev -f etl/main.py\n", "etl/main.py": "defs = 1\n"}
     make_repository(here, **started, **{"requirements.txt": "dagster==1.12.13\n"})
-    write(here, {**ADDED, "venv/bin/python": "", "theirs.txt": "changed\n"})
+    more = {"venv/bin/python": "", "theirs.txt": "changed\n", ".copier-answers.yml": ""}
+    write(here, {**ADDED, **more})
     said = run_hook(here, *ADOPT, VIRTUAL_ENV=None, CONDA_PREFIX=None)
     assert "Definitions: main.py (Makefile)" in said
     assert "changes of yours that are not committed" in said
@@ -290,8 +303,35 @@ def test_an_adopted_repository_is_shown_its_own_commands(here: Path):
     assert (here / "dagmar.yaml").read_text() == settings
 
 
+def test_a_member_of_a_uv_workspace_with_a_package_of_tasks_can_be_committed_as_shown(here: Path):
+    above = '[project]\nname = "all"\n[tool.uv.workspace]\nmembers = ["etl"]\n'
+    project = {"pyproject.toml": '[project]\nname = "etl"\n[tool.dagster]\nmodule_name = "etl"\n'}
+    make_repository(here, **{"pyproject.toml": above, "uv.lock": ""})
+    write(
+        here / "etl",
+        {**ADDED, **project, "tasks/__init__.py": "# dagmar\n", ".copier-answers.yml": ""},
+    )
+    (here / "etl/tasks.py").unlink()
+    said = run_hook(here / "etl", *ADOPT)
+    commit = "git add .copier-answers.yml .dagmar dagmar.yaml pyproject.toml ../uv.lock && git"
+    assert commit in said
+    write(here, {".gitignore": "*.lock\n", "etl/dagmar/__init__.py": ""})
+    git(here, "rm", "-q", "--cached", "uv.lock")
+    assert "rm -r .copier-answers.yml .dagmar dagmar.yaml\n" in run_hook(here / "etl", *ADOPT)
+    shutil.rmtree(here / "etl/dagmar")
+    assert "dagmar.yaml pyproject.toml && git commit" in run_hook(here / "etl", *ADOPT)
+
+
+def test_without_git_or_definitions_an_adoption_says_what_to_type(here: Path, tmp_path: Path):
+    write(here, {**ADDED, "dg.toml": 'directory_type = "workspace"\n[workspace]\n'})
+    said = run_hook(here, *ADOPT, PATH=str(tmp_path))
+    assert "Definitions: none yet (dg.toml)\n" in said
+    assert "pip install -e" in said
+    assert "git init && git add . && git commit -m 'chore: add dagmar'" in said
+
+
 def test_a_package_called_dagmar_stops_an_adoption(here: Path):
-    write(here, {**ADDED, "src/dagmar/__init__.py": ""})
+    write(here, {**ADDED, "src/dagmar/__init__.py": "", ".copier-answers.yml": ""})
     said = run_hook(here, *ADOPT)
     assert "this repository has a package called dagmar (src/dagmar)" in said
     assert "pip install" not in said

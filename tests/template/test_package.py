@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagmar.__main__
 import pytest
+from dagmar.project import creating
 from support.catalog_answers import ANSWERS
 from support.git import git
 from support.http_server import dagster, serve
@@ -67,6 +68,20 @@ def test_outside_of_a_project_the_program_says_what_it_needs(
     with pytest.raises(SystemExit) as caught:
         dagmar.__main__.main()
     assert (caught.value.code, says in capsys.readouterr().err) == (status, True)
+
+
+def test_a_place_of_the_template_is_stored_without_secrets_and_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copier.yml").touch()
+    monkeypatch.setattr(creating, "TEMPLATE", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    given: list[str] = []
+    keep = lambda *_, data, **__: given.append(data["installed"]["_src_path"])  # noqa: E731
+    monkeypatch.setattr("copier.run_copy", keep)
+    for origin in ("../x", "https://me:secret@example.com/x.git"):
+        creating.create(tmp_path, origin, {}, ask=False)
+    assert given == [f"{tmp_path.parent}/x", "https://example.com/x.git"]
 
 
 @pytest.mark.nightly

@@ -220,6 +220,7 @@ def test_from_names_another_place_which_is_remembered(project: Project) -> None:
     done = invoke(project, "update", "--from", str(bare))
     assert done.returncode == 3
     assert f"the template at {bare} has no version v1.0.0" in done.stderr
+    assert "Push its tags there." in done.stderr
     assert project.status() == []
     write(project.path, {".dagmar/tmp/update.yml": "of an update that was interrupted\n"})
     update(project, "--from", f"file://{elsewhere}")

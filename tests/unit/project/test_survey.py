@@ -138,6 +138,7 @@ RUNNER_COMMANDS = {
     "poetry": "poetry add --group dev --editable './.dagmar/.eggs/dagmar[cli]'",
     "pdm": "pdm add -dG dev -e './.dagmar/.eggs/dagmar[cli]'",
     "pipenv": "pipenv install --dev -e './.dagmar/.eggs/dagmar[cli]'",
+    "pixi": "pixi add --pypi --editable 'dagmar[cli] @ ./.dagmar/.eggs/dagmar'",
     "conda": "pip install -e './.dagmar/.eggs/dagmar[cli]'",
     "pip": "pip install -e './.dagmar/.eggs/dagmar[cli]'",
 }
@@ -220,6 +221,15 @@ def test_an_installation_for_production_is_tried_where_there_is_a_lock(
     assert production_command(survey(root)) == ""
     (root / name).touch()
     assert "--dry-run" in production_command(survey(root))
+
+
+def test_a_member_of_a_uv_workspace_has_the_lock_of_the_workspace(tree: Tree) -> None:
+    above = '[tool.uv.workspace]\nmembers = ["services/*"]\n'
+    member = f"{TABLE}[tool.uv]\npackage = false\n"
+    root = tree({"pyproject.toml": above, "uv.lock": "", "services/etl/pyproject.toml": member})
+    found = survey(root / "services/etl")
+    assert found.lock == root / "uv.lock"
+    assert production_command(found)
 
 
 STARTED = {

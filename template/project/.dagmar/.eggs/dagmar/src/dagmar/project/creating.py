@@ -7,7 +7,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 from dagmar.errors import SetupError
-from dagmar.project.templates import copier_errors
+from dagmar.project.templates import as_stored, copier_errors
 
 TEMPLATE = Path(__file__).parents[1] / "_template"
 """Where the package has the template. A runner that was copied into a project has none."""
@@ -30,7 +30,7 @@ def create(path: Path, origin: str, data: Mapping[str, str], ask: bool) -> None:
             for url in package.get_all("Project-URL", [])
             if url.startswith("Repository")
         )
-    installed = {"_commit": f"v{package['Version']}", "_src_path": origin}
+    installed = {"_commit": f"v{package['Version']}", "_src_path": as_stored(origin)}
     with copier_errors():
         from copier import run_copy
 

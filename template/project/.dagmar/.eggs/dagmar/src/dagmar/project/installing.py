@@ -116,8 +116,7 @@ def runner_command(found: Survey, environ: Mapping[str, str] = os.environ) -> st
         python = f" --python '>=3.{OLDEST}{newest}'" if newer else ""
         return f"{add} {dev} --editable{python} {package}"
     if found.manager == PIXI:
-        spec = shlex.quote(f"dagmar[cli] @ file://{found.root / RUNNER}")
-        return f"{add} --editable {spec}"
+        return f"{add} --editable {shlex.quote(f'dagmar[cli] @ {path}')}"
     if add:
         return f"{add} {dev} -e {package}"
     return f"{_pip(found, environ)} -e {package}"

@@ -28,7 +28,7 @@ SHORTCUTS = {"gh": "https://github.com/{}.git", "gl": "https://gitlab.com/{}.git
 # The status of the template's hook for a file that git has no copy of.
 IN_THE_WAY = 8
 ELSEWHERE = "If the template is somewhere else, name its URL or path:"
-PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+PASSWORD = re.compile(r"(?<=://)(?!(?<=ssh://)[^/@:\s]+@)[^/@\s]+@")  # ssh needs the user
 SOURCE_LINE = re.compile(r"^_src_path:.*(?:\n[ \t]+.*)*$", re.MULTILINE)
 
 
@@ -92,7 +92,7 @@ def open_template(root: Path, place: str = "") -> Template:
     answers = read_answers(root / ANSWERS)
     origin, commit = place or answers["_src_path"], str(answers.get("_commit") or "")
     if place and is_local(place):
-        origin = str(Path(place).expanduser().resolve())
+        origin = as_stored(place)
     folder = root / Path(origin).expanduser()
     if not commit:
         if not (folder / "copier.yml").is_file():
@@ -113,12 +113,17 @@ def open_template(root: Path, place: str = "") -> Template:
         if git(clone, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
             command = f"git -C {shlex.quote(address)} fetch --unshallow --tags"
             raise SetupError(f"{message}: it is a shallow clone", command=command)
-        raise SetupError(
-            f"{message}, which this project was generated from",
-            "A project from a checkout with uncommitted changes cannot be updated: "
-            "generate it again from a tag.",
-        )
+        hint, command = f"Push its tags there. {ELSEWHERE}", "invoke update --from URL"
+        if re.search(r"-g[0-9a-f]+$", commit):
+            what = "A project from a checkout with uncommitted changes cannot be updated"
+            hint, command = f"{what}: generate it again from a tag.", ""
+        raise SetupError(f"{message}, which this project was generated from", hint, command)
     return Template(masked(origin) if place else origin, commit, clone)
+
+
+def as_stored(place: str) -> str:
+    """Return a place of the template for answers: an absolute path, or a URL without secrets."""
+    return str(Path(place).expanduser().resolve()) if is_local(place) else masked(place)
 
 
 def write_origin(file: Path, origin: str) -> None:
