@@ -168,6 +168,17 @@ def test_a_folder_that_the_outer_repository_ignores_gets_its_own(here: Path, pat
     assert commits(here.parent) == ["theirs"]
 
 
+def test_a_start_is_not_tried_before_dagmars_tasks_are_there(here: Path):
+    write(here, {"tasks.py": "# their own\n"})
+    call = "from adoption import *; print(*verify(Path(), surveys.survey(Path())), sep='\\n')"
+    said = subprocess.run(
+        [sys.executable, "-c", call],
+        cwd=here, env=os.environ | {"PYTHONPATH": str(HOOK.parent)}, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "not in your tasks yet: invoke dev --once --no-open\n" in said
+    assert "No idea" not in said
+
+
 def test_a_folder_with_files_of_its_own_is_not_committed(here: Path):
     said = run_hook(here, "--occupied")
     assert "had files before" in said

@@ -116,6 +116,12 @@ def test_the_version_of_dagster_is_that_of_the_lock_or_the_pin(
     assert survey(tree({name: text})).dagster == "1.12.13"
 
 
+def test_a_pin_of_a_minor_version_is_one_that_an_installer_takes(tree: Tree) -> None:
+    root = tree({"requirements.txt": "dagster==1.12.*\n"})
+    assert survey(root).dagster == "1.12.*"
+    assert "'dagster-webserver==1.12.*'" in add_command("dagster-webserver", root=root)
+
+
 @pytest.mark.parametrize(
     ("wanted", "oldest", "newest"),
     [

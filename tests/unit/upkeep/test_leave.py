@@ -113,9 +113,21 @@ def test_what_the_team_wrote_since_then_stays(
     text = (adopted.root / "pyproject.toml").read_text()
     assert text == BEFORE["pyproject.toml"] + "line-length = 99\n"
     said = capsys.readouterr().err
-    assert "notebooks/: 1 notebook that need marimo, and import dagmar: orders.py" in said
+    assert "notebooks/: 1 notebook importing marimo and dagmar: orders.py" in said
     assert "  uv lock\n" in said
     assert "Makefile: it mentions dagmar in line 2" in said
+
+
+def test_with_pip_the_package_is_left_to_uninstall(
+    adopted: Project, capsys: pytest.CaptureFixture[str]
+):
+    git(adopted.root, "rm", "-q", "pyproject.toml", "uv.lock")
+    write(adopted.root, {"requirements.txt": "dagster==1.12.13\n"})
+    commit(adopted.root)
+    go(adopted)
+    said = capsys.readouterr().err
+    assert "pip uninstall dagmar\n" in said
+    assert "pip install" not in said
 
 
 @pytest.mark.parametrize("start", ["", "# "])

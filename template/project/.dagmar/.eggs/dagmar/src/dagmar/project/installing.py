@@ -88,7 +88,7 @@ def add_command(
         return f"{add} {shlex.join(requirements)}"
     if version and _FAMILY & {*requirements}:
         # Not a pin: Dagster can be upgraded later as before.
-        return f"echo dagster=={version} | {add} -c - {shlex.join(requirements)}"
+        return f"echo {shlex.quote(f'dagster=={version}')} | {add} -c - {shlex.join(requirements)}"
     return f"{add} {shlex.join(requirements)}"
 
 
@@ -163,7 +163,7 @@ def _with_version(requirement: str, dagster: str) -> str:
     """Return the requirement of a package of Dagster with the version that goes with Dagster's."""
     if requirement not in _FAMILY or not dagster:
         return requirement
-    if requirement == "dagster-dg-cli" and (old := re.fullmatch(r"1\.(\d|10)\.(\d+)", dagster)):
+    if requirement == "dagster-dg-cli" and (old := re.fullmatch(r"1\.(\d|10)\.(\d+|\*)", dagster)):
         return f"{requirement}==0.{int(old[1]) + 16}.{old[2]}"  # its own numbers until 1.11
     return f"{requirement}=={dagster}"
 

@@ -217,7 +217,7 @@ def _dagster(home: Path) -> str:
     pins = [*home.glob("requirements*.txt"), *home.glob("environment.y*ml"), home / "setup.py",
             home / "setup.cfg", home / "pyproject.toml", home / "Pipfile"]  # fmt: skip
     for file in pins:
-        pinned = r"""(?m)(?<![\w-])dagster["']?\s*(?:=\s*["'])?={1,2}\s*["']?(\d[\w.]*)"""
+        pinned = r"""(?m)(?<![\w-])dagster["']?\s*(?:=\s*["'])?={1,2}\s*["']?(\d[\w.]*\*?)"""
         if match := re.search(pinned, read_text(file)):
             return match[1]
     return ""

@@ -167,7 +167,7 @@ def _add_notebooks(plan: Plan, notebooks: Path) -> None:
     paired = [file for file in files if wiring.NAME in file.read_text("utf-8", "replace")]
     if paired:
         where = layout.relative(notebooks, plan.root)
-        reason = f"{counted(len(paired), 'notebook')} that need marimo, and import dagmar: "
+        reason = f"{counted(len(paired), 'notebook')} importing marimo and dagmar: "
         plan.kept.append((f"{where}/", reason + some([file.name for file in paired])))
 
 
@@ -267,7 +267,8 @@ def remove(plan: Plan) -> None:
             _delete(root / name)
     finally:
         signal.signal(signal.SIGINT, handler)
-    steps = "\n".join([*filter(None, todo), sync_command(root), COMMIT])
+    sync = re.sub(r"pip install .*", "pip uninstall dagmar", sync_command(root))
+    steps = "\n".join([*filter(None, todo), sync, COMMIT])
     console.say(f"dagmar is removed. Next:\n  {steps.replace(chr(10), chr(10) + '  ')}")
 
 
