@@ -107,7 +107,7 @@ REPOSITORIES = {
     "pdm": Repository(
         "`pdm init`",
         {"src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
-        "pdm init -n -q minimal"
+        """pdm init -n -q minimal && sed -i 's/">=3.10"/">=3.10,<3.14"/' pyproject.toml"""
         " && printf '[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
         f"pdm add -q dagster=={VERSION} && pdm add -q -dG dev dagster-webserver=={VERSION}",
         "pdm run",

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.git import git
+from dagmar.upkeep import leave
+from support.git import commit, git
+from support.project import Project
 from support.repositories import REPOSITORIES, ROWS, Adopted
-from support.template_releases import Template
+from support.template_releases import Template, write
 
-pytestmark = pytest.mark.nightly
+IN_CI = ("two locations", "one file", "Makefile and Dockerfile")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,30 @@ def twice(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Templ
     return template
 
 
+@pytest.mark.parametrize("layout", IN_CI)
+def test_a_repository_is_adopted_and_left_without_installing_anything(
+    layout: str, small: Template, nobody: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "repo"
+    write(root, REPOSITORIES[layout].files)
+    git(root, "init", "-q", "-b", "main")
+    commit(root)
+    small.copy(root, skip_tasks=False, unsafe=True, vcs_ref="v1.0.0")
+    assert git(root, "diff", "--name-only") == ""
+    settings = (root / "dagmar.yaml").read_text("utf-8")
+    write(root, {"dagmar.yaml": settings.replace("{}", f"{{url: '{nobody}'}}", 1)})
+    commit(root)
+    done = Project(root).invoke("scaffold", "--asset", "orders_total")
+    assert done.returncode == 0, done.stderr
+    assert 'pair.load("orders")' in (root / "notebooks/orders_total.py").read_text("utf-8")
+    commit(root)
+    leave.leave(root, root / "notebooks", yes=True)
+    git(root, "add", "-A")
+    changed = git(root, "diff", "--cached", "--name-only", "HEAD~2")
+    assert changed.split() == ["notebooks/orders_total.py"]
+
+
+@pytest.mark.nightly
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("layout", REPOSITORIES)
 def test_a_repository_is_adopted_used_and_left(
