@@ -290,7 +290,7 @@ ADDED = {
 
 def test_a_lock_that_git_ignores_is_not_added(here: Path):
     make_repository(here, **{".gitignore": "uv.lock\n", "pyproject.toml": "[project]\n"})
-    write(here, {**ADDED, "uv.lock": ""})
+    write(here, {**ADDED, "uv.lock": "", ".copier-answers.yml": ""})
     assert "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py pyproject.toml &&" in run_hook(
         here, *ADOPT
     )
