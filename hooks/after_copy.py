@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from adoption import adopt, names_dagmar, tasks_file
+from adoption import adopt
 from origin import remember_template
 from runner import worktree
 
@@ -117,11 +117,13 @@ def put_into_git(occupied: bool) -> tuple[bool, str]:
 
 def own_tasks() -> str:
     """Return how to add dagmar's tasks to an existing tasks.py, or to a package of tasks."""
-    if names_dagmar(Path()):
+    package = Path("tasks", "__init__.py")
+    file = package if package.is_file() and not Path("tasks.py").exists() else Path("tasks.py")
+    if "dagmar" in file.read_text("utf-8", errors="replace"):
         return ""
     return (
-        f"Your {tasks_file(Path())} was kept. To have dagmar's tasks next to yours, add at its "
-        f"end:\n{indent(OWN_TASKS)}"
+        f"Your {file.as_posix()} was kept. To have dagmar's tasks next to yours, add at its end:\n"
+        f"{indent(OWN_TASKS)}"
     )
 
 
