@@ -121,10 +121,8 @@ def own_tasks() -> str:
     file = package if package.is_file() and not Path("tasks.py").exists() else Path("tasks.py")
     if "dagmar" in file.read_text("utf-8", errors="replace"):
         return ""
-    return (
-        f"Your {file.as_posix()} was kept. To have dagmar's tasks next to yours, add at its end:\n"
-        f"{indent(OWN_TASKS)}"
-    )
+    kept = f"Your {file.as_posix()} was kept. To have dagmar's tasks next to yours, add at its end:"
+    return f"{kept}\n{OWN_TASKS}"
 
 
 def indent(text: str) -> str:
@@ -157,12 +155,12 @@ def main(args: list[str]) -> int:
             "The project itself is complete. `copier update` will need it in git:\n"
             f"{to_type(INIT)}"
         )
+    if tasks:  # before the commands that need them
+        print(tasks, file=sys.stderr)
     if not (done and "--quiet" in args):
         print(said, file=sys.stderr)
     if where and "--quiet" not in args:
         print(where, file=sys.stderr)
-    if tasks:
-        print(tasks, file=sys.stderr)
     return 0
 
 
