@@ -46,7 +46,7 @@ def test_a_repository_is_adopted_and_left_without_installing_anything(
     leave.leave(root, root / "notebooks", yes=True)
     git(root, "add", "-A")
     changed = git(root, "diff", "--cached", "--name-only", "HEAD~2")
-    assert changed.split() == ["notebooks/orders_total.py"]
+    assert {name.split("/")[0] for name in changed.split()} == {"notebooks"}
 
 
 @pytest.mark.nightly

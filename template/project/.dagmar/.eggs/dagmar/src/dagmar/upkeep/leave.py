@@ -156,19 +156,21 @@ def _imported(code: ast.AST) -> Iterator[str]:
 
 
 def _add_notebooks(plan: Plan, notebooks: Path) -> None:
-    """Plan to remove our files next to the notebooks; say what these need."""
-    for file, text in (
-        (notebooks / folder.IGNORE, folder.IGNORED),
-        (notebooks / folder.RUFF, folder.rules_for(notebooks)),
-    ):
-        if file.is_file() and file.read_bytes() == text.encode():
-            plan.gone.append(layout.relative(file, plan.root))
+    """Say what the notebooks need; plan to remove our files next to them if there are none."""
     files = sorted(notebooks.rglob("*.py"))
     paired = [file for file in files if wiring.NAME in file.read_text("utf-8", "replace")]
     if paired:
         where = layout.relative(notebooks, plan.root)
         reason = f"{counted(len(paired), 'notebook')} importing marimo and dagmar: "
         plan.kept.append((f"{where}/", reason + some([file.name for file in paired])))
+    if files:
+        return  # ruff would find fault with them without its rules
+    for file, text in (
+        (notebooks / folder.IGNORE, folder.IGNORED),
+        (notebooks / folder.RUFF, folder.rules_for(notebooks)),
+    ):
+        if file.is_file() and file.read_bytes() == text.encode():
+            plan.gone.append(layout.relative(file, plan.root))
 
 
 def _add_wiring(plan: Plan) -> None:
