@@ -31,6 +31,10 @@ FETCHED = {
     "mypy": "mypy --no-incremental --no-site-packages --ignore-missing-imports .",
     "black": "black --check .",
     "isort": "isort --check .",
+    "flake8": "flake8 .",
+    "pyright": f"pyright --level error --pythonpath {sys.executable}",
+    "ty": f"ty check --output-format concise --python {sys.prefix}",
+    "pytest": f"pytest -q -p no:cacheprovider -c {os.devnull} --rootdir .",
 }
 # These see `tasks.py`, the file that has to be in the root.
 KNOWN = {"ruff check --select ALL": {"tasks.py"}}
