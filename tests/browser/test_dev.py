@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 from support.dev_process import make_dev_project, running_dev
 
 PATIENCE = 180_000
 
 
+@pytest.mark.nightly
 def test_both_addresses_open_as_printed(browser: Browser, tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     with running_dev(root, "--notebook", "notebooks/orders.py") as dev:

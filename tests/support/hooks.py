@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from support.template_releases import ROOT
 
 
-def hook(name: str) -> ModuleType:
-    """Import a file of `hooks`, such as `formatting` or `migrations/v0_2_0`."""
+def hook(name: str, root: Path = ROOT) -> ModuleType:
+    """Import a file of `hooks`, such as `formatting` or `migrations/v0_2_0`.
+
+    Hooks put the runner of their template first on the path: that must not last.
+    """
     folder, _, module = f"hooks/{name}".rpartition("/")
-    paths = [str(ROOT / "hooks"), str(ROOT / folder)]
-    sys.path[:0] = paths
+    path, without_bytecode = [*sys.path], sys.dont_write_bytecode
+    sys.path[:0] = [str(root / "hooks"), str(root / folder)]
     try:
         return importlib.import_module(module)
     finally:
-        del sys.path[: len(paths)]
+        sys.path[:] = path
+        sys.dont_write_bytecode = without_bytecode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import sys
@@ -13,6 +12,7 @@ from types import ModuleType
 import pytest
 from copier.errors import TaskError
 from support.git import commit, git
+from support.hooks import hook
 from support.shop_project import invoke
 from support.template_releases import Project, Template, tree, write
 
@@ -202,22 +202,22 @@ def test_an_ordinary_project_is_not_rendered_to_find_out(project: Project) -> No
     cached = ".dagmar/cache/template.git/objects/ab/0123"
     write(project.path, {cached: "x", ".env": "x", "storage/orders": "x", "mine.csv": "x"})
     exclude(project, "/mine.csv")
-    hook = load(project)
-    hook._render = None
+    module = load(project)
+    module._render = None
     answers = Path(".copier-answers.yml")
-    assert hook.list_in_the_way(project.path, answers, "v1.0.1", "v1.1.0") == []
+    assert module.list_in_the_way(project.path, answers, "v1.0.1", "v1.1.0") == []
 
 
 def load(project: Project) -> ModuleType:
     """Import the hook of this project's template, with what it imports."""
-    hooks = str(project.template.path / "hooks")
-    sys.path.insert(0, hooks)
+    names = ("in_the_way", "runner")
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
-        return importlib.import_module("in_the_way")
+        return hook("in_the_way", project.template.path)
     finally:
-        sys.path.remove(hooks)
-        for name in ("in_the_way", "runner", "worktree"):
+        for name in names:
             sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 def files(project: Project) -> dict[str, bytes]:

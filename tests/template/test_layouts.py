@@ -103,7 +103,7 @@ UNLOADABLE = {
     "nothing declared": (
         {},
         3,
-        "'orders', 'raw/orders' can never be loaded in this project: pyproject.toml does not say "
+        "'orders', 'raw/orders' can never be loaded in this project: no file says "
         "where the definitions are",
         "Declare them in a workspace.yaml, such as: load_from: [{python_file: definitions.py}]",
     ),

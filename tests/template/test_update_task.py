@@ -173,6 +173,7 @@ def test_notebooks_that_copier_alone_left_behind_come_along(project: Project) ->
     assert project.answers(".dagmar/notebooks/orders.yml")["_commit"] == "v1.1.0"
 
 
+@pytest.mark.nightly
 def test_notebooks_behind_are_first_brought_to_the_projects_version(project: Project) -> None:
     project.update()
     project.commit()
