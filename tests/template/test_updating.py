@@ -45,7 +45,7 @@ def updated(small: Template, tmp_path_factory: pytest.TempPathFactory) -> Projec
         "v1.1.0",
         {
             IGNORE: ("/tmp/", "/tmp/\n/new/"),
-            TASKS: ("Say hello.", "Say good morning."),
+            TASKS: ("echo hello", "echo good morning"),
             SETTINGS: ("target: local #", "target: local  #"),
         },
         {
