@@ -158,6 +158,8 @@ def test_no_notebook_is_written_whose_inputs_can_never_be_loaded(
     reason: str, bare: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("shop", "back")]:
+        monkeypatch.delitem(sys.modules, name)  # another test's, in this process
     files, status, message, hint = UNLOADABLE[reason]
     before = tree(bare.path / ".dagmar/notebooks")
     for options in ({"force": True, "git_commit": True}, {"dry_run": True}):
