@@ -115,6 +115,7 @@ def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
     assert runs(client) - before == {first}
 
 
+@pytest.mark.nightly
 def test_a_slow_run_is_cancelled(edit: Open, client: DagsterClient) -> None:
     before = runs(client)
     page = edit("slow")

@@ -174,6 +174,7 @@ def test_they_are_updated_with_the_project_and_a_deleted_one_stays_deleted(
     assert not (project.path / "notebooks/daily_delays.py").exists()
 
 
+@pytest.mark.nightly
 def test_copier_alone_updates_them_too(template: Template, tmp_path: Path) -> None:
     project = template.project(tmp_path / "my-project")
     (project.path / "notebooks/daily_delays.py").unlink()

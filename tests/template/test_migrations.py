@@ -103,6 +103,7 @@ def test_a_migration_runs_for_its_own_kind_only(project: Project, log: Path, kin
     assert len(log.read_text().splitlines()) == ran
 
 
+@pytest.mark.nightly
 def test_a_notebooks_migration_leaves_the_project_alone(project: Project, log: Path):
     project.template.release("v1.1.0", files=script(log, "1.1.0", "notebook"))
     project.update()

@@ -161,6 +161,7 @@ def test_changes_that_are_not_committed_are_an_error_with_what_to_type(project: 
     assert "not in git" in done.stderr
 
 
+@pytest.mark.nightly
 def test_notebooks_that_copier_alone_left_behind_come_along(project: Project) -> None:
     project.update()
     project.commit()
@@ -246,6 +247,7 @@ def test_an_update_that_was_interrupted_says_how_to_go_back(project: Project) ->
     assert "git reset --hard && git clean -d --interactive" in done.stderr
 
 
+@pytest.mark.nightly
 def test_migrations_for_projects_and_for_notebooks_both_run(project: Project) -> None:
     script = (
         "from pathlib import Path\n\nKIND = {kind!r}\n\n\n"
