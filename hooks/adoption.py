@@ -148,11 +148,7 @@ def changed(root: Path, found: surveys.Survey) -> list[str]:
     names = [name for name in OURS if (root / name).exists()]
     if found.lock is None:
         return names
-    manifests = {surveys.PIPENV: "Pipfile", surveys.PIXI: "pixi.toml"}
-    manifest = found.home / manifests.get(found.manager, "")
-    if not manifest.is_file():
-        manifest = found.home / "pyproject.toml"
-    written = [os.path.relpath(file, root) for file in (manifest, found.lock)]
+    written = [os.path.relpath(file, root) for file in (found.manifest, found.lock)]
     ignored = ("check-ignore", "-q")
     return names + [name for name in written if worktree.run_git(root, *ignored, name).returncode]
 

@@ -94,6 +94,12 @@ class Survey:
     """The content of its pyproject.toml."""
 
     @property
+    def manifest(self) -> Path:
+        """The file to which its package manager adds requirements."""
+        file = self.home / {PIPENV: "Pipfile", PIXI: "pixi.toml"}.get(self.manager, "")
+        return file if file.is_file() else self.home / "pyproject.toml"
+
+    @property
     def lock(self) -> Path | None:
         """The file with its locked versions, which may not be there yet; None without a lock.
 

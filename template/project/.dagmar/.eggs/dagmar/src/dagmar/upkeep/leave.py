@@ -22,7 +22,7 @@ from dagmar import console
 from dagmar.errors import Conflict, SetupError, counted, some
 from dagmar.project import devfile, layout, templates, worktree
 from dagmar.project.installing import sync_command
-from dagmar.project.survey import PIPENV, PIXI, survey
+from dagmar.project.survey import survey
 from dagmar.scaffold import folder
 from dagmar.upkeep import wiring
 from dagmar.upkeep.clean import confirm
@@ -176,11 +176,7 @@ def _add_notebooks(plan: Plan, notebooks: Path) -> None:
 def _add_wiring(plan: Plan) -> None:
     """Plan the files that name dagmar as a dependency."""
     root, found = plan.root, survey(plan.root)
-    manifests = {PIPENV: "Pipfile", PIXI: "pixi.toml"}
-    manifest = found.home / manifests.get(found.manager, "")
-    if not manifest.is_file():
-        manifest = found.home / "pyproject.toml"
-    project = _relative(manifest, root)
+    project = _relative(found.manifest, root)
     names = [project, *sorted(file.name for file in root.glob("requirements*.txt"))]
     restored = False
     for name in names:
