@@ -21,7 +21,7 @@ from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.values import load_value
 from dagmar.project import devfile
-from dagmar.project.environ import instance_folder
+from dagmar.project.environ import apply_environ, instance_folder
 from dagmar.project.locations import GRPC, read_workspace
 from dagmar.project.settings import load as load_settings
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Project
@@ -423,6 +423,8 @@ def test_variables_of_dagster_yaml_are_those_of_env_over_those_of_the_shell(
     )
     root = write({".dagmar/dagster_home/dagster.yaml": configuration})
     (root / ".env").write_text(f"KEPT_IN={root}\n")
+    apply_environ({**os.environ, "KEPT_IN": "/another project"})
+    monkeypatch.setenv("KEPT_IN", "/shell")
     store = instance(root)
     assert store.root_directory == str(root)
     store.dispose()

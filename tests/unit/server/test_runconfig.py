@@ -41,7 +41,6 @@ def test_dates_in_files_and_flags_are_text(tmp_path: Path) -> None:
         ("ops: {a: {config: {share: .nan}}}", ["ops.a.config.share: nan cannot be sent"]),
         ("ops: {a: {config: {rows: [1, -.inf]}}}", ["ops.a.config.rows.1: -inf cannot be sent"]),
         ("{a: !!binary aGk=, b: !!set {x}}", ["a: b'hi' cannot be sent", "b: {'x'} cannot be"]),
-        ("a: &a {b: *a}", ["it contains itself"]),
         ("a: {1: x, true: y, ~: z}", []),
     ],
 )
@@ -49,6 +48,24 @@ def test_what_json_cannot_carry_is_reported_by_its_path(text: str, lines: list[s
     reported = unsendable(parse_yaml(text, "--config"))
     assert len(reported) == len(lines)
     assert all(line.startswith(start) for line, start in zip(reported, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: &a {b: *a}", "it contains itself"),
+        ("&a [*a]", "it contains itself"),
+        ("[" * 101 + "]" * 101, "it is nested too deeply"),
+    ],
+)
+def test_what_cannot_be_walked_through_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(Invalid, match=f"--param x cannot be used: {fault}"):
+        parse_yaml(text, "--param x")
+
+
+def test_an_alias_that_is_used_twice_does_not_contain_itself() -> None:
+    assert parse_yaml("a: &a {b: x}\nc: [*a, *a]", "--config")["c"] == [{"b": "x"}, {"b": "x"}]
+    assert parse_yaml("[" * 100 + "]" * 100, "--config")
 
 
 def test_a_line_that_is_not_valid_is_named() -> None:

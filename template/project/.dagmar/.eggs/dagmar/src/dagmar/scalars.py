@@ -25,6 +25,8 @@ REAL = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?
 SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 DIGITS = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*")
 
+DEEPEST = 100
+"""Levels of lists and mappings in a value; Python itself can walk through about 400."""
 NOT_PLAIN = ("[", "{", "'", '"', "!!")
 
 
@@ -65,8 +67,20 @@ def parse_value(text: str) -> Any:
     return parse(text) if text.startswith(NOT_PLAIN) else Plain(text)
 
 
+def unwalkable(value: Any, inside: tuple[int, ...] = ()) -> str:
+    """Say why a value has no end, or more than `DEEPEST` levels; empty if it has neither fault."""
+    if not isinstance(value, (Mapping, list)):
+        return ""
+    if id(value) in inside:
+        return "it contains itself"
+    if len(inside) == DEEPEST:
+        return "it is nested too deeply"
+    children = value.values() if isinstance(value, Mapping) else value
+    return next(filter(None, (unwalkable(child, (*inside, id(value))) for child in children)), "")
+
+
 def resolve(value: Any) -> Any:
-    """Return a value with each `Plain` in it as the core schema has it. Raises RecursionError."""
+    """Return a value with each `Plain` in it as the core schema has it."""
     if isinstance(value, Plain):
         return scalar(value)
     if isinstance(value, Mapping):

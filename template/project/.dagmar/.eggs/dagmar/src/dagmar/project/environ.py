@@ -68,7 +68,10 @@ def named_home(root: Path, environ: Mapping[str, str]) -> str:
 def complete_environ(root: Path) -> None:
     """Add what this process lacks of the project's variables; a code location may have its own."""
     with contextlib.suppress(UsageError):
-        applied = {name: os.environ[name] for name in _APPLIED if name in os.environ}
+        # What has been set to another value since then is the process's again.
+        applied = {
+            name: value for name, (value, _) in _APPLIED.items() if os.environ.get(name) == value
+        }
         apply_environ({**current_environ(root, own_environ()), **applied})
 
 

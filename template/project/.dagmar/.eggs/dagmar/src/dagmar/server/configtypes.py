@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagmar import scalars
-from dagmar.scalars import Plain, resolve
-from dagmar.server.runconfig import not_valid, unsendable
+from dagmar.scalars import Plain, resolve, unwalkable
+from dagmar.server.runconfig import not_valid
 
 SCALARS: Mapping[str, Callable[[str], Any]] = {
     "String": str,
@@ -104,10 +104,9 @@ def fitted(
     The schema is read only if that makes a difference. Raises Invalid for config that contains
     itself, and what `read_types` raises.
     """
-    try:
-        return dict(read_types().fit(config) if _depends_on_type(config) else resolve(config))
-    except RecursionError:
-        raise not_valid(what, unsendable(config)) from None
+    if fault := unwalkable(config):
+        raise not_valid(what, [fault])
+    return dict(read_types().fit(config) if _depends_on_type(config) else resolve(config))
 
 
 def _depends_on_type(value: Any) -> bool:

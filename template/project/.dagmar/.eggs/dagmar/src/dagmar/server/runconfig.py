@@ -85,12 +85,15 @@ def parse_yaml(text: str, name: str, parse: Callable[[str], Any] = scalars.parse
     import yaml
 
     try:
-        return parse(text)
+        value = parse(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise Invalid(f"{name}: line {line} is not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, *UNREADABLE):
         raise Invalid(f"{name} is not valid YAML") from None
+    if fault := scalars.unwalkable(value):
+        raise Invalid(f"{name} cannot be used: {fault}")
+    return value
 
 
 def named_ops(config: Mapping[str, Any]) -> list[str]:
@@ -101,16 +104,12 @@ def named_ops(config: Mapping[str, Any]) -> list[str]:
 
 def unsendable(config: Mapping[str, Any]) -> list[str]:
     """Return a line, with its path, for each value that JSON (and so a launch) cannot have."""
+    if fault := scalars.unwalkable(config):
+        return [fault]
     try:
-        json.dumps(config)  # it knows what contains itself
         json.dumps(scalars.resolve(config), allow_nan=False)
-    except RecursionError:
-        return ["it is nested too deeply"]
     except (TypeError, ValueError):
-        try:
-            return list(_unsendable(config, ""))
-        except RecursionError:
-            return ["it contains itself"]
+        return list(_unsendable(config, ""))
     return []
 
 
