@@ -14,7 +14,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from runner import worktree
@@ -33,12 +32,12 @@ def list_in_the_way(root: Path, answers_file: Path, old: str, new: str = "HEAD")
     settings = yaml.safe_load((TEMPLATE / "copier.yml").read_text("utf-8"))
     never = [rule for rule in settings["_exclude"] if "{" not in rule]
     tree = worktree.read_worktree(root, [f"--exclude={rule}" for rule in never])
-    rejected = list_rejected(root)
-    if not _touches((old, new), tree, answers_file):
-        return rejected
     kept = {rule.lstrip("/") for rule in settings["_skip_if_exists"] if "{" not in rule}
     # What Copier and `invoke update` write there themselves, from the answers that were there.
     kept |= {answers_file.as_posix(), ANSWERS}
+    rejected = list_rejected(root)
+    if not _touches((old, new), tree.saved, tree.unsaved - kept, answers_file):
+        return rejected
     with tempfile.TemporaryDirectory(prefix="dagmar-update-") as scratch:
         before, after = (
             _render(Path(scratch, str(index)), root, answers_file, version)
@@ -59,7 +58,9 @@ def list_rejected(root: Path) -> list[str]:
     return sorted(os.path.relpath(top / name, root) for name in worktree.entries(done))
 
 
-def _touches(versions: Iterable[str], tree: Any, answers_file: Path) -> bool:
+def _touches(
+    versions: Iterable[str], saved: frozenset[str], unsaved: frozenset[str], answers_file: Path
+) -> bool:
     """Whether names in the template match a file without a copy, or one in place of a folder."""
     files, folders = set[str](), set[str]()
     for version in versions:
@@ -73,12 +74,12 @@ def _touches(versions: Iterable[str], tree: Any, answers_file: Path) -> bool:
             folders.update("/".join(steps[:count]) for count in range(1, len(steps)))
     file = re.compile("|".join(sorted(files)), re.IGNORECASE | re.DOTALL)
     folder = re.compile("|".join(sorted(folders)), re.IGNORECASE | re.DOTALL)
-    above = {name.rpartition("/")[0] for name in tree.saved | tree.unsaved} - {""}
+    above = {name.rpartition("/")[0] for name in saved | unsaved} - {""}
     while more := {name.rpartition("/")[0] for name in above} - {""} - above:
         above |= more
     return (
-        any(map(file.fullmatch, tree.unsaved))
-        or any(map(folder.fullmatch, tree.saved | tree.unsaved))
+        any(map(file.fullmatch, unsaved))
+        or any(map(folder.fullmatch, saved | unsaved))
         or any(map(file.fullmatch, above))
     )
 

@@ -204,8 +204,10 @@ def test_an_ordinary_project_is_not_rendered_to_find_out(project: Project) -> No
     exclude(project, "/mine.csv")
     module = load(project)
     module._render = None
-    answers = Path(".copier-answers.yml")
-    assert module.list_in_the_way(project.path, answers, "v1.0.1", "v1.1.0") == []
+    joined = ".dagmar/tmp/update.yml"  # of `invoke update`
+    write(project.path, {joined: project.read(".copier-answers.yml")})
+    for answers in (".copier-answers.yml", joined):
+        assert module.list_in_the_way(project.path, Path(answers), "v1.0.1", "v1.1.0") == []
 
 
 def load(project: Project) -> ModuleType:
