@@ -160,7 +160,7 @@ def installation(root: Path, found: surveys.Survey) -> list[Command]:
     needed = ["dagster-webserver", *(["dagster-dg-cli"] if locations.uses_dg(root) else [])]
     for name in needed:
         if found.place_of(name) != "always":
-            command = installing.add_command(name, root=root, dev=True)
+            command = installing.add_command(name, root=root)
             if command not in [step.text for step in steps]:
                 steps.append(Command(command, "for `invoke dev`"))
     locked = [name for name in NOT_LOCKING if os.environ.get(name)]

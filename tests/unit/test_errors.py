@@ -127,6 +127,26 @@ def test_a_command_starts_as_the_package_manager_started_this_one(
     assert console.pasteable("See `invoke dev`.") == "See `poetry run invoke dev`."
 
 
+@pytest.mark.parametrize(
+    ("files", "starter"),
+    [
+        (("poetry.lock",), "poetry run"),  # although `uvx poetry` has set UV
+        (("poetry.lock", "uv.lock"), "uv run"),
+        (("deployments/local/pyproject.toml",), "uv run --project deployments/local"),
+    ],
+)
+def test_the_place_of_the_environment_says_how_a_command_starts(
+    files: tuple[str, ...], starter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    monkeypatch.setattr(sys, "prefix", str((tmp_path / files[0]).parent / ".venv"))
+    assert console.pasteable("", "invoke dev") == f"Type: {starter} invoke dev"
+
+
 def texts() -> Iterator[tuple[str, str]]:
     """Yield each text of the program with its place; a field of an f-string is an X."""
     for file in sorted(Path(errors.__file__).parent.rglob("*.py")):

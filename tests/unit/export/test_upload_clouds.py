@@ -414,6 +414,7 @@ def test_a_library_that_is_not_installed_is_named(
     for name in [name for name, kind in known.items() if library in kind.__module__]:
         monkeypatch.delitem(known, name)
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(SetupError, match=f"uv add {library}") as caught:
+    message = f"{library} is not installed, which {scheme} needs"
+    with pytest.raises(SetupError, match=message) as caught:
         Storage(f"{scheme}://bucket/x")
     assert isinstance(caught.value, DagmarError)

@@ -31,7 +31,7 @@ def test_a_changed_signature_is_an_error_about_marimo(error: Exception) -> None:
     with pytest.raises(SetupError) as raised, compatibility.guarded():
         raise error
     assert f"marimo {metadata.version('marimo')}: {type(error).__name__}" in raised.value.message
-    assert "uv add 'marimo>=0.25,<0.26'" in raised.value.suggestion
+    assert "uv add --dev 'marimo>=0.25,<0.26'" in raised.value.suggestion
 
 
 def test_check_says_what_it_cannot_do_with_changed_internals(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.probe import Broken
-from dagmar.project.installing import add_command, sync_command
+from dagmar.project.installing import add_command, installed_version, sync_command
 from dagmar.project.locations import Workspace, check_command, read_workspace, uses_dg
-from dagmar.upkeep.checking import Finding, Project, installed_version
+from dagmar.upkeep.checking import Finding, Project
 from dagmar.upkeep.checks import CHECKS
 from dagmar.upkeep.checks.notebooks import definitions
 from support.layouts import GUESSED, LAYOUTS
@@ -127,8 +127,8 @@ def test_a_requirement_is_added_by_a_tool_that_accepts_the_layout(
     # Only the file is changed; the rest of the command needs a network. Without a file, uv would
     # look for one in the folders above, and change that.
     there = (root / "pyproject.toml").exists()
-    accepted = there and shell(root, "uv add --frozen vl-convert-python").returncode == 0
     command = add_command("vl-convert-python", root=root)
+    accepted = there and shell(root, "uv add --frozen vl-convert-python").returncode == 0
     assert command.startswith("uv add" if accepted else "uv pip install")
     assert sync_command(root).startswith("uv sync" if accepted else "uv pip install")
 

@@ -206,7 +206,7 @@ def test_the_webserver_is_installed_at_dagsters_version_or_with_the_extra_that_h
     files: Mapping[str, str], command: str, tree: Tree
 ) -> None:
     root = tree(files)
-    assert add_command("dagster-webserver", root=root, environ=UV_ONLY, dev=True) == command
+    assert add_command("dagster-webserver", root=root, environ=UV_ONLY) == command
 
 
 def test_dg_has_numbers_of_its_own_until_dagster_1_11(tree: Tree) -> None:
@@ -215,8 +215,34 @@ def test_dg_has_numbers_of_its_own_until_dagster_1_11(tree: Tree) -> None:
     assert command == "pip install dagster-dg-cli==0.26.17"
 
 
-def test_an_extra_with_the_webserver_is_installed_with_the_project(tree: Tree) -> None:
-    assert sync_command(tree({"setup.py": SETUP}), UV_ONLY) == 'pip install -e ".[dev]"'
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        ({"setup.py": SETUP}, 'pip install -e ".[dev]"'),
+        ({"pyproject.toml": EXTRA, "uv.lock": ""}, "uv sync --extra dev"),
+        ({"pyproject.toml": EXTRA, "poetry.lock": ""}, "poetry install --extras dev"),
+    ],
+)
+def test_an_extra_with_the_webserver_is_installed_with_the_project(
+    files: Mapping[str, str], command: str, tree: Tree
+) -> None:
+    assert sync_command(tree(files), UV_ONLY) == command
+
+
+def test_what_is_required_already_is_installed_and_not_added(tree: Tree) -> None:
+    required = f'{TABLE}dependencies = ["dagster-webserver"]\n'
+    root = tree({"pyproject.toml": required, "uv.lock": LOCK.format("marimo")})
+    for name in ("dagster-webserver", "marimo"):  # dagmar requires marimo
+        assert add_command(name, root=root, environ=UV_ONLY) == "uv sync"
+    (root / "pyproject.toml").unlink()
+    (root / "uv.lock").rename(root / "requirements.txt")
+    assert add_command("marimo", root=root, environ=UV_ONLY) == "pip install marimo"
+
+
+def test_only_dagster_itself_is_added_for_production(tree: Tree) -> None:
+    root = tree({"pyproject.toml": TABLE, "uv.lock": ""})
+    commands = [add_command(each, root=root) for each in ("dagster==1.13.2", "s3fs", "marimo>=1")]
+    assert [" --dev " in each for each in commands] == [False, True, True]
 
 
 @pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "pdm.lock"])

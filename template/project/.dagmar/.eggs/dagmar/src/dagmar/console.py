@@ -5,9 +5,11 @@ Text from a server is data too: control characters in it must not reach a termin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -25,12 +27,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _PROGRAMS = "(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )"
 _OURS = re.compile(rf"(?:^|(?<=&& )){_PROGRAMS}", re.MULTILINE)
 _OURS_IN_BACKTICKS = re.compile(rf"(?<=`){_PROGRAMS}")
-# A variable that a package manager sets for what it starts, and what is typed for that.
+# A variable that a package manager sets for what it starts, and what is typed for that. uv comes
+# last: the others may have been started by `uvx`.
 _STARTERS = {
-    "UV": "uv run",
     "PDM_RUN_CWD": "pdm run",
     "PIPENV_ACTIVE": "pipenv run",
     "PIXI_PROJECT_ROOT": "pixi run",
+    "UV": "uv run",
 }
 _TASK = re.compile(r"(?<![^`\n])invoke (?=[a-z]+\b(?!\.))")
 _collection = ""
@@ -87,9 +90,20 @@ def pasteable(hint: str, command: str = "") -> str:
 
 
 def _starter() -> str:
-    # `poetry run` sets no variable.
-    poetry = "poetry run" if "pypoetry" in Path(sys.prefix).parts else ""
-    return next((words for name, words in _STARTERS.items() if os.environ.get(name)), poetry)
+    project = Path(sys.prefix).parent  # if its environment is in it
+    with_poetry = (project / "poetry.lock").is_file() and not (project / "uv.lock").is_file()
+    if "pypoetry" in project.parts or with_poetry:
+        return "poetry run"  # which sets no variable
+    starter = next((words for name, words in _STARTERS.items() if os.environ.get(name)), "")
+    with contextlib.suppress(OSError):  # the working directory is gone
+        here = Path.cwd()
+        if (
+            starter == "uv run"
+            and here in project.parents
+            and (project / "pyproject.toml").is_file()
+        ):
+            starter += f" --project {shlex.quote(project.relative_to(here).as_posix())}"
+    return starter
 
 
 def warn(text: str) -> None:

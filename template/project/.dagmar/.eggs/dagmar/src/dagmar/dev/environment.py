@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dagmar.errors import SetupError
 from dagmar.files import write_atomically
-from dagmar.project.installing import sync_command
+from dagmar.project.installing import add_command, installed_version
 from dagmar.project.layout import LOCAL_INSTANCE, STARTED_WITH
 from dagmar.project.locations import read_workspace, uses_dg
 
@@ -46,9 +46,9 @@ def dagster_command(root: Path, port: int, log_level: str) -> list[str]:
 
     Raises SetupError if it is not installed.
     """
-    _require("dagster_webserver", "dagster")
+    _require("dagster-webserver", "dagster")
     if uses_dg(root):
-        _require("dagster_dg_cli", "dagster")
+        _require("dagster-dg-cli", "dagster")
         start = "import sys; from dagster_dg_cli.cli import main; sys.argv[0] = 'dg'; main()"
         command = [sys.executable, "-c", start, "dev"]
     else:
@@ -87,10 +87,10 @@ def marimo_command(target: Path, port: int, token_file: Path, log_level: str) ->
     ]
 
 
-def _require(module: str, flag: str) -> None:
-    if importlib.util.find_spec(module) is None:
+def _require(package: str, flag: str) -> None:
+    if importlib.util.find_spec(package.replace("-", "_")) is None:
         raise SetupError(
-            f"{module.replace('_', '-')} is not installed",
+            f"{package} is not installed",
             f"Start without it (`invoke dev --no-{flag}`), or type:",
-            sync_command(),
+            add_command(package, dagster=installed_version("dagster") or ""),
         )

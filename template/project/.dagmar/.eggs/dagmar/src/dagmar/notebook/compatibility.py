@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from importlib import metadata
 
 from dagmar.errors import SetupError
-from dagmar.project.installing import add_command
+from dagmar.project.installing import add_command, installed_version
 
 TESTED = ("0.25", "0.26")
 """The tested versions of marimo: from the first, and below the second."""
@@ -21,10 +20,9 @@ TESTED_MARIMO = f"marimo>={TESTED[0]},<{TESTED[1]}"
 
 def marimo_version() -> str:
     """Return the installed version of marimo. Raises SetupError if there is none."""
-    try:
-        return metadata.version("marimo")
-    except metadata.PackageNotFoundError:
-        raise SetupError("marimo is not installed", command=add_command("marimo")) from None
+    if version := installed_version("marimo"):
+        return version
+    raise SetupError("marimo is not installed", command=add_command("marimo"))
 
 
 def is_tested(version: str) -> bool:

@@ -50,7 +50,9 @@ def sync_command(root: Path | None = None, environ: Mapping[str, str] = os.envir
     """
     found = survey(root or _here(), environ)
     if found.manager in _SYNC:
-        return _in_home(_SYNC[found.manager], found)
+        # Without its extra, uv and Poetry would remove the webserver.
+        part = found.place_of("dagster-webserver")
+        return _with_part(found, environ, part) or _in_home(_SYNC[found.manager], found)
     parts = [f'-e "{RUNNER.as_posix()}[cli]"'] if (found.root / RUNNER).is_dir() else []
     if (found.root / "requirements.txt").is_file():
         parts.append("-r requirements.txt")
@@ -64,23 +66,26 @@ def add_command(
     *requirements: str,
     root: Path | None = None,
     environ: Mapping[str, str] = os.environ,
-    dev: bool = False,
     dagster: str = "",
 ) -> str:
-    """Return the command that adds requirements to a project.
+    """Return the command that gives a project what is missing.
 
-    Dagster's own packages get the version `dagster`, by default that of the project's lock, and
-    are not added if an extra or a group of the project has them: that is installed.
+    Dagster's own packages get the version `dagster`, by default that of the project's lock. What
+    the project requires already, if only in an extra or a group, is installed and not added.
+    Everything but Dagster itself is for developers only, as dagmar is.
     """
     found = survey(root or _here(), environ)
     version = dagster or found.dagster
     parts = {found.place_of(name) for name in requirements}
-    if len(parts) == 1 and (command := _with_part(found, environ, parts.pop())):
+    if len(parts) == 1 and (command := _with_part(found, environ, *parts)):
         return command
+    if parts == {"always"} and found.manager in _SYNC:
+        return sync_command(found.root, environ)
     add, dev_words = _ADD.get(found.manager, ("", ""))
     if not add:
         words = shlex.join(_with_version(name, version) for name in requirements)
         return f"{_pip(found, environ)} {words}"
+    dev = not any(re.match(r"dagster(?![\w-])", name) for name in requirements)
     # Without a [project] table, uv has only the groups to add to.
     dev = dev or (found.manager == UV and "project" not in found.document)
     add = _in_home(" ".join(filter(None, [add, dev_words if dev else ""])), found)
@@ -90,6 +95,16 @@ def add_command(
         # Not a pin: Dagster can be upgraded later as before.
         return f"echo {shlex.quote(f'dagster=={version}')} | {add} -c - {shlex.join(requirements)}"
     return f"{add} {shlex.join(requirements)}"
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of a distribution in this environment, or None."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def runner_command(found: Survey, environ: Mapping[str, str] = os.environ) -> str:

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dagmar.errors import DagmarError, SetupError, Unreachable
 from dagmar.orchestration.probe import Broken, find_broken
+from dagmar.project.installing import add_command, installed_version, run_command, sync_command
 from dagmar.project.layout import relative
 from dagmar.project.locations import Workspace, check_command
+from dagmar.project.survey import survey
 
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings, Target
@@ -122,16 +124,6 @@ class Fact(Generic[T]):
         return kept.result()
 
 
-def installed_version(name: str) -> str | None:
-    """Return the version of a distribution in this environment, or None."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 @dataclass
 class Project:
     """The project in `root` and its surroundings, which tests replace."""
@@ -147,24 +139,15 @@ class Project:
     @property
     def install(self) -> str:
         """The command that installs what is missing."""
-        from dagmar.project.installing import sync_command
-
         return sync_command(self.root, self.environ)
 
-    def add(self, *requirements: str, dev: bool = False) -> str:
+    def add(self, *requirements: str) -> str:
         """Return the command that adds requirements; Dagster's own packages fit the installed."""
-        from dagmar.project.installing import add_command
-
         known = self.version("dagster") or ""
-        return add_command(
-            *requirements, root=self.root, environ=self.environ, dev=dev, dagster=known
-        )
+        return add_command(*requirements, root=self.root, environ=self.environ, dagster=known)
 
     def run(self, command: str) -> str:
         """Return a command as it is typed to run in the project's environment."""
-        from dagmar.project.installing import run_command
-        from dagmar.project.survey import survey
-
         return run_command(command, survey(self.root, self.environ))
 
     @property

@@ -79,7 +79,7 @@ def packages(project: Project) -> Finding:
     try:
         wanted = [Requirement(line) for line in metadata.requires("dagmar") or ()]
     except metadata.PackageNotFoundError:
-        return failed("dagmar itself is not installed", project.install)
+        return failed("dagmar itself is not installed", command=project.install)
     found, problems = [], []
     for requirement in wanted:
         if requirement.marker and not requirement.marker.evaluate({"extra": "cli"}):
@@ -126,7 +126,7 @@ def dagster_versions(project: Project) -> Finding:
         verb = "are" if missing[1:] else "is"
         named = f"{' and '.join(missing)} {verb} not installed"
         message = f"{named}, so `invoke dev` cannot start Dagster"
-        return warned(message, command=project.add(*missing, dev=True))
+        return warned(message, command=project.add(*missing))
     return passed(f"dagster {own}, and what fits it")
 
 
@@ -157,7 +157,7 @@ def runner(project: Project) -> Finding:
     used = Path(dagmar.__file__).resolve()
     if not used.is_relative_to(own.resolve()):
         message = f"dagmar is imported from {used.parent}, not from {RUNNER.as_posix()}"
-        return warned(message, project.install)
+        return warned(message, command=project.install)
     return passed(RUNNER.as_posix())
 
 
