@@ -101,15 +101,17 @@ REPOSITORIES = {
         "poetry config virtualenvs.in-project true --local"
         f" && poetry source add -q --priority primary index {INDEX}"
         f" && poetry add -q dagster=={VERSION}"
-        f" && poetry add -q --group dev dagster-webserver=={VERSION}",
+        f" && poetry add -q --group dev dagster-webserver=={VERSION} && poetry install -q",
         "poetry run",
     ),
     "pdm": Repository(
         "`pdm init`",
-        {"src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
-        """pdm init -n -q minimal && sed -i 's/">=3.10"/">=3.10,<3.14"/' pyproject.toml"""
-        " && printf '[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
-        f"pdm add -q dagster=={VERSION} && pdm add -q -dG dev dagster-webserver=={VERSION}",
+        {"README.md": "# Shop\n", "src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
+        "pdm init -n -q --dist --name shop minimal"
+        """ && sed -i 's/^requires-python.*/requires-python = ">=3.10,<3.14"/' pyproject.toml"""
+        " && printf '\\n[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
+        f"pdm add -q dagster=={VERSION} && pdm add -q -dG dev dagster-webserver=={VERSION}"
+        " && pdm install -q",
         "pdm run",
     ),
     "setup.py": Repository(

@@ -69,6 +69,10 @@ def test_a_group_that_the_team_fills_stays():
             'dev = [\n  "-e file:///${X}/.dagmar/.eggs/dagmar#egg=dagmar[cli]",\n  "a",\n]\n',
             'dev = [\n  "a",\n]\n',
         ),
+        (
+            '[a]\nb = 1\n\n[tool.pdm.workspace]\nmembers = [".dagmar/.eggs/dagmar"]\n',
+            "[a]\nb = 1\n",
+        ),
         ('[a]\nb = []\n\n[dependency-groups]\ndev = ["dagmar"]\n\n[c]\n', "[a]\nb = []\n\n[c]\n"),
     ],
 )

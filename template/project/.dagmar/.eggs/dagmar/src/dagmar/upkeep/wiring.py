@@ -21,7 +21,7 @@ from dagmar.project.worktree import read_file
 NAME = "dagmar"
 OURS = (
     "dev", "tool.uv.sources", "dependency-groups", "tool.poetry.group.dev.dependencies",
-    "tool.pdm.dev-dependencies",
+    "tool.pdm.dev-dependencies", "members", "tool.pdm.workspace",
 )  # fmt: skip
 """What adoption may add around the entries."""
 _MENTION = re.compile(rf"\b{NAME}\b")
