@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import linters
 from runner import TEMPLATE, errors, installing, layout, locations, surveys, worktree
 
 OURS = (".copier-answers.yml", ".dagmar", "dagmar.yaml", "tasks.py")
 MESSAGE = "chore: add dagmar"
+IGNORE = ".gitignore"
+IN_GIT = (".gitignore", ".gitattributes", "dagster_home/dagster.yaml")
+LEFT_BY_TOOLS = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "dagmar.egg-info"}
 NOT_LOCKING = ("UV_FROZEN", "UV_LOCKED", "UV_NO_SYNC")
 
 
@@ -40,11 +44,17 @@ def adopt(root: Path, answer: str, to: str, install: bool, separate_tasks: bool)
     if problem := named_dagmar(root, found):
         return "\n".join([*said, problem])
     said += [*found.unread, *facts_of(found), *definitions(root, answer)]
-    commit = Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")
+    said += linters.advice(root)
+    commits = [Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")]
     if is_repository(root):
-        said += filter(None, [own_changes(root)])
-        names = shlex.join(changed(root, found))
-        commit = Command(f"git add {names} && git commit -m '{MESSAGE}'")
+        said += filter(None, [own_changes(root, found)])
+        names = changed(root, found)
+        commits = [Command(f"git add {shlex.join(names)} && git commit -m '{MESSAGE}'")]
+        if taken_back := ignored(root):
+            words = shlex.join(taken_back)
+            why = "git ignores what dagmar added"
+            commits.insert(0, Command(f"printf '%s\\n' {words} >> {IGNORE}", why))
+            commits[1] = Command(commits[1].text.replace("git add ", f"git add {IGNORE} ", 1))
     try:
         steps = installation(root, found)
     except errors.SetupError as error:
@@ -60,11 +70,11 @@ def adopt(root: Path, answer: str, to: str, install: bool, separate_tasks: bool)
         tries.insert(0, Command(f"source {os.path.relpath(python.parent, root)}/activate"))
     if not install:
         where = [] if to in ("", ".") else [Command(f"cd {shlex.quote(to)}")]
-        return "\n".join([*said, "Next:", *typed([*where, *steps, *tries, commit])])
+        return "\n".join([*said, "Next:", *typed([*where, *steps, *tries, *commits])])
     print("\n".join(said), file=sys.stderr, flush=True)
     if left := run(root, steps):
-        return "\n".join(["This is left to type:", *typed([*left, *tries, commit])])
-    return "\n".join([*verify(root, found, separate_tasks), "Next:", *typed([*tries, commit])])
+        return "\n".join(["This is left to type:", *typed([*left, *tries, *commits])])
+    return "\n".join([*verify(root, found, separate_tasks), "Next:", *typed([*tries, *commits])])
 
 
 def named_dagmar(root: Path, found: surveys.Survey) -> str:
@@ -106,7 +116,10 @@ def definitions(root: Path, answer: str) -> Iterator[str]:
         yield f"warning: {error.message}"
         yield "  Write into dagmar.yaml: dagster: {load_from: [{python_file: path/to/repo.py}]}"
         return
-    names = ", ".join(place.name for place in workspace.locations)
+    names = ", ".join(
+        os.path.relpath(place.target, root) if place.kind == locations.FILE else place.name
+        for place in workspace.locations
+    )
     where = "found by its name" if workspace.declared_in == "nothing" else workspace.declared_in
     yield f"Definitions: {names or 'none yet'} ({where})"
     projects = {os.path.relpath(place.working_directory, root) for place in workspace.locations}
@@ -126,13 +139,44 @@ def definitions(root: Path, answer: str) -> Iterator[str]:
         yield from (f"    {line}" for line in lines.splitlines())
 
 
-def own_changes(root: Path) -> str:
+def own_changes(root: Path, found: surveys.Survey) -> str:
     """Return a warning if the repository has other changes that are not committed."""
-    others = [f":(exclude){name}" for name in OURS]
+    others = [f":(exclude){name}" for name in (*OURS, *written(root, found))]
+    others.append(":(exclude,glob)**/__pycache__/**")
     done = worktree.run_git(root, "status", "--porcelain", "--", ".", *others)
     if done.returncode or not done.stdout.strip():
         return ""
     return "warning: the repository has changes of yours that are not committed; commit them first"
+
+
+def written(root: Path, found: surveys.Survey) -> list[str]:
+    """List the files with requirements that an earlier call has changed: dagmar came into them."""
+    files = [found.manifest, *([found.lock] if found.lock else surveys.requirement_files(root))]
+    names = [os.path.relpath(file, root) for file in dict.fromkeys(files) if file.is_file()]
+    return [
+        name
+        for name in names
+        if "dagmar" in surveys.read_text(root / name)
+        and "dagmar" not in worktree.run_git(root, "show", f"HEAD:./{name}").stdout
+    ]
+
+
+def ignored(root: Path) -> list[str]:
+    """Return the lines for .gitignore that let git keep what it would leave out."""
+    runner = root / layout.RUNNER.parent
+    files = [root / name for name in OURS if (root / name).is_file()]
+    files += [root / layout.DAGMAR / name for name in IN_GIT]
+    files += [file for file in runner.rglob("*") if not LEFT_BY_TOOLS & {*file.parts}]
+    names = [os.path.relpath(file, root) for file in files if file.is_file()]
+    text = "\0".join([*names, IGNORE])
+    done = worktree.run_git(root, "check-ignore", "-z", "--stdin", text=text)
+    left_out = {name.split("/")[0] for name in done.stdout.split("\0") if name}
+    if left_out <= {IGNORE}:
+        return []
+    folder = [f"!/{layout.DAGMAR}/", f"!/{layout.DAGMAR}/**"]
+    lines = [f"!/{name}" for name in sorted(left_out - {str(layout.DAGMAR)})]
+    end = surveys.read_text(root / IGNORE)[-1:].strip()  # not a line break
+    return [*([""] if end else []), *lines, *(folder if str(layout.DAGMAR) in left_out else [])]
 
 
 def is_repository(root: Path) -> bool:
@@ -146,23 +190,19 @@ def is_repository(root: Path) -> bool:
 def changed(root: Path, found: surveys.Survey) -> list[str]:
     """List what an adoption adds or changes, as it is given to git."""
     names = [name for name in OURS if (root / name).exists()]
-    if found.lock is None:
-        return names
-    written = [os.path.relpath(file, root) for file in (found.manifest, found.lock)]
-    ignored = ("check-ignore", "-q")
-    return names + [name for name in written if worktree.run_git(root, *ignored, name).returncode]
+    compiled = [found.manifest.with_suffix(".txt")] if found.manifest.suffix == ".in" else []
+    files = [found.manifest, *([found.lock] if found.lock else compiled)]
+    kept = (os.path.relpath(file, root) for file in files)
+    left_out = ("check-ignore", "-q")
+    return names + [name for name in kept if worktree.run_git(root, *left_out, name).returncode]
 
 
 def installation(root: Path, found: surveys.Survey) -> list[Command]:
     """List what installs the runner, and the parts of Dagster that `invoke dev` starts."""
     where = "" if found.manager in installing.RUN else "in your project's environment"
-    steps = [Command(installing.runner_command(found), where)]
     needed = ["dagster-webserver", *(["dagster-dg-cli"] if locations.uses_dg(root) else [])]
-    for name in needed:
-        if found.place_of(name) != "always":
-            command = installing.add_command(name, root=root)
-            if command not in [step.text for step in steps]:
-                steps.append(Command(command, "for `invoke dev`"))
+    texts = installing.runner_commands(found, needed)
+    steps = [Command(text, why_of(text, found, where)) for text in texts]
     locked = [name for name in NOT_LOCKING if os.environ.get(name)]
     if found.manager == surveys.UV and locked:
         unset = " ".join(f"-u {name}" for name in locked)
@@ -170,6 +210,15 @@ def installation(root: Path, found: surveys.Survey) -> list[Command]:
         texts = [re.sub(r"\buv\b", f"env {unset} uv", step.text, count=1) for step in steps]
         return [Command(text, why) for text in texts]
     return steps
+
+
+def why_of(command: str, found: surveys.Survey, where: str) -> str:
+    """Return the reason for a command that installs something."""
+    if ">>" in command and found.manager not in installing.RUN:
+        return "for developers; production does not read it"
+    if layout.RUNNER.as_posix() not in command and found.manager in installing.RUN:
+        return "for `invoke dev`"
+    return where
 
 
 def typed(commands: list[Command]) -> Iterator[str]:
@@ -206,14 +255,9 @@ def run(root: Path, steps: list[Command]) -> list[Command]:
 
 def environment_of(root: Path) -> Path | None:
     """Return the interpreter of the active environment, or else of the one in the repository."""
-    named = [
-        Path(os.environ[name]) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if name in os.environ
-    ]
-    for folder in (*named, root / ".venv", root / "venv"):
-        python = folder / "bin" / "python"
-        if python.exists() and folder.resolve() != Path(sys.prefix).resolve():
-            return python
-    return None
+    own = Path(sys.prefix).resolve()
+    folders = (each for each in surveys.environments(root) if each.resolve() != own)
+    return next((folder / "bin/python" for folder in folders), None)
 
 
 def verify(root: Path, found: surveys.Survey, separate_tasks: bool) -> Iterator[str]:

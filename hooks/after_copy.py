@@ -3,8 +3,8 @@
 Copier runs this after `copier copy`, in the project and under its own interpreter. In a repository
 that was there before, it says what to type there; see adoption.py. A hook that fails makes Copier
 delete the project: any failure here is reported, with what to type, and the exit status stays 0.
-The next steps of a new project are in `_message_after_copy` in copier.yml, which is also printed
-when hooks are skipped.
+The next steps of a new project are `next_steps` in copier.yml, which Copier also prints when hooks
+are skipped; with `--quiet` it prints nothing, and they are given here, unless nobody was asked.
 """
 
 from __future__ import annotations
@@ -133,13 +133,13 @@ def indent(text: str) -> str:
 def main(args: list[str]) -> int:
     """Put the project into git, report the result on stderr, and never fail."""
     done, where, tasks = False, "", ""
+    given = dict(arg.removeprefix("--").split("=", 1) for arg in args if "=" in arg)
     with contextlib.suppress(Exception):
         where = remember_template()
     with contextlib.suppress(OSError):
         tasks = own_tasks()
     try:
         if "--adopt" in args:
-            given = dict(arg.removeprefix("--").split("=", 1) for arg in args if "=" in arg)
             to, install = given["to"], "--install" in args
             said = adopt(Path.cwd(), given["package"], to, install, separate_tasks=bool(tasks))
         else:
@@ -161,6 +161,8 @@ def main(args: list[str]) -> int:
         print(said, file=sys.stderr)
     if where and "--quiet" not in args:
         print(where, file=sys.stderr)
+    if steps := given.get("next", "").rstrip():
+        print(steps, file=sys.stderr)
     return 0
 
 

@@ -14,13 +14,14 @@ TEMPLATE = Path(__file__).parents[1]
 sys.dont_write_bytecode = True  # the template's folder is the user's
 sys.path.insert(0, str(TEMPLATE / "template/project/.dagmar/.eggs/dagmar/src"))
 
-from dagmar import errors  # noqa: E402
+from dagmar import errors, files  # noqa: E402
 from dagmar.project import installing, layout, locations, templates, worktree  # noqa: E402
 from dagmar.project import survey as surveys  # noqa: E402
 
 __all__ = [
     "TEMPLATE",
     "errors",
+    "files",
     "installing",
     "layout",
     "load",

@@ -37,7 +37,7 @@ setup(
 )
 """
 COMMAND = re.compile(
-    r"^ +((?:uv (?:--\S+ \S+ )?(?:add|pip|sync)|poetry|pdm|pip|echo) .*?)(?: +#.*)?$", re.M
+    r"^ +((?:uv (?:--\S+ \S+ )?(?:add|pip|sync)|poetry|pdm|pip|echo|printf) .*?)(?: +#.*)?$", re.M
 )
 TOOLS = {"poetry": "uvx poetry", "pdm": "uvx --from 'pdm[locked]' pdm"}
 """What is typed for a tool that is not installed. PDM has an extra with the versions it needs."""
@@ -101,17 +101,15 @@ REPOSITORIES = {
         "poetry config virtualenvs.in-project true --local"
         f" && poetry source add -q --priority primary index {INDEX}"
         f" && poetry add -q dagster=={VERSION}"
-        f" && poetry add -q --group dev dagster-webserver=={VERSION} && poetry install -q",
+        f" && poetry add -q --group dev dagster-webserver=={VERSION}",
         "poetry run",
     ),
     "pdm": Repository(
         "`pdm init`",
-        {"README.md": "# Shop\n", "src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
-        "pdm init -n -q --dist --name shop minimal"
-        """ && sed -i 's/^requires-python.*/requires-python = ">=3.10,<3.14"/' pyproject.toml"""
-        " && printf '\\n[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
-        f"pdm add -q dagster=={VERSION} && pdm add -q -dG dev dagster-webserver=={VERSION}"
-        " && pdm install -q",
+        {"src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
+        """pdm init -n -q minimal && sed -i 's/">=3.10"/">=3.10,<3.14"/' pyproject.toml"""
+        " && printf '[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
+        f"pdm add -q dagster=={VERSION} && pdm add -q -dG dev dagster-webserver=={VERSION}",
         "pdm run",
     ),
     "setup.py": Repository(

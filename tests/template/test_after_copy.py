@@ -300,11 +300,15 @@ def test_an_adopted_repository_is_shown_its_own_commands(here: Path):
     more = {"venv/bin/python": "", "theirs.txt": "changed\n", ".copier-answers.yml": ""}
     write(here, {**ADDED, **more})
     said = run_hook(here, *ADOPT, VIRTUAL_ENV=None, CONDA_PREFIX=None)
-    assert "Definitions: main.py (Makefile)" in said
+    assert "Definitions: etl/main.py (Makefile)" in said
     assert "changes of yours that are not committed" in said
-    assert "pip install dagster-webserver==1.12.13" in said
+    assert " dagster-webserver==1.12.13 >> requirements-dev.txt" in said
+    assert "pip install -r requirements-dev.txt" in said
     assert said.count("source venv/bin/activate") == 1
-    assert "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py && git commit" in said
+    assert (
+        "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py requirements-dev.txt && git"
+        in said
+    )
     assert "git init" not in said
     settings = (here / "dagmar.yaml").read_text()
     assert settings.endswith("dagster: # Makefile\n  load_from:\n  - python_file: etl/main.py\n")
@@ -335,7 +339,7 @@ def test_without_git_or_definitions_an_adoption_says_what_to_type(here: Path, tm
     write(here, {**ADDED, "dg.toml": 'directory_type = "workspace"\n[workspace]\n'})
     said = run_hook(here, *ADOPT, PATH=str(tmp_path))
     assert "Definitions: none yet (dg.toml)\n" in said
-    assert "pip install -e" in said
+    assert "pip install -r requirements-dev.txt" in said
     assert "git init && git add . && git commit -m 'chore: add dagmar'" in said
 
 
@@ -345,3 +349,43 @@ def test_a_package_called_dagmar_stops_an_adoption(here: Path):
     assert "this repository has a package called dagmar (src/dagmar)" in said
     assert "pip install" not in said
     assert "rm -r .copier-answers.yml .dagmar dagmar.yaml tasks.py" in said
+
+
+@pytest.mark.parametrize("pattern", [".*", ".dagmar/", ".dagmar/*", "*\n!*.txt", "dagmar.yaml"])
+@pytest.mark.parametrize("place", [".gitignore", ".git/info/exclude"])
+def test_what_git_ignores_is_taken_back_as_shown(here: Path, pattern: str, place: str):
+    make_repository(here, **{"requirements.txt": "dagster\n", "requirements-dev.txt": "x\n"})
+    kept = [
+        ".dagmar/.eggs/.gitignore",
+        ".dagmar/.eggs/dagmar/runs/a.json",
+        ".dagmar/.gitattributes",
+    ]
+    eggs = (ROOT / "template/project/.dagmar/.eggs/.gitignore").read_text()
+    write(here, {**ADDED, **dict.fromkeys(kept, eggs), ".copier-answers.yml": "", place: pattern})
+    if place == ".gitignore":
+        git(here, "add", "-f", place)
+    write(here, {".dagmar/dagster_home/storage/x": "", ".dagmar/.eggs/dagmar/__pycache__/x": ""})
+    said = run_hook(here, *ADOPT, VIRTUAL_ENV=None)
+    back, add = (line.strip() for line in said.splitlines() if ">> .gitignore" in line
+                 or " git commit " in line)  # fmt: skip
+    for command in (back.partition("  #")[0], add):
+        subprocess.run(command, shell=True, cwd=here, check=True, capture_output=True)
+    names = git(here, "ls-files", ".dagmar").split()
+    assert names == [*sorted([*kept, ".dagmar/.gitignore"])]
+    assert {"dagmar.yaml", "tasks.py", ".copier-answers.yml"} <= {*git(here, "ls-files").split()}
+    assert ">> .gitignore" not in run_hook(here, *ADOPT)
+
+
+def test_what_an_earlier_call_has_changed_is_not_a_change_of_the_users(here: Path):
+    make_repository(here, **{"requirements.txt": "dagster\n", "etl.py": "x = 1\n"})
+    write(here, {**ADDED, ".copier-answers.yml": "", "__pycache__/etl.pyc": ""})
+    write(here, {"requirements-dev.txt": "-e ./.dagmar/.eggs/dagmar[cli]\n"})
+    here.joinpath("a/b").unlink()
+    assert "not committed" not in run_hook(here, *ADOPT)
+    write(here, {"etl.py": "x = 2\n"})
+    assert "not committed" in run_hook(here, *ADOPT)
+
+
+def test_a_person_is_told_what_to_type_when_copier_is_quiet(here: Path):
+    said = run_hook(here, "--fresh", "--quiet", "--next=x is ready. Next:\n  uv sync\n")
+    assert said == "x is ready. Next:\n  uv sync\n"

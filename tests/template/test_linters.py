@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from dagmar.scaffold.folder import files_for
+from support.hooks import hook
 from support.template_releases import ORDERS, SALES, Project, Template, write
 
 THEIRS = {
@@ -88,3 +89,94 @@ def test_an_installed_tool_finds_the_same(tool: str, stages: list[Path]):
 @pytest.mark.parametrize("tool", FETCHED)
 def test_a_fetched_tool_finds_the_same(tool: str, stages: list[Path]):
     check_same(tool, stages)
+
+
+# A team's own settings: the file before → with the line that an adoption prints.
+OWN = {
+    "flake8": ("setup.cfg", "[flake8]\nexclude = build\n", "extend-exclude = .dagmar\n"),
+    "black --check .": (
+        "pyproject.toml",
+        "[tool.black]\nexclude = 'build'\n",
+        "extend-exclude = '^/\\.dagmar/'\n",
+    ),
+    "isort --check .": (
+        "pyproject.toml",
+        "[tool.isort]\nskip = ['build']\n",
+        "extend_skip = ['.dagmar']\n",
+    ),
+    "pylint --disable=all --enable=C0114,C0115,C0116 .": (
+        ".pylintrc",
+        "[MAIN]\nrecursive=yes\n",
+        "ignore-paths = ^[.]dagmar\n",
+    ),
+    "yamllint .": (
+        ".yamllint",
+        "---\nextends: default\n",
+        "ignore: [.dagmar/, dagmar.yaml, .copier-answers.yml]\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", OWN)
+def test_settings_that_make_a_linter_read_the_runner_are_named_with_the_line(
+    tool: str, tmp_path: Path
+):
+    name, before, line = OWN[tool]
+    write(tmp_path, {name: before})
+    (_, said) = hook("linters").advice(tmp_path)
+    assert said.startswith(f"  {name}")
+    assert said.endswith(f": {line.strip()}")
+    write(tmp_path, {name: before + line})
+    assert hook("linters").advice(tmp_path) == []
+
+
+def test_settings_that_skip_the_runner_are_left_as_they_are(tmp_path: Path):
+    write(
+        tmp_path,
+        {
+            "setup.cfg": "[flake8]\nmax-line-length = 99\n[isort]\nprofile = black\n",
+            ".flake8": "[flake8]\nexclude = .*,build\n",
+            "pyproject.toml": '[tool.black]\nexclude = "/(\\\\.eggs|build)/"\n[tool.pylint.main]\n'
+            'jobs = 0\n[tool.ruff.lint]\nselect = ["E"]\n',
+            ".pre-commit-config.yaml": "repos:\n- repo: x\n  hooks: [{id: ruff}, {id: check-yaml},"
+            " {id: pytest, pass_filenames: false}]\n",
+            ".bandit": "not an ini file",
+        },
+    )
+    assert hook("linters").advice(tmp_path) == []
+
+
+def test_hooks_of_pre_commit_and_lists_that_exist_get_the_words_to_add(tmp_path: Path):
+    config = "repos:\n- repo: x\n  hooks: [{id: ruff}, {id: black}]\n"
+    write(
+        tmp_path,
+        {
+            ".pre-commit-config.yaml": f"exclude: ^docs/\n{config}",
+            "tox.ini": "[flake8]\nexclude = build\nextend-exclude = docs\n",
+            ".bandit": "[bandit]\nexclude = ./build\n",
+            "pyproject.toml": '[tool.ruff.lint]\nselect = ["ALL"]\n[tool.pylint.main]\njobs = 0\n',
+            "Makefile": "lint:\n\tpylint $(git ls-files '*.py')\n",
+        },
+    )
+    assert hook("linters").advice(tmp_path)[1:] == [
+        "  tox.ini, [flake8]: add .dagmar to extend-exclude",
+        "  .bandit, [bandit]: add ./.dagmar to exclude",
+        "  pyproject.toml, [tool.pylint.main]: ignore-paths = ['^[.]dagmar']",
+        r"  .pre-commit-config.yaml: add |^\.dagmar/ to exclude  # for black",
+        '  pyproject.toml, [tool.ruff.lint.per-file-ignores]: "tasks.py" = ["INP001"]',
+    ]
+    write(tmp_path, {".pre-commit-config.yaml": config})
+    assert r"  .pre-commit-config.yaml: exclude: ^\.dagmar/  # for black" in hook("linters").advice(
+        tmp_path
+    )
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("tool", OWN)
+def test_the_printed_line_is_needed_and_is_enough(tool: str, stages: list[Path], tmp_path: Path):
+    name, before, line = OWN[tool]
+    root = Path(shutil.copytree(stages[1], tmp_path / "etl"))
+    for text, reads in ((before, True), (before + line, False)):
+        write(root, {name: text})
+        _, named = findings(tool, root)
+        assert any(each.startswith(".dagmar/") for each in named) is reads, text

@@ -18,7 +18,7 @@ import fastjsonschema
 import pytest
 from dagmar.dev import environment
 from dagmar.errors import UsageError
-from dagmar.orchestration.probe import Broken, find_broken
+from dagmar.orchestration.probe import find_broken
 from dagmar.upkeep import checking, doctor
 from dagmar.upkeep.checking import FAIL, PASS, SKIP, WARN, Check, Finding, Project, check
 from dagmar.upkeep.checks import CHECKS, instance, notebooks
@@ -478,26 +478,6 @@ def definitions_that_are_no_python(project: Project) -> Project:
     write(project, "src/shop/defs/assets.py", "def (:\n")
     write(project, "elsewhere.py", "def (:\n")
     return replace(project, find_broken=find_broken)
-
-
-def test_a_module_in_src_must_be_installed_for_dagster(
-    sound: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = "[build-system]\nrequires = []\n[tool.uv]\n"
-    named = '[tool.dagster]\nmodule_name = "store.definitions"\n'
-    write(sound, "pyproject.toml", package + named)
-    write(sound, "src/store/definitions.py", "")
-    look, project = BY_NAME["definitions"], replace(sound, find_broken=lambda *_: Broken({}))
-    found = look(project)
-    assert (found.status, found.command) == (FAIL, "uv sync")
-    write(sound, "pyproject.toml", f"{package}package = false\n{named}")
-    found = look(project)
-    assert (found.status, found.command) == (FAIL, "")
-    monkeypatch.syspath_prepend(str(sound.root / "src"))
-    assert look(project).status == PASS
-    monkeypatch.undo()
-    write(sound, "pyproject.toml", named.replace("store", "src.store"))
-    assert look(project).status == PASS
 
 
 LAZY_CONTEXT = """\

@@ -22,12 +22,12 @@ from dagmar import console
 from dagmar.errors import Conflict, SetupError, counted, some
 from dagmar.project import devfile, layout, templates, worktree
 from dagmar.project.installing import sync_command
-from dagmar.project.survey import survey
+from dagmar.project.survey import requirement_files, survey
 from dagmar.scaffold import folder
 from dagmar.upkeep import wiring
 from dagmar.upkeep.clean import confirm
 
-TASKS = "tasks.py"
+TASKS, IGNORE = "tasks.py", ".gitignore"
 OWN = (templates.ANSWERS, layout.SETTINGS_FILE, layout.DAGMAR.as_posix())
 COMMIT = 'git add -A && git commit -m "chore: remove dagmar"'
 
@@ -177,15 +177,18 @@ def _add_wiring(plan: Plan) -> None:
     """Plan the files that name dagmar as a dependency."""
     root, found = plan.root, survey(plan.root)
     project = _relative(found.manifest, root)
-    names = [project, *sorted(file.name for file in root.glob("requirements*.txt"))]
+    listed = [_relative(file, root) for file in requirement_files(root)]
     restored = False
-    for name in names:
+    for name in dict.fromkeys([project, *listed, IGNORE]):
         now = worktree.read_file(root, "HEAD", name)
         if now is None or not (root / name).is_file():
             continue
         change = wiring.before_dagmar(root, name)
         target = wiring.without(name, now, change)
-        if target != now:
+        own = name == project and not name.endswith(wiring.TABLES)
+        if change == (None, now) and (own or not target.strip()):
+            plan.gone.append(name)  # the adoption has made it
+        elif target != now:
             plan.changed[name] = target
             restored = restored or (name == project and change is not None and target == change[0])
     plan.lock = _relative(found.lock, root) if found.lock else ""

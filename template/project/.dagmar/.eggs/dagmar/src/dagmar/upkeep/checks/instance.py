@@ -140,8 +140,7 @@ def ports(project: Project) -> Finding:
         if (who := _holder(port, dev.pid if dev else None)) is not None:
             busy.append(f"{port}, which {program} wants, is taken by another program{who}")
     if busy:
-        hint = "`invoke dev` takes the next free port. To see which programs listen, type:"
-        return warned("; ".join(busy), hint, "lsof -nP -iTCP -sTCP:LISTEN")
+        return warned("; ".join(busy), "See which one: lsof -nP -iTCP -sTCP:LISTEN. Then stop it.")
     return passed(" and ".join(f"{port} for {name}" for name, port in wanted.items()))
 
 

@@ -26,7 +26,6 @@ from dagmar.project.locations import (
     read_workspace,
     require_loadable,
 )
-from dagmar.project.survey import Survey, survey
 from dagmar.project.templates import notebooks_in, read_answers
 from dagmar.project.worktree import entries
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
@@ -103,14 +102,6 @@ def definitions(project: Project) -> Finding:
             named = f"{workspace.declared_in} names {location.target}"
             message = f"{named}, which is neither in src nor in the project"
             return failed(message, "Correct it, then type:", workspace.command_to_check(location))
-        if _needs_installing(location):
-            message = (
-                f"{location.target} is in src, where Dagster imports it from only if installed"
-            )
-            if _is_package(survey(project.root, project.environ)):
-                return failed(message, command=project.install)
-            hint = "Make the project a package, with [build-system], or move it out of src."
-            return failed(message, hint)
         names.append(location.target)
     if project.version("dagster") is None:
         raise Skip("dagster is not installed; see 'packages'")
@@ -134,23 +125,6 @@ def _is_installed(location: CodeLocation) -> bool:
     if location.kind in (GRPC, FILE):
         return location.kind == GRPC
     return PathFinder.find_spec(location.target.partition(".")[0]) is not None
-
-
-def _needs_installing(location: CodeLocation) -> bool:
-    """Whether notebooks find a module in src, and Dagster, which does not look there, cannot."""
-    if location.kind in (GRPC, FILE) or location.executable or location.source is None:
-        return False
-    in_src = location.source.is_relative_to(location.working_directory / "src")
-    return in_src and not location.target.startswith("src.") and not _is_installed(location)
-
-
-def _is_package(found: Survey) -> bool:
-    """Whether installing what a project requires installs the project, too."""
-    tools = found.document.get("tool", {})
-    switches = (("uv", "package"), ("poetry", "package-mode"), ("pdm", "distribution"))
-    if any(tools.get(tool, {}).get(key) is False for tool, key in switches):
-        return False
-    return "build-system" in found.document or (found.home / "setup.py").is_file()
 
 
 @check("annotations")
