@@ -21,7 +21,7 @@ from dagmar.project.settings import load
 from dagmar.server.client import DagsterClient
 from dagmar.server.located import locate_asset
 from dagmar.server.paired import read_neighbours, read_numbers
-from support.dagster_server import INSTANCE, DagsterServer
+from support.dagster_server import INSTANCE, DagsterServer, quick
 from support.project import Project, make_project, run
 
 pytestmark = pytest.mark.xdist_group("asset_keys")
@@ -100,7 +100,7 @@ def shop(place: Path) -> Iterator[Project]:
     (project.root / "slashes.py").write_text(DEFINITIONS, "utf-8")
     (project.root / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "slashes"\n')
     command = [sys.executable, "-W", "ignore", "-m", "dagster_webserver", "-p", "{port}"]
-    environ = {"DAGSTER_HOME": str(home)}
+    environ = {"DAGSTER_HOME": str(home), **quick()}
     with DagsterServer(command, project.root, home / "webserver.log", environ) as server:
         server.wait(240)
         settings = f"targets: {{local: {{url: '{server.url}'}}}}\n"

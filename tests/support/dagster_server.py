@@ -15,10 +15,11 @@ from types import TracebackType
 from dagmar.dev.ports import HOST, free_port
 from dagmar.errors import SetupError, TimedOut
 from dagmar.server.client import DagsterClient
+from support import forked
 from support.processes import die_with_tests
 
 LOCATIONS = Path(__file__).parents[1] / "live" / "locations"
-QUICK_DAEMON = str(Path(__file__).with_name("quick_daemon"))
+QUICK_DAGSTER = str(Path(__file__).with_name("quick_dagster"))
 INSTANCE = """\
 telemetry: {enabled: false}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
@@ -145,6 +146,13 @@ def _wait_for_group(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return False
 
 
+def quick() -> dict[str, str]:
+    """Return the variables with which a Dagster server forks its runs, and looks around often."""
+    places = filter(None, (QUICK_DAGSTER, os.environ.get("PYTHONPATH")))
+    runs = {"FORK_RUNS": "1"} if forked.profile.may_fork else {}
+    return {"PYTHONPATH": os.pathsep.join(places), **runs}
+
+
 def dagster_server(home: Path, *command: str, instance: str = INSTANCE) -> DagsterServer:
     """Return a Dagster over the code locations in `live/locations`, not started yet.
 
@@ -159,9 +167,7 @@ def dagster_server(home: Path, *command: str, instance: str = INSTANCE) -> Dagst
         home / f"{'-'.join(command)}.log".replace("--", ""),
         {
             "DAGSTER_HOME": str(home),
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, (QUICK_DAEMON, os.environ.get("PYTHONPATH")))
-            ),
+            **quick(),
             "SLOW_UNTIL": str(home / "go-on"),
             "SECOND_FAILS_WHILE": str(home / "second-fails"),
             "IMPORT_FAILS_WHILE": str(home / "import-fails"),

@@ -34,6 +34,7 @@ LIBRARIES = (
     "requests",
     "rich.console",
     "rich.table",
+    "support.quick_dagster.read_revisions",
 )
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ")
 """How the names begin of variables that an interpreter reads as it starts."""

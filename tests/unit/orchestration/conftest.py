@@ -1,0 +1,3 @@
+"""These tests open many instances."""
+
+from support.quick_dagster import read_revisions as read_revisions
