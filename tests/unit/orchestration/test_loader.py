@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from dagmar.errors import Invalid, SetupError, UnknownDagster
 from dagmar.notebook.checking import check
@@ -19,10 +20,11 @@ from dagmar.orchestration.definitions import read_definitions
 from dagmar.orchestration.instance import instance
 from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
+from dagmar.orchestration.probe import Broken, find_broken
 from dagmar.orchestration.values import load_value
 from dagmar.project import devfile
 from dagmar.project.environ import apply_environ, instance_folder
-from dagmar.project.locations import GRPC, read_workspace
+from dagmar.project.locations import GRPC, Workspace, read_workspace
 from dagmar.project.settings import load as load_settings
 from dagmar.upkeep.checking import FAIL, PASS, WARN, Project
 from dagmar.upkeep.checks.notebooks import definitions as definitions_check
@@ -46,6 +48,7 @@ def inputs():
     orders = pair.load("orders")
     return (orders,)
 """
+DOCTOR_IN_CI = ("dg project", "dg workspace", "[tool.dagster] modules", "setup.cfg")
 
 
 def no_remarks(files: list[Path]) -> dict[Path, list[object]]:
@@ -53,12 +56,25 @@ def no_remarks(files: list[Path]) -> dict[Path, list[object]]:
     return {file: [] for file in files}
 
 
+@pytest.fixture(scope="session")
+def dagster_home_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instance's folder with its databases, as Dagster writes them."""
+    home = tmp_path_factory.mktemp("dagster_home_made")
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(home)) as made:
+        assert made.run_storage
+        assert made.event_log_storage
+        assert made.schedule_storage
+    return home
+
+
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+def write(
+    tmp_path: Path, dagster_home_made: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
     """Yield a function that writes files into a project whose instance is its own."""
     root = tmp_path / "project"
-    (root / ".dagmar/dagster_home").mkdir(parents=True)
-    (root / ".dagmar/dagster_home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    shutil.copytree(dagster_home_made, root / ".dagmar/dagster_home")
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -80,7 +96,7 @@ def run(root: Path, name: str = "orders") -> object:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_loads_in_notebooks_and_passes_check_and_doctor(
+def test_a_layout_loads_in_notebooks_and_passes_check(
     layout: str, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagmar.notebook.checking.run_marimo_check", no_remarks)
@@ -97,7 +113,24 @@ def test_a_layout_loads_in_notebooks_and_passes_check_and_doctor(
     settings = load_settings(root)
     (checked,) = check(settings, [(root / "notebooks/orders.py").resolve()], catalog).notebooks
     assert [finding for finding in checked.findings if finding.rule in ("pair", "inputs")] == []
-    finding = definitions_check(Project(root, {}))
+
+
+def patient(root: Path, workspace: Workspace, environ: Mapping[str, str]) -> Broken:
+    """Find what does not load, however busy other tests keep the machine."""
+    return find_broken(root, workspace, environ, seconds=240)
+
+
+# Doctor starts an interpreter to load the definitions.
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param(name, marks=() if name in DOCTOR_IN_CI else pytest.mark.nightly)
+        for name in LAYOUTS
+    ],
+)
+def test_a_layout_passes_doctor(layout: str, write: Callable[..., Path]) -> None:
+    project = Project(write(LAYOUTS[layout]), {}, find_broken=patient)
+    finding = definitions_check(project)
     assert finding.status == (WARN if layout == "setup.cfg" else PASS), finding.message
 
 
@@ -157,7 +190,7 @@ def test_a_grpc_server_is_named_with_its_address(write: Callable[..., Path]) -> 
 
 def test_a_hint_names_the_file_that_the_project_has(write: Callable[..., Path]) -> None:
     root = write({"workspace.yaml": "load_from:\n- python_module: gone\n"})
-    finding = definitions_check(Project(root, {}))
+    finding = definitions_check(Project(root, {}, find_broken=patient))
     assert finding.status == FAIL
     assert "workspace.yaml names gone" in finding.message
     assert "root_module" not in finding.hint

@@ -12,6 +12,7 @@ from dagmar.upkeep.checking import FAIL, WARN, Project
 from dagmar.upkeep.checks.notebooks import definitions
 from support.layouts import defs
 
+PATIENCE = 240  # seconds: other tests keep the machine busy
 MODULES = {
     "good.py": f"print('to stdout')\n{defs()}",
     "raises.py": "import helper\n",
@@ -35,7 +36,7 @@ def write(root: Path, *names: str, python: str = "") -> None:
 
 def test_what_does_not_load_is_reported_with_the_user_s_own_exception(tmp_path: Path) -> None:
     write(tmp_path, "good", "raises", "leaves", "refused", "validates", "dies", "never")
-    broken = find_broken(tmp_path, read_workspace(tmp_path), os.environ)
+    broken = find_broken(tmp_path, read_workspace(tmp_path), os.environ, PATIENCE)
     said = {name: text.partition("does not load: ")[2] for name, text in broken.errors.items()}
     assert said.pop("refused.py").startswith("DagsterInvalidDefinitionError: ")
     ended = "its process ended with status 5: to stdout"
@@ -62,7 +63,7 @@ def test_another_python_needs_no_dagmar(tmp_path: Path) -> None:
     python.write_text(f'#!/bin/sh\nPYTHONPATH={place} exec {sys.executable} "$@"\n', "utf-8")
     python.chmod(0o755)
     write(tmp_path, "good", "raises", python=str(python))
-    broken = find_broken(tmp_path, read_workspace(tmp_path), os.environ)
+    broken = find_broken(tmp_path, read_workspace(tmp_path), os.environ, PATIENCE)
     assert list(broken.errors) == ["raises.py"]
 
 
