@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagmar.project import environ
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
 from support import forked
@@ -97,6 +98,17 @@ def _no_settings_from_outside() -> Iterator[None]:
     saved = {name: os.environ.pop(name) for name in mine}
     yield
     os.environ.update(saved)
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """Undo what loading a project in this process does to the environment."""
+    before = dict(os.environ)
+    environ._APPLIED.clear()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    environ._APPLIED.clear()
 
 
 @pytest.fixture(scope="session")

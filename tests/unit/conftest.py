@@ -18,12 +18,10 @@ from support.healthy_project import make_sound
 
 @pytest.fixture(autouse=True)
 def _no_other_projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Forget the projects of other tests, which loading puts on the import path, and restore."""
-    environ, base = dict(os.environ), f"{tmp_path_factory.getbasetemp()}{os.sep}"
+    """Forget the projects of other tests, which loading puts on the import path."""
+    base = f"{tmp_path_factory.getbasetemp()}{os.sep}"
     _forget_projects(base)
     yield
-    os.environ.clear()
-    os.environ.update(environ)
     _forget_projects(base)
 
 
