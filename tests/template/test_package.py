@@ -6,19 +6,24 @@ import functools
 import http.server
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagmar.__main__
 import pytest
+from dagmar.errors import SetupError
 from dagmar.project import creating
+from dagmar.project.templates import open_template
 from support.catalog_answers import ANSWERS
-from support.git import git
+from support.git import commit, git
 from support.http_server import dagster, serve
-from support.template_releases import ROOT, RUNNER, Template
+from support.template_releases import ROOT, RUNNER, Template, tree, write
 
 pytestmark = pytest.mark.skipif(not shutil.which("uv"), reason="uv is not installed")
 
@@ -50,7 +55,7 @@ def test_the_wheel_has_the_runner_and_the_whole_template(tmp_path: Path, flags: 
     ("arguments", "status", "says"),
     [
         (["discover"], 3, "there is no project here for `dagmar discover`"),
-        (["init"], 3, "this dagmar is the copy in a project"),
+        (["init", "--defaults"], 3, "this dagmar is the copy in a project"),
         (["init", "--data", "x"], 2, "--data takes NAME=VALUE"),
         ([], 2, "usage: dagmar"),
     ],
@@ -70,18 +75,169 @@ def test_outside_of_a_project_the_program_says_what_it_needs(
     assert (caught.value.code, says in capsys.readouterr().err) == (status, True)
 
 
-def test_a_place_of_the_template_is_stored_without_secrets_and_absolute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "copier.yml").touch()
-    monkeypatch.setattr(creating, "TEMPLATE", tmp_path)
+VERSION = f"v{dagmar.__version__}"
+REFUSED = {
+    "a file": (["file"], 8, "file is a file, not a folder"),
+    "below a file": (["file/x"], 8, "file is a file, not a folder"),
+    "a project": (["adopted"], 8, "dagmar is in {tmp_path}/adopted already\n  For a newer version"),
+    "no question": (
+        ["x", "--data", "exmple=no"],
+        7,
+        "no question 'exmple' — did you mean 'example'",
+    ),
+    "another template": (["other"], 7, "was made from another template"),
+    "no terminal": (
+        ["x"],
+        2,
+        "To take the default answers, and those of --data: dagmar init x --de",
+    ),
+    "no tag": (["x", "--from", "untagged"], 3, f"/untagged has no version {VERSION}"),
+    "no git": (
+        ["x", "--from", "file"],
+        3,
+        "/file cannot be reached: fatal: ",
+    ),
+    "not read": (["x", "--from", "file:///x/y"], 3, "file:///x/y cannot be reached: "),
+    "read-only": (["/proc/x"], 3, "/proc/x cannot be read or written: "),
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Template:
+    """Two files and no hooks, with a tag of the package's version."""
+    answers = "{{ dict(_copier_answers, **installed) | to_nice_yaml }}"
+    files = {f"tiny/{name}": name for name in ("dagmar.yaml", "src/a.py")}
+    files |= {"tiny/copier.yml": "adopt: false\n_exclude: [.git, copier.yml]\n"}
+    write(tmp_path, {**files, "tiny/{{ _copier_conf.answers_file }}.jinja": answers})
+    git(tmp_path / "tiny", "init", "-q")
+    template = Template(tmp_path / "tiny")
+    template.release(VERSION)
+    return template
+
+
+@pytest.fixture
+def init(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str]]:
+    """Call `dagmar init`, and return its status and what it prints."""
     monkeypatch.chdir(tmp_path)
-    given: list[str] = []
-    keep = lambda *_, data, **__: given.append(data["installed"]["_src_path"])  # noqa: E731
-    monkeypatch.setattr("copier.run_copy", keep)
-    for origin in ("../x", "https://me:secret@example.com/x.git"):
-        creating.create(tmp_path, origin, {}, ask=False)
-    assert given == [f"{tmp_path.parent}/x", "https://example.com/x.git"]
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def call(*arguments: str, defaults: bool = True) -> tuple[int, str]:
+        monkeypatch.setattr(
+            sys, "argv", ["dagmar", "init", *arguments, *["--defaults"][: int(defaults)]]
+        )
+        status: object = 0
+        try:
+            dagmar.__main__.main()
+        except SystemExit as end:
+            status = end.code
+        assert isinstance(status, int)
+        return status, capfd.readouterr().err
+
+    return call
+
+
+def test_init_refuses_before_it_writes_anything(
+    init: Callable[..., tuple[int, str]],
+    questions: Template,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(creating, "TEMPLATE", questions.path)
+    files = {
+        "file": "",
+        "adopted/.copier-answers.yml": "",
+        "adopted/dagmar.yaml": "",
+        "other/.copier-answers.yml": "_src_path: gh:another/template\n",
+        "untagged/file": "",
+    }
+    write(tmp_path, files)
+    for name in ("adopted", "untagged"):
+        git(tmp_path / name, "init", "-q")
+        commit(tmp_path / name)
+    before = tree(tmp_path)
+    for arguments, status, says in REFUSED.values():
+        done, said = init(*arguments, defaults="To take" not in says)
+        assert done == status, said
+        assert says.format(tmp_path=tmp_path) in said
+        assert len(said.splitlines()) <= 3
+    assert tree(tmp_path) == before
+
+
+def test_init_makes_a_project_and_says_little(
+    init: Callable[..., tuple[int, str]],
+    small: Template,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(creating, "TEMPLATE", small.path)
+    template = shutil.copytree(small.path, tmp_path / "template")
+    git(template, "tag", VERSION)
+    status, said = init("made", "--from", "template")
+    lines = said.splitlines()
+    assert (status, lines[0]) == (0, f"Writing into {tmp_path}/made")
+    assert "made is ready. Next:" in lines
+    assert len(lines) < 12
+    answers = (tmp_path / "made/.copier-answers.yml").read_text("utf-8")
+    assert f"_commit: {VERSION}\n_src_path: {template}\n" in answers
+    assert git(tmp_path / "made", "status", "--porcelain") == ""
+    assert init("made")[0] == 8
+
+
+def test_an_address_that_cannot_be_reached_is_said_by_init_and_by_update(
+    init: Callable[..., tuple[int, str]],
+    tiny: Template,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nobody: str,
+) -> None:
+    monkeypatch.setattr(creating, "TEMPLATE", tiny.path)
+    address = nobody.replace("//", "//me:secret@")
+    monkeypatch.setattr(creating, "_published", lambda _: address)
+    status, said = init("etl")
+    assert status == 0
+    warning = said.partition("warning: ")[2]
+    assert warning.startswith(
+        f"the template at {address.replace('me:secret@', '')} cannot be reach"
+    )
+    assert "invoke update --from URL" in warning
+    with pytest.raises(SetupError) as refused:
+        open_template(tmp_path / "etl")
+    assert refused.value.command == "invoke update --from URL"
+    assert "secret" not in said + refused.value.message
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new", "existing"])
+def test_an_interrupted_init_leaves_no_half_of_a_project_and_goes_on_in_a_repository(
+    init: Callable[..., tuple[int, str]],
+    tiny: Template,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    new: bool,
+) -> None:
+    monkeypatch.setattr(creating, "TEMPLATE", tiny.path)
+    theirs = {} if new else {"etl/definitions.py": "# Definitions\n", "etl/pyproject.toml": ""}
+    write(tmp_path, theirs)
+    written = 0
+
+    def interrupted(self: Path, content: bytes, write: Any = Path.write_bytes) -> int:
+        nonlocal written
+        written += 1
+        if written == 2:
+            raise KeyboardInterrupt
+        return int(write(self, content))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", interrupted)
+        status, said = init("etl", "--from", str(tiny.path))
+    assert (status, (tmp_path / "etl").exists()) == (130, not new)
+    assert ("nothing was created" if new else "type the same command again") in said
+    assert init("etl", "--from", str(tiny.path))[0] == 0
+    assert {"dagmar.yaml", "src/a.py"} <= {*tree(tmp_path / "etl")}
+    assert all((tmp_path / name).read_text() == text for name, text in theirs.items())
 
 
 @pytest.mark.nightly
@@ -94,12 +250,13 @@ def test_the_package_makes_a_project_and_has_its_tasks(released: Template, tmp_p
     try:
         environ = {**os.environ, "UV_INDEX": f"http://127.0.0.1:{index.server_port}/"}
         environ["UV_TOOL_DIR"], environ["UV_TOOL_BIN_DIR"] = str(tmp_path / "t"), str(tmp_path)
-        place = str(released.path)
+        place = str(tmp_path / "template")
+        git(shutil.copytree(released.path, place), "tag", VERSION)
         # The extra is installed on the way: `uvx dagmar` has none.
         init = ["uvx", "--refresh-package", "dagmar", "dagmar", "init", "made", "--defaults"]
         subprocess.run([*init, "--from", place], cwd=tmp_path, env=environ, check=True)
         answers = (tmp_path / "made/.copier-answers.yml").read_text("utf-8")
-        assert f"_commit: v{dagmar.__version__}\n_src_path: {place}\n" in answers
+        assert f"_commit: {VERSION}\n_src_path: {place}\n" in answers
         assert git(tmp_path / "made", "status", "--porcelain") == ""
         with serve(dagster(ANSWERS)) as server:
             command = ["uvx", "--from", "dagmar[cli]", "dagmar", "discover", "--kind", "assets"]

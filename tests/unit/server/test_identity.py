@@ -53,9 +53,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
-def accepts(root: Path, *entries: dict[str, Any]) -> bool:
+def accepts(root: Path, *entries: dict[str, Any], **process: str) -> bool:
     try:
-        require_project(Target("local", URL, project=root), entries)
+        require_project(Target("local", URL, project=root), entries, process)
     except WrongServer:
         return False
     return True
@@ -77,6 +77,34 @@ def test_its_file_says_whose_a_code_location_is_whatever_it_is_called(root: Path
         assert accepts(root, entry("shop", **defs, host="localhost", socket="/tmp/x")) is ours
         unknown = {"package_name": "installed", "working_directory": str(folder)}
         assert accepts(root, entry("sales", **unknown)) is ours
+
+
+@pytest.mark.parametrize("folder", ["", "src"], ids=["no folder", "relative"])
+def test_two_clones_with_modules_alone_are_told_apart_by_the_servers_instance_or_interpreter(
+    root: Path, folder: str
+) -> None:
+    where = {"working_directory": folder} if folder else {}
+    place = entry("sales", module_name="shop.definitions", **where)
+    clone = root.parent / "clone"
+    for own in (root, clone):
+        write(own, **{".venv/bin/python": "", ".dagmar__home__x": "", ".tmp_dagster_home_1/x": ""})
+
+    def info(home: Path) -> str:
+        return f"local_artifact_storage:\n  class: X\n  config:\n    base_dir: {home}\nrun: {{}}\n"
+
+    for own, ours in ((root, True), (clone, False)):
+        python = str(own / ".venv/bin/python")
+        assert accepts(root, place, executablePath=python) is ours
+        with_own = entry("sales", module_name="shop.definitions", executable_path=python, **where)
+        assert accepts(root, with_own, executablePath="/usr/bin/python3") is ours
+        for home in (own / ".dagmar/home", own / ".tmp_dagster_home_1"):  # of invoke, dagster dev
+            assert accepts(root, place, info=info(home)) is ours
+            shared = str(root / ".venv/bin/python")
+            assert accepts(root, place, info=info(home), executablePath=shared) is ours
+    # An instance and an interpreter outside of both say nothing, nor do those of a container.
+    for process in ({}, {"executablePath": "/usr/bin/python3"}, {"info": info(root.parent / "no")}):
+        assert accepts(root, place, **process)
+    assert accepts(root, place, executablePath=f"{ELSEWHERE}/.venv/bin/python")
 
 
 def test_a_module_of_the_project_may_be_loaded_from_a_folder_above_it(root: Path) -> None:
@@ -180,7 +208,7 @@ def test_another_projects_server_is_named_with_its_code(root: Path) -> None:
         ([], "no code location"),
     ):
         with pytest.raises(WrongServer) as refused:
-            require_project(Target("local", URL, project=root), places)
+            require_project(Target("local", URL, project=root), places, {})
         assert refused.value.message == f"Dagster at {URL} has {text}"
         assert (refused.value.exit_code, refused.value.command) == (8, "invoke dev")
         assert f"--url {URL}" in refused.value.hint

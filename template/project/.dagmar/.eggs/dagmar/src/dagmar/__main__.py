@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import signal
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -40,7 +42,7 @@ def _install_the_extra() -> None:
 
 def _init(arguments: list[str]) -> None:
     from dagmar import console
-    from dagmar.errors import DagmarError, SetupError
+    from dagmar.errors import DagmarError, Interrupted, SetupError, UsageError
     from dagmar.project.creating import create
 
     about = "Pairs marimo notebooks with Dagster. In a project, `dagmar` has the tasks of `invoke`."
@@ -60,12 +62,17 @@ def _init(arguments: list[str]) -> None:
         data = dict(answer.split("=", 1) for answer in options.data if "=" in answer)
         if len(data) < len(options.data):
             init.error("--data takes NAME=VALUE, each name once")
+        if not (options.defaults or sys.stdin.isatty()):
+            hint = "To take the default answers, and those of --data:"
+            again = f"dagmar init {shlex.quote(str(options.path))} --defaults"
+            raise UsageError("there is no terminal to answer questions", hint, again)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
         create(options.path, options.origin, data, ask=not options.defaults)
     except DagmarError as error:
         console.complain(error)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(Interrupted.exit_code) from None
 
 
 if __name__ == "__main__":

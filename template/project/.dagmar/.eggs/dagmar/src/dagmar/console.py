@@ -27,6 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _PROGRAMS = "(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )"
 _OURS = re.compile(rf"(?:^|(?<=&& )){_PROGRAMS}", re.MULTILINE)
 _OURS_IN_BACKTICKS = re.compile(rf"(?<=`){_PROGRAMS}")
+_PACKAGE = re.compile("^(?=dagmar )")
 # A variable that a package manager sets for what it starts, and what is typed for that. uv comes
 # last: the others may have been started by `uvx`.
 _STARTERS = {
@@ -83,6 +84,8 @@ def pasteable(hint: str, command: str = "") -> str:
     """
     if _collection:
         hint, command = (_TASK.sub(f"invoke {_collection}", text) for text in (hint, command))
+    if os.environ.get("UV"):
+        command = _PACKAGE.sub("uvx ", command)
     if starter := _starter():
         hint = _OURS_IN_BACKTICKS.sub(f"{starter} ", hint)
         command = _OURS.sub(f"{starter} ", command)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dagmar.errors import Conflict, Invalid, SetupError
+from dagmar.errors import Conflict, Invalid, SetupError, UsageError
 from dagmar.files import write_atomically
 from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS
 from dagmar.project.worktree import FOREIGN, run_git
@@ -27,7 +27,10 @@ ANSWERS = ".copier-answers.yml"
 SHORTCUTS = {"gh": "https://github.com/{}.git", "gl": "https://gitlab.com/{}.git"}
 # The status of the template's hook for a file that git has no copy of.
 IN_THE_WAY = 8
+NO_SUCH_TAG = 2  # the status of `git ls-remote --exit-code`
+REACH_S = 20  # for a question to a remote
 ELSEWHERE = "If the template is somewhere else, name its URL or path:"
+UNREAD = "fatal: Could not read from remote repository."
 PASSWORD = re.compile(r"(?<=://)(?!(?<=ssh://)[^/@:\s]+@)[^/@\s]+@")  # ssh needs the user
 SOURCE_LINE = re.compile(r"^_src_path:.*(?:\n[ \t]+.*)*$", re.MULTILINE)
 
@@ -121,6 +124,26 @@ def open_template(root: Path, place: str = "") -> Template:
     return Template(masked(origin) if place else origin, commit, clone)
 
 
+def find_version(place: str, version: str) -> None:
+    """Raise SetupError unless a place of the template has the tag of a version."""
+    address = place if is_local(place) else _address(place)
+    wanted = ("ls-remote", "--exit-code", "--", address, f"refs/tags/{version}")
+    done = git(Path.cwd(), *wanted, timeout=REACH_S)
+    message = f"the template at {masked(place)}"
+    if done.returncode == NO_SUCH_TAG:
+        raise SetupError(
+            f"{message} has no version {version}, which updates start from",
+            "Push its tags there, or name another place:",
+            "dagmar init --from URL",
+        )
+    if done.returncode:
+        raise SetupError(
+            f"{message} cannot be reached: {last_line(done)}",
+            "Check the network, or name another place:",
+            "dagmar init --from URL",
+        )
+
+
 def as_stored(place: str) -> str:
     """Return a place of the template for answers: an absolute path, or a URL without secrets."""
     return str(Path(place).expanduser().resolve()) if is_local(place) else masked(place)
@@ -192,8 +215,10 @@ def masked(text: str) -> str:
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the last line that git printed, without credentials."""
+    """Return the last line of git's that says something, without credentials."""
     lines = (done.stderr or done.stdout).strip().splitlines()
+    if UNREAD in lines[1:]:  # the reason is before it, and advice behind it
+        lines = lines[: lines.index(UNREAD)]
     return masked(lines[-1]) if lines else f"git ended with status {done.returncode}"
 
 
@@ -221,14 +246,21 @@ def git_errors(command: str = "status") -> Iterator[None]:
 def copier_errors() -> Iterator[None]:
     """Import Copier without warnings, in the current environment, and translate its errors.
 
-    Raises Invalid for answers and templates that are wrong, Conflict for what Copier refuses.
+    Raises Invalid for answers and templates that are wrong, Conflict for what Copier refuses,
+    SetupError for files that cannot be written, UsageError for questions without a terminal.
     """
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import plumbum
-        from copier.errors import CopierError, TaskError, UserMessageError
+        from copier.errors import (
+            CopierAnswersInterrupt,
+            CopierError,
+            InteractiveSessionError,
+            TaskError,
+            UserMessageError,
+        )
         from jinja2 import TemplateError
 
         try:
@@ -246,10 +278,17 @@ def copier_errors() -> Iterator[None]:
             raise Conflict(
                 message, "Move them away or commit them, then type:", "invoke update"
             ) from None
+        except CopierAnswersInterrupt:
+            raise KeyboardInterrupt from None
+        except InteractiveSessionError as error:
+            raise UsageError("there is no terminal to answer questions", str(error)) from None
         except UserMessageError as error:
             raise Conflict(str(error)) from None
         except CopierError as error:
             raise Invalid(f"Copier: {error}") from None
+        except OSError as error:
+            place = error.filename or "a file"
+            raise SetupError(f"{place} cannot be read or written: {error.strerror}") from None
         except ValueError as error:
             raise Invalid(str(error).partition("': ")[2] or str(error)) from None
 

@@ -148,7 +148,8 @@ class DagsterClient:
         operation["query"] = with_question(operation["query"])
         data = self._data(self._post(self._endpoint, operation))
         workspace = member(data.pop(identity.FIELD), "Workspace")
-        identity.require_project(self.target, workspace["locationEntries"])
+        process = data.pop(identity.PROCESS, None) or {}
+        identity.require_project(self.target, workspace["locationEntries"], process)
         self._proven = True
         return data
 

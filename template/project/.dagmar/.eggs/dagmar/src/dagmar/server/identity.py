@@ -7,8 +7,9 @@ it for its code locations with the first query, in the same request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from dagmar.project.locations import AUTOLOAD, FILE, GRPC, MODULE, CodeLocation,
 from dagmar.project.settings import Target
 
 FIELD = "code"
-"""The field of an answer that `require_project` reads."""
+PROCESS = "process"
+"""The fields of an answer that `require_project` reads."""
 QUESTION = f"""
+  {PROCESS}: instance {{ executablePath info }}
   {FIELD}: workspaceOrError {{
     __typename
     ... on Workspace {{ locationEntries {{ name displayMetadata {{ key value }} }} }}
@@ -29,16 +32,23 @@ _LOADERS = {
     "python_file": FILE, "module_name": MODULE, "package_name": MODULE,
     "autoload_defs_module_name": AUTOLOAD,
 }  # fmt: skip
+# Its temporary folder is where `dagster dev` was typed; `invoke dev` has one in the project.
+_INSTANCE = re.compile(r"^ +base_dir: (/.*)$", re.MULTILINE)
 # What many projects have in common.
 _FILE_NAME = re.compile(r"\.py(:|$)")
 
 
-def require_project(target: Target, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Raise WrongServer unless one of a server's code locations is of the target's project."""
+def require_project(
+    target: Target, entries: Sequence[Mapping[str, Any]], process: Mapping[str, Any]
+) -> None:
+    """Raise WrongServer unless one of a server's code locations is of the target's project.
+
+    `process` says which interpreter and instance the server has.
+    """
     if target.project is None:
         return
     root = target.project.resolve()
-    served = [_location(entry) for entry in entries]
+    served = [_location(entry, process) for entry in entries]
     try:
         declared = read_workspace(root).locations
     except SetupError:
@@ -54,16 +64,34 @@ def require_project(target: Target, entries: Sequence[Mapping[str, Any]]) -> Non
     )
 
 
-def _location(entry: Mapping[str, Any]) -> CodeLocation:
-    """Return a code location from what a server says about how it was loaded."""
+def _location(entry: Mapping[str, Any], process: Mapping[str, Any]) -> CodeLocation:
+    """Return a code location from what a server says about how it was loaded.
+
+    A module of a workspace.yaml often has no absolute folder: then it is one above the instance or
+    the interpreter of the server, if that has the module.
+    """
     facts = {fact["key"]: fact["value"] for fact in entry["displayMetadata"]}
     folder = Path(facts.get("working_directory", ""))
     for key, kind in _LOADERS.items():
         if target := facts.get(key):
             target = str(folder / target) if kind == FILE else target
-            return CodeLocation(entry["name"], kind, target, folder)
+            location = CodeLocation(entry["name"], kind, target, folder)
+            if kind == FILE or folder.is_absolute():
+                return location
+            near = (above / folder for above in _near(facts, process))
+            placed = (replace(location, working_directory=place) for place in near)
+            return next((place for place in placed if place.source), location)
     address = facts.get("socket") or ":".join(filter(None, map(facts.get, ("host", "port"))))
     return CodeLocation(entry["name"], GRPC, address, folder)
+
+
+def _near(facts: Mapping[str, str], process: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the folders above a server's instance, and above its interpreter, that are here."""
+    instance = _INSTANCE.search(process.get("info") or "")
+    python = facts.get("executable_path") or process.get("executablePath") or ""
+    for path in (Path(instance[1] if instance else ""), Path(python)):
+        if path.is_absolute() and path.exists():
+            yield from path.parents
 
 
 def _is_of(root: Path, location: CodeLocation, declared: Iterable[CodeLocation]) -> bool:
