@@ -167,4 +167,7 @@ def main(args: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # Copier got it too
+        raise SystemExit(130) from None
