@@ -210,7 +210,9 @@ def test_an_address_that_cannot_be_reached_is_said_by_init_and_by_update(
     assert "secret" not in said + refused.value.message
 
 
-@pytest.mark.parametrize("new", [True, False], ids=["new", "existing"])
+@pytest.mark.parametrize(
+    "new", [True, pytest.param(False, marks=pytest.mark.nightly)], ids=["new", "existing"]
+)
 def test_an_interrupted_init_leaves_no_half_of_a_project_and_goes_on_in_a_repository(
     init: Callable[..., tuple[int, str]],
     tiny: Template,
