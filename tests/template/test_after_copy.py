@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from dagmar.project.templates import write_origin
 from support.git import commit, git
 from support.template_releases import ROOT, Template, write
 
@@ -219,7 +221,7 @@ def remember(here: Path, source: object, version: str, *args: str) -> tuple[str,
     assert git(here, "status", "--porcelain") == ""
     answers = [(here / name).read_text() for name in git(here, "ls-files", "*.yml").split()]
     (line,) = {text.splitlines()[1] for text in answers}
-    return line.removeprefix("_src_path: ").strip('"'), said
+    return line.removeprefix("_src_path: "), said
 
 
 def test_a_copy_from_a_clone_remembers_its_remote_for_colleagues(here: Path, clone: Path):
@@ -276,7 +278,20 @@ def test_a_relative_path_of_the_template_is_stored_as_an_absolute_one(
         tmp_path / "x", skip_tasks=False, unsafe=True, data={"example": False}
     )
     text = (tmp_path / "x/.copier-answers.yml").read_text()
-    assert f'_src_path: "{tmp_path}/template"\n' in text
+    assert f"_src_path: {tmp_path}/template\n" in text
+
+
+@pytest.mark.parametrize("place", ["https://x.org/a b.git", "/größe #1/~x", "/a" * 30 + " b" * 30])
+def test_a_place_is_written_as_copier_writes_it(place: str, tmp_path: Path):
+    """Any other layout of the line would be a conflict in the next update."""
+    texts = [
+        "# Do not edit.\n"
+        + yaml.dump({"_src_path": source, "kind": "project"}, indent=2, allow_unicode=True)
+        for source in ("gh:team/dagmar", place)
+    ]
+    write(tmp_path, {"answers.yml": texts[0]})
+    write_origin(tmp_path / "answers.yml", place)
+    assert (tmp_path / "answers.yml").read_text("utf-8") == texts[1]
 
 
 ADOPT = ("--occupied", "--adopt", "--print", "--package=", "--to=.")

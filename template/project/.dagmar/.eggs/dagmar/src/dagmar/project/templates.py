@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -150,8 +149,13 @@ def as_stored(place: str) -> str:
 
 
 def write_origin(file: Path, origin: str) -> None:
-    """Write another place of the template into an answers file, and leave the rest as it is."""
-    line = f"_src_path: {json.dumps(origin, ensure_ascii=False)}"
+    """Write another place of the template into an answers file, and leave the rest as it is.
+
+    As Copier writes it, since another layout of the line would be a conflict in an update.
+    """
+    import yaml
+
+    line = yaml.safe_dump({"_src_path": origin}, allow_unicode=True).rstrip("\n")
     write_atomically(file, SOURCE_LINE.sub(lambda _: line, file.read_text("utf-8"), count=1))
 
 
