@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import yaml
 from copier import run_copy, run_update
+from dagmar.project.layout import NOTEBOOK_ANSWERS
+from dagmar.project.templates import ANSWERS, write_origin
 from support.git import commit, git
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +84,15 @@ class Project:
 
     path: Path
     template: Template
+
+    def duplicate(self, path: Path, template: Template) -> Project:
+        """Return a copy, as if it were made from this copy of its template."""
+        project = Project(shutil.copytree(self.path, path, symlinks=True), template)
+        for file in (path / ANSWERS, *(path / NOTEBOOK_ANSWERS).glob("*.yml")):
+            write_origin(file, str(template.path))
+        git(path, "add", "-A")
+        git(path, "commit", "-q", "--amend", "--no-edit")
+        return project
 
     def read(self, name: str) -> str:
         """Read one file."""

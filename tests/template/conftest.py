@@ -89,10 +89,16 @@ def template(small: Template, tmp_path: Path) -> Template:
     return Template(shutil.copytree(small.path, tmp_path / "template"))
 
 
+@pytest.fixture(scope="session")
+def _project(small: Template, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One project for all; each test has a copy."""
+    return small.project(tmp_path_factory.mktemp("small-project") / "my-project")
+
+
 @pytest.fixture
-def project(template: Template, tmp_path: Path) -> Project:
+def project(_project: Project, template: Template, tmp_path: Path) -> Project:
     """A committed project at v1.0.0 of the small template."""
-    return template.project(tmp_path / "my-project")
+    return _project.duplicate(tmp_path / "my-project", template)
 
 
 @pytest.fixture(scope="session")

@@ -40,10 +40,12 @@ MINIMAL = [
 ]
 
 
-@pytest.fixture
-def project(template: Template, tmp_path: Path) -> Project:
+@pytest.fixture(scope="module")
+def original(_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A committed project at v1.0.0 with edited notebooks, one of them deleted; v1.1.0 is out."""
-    project = template.project(tmp_path / "my-project")
+    tmp = tmp_path_factory.mktemp("original")
+    template = Template(shutil.copytree(_project.template.path, tmp / "template"))
+    project = _project.duplicate(tmp / "my-project", template)
     project.scaffold(*MINIMAL)
     (project.path / "notebooks/gone.py").unlink()
     project.replace("notebooks/orders.py", "    pair\n", "    mo.md('mine')\n")
@@ -51,6 +53,13 @@ def project(template: Template, tmp_path: Path) -> Project:
     project.commit()
     release(template, "v1.1.0")
     return project
+
+
+@pytest.fixture
+def project(original: Project, tmp_path: Path) -> Project:
+    """A separate project and template for each test."""
+    template = Template(shutil.copytree(original.template.path, tmp_path / "template"))
+    return original.duplicate(tmp_path / "my-project", template)
 
 
 def release(template: Template, tag: str) -> None:
