@@ -36,7 +36,7 @@ def list_in_the_way(root: Path, answers_file: Path, old: str, new: str = "HEAD")
     # What Copier and `invoke update` write there themselves, from the answers that were there.
     kept |= {answers_file.as_posix(), ANSWERS}
     rejected = list_rejected(root)
-    if not _touches((old, new), tree.saved, tree.unsaved - kept, answers_file):
+    if not _touches((old, new), root, tree.saved, tree.unsaved - kept, answers_file):
         return rejected
     with tempfile.TemporaryDirectory(prefix="dagmar-update-") as scratch:
         before, after = (
@@ -59,33 +59,45 @@ def list_rejected(root: Path) -> list[str]:
 
 
 def _touches(
-    versions: Iterable[str], saved: frozenset[str], unsaved: frozenset[str], answers_file: Path
+    versions: Iterable[str],
+    root: Path,
+    saved: frozenset[str],
+    unsaved: frozenset[str],
+    answers_file: Path,
 ) -> bool:
     """Whether names in the template match a file without a copy, or one in place of a folder."""
+    answers = yaml.safe_load((root / answers_file).read_text("utf-8"))
+    own = {nb.get("folder") or "notebooks" for nb in answers.get("notebooks") or ()}
     files, folders = set[str](), set[str]()
     for version in versions:
         listed = ("ls-tree", "-r", "-z", "--name-only", version, "template/")
         for name in worktree.entries(worktree.run_git(TEMPLATE, *listed)):
             if not name.startswith(("template/project/", "template/notebook/")):
                 continue
-            pattern = _pattern(name.split("/", 2)[2], answers_file)
-            files.add(pattern)
-            steps = pattern.split("/")
-            folders.update("/".join(steps[:count]) for count in range(1, len(steps)))
+            for folder in own | {"notebooks"}:
+                pattern = _pattern(name.split("/", 2)[2], answers_file, folder)
+                files.add(pattern)
+                steps = pattern.split("/")
+                folders.update("/".join(steps[:count]) for count in range(1, len(steps)))
     file = re.compile("|".join(sorted(files)), re.IGNORECASE | re.DOTALL)
-    folder = re.compile("|".join(sorted(folders)), re.IGNORECASE | re.DOTALL)
+    above_it = re.compile("|".join(sorted(folders)), re.IGNORECASE | re.DOTALL)
     above = {name.rpartition("/")[0] for name in saved | unsaved} - {""}
     while more := {name.rpartition("/")[0] for name in above} - {""} - above:
         above |= more
     return (
         any(map(file.fullmatch, unsaved))
-        or any(map(folder.fullmatch, saved | unsaved))
+        or any(map(above_it.fullmatch, saved | unsaved))
         or any(map(file.fullmatch, above))
     )
 
 
-def _pattern(name: str, answers_file: Path) -> str:
-    """Return a pattern of the paths that a file of the template can be written to."""
+def _pattern(name: str, answers_file: Path, folder: str) -> str:
+    """Return a pattern of the paths that a file of the template can be written to.
+
+    `folder` is one of notebooks; without it, each Python file could be one.
+    """
+    if not re.search(r"['{}]", folder):
+        name = name.replace("nb.get('folder') or 'notebooks'", f"'{folder}'")
     name = name.removesuffix(".jinja")
     name = name.replace("{{ _copier_conf.answers_file }}", answers_file.as_posix())
     parts = re.split(r"\{\{ (.*?) \}\}", re.sub(r"\{%.*?%\}", "", name))

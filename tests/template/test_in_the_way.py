@@ -201,7 +201,8 @@ def test_what_git_has_no_copy_of_is_found_before_an_update(name: str, project: P
 def test_an_ordinary_project_is_not_rendered_to_find_out(project: Project) -> None:
     cached = ".dagmar/cache/template.git/objects/ab/0123"
     write(project.path, {cached: "x", ".env": "x", "storage/orders": "x", "mine.csv": "x"})
-    exclude(project, "/mine.csv")
+    write(project.path, {"venv/lib/x.py": "x", "build/notebooks/x.py": "x"})
+    exclude(project, "/mine.csv", "/venv/", "/build/")
     module = load(project)
     module._render = None
     joined = ".dagmar/tmp/update.yml"  # of `invoke update`
