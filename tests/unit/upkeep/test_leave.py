@@ -16,6 +16,7 @@ from support.project import Project
 from support.source import ROOT
 
 TEMPLATE = ROOT / "template/project"
+PLACE = ".dagmar/.eggs/dagmar"
 BEFORE = {
     ".gitignore": "__pycache__/\n.venv/",
     "README.md": "# Legacy\n",
@@ -271,6 +272,65 @@ def test_the_lock_is_as_before_wherever_its_package_manager_keeps_it(
     assert git(tmp_path, "status", "--porcelain") != ""
     git(tmp_path, "add", "-A")
     assert git(tmp_path, "diff", "--cached", "--name-only", "HEAD~1") == ""
+
+
+OLDER = """\
+[project]
+name = "etl"
+dependencies = [{}"boto3" ]  # ours
+{}
+[tool.ruff]
+"""
+SOURCES = '\n[tool.uv.sources]\ndagmar = {{ path = "{}", editable = true }}\n'
+GROUP = '\n[dependency-groups]\ndev = [\n    "dagmar[cli]",\n]\n'
+
+
+def test_what_an_older_version_added_and_an_update_moved_goes(adopted: Project):
+    """Before 0.2.0, dagmar was a dependency of what is deployed, and the runner in tools."""
+    root = adopted.root
+    git(root, "reset", "-q", "--hard", "HEAD~1")
+    requirements = "dagster==1.12.13\n"
+    write(root, {"pyproject.toml": OLDER.format(" ", ""), "requirements-dev.txt": requirements})
+    commit(root)
+    start = git(root, "rev-parse", "HEAD").strip()
+    older = OLDER.format('\n    "dagmar[cli]",\n    ', "")
+    edited = requirements + "-e ./tools/dagmar[cli]\n"
+    write(root, {"pyproject.toml": older + SOURCES.format("tools/dagmar")})
+    write(root, {".copier-answers.yml": "adopt: true\n", "requirements-dev.txt": edited})
+    commit(root)
+    newer = OLDER.format("\n    ", "\nversion = 1\n")
+    write(root, {**ADDED, "pyproject.toml": newer + SOURCES.format(PLACE) + GROUP})
+    commit(root)
+    go(adopted)
+    git(root, "add", "-A")
+    assert git(root, "diff", "--cached", "--name-only", start) == "pyproject.toml\n"
+    wanted = OLDER.format(" ", "\nversion = 1\n")  # the team's line, and the array as it was
+    assert (root / "pyproject.toml").read_text("utf-8") == wanted
+
+
+PIXI = '[workspace]\nname = "etl"\n\n[dependencies]\npython = "3.12.*"\n'
+RUNNER_IN_PIXI = {
+    "as adoption adds it": f'\n[pypi-dependencies.dagmar]\npath = "{PLACE}"\nextras = ["cli"]\n',
+    "in a table": f'\n[pypi-dependencies]\ndagmar = {{ path = "{PLACE}", editable = true }}\n',
+}
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["", "with an edit"])
+@pytest.mark.parametrize("added", RUNNER_IN_PIXI)
+def test_pixi_files_are_as_before(added: str, edited: bool, tmp_path: Path):
+    git(tmp_path, "init", "-q", "-b", "main")
+    write(tmp_path, {"pixi.toml": PIXI, "pixi.lock": "version: 6\n"})
+    commit(tmp_path)
+    wired = PIXI + RUNNER_IN_PIXI[added]
+    write(tmp_path, {**ADDED, "pixi.toml": wired, "pixi.lock": "version: 6\n- dagmar\n"})
+    commit(tmp_path)
+    if edited:
+        write(tmp_path, {"pixi.toml": wired.replace("3.12", "3.13") + "\n[tasks]\na = 'b'\n"})
+        commit(tmp_path)
+    go(Project(tmp_path))
+    wanted = PIXI.replace("3.12", "3.13") + "\n[tasks]\na = 'b'\n" if edited else PIXI
+    assert (tmp_path / "pixi.toml").read_text("utf-8") == wanted
+    assert edited or (tmp_path / "pixi.lock").read_text("utf-8") == "version: 6\n"
 
 
 def test_a_lock_of_the_workspace_that_is_not_committed_is_not_lost(tmp_path: Path):

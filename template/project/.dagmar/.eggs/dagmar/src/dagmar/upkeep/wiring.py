@@ -19,14 +19,16 @@ from dagmar.project.layout import RUNNER
 from dagmar.project.worktree import read_file
 
 NAME = "dagmar"
+PLACES = (RUNNER.as_posix(), "tools/dagmar")
+"""Where the runner is, and where it was before version 0.2.0."""
 TABLES = (".toml", "Pipfile", ".lock")
 OURS = (
     "dev", "tool.uv.sources", "dependency-groups", "tool.poetry.group.dev.dependencies",
-    "tool.pdm.dev-dependencies",
+    "tool.pdm.dev-dependencies", "pypi-dependencies", "tool.pixi.pypi-dependencies",
 )  # fmt: skip
 """What adoption may add around the entries."""
 LINES = re.compile(
-    rf"^(?:.*{re.escape(RUNNER.as_posix())}.*"
+    rf"^(?:.*(?:{'|'.join(map(re.escape, PLACES))}).*"
     r"|!/(?:\.dagmar/(?:\*\*)?|\.copier-answers\.yml|dagmar\.yaml|tasks\.py))\s*$"
 )
 """What adoption may add to lists of requirements and to .gitignore."""
@@ -36,7 +38,7 @@ _MENTION = re.compile(rf"\b{NAME}\b")
 # An element of an array, as `"dagmar[cli]>=1; marker",`, and the file that pdm and pip name.
 _ELEMENT = (
     rf"""(?:"{NAME}(?:\[[^"]*)?(?:[ ;@<>=!~][^"]*)?"|'{NAME}(?:\[[^']*)?(?:[ ;@<>=!~][^']*)?'"""
-    rf"""|"[^"\n]*{re.escape(RUNNER.as_posix())}[^"\n]*")"""
+    rf"""|"[^"\n]*(?:{"|".join(map(re.escape, PLACES))})[^"\n]*")"""
 )
 _ELEMENT_LINE = re.compile(rf"^[ \t]*{_ELEMENT}[ \t]*,?[ \t]*(?:#.*)?\n", re.MULTILINE)
 _ELEMENT_AFTER = re.compile(rf",\s*{_ELEMENT}(?=\s*[],])")
@@ -60,13 +62,13 @@ def before_dagmar(root: Path, name: str) -> tuple[bytes | None, bytes] | None:
 def without(name: str, now: bytes, change: tuple[bytes | None, bytes] | None) -> bytes:
     """Return what a file holds without dagmar. `change` is what `before_dagmar` returned."""
     before = change[0] if change else None
-    text = _cut(name, _text(now), _text(before) if before is not None else None)
-    cut = text.encode("utf-8", "surrogateescape")
+    there = _text(before) if before is not None else None
+    cut = _cut(name, _text(now), there).encode("utf-8", "surrogateescape")
     if change is None or before is None:
         return cut
-    if change[1] == now:
-        return before if _same(name, before, cut) else cut
-    merged = _revert(now, change[1], before)
+    # An update may have moved the entries since then: without them, only the team's changes differ.
+    after = _cut(name, _text(change[1]), there).encode("utf-8", "surrogateescape")
+    merged = before if after == cut else _revert(cut, after, before)
     return merged if merged is not None and _same(name, merged, cut) else cut
 
 
@@ -96,7 +98,7 @@ def _cut(name: str, text: str, before: str | None) -> str:
 
 
 def _revert(now: bytes, after: bytes, before: bytes) -> bytes | None:
-    """Merge the way back from `after` to `before` into what is there now; None for a conflict."""
+    """Merge the way back from `after` to `before` into `now`; None for a conflict."""
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("now", "after", "before")]
         for file, content in zip(files, (now, after, before), strict=True):
