@@ -122,7 +122,15 @@ def _copy(project: Path) -> None:
         from copier.errors import CopierError
 
         try:
-            run_copy(str(ROOT), project, defaults=True, quiet=True, unsafe=True, vcs_ref="HEAD")
+            run_copy(
+                str(ROOT),
+                project,
+                data={"runner": "copy"},  # a checkout is not published
+                defaults=True,
+                quiet=True,
+                unsafe=True,
+                vcs_ref="HEAD",
+            )
         except CopierError as error:
             raise SetupError(f"Copier cannot make the project: {error}") from None
 

@@ -216,7 +216,8 @@ def why_of(command: str, found: surveys.Survey, where: str) -> str:
     """Return the reason for a command that installs something."""
     if ">>" in command and found.manager not in installing.RUN:
         return "for developers; production does not read it"
-    if layout.RUNNER.as_posix() not in command and found.manager in installing.RUN:
+    runner = any(name in command for name in (layout.RUNNER.as_posix(), "dagmar[cli]"))
+    if not runner and found.manager in installing.RUN:
         return "for `invoke dev`"
     return where
 

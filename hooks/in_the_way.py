@@ -23,7 +23,9 @@ ANSWERS = ".copier-answers.yml"
 ONE_NAME = r"[^\x2f]+"  # without a slash, at which patterns are split
 
 
-def list_in_the_way(root: Path, answers_file: Path, old: str, new: str = "HEAD") -> list[str]:
+def list_in_the_way(
+    root: Path, answers_file: Path, old: str, new: str = "HEAD", runner: str = ""
+) -> list[str]:
     """List what an update between two versions of the template must not touch.
 
     Besides files without a copy, these are places where Copier would fail half-way: a file where
@@ -39,10 +41,8 @@ def list_in_the_way(root: Path, answers_file: Path, old: str, new: str = "HEAD")
     if not _touches((old, new), root, tree.saved, tree.unsaved - kept, answers_file):
         return rejected
     with tempfile.TemporaryDirectory(prefix="dagmar-update-") as scratch:
-        before, after = (
-            _render(Path(scratch, str(index)), root, answers_file, version)
-            for index, version in enumerate((old, new))
-        )
+        before = _render(Path(scratch, "old"), root, answers_file, old)
+        after = _render(Path(scratch, "new"), root, answers_file, new, runner)
         found = {
             place
             for name in {*before, *after} - kept
@@ -117,11 +117,17 @@ def _value(expression: str) -> str:
     return "/".join([*folders, ".+"] if rest else folders)
 
 
-def _render(scratch: Path, root: Path, answers_file: Path, version: str) -> dict[str, bytes]:
-    """Return the files of one version of the template, with the project's answers."""
+def _render(
+    scratch: Path, root: Path, answers_file: Path, version: str, runner: str = ""
+) -> dict[str, bytes]:
+    """Return the files of one version of the template, with the project's answers.
+
+    `runner` is another answer to that question.
+    """
     from copier import run_copy
 
     answers = yaml.safe_load((root / answers_file).read_text("utf-8"))
+    answers |= {"runner": runner} if runner else {}
     source, out = scratch / "template", scratch / root.name
     source.mkdir(parents=True)
     archive = source.with_suffix(".tar")

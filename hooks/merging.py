@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from runner import worktree
@@ -30,6 +31,15 @@ def write_text(file: Path, text: str) -> None:
     """Write a text with its own line ends, and the folders that it needs."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8", errors="surrogateescape", newline="")
+
+
+def change_text(file: Path, how: Callable[[str], str]) -> None:
+    """Change a text that is there, keeping its line ends."""
+    if file.is_file() and not file.is_symlink():
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            text = stream.read()
+        if (changed := how(text)) != text:
+            write_text(file, changed)
 
 
 def mark_conflict(root: Path, name: str, *texts: str | None) -> None:

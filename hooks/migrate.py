@@ -16,12 +16,17 @@ from pathlib import Path
 import yaml  # Copier depends on both, so its interpreter has them
 from in_the_way import list_in_the_way, list_rejected
 from packaging.version import Version
-from runner import load, worktree
-from runner_files import merge_back, set_aside
+from runner import load, templates, worktree
+from runner_files import (
+    list_edits,
+    merge_back,
+    remove_rest,
+    say_what_to_install,
+    set_aside,
+)
 
 TEMPLATE = Path(__file__).parents[1]
 FOLDER = "hooks/migrations"
-IN_THE_WAY = 8
 
 
 def version_of(script: Path) -> Version:
@@ -40,10 +45,13 @@ def due(old: str) -> list[Path]:
     return [script for script in scripts if script.name not in known]
 
 
-def protect(root: Path, answers_file: Path) -> bool:
-    """Report files that the update would overwrite, and return whether it must not start."""
+def protect(root: Path, answers_file: Path, wanted: str) -> int:
+    """Report files that the update would overwrite, and edits that it would lose.
+
+    Returns 0, or the exit status with which it must not start.
+    """
     old = os.environ["VERSION_FROM"]
-    found = list_in_the_way(root, answers_file, old)
+    found = list_in_the_way(root, answers_file, old, runner=wanted)
     if found:
         print(
             "These are in the way of the update, and git has no copy of them:\n"
@@ -51,7 +59,38 @@ def protect(root: Path, answers_file: Path) -> bool:
             + "Move them away, or commit them; `git add --force` takes a file that git ignores.",
             file=sys.stderr,
         )
-    return bool(found)
+        return templates.IN_THE_WAY
+    moves = wanted == templates.PACKAGE != runner_before(root, answers_file)
+    if moves and (edits := list_edits(root, old)):
+        print(
+            "You changed or added these files of the runner:\n"
+            + "".join(f"  {name}\n" for name in edits),
+            end="",
+            file=sys.stderr,
+        )
+        return templates.EDITED
+    return 0
+
+
+def runner_before(root: Path, answers_file: Path) -> str:
+    """Return whether the project had a copy or the package in its last commit."""
+    for name in (answers_file.as_posix(), templates.ANSWERS):
+        done = worktree.run_git(root, "cat-file", "blob", f"HEAD:./{name}")
+        if not done.returncode:
+            return templates.runner_of(yaml.safe_load(done.stdout))
+    return templates.COPY
+
+
+def update_runner(root: Path, answers_file: Path, stage: str, wanted: str) -> None:
+    """Do this stage's part for a copy of the runner, and say what to install."""
+    old, before = os.environ["VERSION_FROM"], runner_before(root, answers_file)
+    after = wanted if wanted in templates.RUNNERS else before
+    if before == templates.COPY:
+        ways = {"before": set_aside, "after": merge_back if after == before else remove_rest}
+        ways[stage](root, old)
+    if stage == "after" and (after != before or after == templates.PACKAGE):
+        adopted = yaml.safe_load(answers_file.read_text("utf-8")).get("adopt", False)
+        say_what_to_install(root, adopted, after != before)
 
 
 def report_rejected(root: Path) -> None:
@@ -65,23 +104,25 @@ def report_rejected(root: Path) -> None:
         )
 
 
-def main(answers_file: Path) -> int:
+def main(answers_file: Path, wanted: str) -> int:
     """Run this stage's part of every migration that is due for this kind of answers.
 
-    Returns the exit status: 8 if files are in the way, 1 for a migration that failed.
+    `wanted` is the new answer `runner`, or empty if it stays.
+    Returns the exit status: 8 if files are in the way, 9 for edits that would be lost, 1 for a
+    migration that failed.
     """
     stage, root = os.environ["STAGE"], Path.cwd()
     if stage == "after":
         report_rejected(root)
-    elif protect(root, answers_file):
-        return IN_THE_WAY
+    elif status := protect(root, answers_file, wanted):
+        return status
     old = os.environ["VERSION_FROM"]
     kind = yaml.safe_load(answers_file.read_text("utf-8"))["kind"]
     scripts = due(old)
     at = "The update of the runner"
     try:
         if kind != "notebook":
-            (set_aside if stage == "before" else merge_back)(root, old)
+            update_runner(root, answers_file, stage, wanted)
         shown = worktree.entries(worktree.uncommitted(root))
         for script in scripts:
             at = f"Migration {version_of(script)}"
@@ -110,4 +151,4 @@ def main(answers_file: Path) -> int:
 
 if __name__ == "__main__":
     sys.dont_write_bytecode = True
-    raise SystemExit(main(Path(sys.argv[1])))
+    raise SystemExit(main(Path(sys.argv[1]), sys.argv[2]))

@@ -18,12 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from formatting import undo_formatting
-from merging import mark_conflict, merge_texts, write_text
-from runner import worktree
+from merging import change_text, mark_conflict, merge_texts, write_text
+from runner import installing, layout, surveys, worktree
 
 TEMPLATE = Path(__file__).parents[1]
 SOURCES = "template/project/"
 SIGN = "/src/dagmar/__init__.py"
+AROUND = (".dagmar/.eggs", ".dagmar/.gitattributes")
+"""What else comes with a copy of the runner, as copier.yml says."""
+
+
+SCHEMA = "$schema=.dagmar/settings.schema.json"
+OLD_SCHEMA = f"$schema={layout.RUNNER.as_posix()}/src/dagmar/project/settings.schema.json"
+"""Where the schema was in every copy until 0.2.0, and still is."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,36 @@ def list_users(root: Path, old: Runner) -> dict[str, str]:
     return {name.removeprefix(f"{old.folder}/"): blob for name, blob in blobs.items()}
 
 
+def list_edits(root: Path, version: str) -> list[str]:
+    """List the files in which a copy of the runner is not the old version's.
+
+    Its layout does not matter, and a deleted file has nothing to lose.
+    """
+    old = read_runner(version)
+    if not old:
+        return []
+    users, known = dict[str, str](), dict[str, str]()
+    for place in (old.folder, *AROUND):
+        users |= list_blobs(root, "HEAD", place)
+        for name, blob in list_blobs(TEMPLATE, version, SOURCES + place).items():
+            known[name.removeprefix(SOURCES).removesuffix(".jinja")] = blob  # nothing is rendered
+    return sorted(
+        name
+        for name, blob in users.items()
+        if known.get(name) != blob
+        and (name not in known or not is_same(name, known[name], root, blob))
+    )
+
+
+def is_same(name: str, known: str, root: Path, blob: str) -> bool:
+    """Whether a blob of the user means the same as one of the template."""
+    before, text = (
+        worktree.run_git(repository, "cat-file", "blob", identity).stdout
+        for repository, identity in ((TEMPLATE, known), (root, blob))
+    )
+    return undo_formatting(name, before, text) == before
+
+
 def set_aside(root: Path, version: str) -> None:
     """Make the runner what the old version has, or remove it if the new one has it elsewhere."""
     old, new = read_runner(version), read_runner("HEAD")
@@ -99,6 +136,25 @@ def set_aside(root: Path, version: str) -> None:
         done.check_returncode()
     stage(root, (f"{new.folder}/{name}" for name in users if name not in old.blobs))
     remove_empty(root, old.folder)
+
+
+def remove_rest(root: Path, version: str) -> None:
+    """Remove what Copier left of a copy that was replaced with the package."""
+    if old := read_runner(version):
+        worktree.run_git(root, "reset", "-q", "--", old.folder)
+        remove_empty(root, old.folder)
+        change_text(root / layout.SETTINGS_FILE, lambda text: text.replace(OLD_SCHEMA, SCHEMA))
+        say(f"{old.folder} was removed: this project depends on the package dagmar now.")
+
+
+def say_what_to_install(root: Path, adopted: bool, moved: bool) -> None:
+    """Say what installs the runner of this version."""
+    command = installing.sync_command(root)
+    if adopted:
+        found = surveys.survey(root)
+        steps = (installing.replace_commands if moved else installing.runner_commands)(found)
+        command = " && ".join(steps)
+    say(f"To install dagmar, type: {command}")
 
 
 def merge_back(root: Path, version: str) -> None:

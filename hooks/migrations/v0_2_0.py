@@ -11,11 +11,10 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from merging import mark_conflict, merge_texts, write_text
+from merging import change_text, mark_conflict, merge_texts, write_text
 from runner import worktree
 
 KIND = "project"
@@ -31,16 +30,15 @@ COMPONENT = r"^[[:space:]]*type:[[:space:]]*[\"']?dagmar\."
 
 def before(root: Path, answers_file: Path) -> None:
     """Name the new place in files of the user, and set aside a pyproject.toml of the template."""
-    schema = f"{NEW}/src/dagmar/project/settings.schema.json"
-    change(root / "dagmar.yaml", lambda text: SCHEMA.sub(schema, text))
+    change_text(root / "dagmar.yaml", lambda text: SCHEMA.sub(".dagmar/settings.schema.json", text))
     for name in ("uv.lock", "ruff.toml", ".ruff.toml"):
-        change(root / name, replace_place)
+        change_text(root / name, replace_place)
     if not (root / WIRING).is_file():
         return
     if base := render_old(answers_file):
         write_text(root / WIRING, base)
     else:
-        change(root / WIRING, lambda text: rewire(text, bool(find_uses(root))))
+        change_text(root / WIRING, lambda text: rewire(text, bool(find_uses(root))))
 
 
 def after(root: Path, answers_file: Path) -> None:
@@ -62,15 +60,6 @@ def after(root: Path, answers_file: Path) -> None:
         say(f"dagmar stays a dependency of what you deploy, because of {', '.join(uses[:3])}.")
     if left := find_mentions(root):
         say(f"These still name {OLD}; write {NEW} there:" + "".join(f"\n  {at}" for at in left))
-
-
-def change(file: Path, how: Callable[[str], str]) -> None:
-    """Change a text that is there, keeping its line ends."""
-    if file.is_file() and not file.is_symlink():
-        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            text = stream.read()
-        if (changed := how(text)) != text:
-            write_text(file, changed)
 
 
 def replace_place(text: str) -> str:

@@ -61,11 +61,11 @@ def small(released: Template, tmp_path_factory: pytest.TempPathFactory) -> Templ
     # Included by the template, and loaded by its hooks.
     package = path / RUNNER / "src/dagmar"
     files = [package / name for name in ("dev/dagster.yaml", "errors.py", "files.py")]
-    files += package.glob("project/*.py")
+    files += package.glob("project/*.*")
     files += [file for file in (path / SHELF).rglob("*.*") if file.suffix not in (".py", ".pyc")]
     texts = {file.relative_to(path).as_posix(): file.read_text("utf-8") for file in files}
     shutil.rmtree(path / RUNNER / "src")
-    write(path, {f"{RUNNER}/src/dagmar/__init__.py": "", **texts})
+    write(path, {f"{RUNNER}/src/dagmar/__init__.py": '__version__ = "1.0.0"\n', **texts})
     git(path, "init", "-q", "-b", "main")
     template = Template(path)
     template.release("v1.0.0")

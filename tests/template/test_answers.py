@@ -26,6 +26,7 @@ PROJECT = {
     ".dagmar/.eggs/ruff.toml",
     ".dagmar/.gitattributes",
     ".dagmar/.gitignore",
+    ".dagmar/settings.schema.json",
     ".dagmar/dagster_home/dagster.yaml",
     ".github/workflows/ci.yml",
     ".gitignore",
@@ -95,6 +96,7 @@ def test_a_project_is_rendered_from_its_answers(render: Render, example: bool):
         "kind": "project",
         "package": "sales",
         "project_name": "sales-pipeline",
+        "runner": "copy",
     }
     names = set(tree(result.project_dir))
     assert {name for name in names if not name.startswith(f"{COPIED}/")} == (

@@ -139,6 +139,7 @@ def test_adopting_adds_the_runner_and_its_few_files(
         ".dagmar/.gitattributes",
         ".dagmar/.gitignore",
         ".dagmar/dagster_home/dagster.yaml",
+        ".dagmar/settings.schema.json",
         "dagmar.yaml",
         "tasks.py",
     }

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from dagmar.project.templates import open_template
 from support.catalog_answers import ANSWERS
 from support.git import commit, git
 from support.http_server import dagster, serve
-from support.template_releases import ROOT, RUNNER, Template, tree, write
+from support.template_releases import COPIED, ROOT, RUNNER, Project, Template, tree, write
 
 pytestmark = pytest.mark.skipif(not shutil.which("uv"), reason="uv is not installed")
 
@@ -242,35 +242,88 @@ def test_an_interrupted_init_leaves_no_half_of_a_project_and_goes_on_in_a_reposi
     assert all((tmp_path / name).read_text() == text for name, text in theirs.items())
 
 
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a uv whose index on loopback has this checkout's package."""
+    tmp = tmp_path_factory.mktemp("index")
+    build(tmp / "index/dagmar")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp / "index")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    environ |= {"UV_INDEX": f"http://127.0.0.1:{server.server_port}/"}
+    environ |= {"UV_TOOL_DIR": str(tmp / "tools"), "UV_TOOL_BIN_DIR": str(tmp)}
+    yield environ
+    server.shutdown()
+    server.server_close()
+
+
+# The extra is installed on the way: `uvx dagmar` has none.
+INIT = ["uvx", "--refresh-package", "dagmar", "dagmar", "init", "made", "--defaults"]
+
+
 @pytest.mark.nightly
-def test_the_package_makes_a_project_and_has_its_tasks(released: Template, tmp_path: Path) -> None:
-    wheels = tmp_path / "index/dagmar"
-    build(wheels)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=wheels.parent)
-    index = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=index.serve_forever, daemon=True).start()
-    try:
-        environ = {**os.environ, "UV_INDEX": f"http://127.0.0.1:{index.server_port}/"}
-        environ["UV_TOOL_DIR"], environ["UV_TOOL_BIN_DIR"] = str(tmp_path / "t"), str(tmp_path)
-        place = str(tmp_path / "template")
-        git(shutil.copytree(released.path, place), "tag", VERSION)
-        # The extra is installed on the way: `uvx dagmar` has none.
-        init = ["uvx", "--refresh-package", "dagmar", "dagmar", "init", "made", "--defaults"]
-        subprocess.run([*init, "--from", place], cwd=tmp_path, env=environ, check=True)
-        answers = (tmp_path / "made/.copier-answers.yml").read_text("utf-8")
-        assert f"_commit: {VERSION}\n_src_path: {place}\n" in answers
-        assert git(tmp_path / "made", "status", "--porcelain") == ""
-        with serve(dagster(ANSWERS)) as server:
-            command = ["uvx", "--from", "dagmar[cli]", "dagmar", "discover", "--kind", "assets"]
-            done = subprocess.run(
-                [*command, "--url", server.url],
-                cwd=tmp_path / "made",
-                env=environ,
-                capture_output=True,
-                text=True,
-            )
-        assert done.returncode == 0, done.stderr
-        assert "raw/orders" in done.stdout
-    finally:
-        index.shutdown()
-        index.server_close()
+def test_the_package_makes_a_project_and_has_its_tasks(
+    released: Template, index: dict[str, str], tmp_path: Path
+) -> None:
+    place = str(tmp_path / "template")
+    git(shutil.copytree(released.path, place), "tag", VERSION)
+    subprocess.run([*INIT, "--from", place], cwd=tmp_path, env=index, check=True)
+    answers = (tmp_path / "made/.copier-answers.yml").read_text("utf-8")
+    assert f"_commit: {VERSION}\n_src_path: {place}\n" in answers
+    assert git(tmp_path / "made", "status", "--porcelain") == ""
+    with serve(dagster(ANSWERS)) as server:
+        command = ["uvx", "--from", "dagmar[cli]", "dagmar", "discover", "--kind", "assets"]
+        done = subprocess.run(
+            [*command, "--url", server.url],
+            cwd=tmp_path / "made",
+            env=index,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "raw/orders" in done.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+def test_a_project_of_the_package_works_and_moves_to_a_copy_and_back(
+    released: Template, index: dict[str, str], nobody: str, tmp_path: Path
+) -> None:
+    template = Template(shutil.copytree(released.path, tmp_path / "template"))
+    git(template.path, "tag", VERSION)
+    flags = ("--from", str(template.path), "--data", "runner=package")
+    subprocess.run([*INIT, *flags], cwd=tmp_path, env=index, check=True)
+    project = Project(tmp_path / "made", template)
+
+    def call(*command: str, status: int = 0) -> str:
+        done = subprocess.run(command, cwd=project.path, env=index, capture_output=True, text=True)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    where = ("uv", "run", "python", "-c", "import dagmar; print(dagmar.__file__)")
+    invoke = ("uv", "run", "invoke")
+    call("uv", "sync", "--refresh-package", "dagmar")
+    write(project.path, {"dagmar.yaml": f"targets: {{local: {{url: '{nobody}'}}}}\n"})
+    project.commit()
+    with serve(dagster(ANSWERS)) as server:
+        assert "raw/orders" in call(*invoke, "discover", "--url", server.url)
+    call(*invoke, "scaffold", "--asset", "raw/flights")
+    call(*invoke, "check")
+    assert f"the package dagmar {dagmar.__version__}" in call(*invoke, "doctor", "--only=runner")
+    assert "site-packages" in call(*where)
+    project.commit()
+    assert "type: uv sync\n" in call(*invoke, "update", "--runner", "copy")
+    assert f"{COPIED}/src/dagmar/__init__.py" in call(*where)
+    project.commit()
+    module = f"{COPIED}/src/dagmar/errors.py"
+    project.replace(module, "exit_code = 9", "exit_code = 19")
+    project.commit()
+    assert f"  {module}\n" in call(*invoke, "update", "--runner", "package", status=8)
+    assert project.status() == []
+    git(project.path, "reset", "-q", "--hard", "HEAD~1")
+    said = call(*invoke, "update", "--runner", "package")  # of the copy, which it removes
+    assert ("was removed" in said, "Merged." in said) == (True, True)
+    assert not (project.path / ".dagmar/.eggs").exists()
+    assert "site-packages" in call(*where)
+    call(*invoke, "doctor", "--only=runner")

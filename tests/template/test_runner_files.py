@@ -156,3 +156,19 @@ def test_files_of_the_user_move_and_those_that_git_ignores_stay(template: Path, 
         f"{NEW}/src/dagmar/__init__.py",
         f"{NEW}/src/dagmar/mine.py",
     }
+
+
+def test_what_a_project_would_lose_with_its_copy(template: Path, project: Path) -> None:
+    texts = {**INIT, "edited.py": LINES, "laid_out.py": "X = [1,2]\n", "gone.py": "", "kept.py": ""}
+    around = {".dagmar/.eggs/ruff.toml": "", ".dagmar/.gitattributes": "* generated\n"}
+    write(template, {f"template/project/{name}": text for name, text in around.items()})
+    for name, text in texts.items():
+        write(template, {f"template/project/{NEW}/{name}": text})
+    commit(template)
+    git(template, "tag", "v1")
+    copy(template, project)
+    (project / NEW / "gone.py").unlink()
+    edits = {f"{NEW}/edited.py": f"{LINES}more = 1\n", f"{NEW}/mine.py": "", ".dagmar/.eggs/x": ""}
+    write(project, {f"{NEW}/laid_out.py": "X = [\n    1,\n    2,\n]\n", **edits})
+    commit(project)
+    assert files.list_edits(project, "v1") == sorted(edits)

@@ -58,6 +58,9 @@ def moved(small: Template, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ).splitlines()
     for file in (path / name for name in naming):
         file.write_text(file.read_text("utf-8").replace(COPIED, OLD), "utf-8")
+    wiring_file = path / "template/project/pyproject.toml.jinja"  # did not know of the package
+    text = wiring_file.read_text("utf-8").replace("{{ requirement }}", "dagmar[cli]")
+    wiring_file.write_text(text, "utf-8")
     added = ('    "dagster>=', '    "dagmar",\n    "dagster>=')
     old = {f"template/project/{OLD}/{name}": text for name, text in FILES.items()}
     template.release("v0.1.0", {"template/project/pyproject.toml.jinja": added}, old)
@@ -124,7 +127,7 @@ def test_what_names_the_runner_follows_it(moved: Project):
     assert f'dagmar = {{ path = "{COPIED}", editable = true }}' in pyproject
     assert moved.read("uv.lock") == f'source = {{ editable = "{COPIED}" }}\n'
     assert moved.read("dagmar.yaml").startswith(
-        f"# yaml-language-server: $schema={COPIED}/src/dagmar/project/settings.schema.json\n"
+        "# yaml-language-server: $schema=.dagmar/settings.schema.json\n"
     )
     assert moved.read("Dockerfile") == f"RUN pip install -e {OLD}\n"  # theirs: only reported
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from dagmar import __version__
 from dagmar.dev.environment import dagster_command
 from dagmar.errors import SettingsError, SetupError
 from dagmar.project.installing import (
     add_command,
     production_command,
+    replace_commands,
     run_command,
     runner_commands,
     sync_command,
@@ -268,6 +270,62 @@ def test_without_a_pin_the_version_of_dagster_is_the_installed_one(
     assert survey(root, environ).dagster == "1.12.13"
     command = add_command("dagster-webserver", root=root, environ=environ)
     assert command == "pip install dagster-webserver==1.12.13"
+
+
+PACKAGE = f"'dagmar[cli]=={__version__}'"
+PACKAGE_COMMANDS = {
+    "uv": [f"uv add --dev {PACKAGE}"],
+    "poetry": [f"poetry add --group dev {PACKAGE}"],
+    "pdm": [f"pdm add -dG dev {PACKAGE}"],
+    "pipenv": [f"pipenv install --dev {PACKAGE}"],
+    "pixi": [f"pixi add --pypi {PACKAGE}"],
+    "conda": [each.replace(EDITABLE, PACKAGE[1:-1]) for each in RUNNER_COMMANDS["conda"]],
+    "pip": [each.replace(EDITABLE, PACKAGE[1:-1]) for each in RUNNER_COMMANDS["pip"]],
+}
+ANSWERS = "_src_path: /x\nrunner: package\n"
+
+
+@pytest.mark.parametrize("layout", PACKAGE_COMMANDS)
+def test_the_package_is_added_with_the_version_of_the_template(layout: str, tree: Tree) -> None:
+    root = tree({**MANAGERS[layout][0], ".copier-answers.yml": ANSWERS})
+    found = survey(root, UV_ONLY)
+    assert runner_commands(found, (), UV_ONLY) == PACKAGE_COMMANDS[layout]
+    assert ("dagmar[cli]==" in sync_command(root, UV_ONLY)) is (layout in ("conda", "pip"))
+
+
+def test_uv_forgets_the_one_before_it_adds_the_other(tree: Tree) -> None:
+    root = tree({"pyproject.toml": TABLE, "uv.lock": "", ".copier-answers.yml": ANSWERS})
+    remove = "uv remove --frozen --dev dagmar"
+    assert replace_commands(survey(root)) == [remove, *PACKAGE_COMMANDS["uv"]]
+    deployed = f'{TABLE}dependencies = ["dagmar-like", "dagmar>=0.1"]\n'
+    (root / "pyproject.toml").write_text(deployed)
+    (root / ".copier-answers.yml").write_text("_src_path: /x\n")
+    assert replace_commands(survey(root)) == [
+        remove,
+        "uv remove --frozen dagmar",
+        *RUNNER_COMMANDS["uv"],
+        "uv add --no-workspace --editable ./.dagmar/.eggs/dagmar",
+    ]
+
+
+@pytest.mark.parametrize("name", ["requirements-dev.txt", "requirements-dev.in"])
+def test_a_list_gets_the_one_in_the_place_of_the_other(name: str, tree: Tree) -> None:
+    texts = [
+        f"pytest\n{line}  # tasks\ndagmar-like\n"
+        for line in (EDITABLE, "dagmar[cli]==0.1.0", PACKAGE[1:-1], EDITABLE)
+    ]
+    root = tree({"requirements.txt": "dagster\n", name: texts[0]})
+    assert len(replace_commands(survey(root))) == (1 if name.endswith(".txt") else 2)
+    for answers, before, after in zip([ANSWERS, ANSWERS, ""], texts[:-1], texts[1:], strict=True):
+        (root / ".copier-answers.yml").write_text(answers or "_src_path: /x\n")
+        (root / name).write_text(before)
+        version = "0.1.0" if "0.1.0" in after else __version__
+        replace, *_ = runner_commands(survey(root), (), UV_ONLY, version)
+        subprocess.run(replace, shell=True, cwd=root, check=True)
+        assert (root / name).read_text() == after
+        (root / RUNNER).mkdir(parents=True, exist_ok=True)
+        installed = name.replace(".in", ".txt")
+        assert sync_command(root, UV_ONLY).startswith(f"pip install -r {installed}")
 
 
 def test_an_older_python_is_left_out_by_a_marker(tree: Tree) -> None:

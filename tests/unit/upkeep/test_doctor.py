@@ -64,7 +64,7 @@ ONLY_A_PERSON = {
     *("an_old_python", "a_python_that_the_project_excludes", "another_environment"),
     *("a_missing_package", "an_old_dagster", "an_old_copier", "packages_of_two_releases"),
     "an_untested_marimo",
-    *("no_webserver", "a_dagmar_from_elsewhere"),
+    *("no_webserver", "a_dagmar_from_elsewhere", "a_package_of_another_version"),
     *("a_lock_file_without_uv", "no_git", "an_old_git"),
     # found out, and then decided
     *("a_folder_that_is_not_ours_to_write", "a_home_that_is_not_ours_to_write", "a_full_disk"),
@@ -155,6 +155,12 @@ def no_webserver(project: Project) -> Project:
 @breaks("runner", WARN, "not from .dagmar/.eggs/dagmar")
 def a_dagmar_from_elsewhere(project: Project) -> None:
     (project.root / ".dagmar/.eggs/dagmar").mkdir(parents=True)
+
+
+@breaks("runner", WARN, "and the template of this project is 1.0.0")
+def a_package_of_another_version(project: Project) -> None:
+    text = (project.root / ".copier-answers.yml").read_text()
+    write(project, ".copier-answers.yml", f"{text}runner: package\n")
 
 
 @breaks("uv", WARN, "the project has a uv.lock, but uv was not found")

@@ -77,8 +77,9 @@ def test_every_spelling_of_the_entry_goes_and_nothing_else(text: str, expected: 
 
 
 def test_the_line_of_pip_goes_from_requirements():
-    text = "dagster\n-e .dagmar/.eggs/dagmar[cli]\npolars\n"
-    assert cut(text, "requirements-dev.txt") == "dagster\npolars\n"
+    for line in ("-e .dagmar/.eggs/dagmar[cli]", "dagmar[cli]==0.2.0"):
+        text = f"dagster\n{line}\ndagmar-like\n"
+        assert cut(text, "requirements-dev.txt") == "dagster\ndagmar-like\n"
 
 
 LISTED = "-e ./.dagmar/.eggs/dagmar[cli]\ndagster-webserver==1.13.27\n"

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from dagmar import __version__
 from dagmar.errors import SetupError
 from dagmar.project.layout import RUNNER, find_root
 from dagmar.project.survey import (
@@ -23,6 +24,7 @@ from dagmar.project.survey import (
     read_text,
     survey,
 )
+from dagmar.project.templates import is_package
 
 OLDEST = 10  # of Python 3, for dagmar
 # What installs everything that the project requires.
@@ -52,6 +54,8 @@ _PRODUCTION = {
 }
 # Packages of Dagster that must have its version; a resolver may move Dagster instead.
 _FAMILY = {"dagster-webserver", "dagster-graphql", "dagster-dg-cli"}
+# What a list of requirements has for the copied runner, or for the package.
+_LISTED = rf"^([^#]*{re.escape(RUNNER.as_posix())}[^;# ]*|dagmar *(\[|[<>=~!])[^;#]*[^;# ])"
 
 
 def sync_command(root: Path | None = None, environ: Mapping[str, str] = os.environ) -> str:
@@ -66,7 +70,8 @@ def sync_command(root: Path | None = None, environ: Mapping[str, str] = os.envir
         return _with_part(found, environ, part) or _in_home(_SYNC[found.manager], found)
     listed = read_text(found.manifest)
     parts = [f'-e "{RUNNER.as_posix()}[cli]"'] if (found.root / RUNNER).is_dir() else []
-    if RUNNER.as_posix() in listed:
+    parts = [shlex.quote(requirement())] if is_package(found.root) else parts
+    if _listed(listed):
         parts = [f"-r {_relative(found.manifest.with_suffix('.txt'), found)}"]
     parts += [
         shell for shell, line in _everything(found).items() if line not in listed.splitlines()
@@ -131,11 +136,20 @@ def _everything(found: Survey) -> dict[str, str]:
     return parts
 
 
-def runner_commands(
-    found: Survey, needed: Iterable[str] = (), environ: Mapping[str, str] = os.environ
-) -> list[str]:
-    """Return the commands that add the copied runner, and packages `needed`, for developers only.
+def requirement(version: str = __version__) -> str:
+    """Return the requirement of the package, which is pinned to the template's version."""
+    return f"dagmar[cli]=={version}"
 
+
+def runner_commands(
+    found: Survey,
+    needed: Iterable[str] = (),
+    environ: Mapping[str, str] = os.environ,
+    version: str = __version__,
+) -> list[str]:
+    """Return the commands that add the runner, and packages `needed`, for developers only.
+
+    The runner is the copy, or the package in this version.
     Raises SetupError for a project that admits no version of Python that dagmar supports.
     """
     admitted = found.minors
@@ -145,16 +159,41 @@ def runner_commands(
             "Raise the range, and install again.",
         )
     missing = [name for name in needed if found.place_of(name) != "always"]
+    package = requirement(version) if is_package(found.root) else ""
     if found.manager not in _ADD:
-        return _listing_commands(found, missing, environ)
+        return _listing_commands(found, package, missing, environ)
     more = [add_command(name, root=found.root, environ=environ) for name in missing]
-    return [*dict.fromkeys([_runner_command(found, admitted), *more])]
+    return [*dict.fromkeys([_runner_command(found, package, admitted), *more])]
 
 
-def _listing_commands(found: Survey, missing: list[str], environ: Mapping[str, str]) -> list[str]:
+def replace_commands(found: Survey) -> list[str]:
+    """Return the commands that replace a copied runner with the package, or the other way round."""
+    steps = runner_commands(found)
+    # Each of these would keep the path of the one, or the version of the other.
+    if found.manager == POETRY:
+        steps.insert(0, "poetry remove --lock --group dev dagmar")
+    if found.manager == PIXI:
+        steps.insert(0, "pixi remove --no-install --pypi dagmar")
+    if found.manager == UV:
+        steps.insert(0, _in_home("uv remove --frozen --dev dagmar", found))
+        production = found.document.get("project", {}).get("dependencies", ())
+        if any(re.match(r"dagmar(?![\w-])", str(name)) for name in production):
+            words = f"--no-workspace --editable ./{RUNNER.as_posix()}"
+            if is_package(found.root):
+                words = requirement().replace("[cli]", "")
+            steps.insert(1, _in_home("uv remove --frozen dagmar", found))
+            steps.append(_in_home(f"uv add {words}", found))
+    return steps
+
+
+def _listing_commands(
+    found: Survey, package: str, missing: list[str], environ: Mapping[str, str]
+) -> list[str]:
     """Return what adds lines to the requirements of developers, and installs them with pip."""
     file, listed = found.manifest, read_text(found.manifest)
-    lines = [f"-e ./{RUNNER.as_posix()}[cli]"] if RUNNER.as_posix() not in listed else []
+    line = package or f"-e ./{RUNNER.as_posix()}[cli]"
+    there = _listed(listed)
+    lines = [] if there else [line]
     more = []
     for name in missing:
         if "extra" not in found.place_of(name):
@@ -169,6 +208,8 @@ def _listing_commands(found: Survey, missing: list[str], environ: Mapping[str, s
         lines.insert(0, "")
     name = _relative(file, found)
     commands = [f"printf '%s\\n' {shlex.join(lines)} >> {name}"] if any(lines) else []
+    if there and (there != package if package else RUNNER.as_posix() not in there):
+        commands.insert(0, f"sed -i -E {shlex.quote(f's,{_LISTED},{line},')} {name}")
     if file.suffix == ".in":
         text = _relative(file.with_suffix(".txt"), found)
         by_uv = "autogenerated by uv" in read_text(file.with_suffix(".txt"))
@@ -179,23 +220,33 @@ def _listing_commands(found: Survey, missing: list[str], environ: Mapping[str, s
     return [*commands, f"{_pip(found, environ)} -r {name}", *more]
 
 
-def _runner_command(found: Survey, admitted: list[int]) -> str:
-    """Return the command of a package manager that adds the copied runner for developers."""
+def _listed(text: str) -> str:
+    """Return what a list of requirements has for the runner, without a marker; empty if nothing."""
+    matches = (re.match(_LISTED, line) for line in text.splitlines())
+    return next((match[0] for match in matches if match), "")
+
+
+def _runner_command(found: Survey, package: str, admitted: list[int]) -> str:
+    """Return the command of a package manager that adds the runner for developers."""
     path = f"./{RUNNER.as_posix()}"
-    package = shlex.quote(f"{path}[cli]")
+    copied = shlex.quote(f"{path}[cli]")
     add, dev = _ADD[found.manager]
     newer = f"python_version >= '3.{OLDEST}'" if min(admitted) < OLDEST and found.python else ""
     if found.manager == UV:
         marker = f' --marker "{newer}"' if newer else ""
-        words = f"{add} {dev} --no-workspace --editable {path} --extra cli{marker}"
-        return _in_home(words, found)
+        what = shlex.quote(package) if package else f"--no-workspace --editable {path} --extra cli"
+        return _in_home(f"{add} {dev} {what}{marker}", found)
     if found.manager == POETRY:
         newest = f",<3.{max(admitted) + 1}" if max(admitted) < 39 else ""
         python = f" --python '>=3.{OLDEST}{newest}'" if newer else ""
-        return _poetry_command(found, f"{dev} --editable{python} {package}")
+        if not package:
+            return _poetry_command(found, f"{dev} --editable{python} {copied}")
+        dev += python
+    if package:
+        return " ".join(filter(None, [add, dev, shlex.quote(package)]))
     if found.manager == PIXI:
         return _pixi_command(found, path)
-    return f"{add} {dev} -e {package}"
+    return f"{add} {dev} -e {copied}"
 
 
 def _poetry_command(found: Survey, words: str) -> str:

@@ -28,6 +28,10 @@ SHORTCUTS = {"gh": "https://github.com/{}.git", "gl": "https://gitlab.com/{}.git
 IN_THE_WAY = 8
 NO_SUCH_TAG = 2  # the status of `git ls-remote --exit-code`
 REACH_S = 20  # for a question to a remote
+# Its status for edits of the runner that a project would lose with its copy.
+EDITED = 9
+COPY, PACKAGE = RUNNERS = ("copy", "package")
+"""What a project has: a copy of the runner in its repository, or a dependency on the package."""
 ELSEWHERE = "If the template is somewhere else, name its URL or path:"
 UNREAD = "fatal: Could not read from remote repository."
 PASSWORD = re.compile(r"(?<=://)(?!(?<=ssh://)[^/@:\s]+@)[^/@\s]+@")  # ssh needs the user
@@ -60,6 +64,19 @@ def read_answers(file: Path) -> dict[str, Any]:
     if not isinstance(answers, dict) or not isinstance(answers.get("_src_path"), str):
         raise Invalid(f"{name} is not an answers file", command=command)
     return answers
+
+
+def is_package(root: Path) -> bool:
+    """Whether the project depends on the package, and has no copy of the runner."""
+    try:
+        return runner_of(read_answers(root / ANSWERS)) == PACKAGE
+    except Invalid:
+        return False
+
+
+def runner_of(answers: Mapping[str, Any]) -> str:
+    """Return what a project has by its answers, which older ones do not say."""
+    return PACKAGE if answers.get("runner") == PACKAGE else COPY
 
 
 def notebooks_in(answers: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -276,6 +293,11 @@ def copier_errors() -> Iterator[None]:
         except TemplateError as error:
             raise Invalid(f"the template does not render: {error}") from None
         except TaskError as error:
+            if error.returncode == EDITED:
+                message = "nothing was changed: the files above have edits that the package lacks"
+                hint = "Keep the copy; or delete these files, commit, and type:"
+                command = f"invoke update --runner {PACKAGE}"
+                raise Conflict(message, hint, command) from None
             if error.returncode != IN_THE_WAY:
                 raise Conflict(str(error)) from None
             message = "nothing was changed: the files above are in the way of the update"

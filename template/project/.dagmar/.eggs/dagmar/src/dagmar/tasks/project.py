@@ -52,6 +52,7 @@ def update(
     check: Annotated[bool, "Show what an update would change, and change nothing."] = False,
     to: Annotated[str, "Version of the template, instead of the newest."] = "",
     from_: Annotated[str, "URL or path of the template, if it is not where it was."] = "",
+    runner: Annotated[str, "copy or package: what the project is to have from now on."] = "",
     json: Json = False,
 ) -> Result:
     """Merge a newer template into the project and all its notebooks.
@@ -61,10 +62,11 @@ def update(
       invoke update
       invoke update --to v1.2.0
       invoke update --from https://git.example.com/team/dagmar.git
+      invoke update --runner package
     """
     from dagmar.upkeep.update import look, update
 
-    return (look if check else update)(project_root(context), to, from_)
+    return (look if check else update)(project_root(context), to, from_, runner)
 
 
 @command

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import console
-from dagmar.errors import Conflict, DagmarError, Invalid, SetupError, did_you_mean, some
+from dagmar.errors import (
+    Conflict,
+    DagmarError,
+    Invalid,
+    SetupError,
+    UsageError,
+    did_you_mean,
+    some,
+)
 from dagmar.files import write_atomically
 from dagmar.project import templates, worktree
 from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
@@ -25,6 +33,9 @@ class Update:
 
     current: str
     latest: str
+    runner: str = templates.COPY
+    move: str = ""
+    """What the project gets instead of its copy of the runner, or of the package; or empty."""
     notebooks: list[str] = field(default_factory=list)
     behind: list[str] = field(default_factory=list)
     later: list[str] = field(default_factory=list)
@@ -35,11 +46,16 @@ class Update:
     @property
     def available(self) -> bool:
         """Whether there is anything to do."""
-        return self.current != self.latest or bool(self.behind)
+        return self.current != self.latest or bool(self.behind or self.move)
+
+    @property
+    def command(self) -> str:
+        """What to type to update."""
+        return f"invoke update --runner {self.move}" if self.move else "invoke update"
 
     def as_document(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        names = "current latest available notebooks later changed conflicts"
+        names = "current latest available runner move notebooks later changed conflicts"
         return {name: getattr(self, name) for name in names.split()}
 
     def show(self) -> None:
@@ -54,14 +70,16 @@ class Update:
             if self.behind:
                 behind = f"these notebooks are behind: {', '.join(self.behind)}"
                 console.out(f"the project is on {self.current}; {behind}")
-            console.say(console.pasteable("", "invoke update"))
+            if self.move:
+                console.out(f"runner: {self.runner} → {self.move}")
+            console.say(console.pasteable("", self.command))
         else:
             for name in self.changed:
                 console.out(name)
             if not self.conflicts:
                 console.say("Merged. Look at it with `git diff HEAD`, then commit.")
             if self.later:
-                again = console.pasteable("Commit, then type again:", "invoke update")
+                again = console.pasteable("Commit, then type again:", self.command)
                 console.say(
                     f"Notebooks were updated to {self.current}, the project's version. Left: "
                     f"{', '.join(self.later)}. {again}"
@@ -85,26 +103,28 @@ class _Notebook:
     answers: dict[str, Any]
 
 
-def look(root: Path, to: str = "", place: str = "") -> Update:
+def look(root: Path, to: str = "", place: str = "", runner: str = "") -> Update:
     """Compare the project and its notebooks with the newest version, or with `to`.
 
-    `place` is where the template is now. Raises SetupError if there is none, or none with the
-    project's version, Invalid for an unknown `to`.
+    `place` is where the template is now, `runner` is what the project is to have: a copy of the
+    runner or the package. Raises SetupError if there is no template, or none with the project's
+    version, Invalid for an unknown `to`, and UsageError for an unknown `runner`.
     """
-    return _plan(root.resolve(), to, place)[0]
+    return _plan(root.resolve(), to, place, runner)[0]
 
 
-def update(root: Path, to: str = "", place: str = "") -> Update:
+def update(root: Path, to: str = "", place: str = "", runner: str = "") -> Update:
     """Merge the newest version, or `to`, into the project and its notebooks.
 
     Notebooks that are on another version than the project are brought to the project's version
     first, because a merge starts from one version; `later` names what is left then.
     A `place` of the template is remembered in all answers.
-    Raises what `look` does, and Conflict for a tree with changes and if Copier refuses.
+    Raises what `look` does, and Conflict for a tree with changes, if Copier refuses, and for
+    edits in a copy of the runner that is to be replaced with the package.
     """
     root = root.resolve()
     _check_tree(root)
-    plan, template, notebooks = _plan(root, to, place)
+    plan, template, notebooks = _plan(root, to, place, runner)
     if plan.available:
         _merge_all(root, plan, template, notebooks)
     if place:
@@ -135,15 +155,22 @@ def _merge_all(
         _merge(root, answers, plan.current)
     else:
         answers |= {"kind": "everything", "_commit": template.commit}
-        _merge(root, project | answers, plan.latest)
+        _merge(root, project | answers, plan.latest, plan.move)
     plan.merged = True
     plan.notebooks = sorted({notebook.name for notebook in chosen})
     plan.later = [name for name in plan.behind if name not in plan.notebooks]
     if behind and plan.current != plan.latest:
         plan.later.append(f"everything to {plan.latest}")
+    elif behind and plan.move:
+        plan.later.append("the runner")
 
 
-def _plan(root: Path, to: str, place: str) -> tuple[Update, templates.Template, list[_Notebook]]:
+def _plan(
+    root: Path, to: str, place: str, runner: str
+) -> tuple[Update, templates.Template, list[_Notebook]]:
+    if runner not in ("", *templates.RUNNERS):
+        message = f"--runner {runner!r}: it is a copy or a package"
+        raise UsageError(message, f"Give --runner {' or '.join(templates.RUNNERS)}.")
     template = templates.open_template(root, place)
     if not template.commit:
         message = "the template was copied from a folder that is not in git, so it has no versions"
@@ -152,7 +179,10 @@ def _plan(root: Path, to: str, place: str) -> tuple[Update, templates.Template, 
     notebooks = _notebooks(root)
     latest = _resolve(template, to) if to else _latest(template)
     behind = [notebook.name for notebook in notebooks if notebook.commit != template.commit]
-    plan = Update(template.commit, latest, [notebook.name for notebook in notebooks], behind)
+    names = [notebook.name for notebook in notebooks]
+    now = templates.runner_of(templates.read_answers(root / templates.ANSWERS))
+    move = runner if runner not in ("", now) else ""
+    plan = Update(template.commit, latest, now, move, names, behind)
     return plan, template, notebooks
 
 
@@ -221,8 +251,8 @@ def _check_tree(root: Path) -> None:
         raise Conflict(message, hint, "git stash --include-untracked")
 
 
-def _merge(root: Path, answers: Mapping[str, Any], target: str) -> None:
-    """Run Copier once, with all answers in a file that git ignores."""
+def _merge(root: Path, answers: Mapping[str, Any], target: str, runner: str = "") -> None:
+    """Run Copier once, with all answers in a file that git ignores; `runner` is a new answer."""
     import yaml
 
     file = root / UPDATE_ANSWERS
@@ -233,6 +263,7 @@ def _merge(root: Path, answers: Mapping[str, Any], target: str) -> None:
 
             run_update(
                 root,
+                data={"runner": runner} if runner else {},
                 answers_file=UPDATE_ANSWERS,
                 vcs_ref=target,
                 defaults=True,

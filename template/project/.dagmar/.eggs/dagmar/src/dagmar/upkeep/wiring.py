@@ -28,7 +28,7 @@ OURS = (
 )  # fmt: skip
 """What adoption may add around the entries."""
 LINES = re.compile(
-    rf"^(?:.*(?:{'|'.join(map(re.escape, PLACES))}).*"
+    rf"^(?:.*(?:{'|'.join(map(re.escape, PLACES))}).*|{NAME}\s*(?:\[|[=<>!~@;]).*"
     r"|!/(?:\.dagmar/(?:\*\*)?|\.copier-answers\.yml|dagmar\.yaml|tasks\.py))\s*$"
 )
 """What adoption may add to lists of requirements and to .gitignore."""

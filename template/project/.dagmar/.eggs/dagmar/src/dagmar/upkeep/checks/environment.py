@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -14,8 +15,11 @@ from typing import TYPE_CHECKING
 from dagmar.errors import SetupError, some
 from dagmar.files import read_toml
 from dagmar.notebook.compatibility import TESTED_MARIMO, is_tested
+from dagmar.project.installing import runner_commands
 from dagmar.project.layout import DAGMAR, RUNNER
 from dagmar.project.locations import uses_dg
+from dagmar.project.survey import survey
+from dagmar.project.templates import ANSWERS, is_package, read_answers
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 if TYPE_CHECKING:
@@ -148,17 +152,24 @@ def _required_of_dagster() -> Iterator[tuple[str, Requirement]]:
 
 @check("runner")
 def runner(project: Project) -> Finding:
-    """The dagmar that is imported is the project's own."""
+    """The dagmar that is imported is the project's own, and has the template's version."""
     import dagmar
 
     own = project.root / RUNNER
-    if not own.is_dir():
+    if own.is_dir():
+        used = Path(dagmar.__file__).resolve()
+        if not used.is_relative_to(own.resolve()):
+            message = f"dagmar is imported from {used.parent}, not from {RUNNER.as_posix()}"
+            return warned(message, command=project.install)
+        return passed(RUNNER.as_posix())
+    if not is_package(project.root):
         raise Skip(f"the project has no {RUNNER.as_posix()}")
-    used = Path(dagmar.__file__).resolve()
-    if not used.is_relative_to(own.resolve()):
-        message = f"dagmar is imported from {used.parent}, not from {RUNNER.as_posix()}"
-        return warned(message, command=project.install)
-    return passed(RUNNER.as_posix())
+    version = str(read_answers(project.root / ANSWERS).get("_commit") or "").removeprefix("v")
+    if re.fullmatch(r"[\d.]+", version) and version != dagmar.__version__:
+        message = f"dagmar is {dagmar.__version__}, and the template of this project is {version}"
+        steps = runner_commands(survey(project.root), version=version)
+        return warned(message, command=" && ".join(steps))
+    return passed(f"the package dagmar {dagmar.__version__}")
 
 
 @check("uv")
