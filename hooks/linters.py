@@ -133,7 +133,8 @@ def _of_pre_commit(root: Path) -> Iterator[str]:
     if SKIPPED.search(str(own or "")):
         return
     repositories = [each for each in config.get("repos") or () if isinstance(each, dict)]
-    hooks = [hook for each in repositories for hook in each.get("hooks") or ()]
+    lists = [each["hooks"] for each in repositories if isinstance(each.get("hooks"), list)]
+    hooks = [hook for each in lists for hook in each]
     reading = [
         hook["id"]
         for hook in hooks
@@ -163,12 +164,10 @@ def _of_yamllint(root: Path) -> Iterator[str]:
 def _of_ruff(root: Path) -> Iterator[str]:
     """Yield the line for `tasks.py`, which is in no package and has to be in the root."""
     for name, top in (("ruff.toml", ""), (".ruff.toml", ""), ("pyproject.toml", "tool.ruff.")):
-        if not (document := _toml(root / name)):
+        if not (ruff := _section(root / name, "ruff") if top else _toml(root / name)):
             continue
-        ruff = document.get("tool", {}).get("ruff") if top else document
-        if not isinstance(ruff, dict):
-            continue
-        rules = {**ruff, **(ruff.get("lint") or {})}
+        lint = ruff.get("lint")
+        rules = {**ruff, **(lint if isinstance(lint, dict) else {})}
         selected = {*(rules.get("select") or ()), *(rules.get("extend-select") or ())}
         said = str([rules.get("ignore"), rules.get("per-file-ignores")])
         if selected & {"ALL", "INP", "INP0", "INP001"} and "INP" not in said:

@@ -139,7 +139,7 @@ def test_settings_that_skip_the_runner_are_left_as_they_are(tmp_path: Path):
             "pyproject.toml": '[tool.black]\nexclude = "/(\\\\.eggs|build)/"\n[tool.pylint.main]\n'
             'jobs = 0\n[tool.ruff.lint]\nselect = ["E"]\n',
             ".pre-commit-config.yaml": "repos:\n- repo: x\n  hooks: [{id: ruff}, {id: check-yaml},"
-            " {id: pytest, pass_filenames: false}]\n",
+            " {id: pytest, pass_filenames: false}]\n- {repo: y, hooks: 3}\n",
             ".bandit": "not an ini file",
         },
     )
