@@ -19,6 +19,8 @@ import linters
 from runner import TEMPLATE, errors, installing, layout, locations, surveys, worktree
 
 OURS = (".copier-answers.yml", ".dagmar", "dagmar.yaml", "tasks.py")
+OWN_TASKS = "tasks/__init__.py"
+"""Of the user, who adds lines to it."""
 MESSAGE = "chore: add dagmar"
 IGNORE = ".gitignore"
 IN_GIT = (".gitignore", ".gitattributes", "dagster_home/dagster.yaml")
@@ -41,7 +43,8 @@ def adopt(root: Path, answer: str, to: str, install: bool, separate_tasks: bool)
     """
     found = surveys.survey(root)
     said = ["dagmar was added; no existing file was changed."]
-    if problem := named_dagmar(root, found):
+    where = [] if to in ("", ".") else [Command(f"cd {shlex.quote(to)}")]
+    if problem := named_dagmar(root, found, where):
         return "\n".join([*said, problem])
     said += [*found.unread, *facts_of(found), *definitions(root, answer)]
     said += linters.advice(root)
@@ -66,18 +69,19 @@ def adopt(root: Path, answer: str, to: str, install: bool, separate_tasks: bool)
         Command(installing.run_command("invoke discover", found), "in a second terminal"),
     ]
     python = environment_of(root)
-    if found.manager not in installing.RUN and python and not os.environ.get("VIRTUAL_ENV"):
+    active = os.environ.get("VIRTUAL_ENV") or (python and not python.is_relative_to(root))
+    if found.manager not in installing.RUN and python and not active:
         tries.insert(0, Command(f"source {os.path.relpath(python.parent, root)}/activate"))
     if not install:
-        where = [] if to in ("", ".") else [Command(f"cd {shlex.quote(to)}")]
         return "\n".join([*said, "Next:", *typed([*where, *steps, *tries, *commits])])
     print("\n".join(said), file=sys.stderr, flush=True)
     if left := run(root, steps):
-        return "\n".join(["This is left to type:", *typed([*left, *tries, *commits])])
-    return "\n".join([*verify(root, found, separate_tasks), "Next:", *typed([*tries, *commits])])
+        return "\n".join(["This is left to type:", *typed([*where, *left, *tries, *commits])])
+    works = verify(root, found, separate_tasks)
+    return "\n".join([*works, "Next:", *typed([*where, *tries, *commits])])
 
 
-def named_dagmar(root: Path, found: surveys.Survey) -> str:
+def named_dagmar(root: Path, found: surveys.Survey, folder: list[Command]) -> str:
     """Return what to say if the repository also has a package called dagmar."""
     places = [*(root / "src").glob("dagmar*"), *root.glob("dagmar*")]
     theirs = [place for place in places if place.name in ("dagmar", "dagmar.py")]
@@ -86,7 +90,7 @@ def named_dagmar(root: Path, found: surveys.Survey) -> str:
     if not where:
         return ""
     mine = [name for name in OURS if not is_kept(root / name)]
-    remove = f"rm -r {' '.join(mine)}"
+    remove = " && ".join([*(step.text for step in folder), f"rm -r {' '.join(mine)}"])
     return (
         f"error: this repository has a package called dagmar ({where}), and Python would import "
         f"that one.\n  Rename it, or remove what was added: {remove}"
@@ -189,7 +193,7 @@ def is_repository(root: Path) -> bool:
 
 def changed(root: Path, found: surveys.Survey) -> list[str]:
     """List what an adoption adds or changes, as it is given to git."""
-    names = [name for name in OURS if (root / name).exists()]
+    names = [name for name in (*OURS, OWN_TASKS) if (root / name).exists()]
     compiled = [found.manifest.with_suffix(".txt")] if found.manifest.suffix == ".in" else []
     files = [found.manifest, *([found.lock] if found.lock else compiled)]
     kept = (os.path.relpath(file, root) for file in files)

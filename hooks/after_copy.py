@@ -155,6 +155,10 @@ def main(args: list[str]) -> int:
             "The project itself is complete. `copier update` will need it in git:\n"
             f"{to_type(INIT)}"
         )
+        if "--adopt" in args:
+            said = "dagmar was added, but what to type next could not be found out:\n" + indent(
+                f"{type(error).__name__}: {error}"
+            )
     if tasks:  # before the commands that need them
         print(tasks, file=sys.stderr)
     if not (done and "--quiet" in args):

@@ -309,7 +309,7 @@ def test_a_lock_that_git_ignores_is_not_added(here: Path):
     )
 
 
-def test_an_adopted_repository_is_shown_its_own_commands(here: Path):
+def test_an_adopted_repository_is_shown_its_own_commands(here: Path, tmp_path: Path):
     started = {"Makefile": "dev:\n\tdagster dev -f etl/main.py\n", "etl/main.py": "defs = 1\n"}
     make_repository(here, **started, **{"requirements.txt": "dagster==1.12.13\n"})
     more = {"venv/bin/python": "", "theirs.txt": "changed\n", ".copier-answers.yml": ""}
@@ -320,6 +320,9 @@ def test_an_adopted_repository_is_shown_its_own_commands(here: Path):
     assert " dagster-webserver==1.12.13 >> requirements-dev.txt" in said
     assert "pip install -r requirements-dev.txt" in said
     assert said.count("source venv/bin/activate") == 1
+    write(tmp_path, {"conda/bin/python": ""})  # it has no such script, and is active
+    conda = str(tmp_path / "conda")
+    assert "activate" not in run_hook(here, *ADOPT, VIRTUAL_ENV=None, CONDA_PREFIX=conda)
     assert (
         "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py requirements-dev.txt && git"
         in said
@@ -341,13 +344,14 @@ def test_a_member_of_a_uv_workspace_with_a_package_of_tasks_can_be_committed_as_
     )
     (here / "etl/tasks.py").unlink()
     said = run_hook(here / "etl", *ADOPT)
-    commit = "git add .copier-answers.yml .dagmar dagmar.yaml pyproject.toml ../uv.lock && git"
+    tasks = "dagmar.yaml tasks/__init__.py pyproject.toml"
+    commit = f"git add .copier-answers.yml .dagmar {tasks} ../uv.lock && git"
     assert commit in said
     write(here, {".gitignore": "*.lock\n", "etl/dagmar/__init__.py": ""})
     git(here, "rm", "-q", "--cached", "uv.lock")
     assert "rm -r .copier-answers.yml .dagmar dagmar.yaml\n" in run_hook(here / "etl", *ADOPT)
     shutil.rmtree(here / "etl/dagmar")
-    assert "dagmar.yaml pyproject.toml && git commit" in run_hook(here / "etl", *ADOPT)
+    assert f"{tasks} && git commit" in run_hook(here / "etl", *ADOPT)
 
 
 def test_without_git_or_definitions_an_adoption_says_what_to_type(here: Path, tmp_path: Path):
@@ -363,7 +367,24 @@ def test_a_package_called_dagmar_stops_an_adoption(here: Path):
     said = run_hook(here, *ADOPT)
     assert "this repository has a package called dagmar (src/dagmar)" in said
     assert "pip install" not in said
-    assert "rm -r .copier-answers.yml .dagmar dagmar.yaml tasks.py" in said
+    remove = "rm -r .copier-answers.yml .dagmar dagmar.yaml tasks.py"
+    assert f": {remove}" in said
+    assert f": cd 'the etl' && {remove}" in run_hook(here, *ADOPT[:-1], "--to=the etl")
+
+
+def test_what_is_left_of_an_installation_is_typed_in_the_folder(here: Path):
+    write(here, {**ADDED, "requirements.txt": "dagster\n"})
+    args = ("--occupied", "--adopt", "--install", "--package=", "--to=etl")
+    said = run_hook(here, *args, VIRTUAL_ENV=None, CONDA_PREFIX=None)
+    assert "This is left to type:\n  cd etl\n  " in said
+
+
+def test_a_failure_asks_for_no_second_repository(here: Path):
+    make_repository(here, **{"pyproject.toml": "[tool.ruff.lint]\nselect = 1\n"})
+    write(here, {**ADDED, ".copier-answers.yml": ""})
+    said = run_hook(here, *ADOPT)
+    assert "what to type next could not be found out:\n  TypeError: " in said
+    assert "git init" not in said
 
 
 @pytest.mark.parametrize("pattern", [".*", ".dagmar/", ".dagmar/*", "*\n!*.txt", "dagmar.yaml"])
