@@ -262,6 +262,33 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 INIT = ["uvx", "--refresh-package", "dagmar", "dagmar", "init", "made", "--defaults"]
 
 
+def test_files_that_come_while_questions_are_asked_stay(
+    init: Callable[..., tuple[int, str]], tiny: Template, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def answered(*_: object, **__: object) -> None:
+        write(tmp_path, {"etl/theirs.py": ""})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(creating, "TEMPLATE", tiny.path)
+    monkeypatch.setattr("copier.run_copy", answered)
+    status, said = init("etl", "--from", str(tiny.path))
+    assert (status, "nothing was created" in said) == (130, True)
+    assert (tmp_path / "etl/theirs.py").is_file()
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_no_traceback(
+    init: Callable[..., tuple[int, str]], tiny: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/secret/etl")
+
+    monkeypatch.setattr(creating, "TEMPLATE", tiny.path)
+    monkeypatch.setattr(creating, "_check", refused)
+    status, said = init("/secret/etl")
+    assert (status, "/secret/etl cannot be read or written: Permission" in said) == (3, True)
+
+
 @pytest.mark.nightly
 def test_the_package_makes_a_project_and_has_its_tasks(
     released: Template, index: dict[str, str], tmp_path: Path

@@ -32,7 +32,8 @@ def create(path: Path, origin: str, data: Mapping[str, str], ask: bool) -> None:
     if not (TEMPLATE / "copier.yml").is_file():
         message = "this dagmar is the copy in a project, which does not have the template"
         raise SetupError(message, command="uvx --from 'dagmar[cli]' dagmar init")
-    _check(path, data)
+    with templates.copier_errors():  # a folder that cannot be read
+        _check(path, data)
     package = metadata("dagmar")
     version, unreached = f"v{package['Version']}", ""
     place = templates.as_stored(origin or _published(package.get_all("Project-URL", [])))
@@ -43,18 +44,19 @@ def create(path: Path, origin: str, data: Mapping[str, str], ask: bool) -> None:
             if origin:
                 raise
             unreached = error.message
-    new = not path.exists() or not any(path.iterdir())
     answers = {**data, "installed": {"_commit": version, "_src_path": place}}
+    steps = _Steps(path)
     try:
-        with templates.copier_errors(), contextlib.redirect_stderr(_Steps(path)):
+        with templates.copier_errors(), contextlib.redirect_stderr(steps):
             from copier import run_copy
 
             run_copy(str(TEMPLATE), path, data=answers, defaults=not ask, unsafe=True)
     except KeyboardInterrupt:
-        if new:
+        if steps.into_nothing:
             _clear(path)
-        hint = "" if new else "To go on, type the same command again."
-        message = "interrupted: nothing was created" if new else "interrupted"
+        nothing = steps.into_nothing is not False
+        hint = "" if nothing else "To go on, type the same command again."
+        message = "interrupted: nothing was created" if nothing else "interrupted"
         raise Interrupted(message, hint) from None
     if unreached:
         command = console.pasteable(
@@ -101,6 +103,9 @@ def _clear(path: Path) -> None:
 class _Steps(io.TextIOBase):
     """What Copier prints on stderr, without a line for each file."""
 
+    into_nothing: bool | None = None
+    """Whether the folder was empty when the last question was answered; None before that."""
+
     def __init__(self, path: Path) -> None:
         self._stream, self._line, self._path = sys.stderr, "", path
 
@@ -110,6 +115,7 @@ class _Steps(io.TextIOBase):
         for line in lines:
             plain = console.COLOR.sub("", line)
             if plain.startswith("Copying from template"):
+                self.into_nothing = not (self._path.exists() and any(self._path.iterdir()))
                 plain = f"Writing into {self._path.resolve()}"
             if plain.strip() and not _STEP.match(plain):
                 console.write(plain, self._stream)
