@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagmar.__main__
@@ -73,6 +75,38 @@ def test_outside_of_a_project_the_program_says_what_it_needs(
     with pytest.raises(SystemExit) as caught:
         dagmar.__main__.main()
     assert (caught.value.code, says in capsys.readouterr().err) == (status, True)
+
+
+FILE = "file:///x/dagmar.whl"
+GIT = {"url": "https://x/y", "vcs_info": {"vcs": "git", "commit_id": "12"}, "subdirectory": "a/b"}
+
+
+@pytest.mark.parametrize(
+    ("place", "package"),
+    [
+        ({}, f"dagmar[cli]=={dagmar.__version__}"),
+        ({"url": FILE, "dir_info": {"editable": True}}, f"dagmar[cli]=={dagmar.__version__}"),
+        ({"url": FILE, "archive_info": {}}, f"dagmar[cli] @ {FILE}"),
+        (GIT, "dagmar[cli] @ git+https://x/y@12#subdirectory=a/b"),
+    ],
+)
+def test_the_program_starts_again_with_the_extra_of_the_same_package(
+    monkeypatch: pytest.MonkeyPatch, place: dict[str, Any], package: str
+) -> None:
+    started: list[str] = []
+    installed = SimpleNamespace(
+        version=dagmar.__version__, read_text=lambda _: json.dumps(place) if place else None
+    )
+    monkeypatch.setattr(dagmar.__main__, "distribution", lambda _: installed)
+    monkeypatch.setattr(dagmar.__main__, "find_spec", lambda _: None)
+    monkeypatch.setattr(os, "execv", lambda _, words: sys.exit(started.extend(words)))
+    monkeypatch.setenv("UV", "uv")
+    monkeypatch.setenv("DAGMAR_WITHOUT_EXTRA", "")
+    monkeypatch.delenv("DAGMAR_WITHOUT_EXTRA")
+    monkeypatch.setattr(sys, "argv", ["dagmar", "init", "x"])
+    with pytest.raises(SystemExit):
+        dagmar.__main__.main()
+    assert started == ["uv", "tool", "run", "--from", package, "dagmar", "init", "x"]
 
 
 VERSION = f"v{dagmar.__version__}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
 import sys
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def _install_the_extra() -> None:
     from dagmar import console
     from dagmar.errors import SetupError
 
-    package = f"dagmar[cli]=={version('dagmar')}"
+    package = _with_the_extra()
     uv = os.environ.get("UV", "")  # set by uvx
     if uv and "DAGMAR_WITHOUT_EXTRA" not in os.environ:
         os.environ["DAGMAR_WITHOUT_EXTRA"] = "1"
@@ -38,6 +39,19 @@ def _install_the_extra() -> None:
     message = "the command line of dagmar is not installed"
     console.complain(SetupError(message, command=f"uvx --from '{package}' dagmar init"))
     raise SystemExit(SetupError.exit_code)
+
+
+def _with_the_extra() -> str:
+    """Return this package with its extra, from where it was installed: a wheel, git or an index."""
+    installed = distribution("dagmar")
+    place = json.loads(installed.read_text("direct_url.json") or "{}")
+    if not place or place.get("dir_info", {}).get("editable"):
+        return f"dagmar[cli]=={installed.version}"
+    url = place["url"]
+    if git := place.get("vcs_info"):
+        url = f"{git['vcs']}+{url}@{git['commit_id']}"
+    folder = place.get("subdirectory")
+    return f"dagmar[cli] @ {url}" + (f"#subdirectory={folder}" if folder else "")
 
 
 def _init(arguments: list[str]) -> None:
