@@ -47,11 +47,12 @@ def adopt(root: Path, answer: str, to: str, install: bool, separate_tasks: bool)
     if problem := named_dagmar(root, found, where):
         return "\n".join([*said, problem])
     said += [*found.unread, *facts_of(found), *definitions(root, answer)]
-    said += linters.advice(root)
+    advice = linters.advice(root)
+    said += advice
     commits = [Command(f"git init && git add . && git commit -m '{MESSAGE}'", "updates need git")]
     if is_repository(root):
         said += filter(None, [own_changes(root, found)])
-        names = changed(root, found)
+        names = list(dict.fromkeys([*changed(root, found), *linters.named(advice)]))
         commits = [Command(f"git add {shlex.join(names)} && git commit -m '{MESSAGE}'")]
         if taken_back := ignored(root):
             words = shlex.join(taken_back)

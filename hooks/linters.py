@@ -20,6 +20,8 @@ FOLDER = layout.DAGMAR.as_posix()
 # pylint reads it as a path of Windows too: no backslash.
 PATH = FOLDER.replace(".", "^[.]", 1)
 READS_ALL = re.compile(r"\bpylint\b[^\n]*(?:ls-files|\*\.py|--recursive)")
+# Rules that ruff finds broken in `tasks.py`, and what selects them.
+OF_TASKS = {"INP001": "INP", "CPY001": "CPY"}
 # Settings that leave out the folder, or what it is in.
 SKIPPED = re.compile(r"\.\]?(?:dagmar|eggs)|(?:^|[\s,\"'\[(|/])(?:\.\*|\\\.|\[\.])")
 CONFIGS = ("setup.cfg", "tox.ini")
@@ -64,6 +66,11 @@ def advice(root: Path) -> list[str]:
     """Return which settings have to be completed, one a line; nothing if there is none."""
     lines = [*_of_settings(root), *_of_pre_commit(root), *_of_yamllint(root), *_of_ruff(root)]
     return ["To keep the findings of your linters as they are, write:", *lines] if lines else []
+
+
+def named(lines: list[str]) -> list[str]:
+    """Return the files that the advice tells to complete."""
+    return list(dict.fromkeys(re.split("[,:]", line.strip())[0] for line in lines[1:]))
 
 
 def _of_settings(root: Path) -> Iterator[str]:
@@ -162,7 +169,7 @@ def _of_yamllint(root: Path) -> Iterator[str]:
 
 
 def _of_ruff(root: Path) -> Iterator[str]:
-    """Yield the line for `tasks.py`, which is in no package and has to be in the root."""
+    """Yield the line for `tasks.py`, which has no package and no copyright notice."""
     for name, top in (("ruff.toml", ""), (".ruff.toml", ""), ("pyproject.toml", "tool.ruff.")):
         if not (ruff := _section(root / name, "ruff") if top else _toml(root / name)):
             continue
@@ -170,6 +177,11 @@ def _of_ruff(root: Path) -> Iterator[str]:
         rules = {**ruff, **(lint if isinstance(lint, dict) else {})}
         selected = {*(rules.get("select") or ()), *(rules.get("extend-select") or ())}
         said = str([rules.get("ignore"), rules.get("per-file-ignores")])
-        if selected & {"ALL", "INP", "INP0", "INP001"} and "INP" not in said:
-            yield f'  {name}, [{top}lint.per-file-ignores]: "tasks.py" = ["INP001"]'
+        broken = [
+            f'"{rule}"'
+            for rule, group in OF_TASKS.items()
+            if selected & {"ALL", group, f"{group}0", f"{group}00", rule} and group not in said
+        ]
+        if broken:
+            yield f'  {name}, [{top}lint.per-file-ignores]: "tasks.py" = [{", ".join(broken)}]'
         return

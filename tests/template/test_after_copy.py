@@ -311,7 +311,8 @@ def test_a_lock_that_git_ignores_is_not_added(here: Path):
 
 def test_an_adopted_repository_is_shown_its_own_commands(here: Path, tmp_path: Path):
     started = {"Makefile": "dev:\n\tdagster dev -f etl/main.py\n", "etl/main.py": "defs = 1\n"}
-    make_repository(here, **started, **{"requirements.txt": "dagster==1.12.13\n"})
+    flake8 = {".flake8": "[flake8]\nexclude = build\n"}
+    make_repository(here, **started, **flake8, **{"requirements.txt": "dagster==1.12.13\n"})
     more = {"venv/bin/python": "", "theirs.txt": "changed\n", ".copier-answers.yml": ""}
     write(here, {**ADDED, **more})
     said = run_hook(here, *ADOPT, VIRTUAL_ENV=None, CONDA_PREFIX=None)
@@ -324,8 +325,8 @@ def test_an_adopted_repository_is_shown_its_own_commands(here: Path, tmp_path: P
     conda = str(tmp_path / "conda")
     assert "activate" not in run_hook(here, *ADOPT, VIRTUAL_ENV=None, CONDA_PREFIX=conda)
     assert (
-        "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py requirements-dev.txt && git"
-        in said
+        "git add .copier-answers.yml .dagmar dagmar.yaml tasks.py requirements-dev.txt .flake8"
+        " && git" in said
     )
     assert "git init" not in said
     settings = (here / "dagmar.yaml").read_text()

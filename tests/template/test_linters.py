@@ -158,12 +158,16 @@ def test_hooks_of_pre_commit_and_lists_that_exist_get_the_words_to_add(tmp_path:
             "Makefile": "lint:\n\tpylint $(git ls-files '*.py')\n",
         },
     )
-    assert hook("linters").advice(tmp_path)[1:] == [
+    linters = hook("linters")
+    assert linters.named(linters.advice(tmp_path)) == [
+        "tox.ini", ".bandit", "pyproject.toml", ".pre-commit-config.yaml",
+    ]  # fmt: skip
+    assert linters.advice(tmp_path)[1:] == [
         "  tox.ini, [flake8]: add .dagmar to extend-exclude",
         "  .bandit, [bandit]: add ./.dagmar to exclude",
         "  pyproject.toml, [tool.pylint.main]: ignore-paths = ['^[.]dagmar']",
         r"  .pre-commit-config.yaml: add |^\.dagmar/ to exclude  # for black",
-        '  pyproject.toml, [tool.ruff.lint.per-file-ignores]: "tasks.py" = ["INP001"]',
+        '  pyproject.toml, [tool.ruff.lint.per-file-ignores]: "tasks.py" = ["INP001", "CPY001"]',
     ]
     write(tmp_path, {".pre-commit-config.yaml": config})
     assert r"  .pre-commit-config.yaml: exclude: ^\.dagmar/  # for black" in hook("linters").advice(
