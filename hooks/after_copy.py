@@ -15,9 +15,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from adoption import adopt
+import yaml
+from adoption import adopt, is_repository
 from origin import remember_template
-from runner import worktree
+from runner import installing, surveys, templates, worktree
 
 MESSAGE = "chore: start from the dagmar template"
 COMMIT = f'git commit -m "{MESSAGE}"'
@@ -125,6 +126,22 @@ def own_tasks() -> str:
     return f"{kept}\n{OWN_TASKS}"
 
 
+def not_moved() -> str:
+    """Return how to go on after a copy over a project with another answer `runner`."""
+    root = Path.cwd()
+    if not is_repository(root):
+        return ""
+    before = worktree.run_git(root, "show", f"HEAD:./{templates.ANSWERS}")
+    after = templates.PACKAGE if templates.is_package(root) else templates.COPY
+    if before.returncode or templates.runner_of(yaml.safe_load(before.stdout)) == after:
+        return ""
+    update = installing.run_command(f"invoke update --runner {after}", surveys.survey(root))
+    return (
+        "error: only an update replaces a copy of the runner with the package, or the package with "
+        f"a copy. Type:\n{to_type('git stash --include-untracked', update)}"
+    )
+
+
 def indent(text: str) -> str:
     """Indent text by two spaces."""
     return "\n".join(f"  {line}" for line in text.splitlines())
@@ -139,7 +156,9 @@ def main(args: list[str]) -> int:
     with contextlib.suppress(OSError):
         tasks = own_tasks()
     try:
-        if "--adopt" in args:
+        if said := not_moved():
+            given, tasks = {}, ""
+        elif "--adopt" in args:
             to, install = given["to"], "--install" in args
             said = adopt(Path.cwd(), given["package"], to, install, separate_tasks=bool(tasks))
         else:

@@ -380,6 +380,18 @@ def test_what_is_left_of_an_installation_is_typed_in_the_folder(here: Path):
     assert "This is left to type:\n  cd etl\n  " in said
 
 
+@pytest.mark.parametrize(("before", "after"), [("copy", "package"), ("package", "copy")])
+def test_a_second_copy_with_another_runner_names_the_update(here: Path, before: str, after: str):
+    answers = ".copier-answers.yml"
+    make_repository(here, **{answers: f"_src_path: gh:x/y\nrunner: {before}\n"})
+    assert "only an update" not in run_hook(here, *ADOPT)
+    write(here, {answers: f"_src_path: gh:x/y\nrunner: {after}\n"})
+    for mode in (ADOPT, ("--occupied", "--next=x is ready.")):
+        said = run_hook(here, *mode)
+        assert said.endswith(f"stash --include-untracked\n  invoke update --runner {after}\n")
+        assert "dagmar was added" not in said
+
+
 def test_a_failure_asks_for_no_second_repository(here: Path):
     make_repository(here, **{"pyproject.toml": "[tool.ruff.lint]\nselect = 1\n"})
     write(here, {**ADDED, ".copier-answers.yml": ""})
