@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dagmar.upkeep.update import Update
 from support.git import git
 from support.shop_project import invoke
 from support.template_releases import COPIED, RUNNER, Project, Template, tree, write
@@ -85,6 +86,16 @@ def test_a_copy_is_replaced_with_the_package(moved: tuple[Project, str], tmp_pat
     assert f'"{PIN}"' in project.read("pyproject.toml")
     assert not (project.path / ".dagmar/.eggs").exists()
     assert git(project.path, "diff", "--cached", "--name-only") == ""
+
+
+@pytest.mark.parametrize("move", ["package", ""])
+def test_a_moved_copy_is_one_line_below_which_nothing_scrolls_away(
+    move: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f".dagmar/.eggs/{name}" for name in ("ruff.toml", "dagmar/README.md")]
+    Update("v1", "v2", move=move, merged=True, changed=["pyproject.toml", *names]).show()
+    listed = [".dagmar/.eggs/  (2 files)"] if move else names
+    assert capsys.readouterr().out.splitlines() == ["pyproject.toml", *listed]
 
 
 @pytest.mark.nightly

@@ -19,12 +19,13 @@ from dagmar.errors import (
     Invalid,
     SetupError,
     UsageError,
+    counted,
     did_you_mean,
     some,
 )
 from dagmar.files import write_atomically
 from dagmar.project import templates, worktree
-from dagmar.project.layout import NOTEBOOK_ANSWERS, UPDATE_ANSWERS
+from dagmar.project.layout import NOTEBOOK_ANSWERS, RUNNER, UPDATE_ANSWERS
 
 
 @dataclass
@@ -74,8 +75,13 @@ class Update:
                 console.out(f"runner: {self.runner} → {self.move}")
             console.say(console.pasteable("", self.command))
         else:
+            runner = f"{RUNNER.parent.as_posix()}/"
+            moved = [name for name in self.changed if self.move and name.startswith(runner)]
             for name in self.changed:
-                console.out(name)
+                if name not in moved:
+                    console.out(name)
+            if moved:  # what the hook said would be out of sight
+                console.out(f"{runner}  ({counted(len(moved), 'file')})")
             if not self.conflicts:
                 console.say("Merged. Look at it with `git diff HEAD`, then commit.")
             if self.later:
