@@ -197,7 +197,8 @@ LISTED = {
         {"requirements-dev.in": "dagster-webserver\n", "requirements-dev.txt": "# pip-compile\n"},
         [
             rf"printf '%s\n' '{EDITABLE}' >> requirements-dev.in",
-            'pip-compile requirements-dev.in && sed -i "s|file://$PWD/|./|" requirements-dev.txt',
+            'pip-compile requirements-dev.in && sed -i.dagmar "s|file://$PWD/|./|" '
+            "requirements-dev.txt && rm requirements-dev.txt.dagmar",
         ],
     ),
     "uv pip compile": (
@@ -241,7 +242,7 @@ def test_poetry_writes_a_path_that_colleagues_have(tree: Tree) -> None:
     (command,) = runner_commands(survey(root), (), UV_ONLY)
     add, edit, *rest = command.split(" && ")
     assert add == "poetry add --lock --group dev --editable './.dagmar/.eggs/dagmar[cli]'"
-    assert rest == ["poetry lock", "poetry install"]
+    assert rest == ["rm pyproject.toml.dagmar", "poetry lock", "poetry install"]
     written = (
         "[tool.poetry.group.dev.dependencies]\ndagmar = {develop = true}\n[dependency-groups]\n"
         f'dev = ["pytest", "dagmar[cli] @ file://{root}/.dagmar/.eggs/dagmar ; python<4"]\n'
