@@ -8,6 +8,7 @@ from dagmar.upkeep.wiring import without
 SOURCE = '[tool.uv.sources]\ndagmar = { path = ".dagmar/.eggs/dagmar", editable = true }\n'
 BEFORE = '[project]\nname = "etl"\ndependencies = [\n    "dagster",  # ours\n]\n'
 ADOPTED = f'{BEFORE}\n{SOURCE}\n[dependency-groups]\ndev = [\n    "dagmar[cli]",\n]\n'
+ADOPTED_BEFORE = BEFORE.replace("  # ours", '\n    "dagster-webserver",')
 
 
 def cut(text: str, name: str = "pyproject.toml") -> str:
@@ -80,6 +81,17 @@ def test_the_line_of_pip_goes_from_requirements():
     for line in ("-e .dagmar/.eggs/dagmar[cli]", "dagmar[cli]==0.2.0"):
         text = f"dagster\n{line}\ndagmar-like\n"
         assert cut(text, "requirements-dev.txt") == "dagster\ndagmar-like\n"
+
+
+def test_a_webserver_that_came_with_dagmar_goes_and_one_that_was_there_stays():
+    for had, added in ((BEFORE, '    "dagster-webserver>=1.13.27",\n]'), (ADOPTED_BEFORE, "]")):
+        adopted = ADOPTED.replace(BEFORE, had)
+        adopted = adopted.removesuffix("]\n") + f"{added}\n"
+        change = (had.encode(), adopted.encode())
+        assert without("pyproject.toml", adopted.encode(), change) == had.encode()
+        later = adopted.replace('"etl"', '"theirs"').encode()
+        left = without("pyproject.toml", later, change)
+        assert left == had.replace('"etl"', '"theirs"').encode()
 
 
 LISTED = "-e ./.dagmar/.eggs/dagmar[cli]\ndagster-webserver==1.13.27\n"
