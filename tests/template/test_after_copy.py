@@ -309,6 +309,19 @@ def test_a_lock_that_git_ignores_is_not_added(here: Path):
     )
 
 
+def test_a_monorepo_with_two_projects_in_a_locked_environment(here: Path):
+    declared = '[tool.dagster]\nmodule_name = "{0}"\n'
+    texts = {f"{name}/pyproject.toml": declared.format(name) for name in ("etl", "ml")}
+    texts |= {f"{name}/{name}.py": "from dagster import Definitions\n" for name in ("etl", "ml")}
+    make_repository(here, **texts, **{"pyproject.toml": "[project]\n", "uv.lock": ""})
+    write(here, {**ADDED, ".copier-answers.yml": ""})
+    said = run_hook(here, *ADOPT, UV_FROZEN="1")
+    assert "warning: etl and ml are separate projects." in said
+    assert "  env -u UV_FROZEN uv add --dev --no-workspace" in said
+    assert "# UV_FROZEN would keep uv from it" in said
+    assert "uv.lock && git commit" in said
+
+
 def test_an_adopted_repository_is_shown_its_own_commands(here: Path, tmp_path: Path):
     started = {"Makefile": "dev:\n\tdagster dev -f etl/main.py\n", "etl/main.py": "defs = 1\n"}
     flake8 = {".flake8": "[flake8]\nexclude = build\n"}
