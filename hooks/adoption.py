@@ -127,7 +127,7 @@ def definitions(root: Path, answer: str) -> Iterator[str]:
     )
     where = "found by its name" if workspace.declared_in == "nothing" else workspace.declared_in
     yield f"Definitions: {names or 'none yet'} ({where})"
-    projects = {os.path.relpath(place.working_directory, root) for place in workspace.locations}
+    projects = {os.path.relpath(folder_of(place, root), root) for place in workspace.locations}
     if workspace.declared_in == "nothing" and len(projects) > 1:
         yield (
             f"warning: {' and '.join(sorted(projects))} are separate projects. To work on all "
@@ -142,6 +142,14 @@ def definitions(root: Path, answer: str) -> Iterator[str]:
     else:
         yield "  Your dagmar.yaml was kept. To say it there, add:"
         yield from (f"    {line}" for line in lines.splitlines())
+
+
+def folder_of(place: locations.CodeLocation, root: Path) -> Path:
+    """Return the folder of the project that a code location is in."""
+    if place.kind != locations.FILE:
+        return place.working_directory
+    above = (folder for folder in Path(place.target).parents if folder.is_relative_to(root))
+    return next((folder for folder in above if (folder / "pyproject.toml").is_file()), root)
 
 
 def own_changes(root: Path, found: surveys.Survey) -> str:

@@ -309,10 +309,17 @@ def test_a_lock_that_git_ignores_is_not_added(here: Path):
     )
 
 
-def test_a_monorepo_with_two_projects_in_a_locked_environment(here: Path):
-    declared = '[tool.dagster]\nmodule_name = "{0}"\n'
+@pytest.mark.parametrize(
+    ("file", "declared"),
+    [
+        ("{0}/{0}.py", '[tool.dagster]\nmodule_name = "{0}"\n'),
+        ("{0}/definitions.py", "[project]\n"),
+    ],
+)
+def test_a_monorepo_with_two_projects_in_a_locked_environment(here: Path, file: str, declared: str):
+    code = "from dagster import Definitions\ndefs = Definitions()\n"
     texts = {f"{name}/pyproject.toml": declared.format(name) for name in ("etl", "ml")}
-    texts |= {f"{name}/{name}.py": "from dagster import Definitions\n" for name in ("etl", "ml")}
+    texts |= {file.format(name): code for name in ("etl", "ml")}
     make_repository(here, **texts, **{"pyproject.toml": "[project]\n", "uv.lock": ""})
     write(here, {**ADDED, ".copier-answers.yml": ""})
     said = run_hook(here, *ADOPT, UV_FROZEN="1")
