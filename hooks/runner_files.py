@@ -28,7 +28,7 @@ AROUND = (".dagmar/.eggs", ".dagmar/.gitattributes")
 """What else comes with a copy of the runner, as copier.yml says."""
 
 
-SCHEMA = "$schema=.dagmar/settings.schema.json"
+SCHEMA = f"$schema={layout.SCHEMA.as_posix()}"
 OLD_SCHEMA = f"$schema={layout.RUNNER.as_posix()}/src/dagmar/project/settings.schema.json"
 """Where the schema was in every copy until 0.2.0, and still is."""
 

@@ -15,6 +15,7 @@ from dagmar.project.layout import (
     LOCAL_INSTANCE,
     NOTEBOOK_ANSWERS,
     RUNNER,
+    SCHEMA,
     WORKING,
 )
 from dagmar.project.templates import (
@@ -43,7 +44,7 @@ START = 'git add . && git commit -m "chore: start"'
 IGNORED = [
     *(f"/{folder.name}/" for folder in WORKING),
     *(f"/{DEV_FILE.name}", f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"),
-    f"!/{RUNNER.parent.name}/",
+    *(f"!/{RUNNER.parent.name}/", f"!/{SCHEMA.name}"),
 ]
 LEFT_BEHIND = [*(f"{folder}/x" for folder in (*WORKING, LOCAL_INSTANCE)), str(DEV_FILE)]
 SAMPLES = (".example", ".sample", ".template", ".dist")  # files without secrets
