@@ -25,6 +25,7 @@ MESSAGE = "chore: add dagmar"
 IGNORE = ".gitignore"
 IN_GIT = (".gitignore", ".gitattributes", "dagster_home/dagster.yaml")
 LEFT_BY_TOOLS = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "dagmar.egg-info"}
+CAUSE = re.compile(r"\s*[\w.]*(?:Error|Exception)\b: .")  # Dagster prints the first one last
 NOT_LOCKING = ("UV_FROZEN", "UV_LOCKED", "UV_NO_SYNC")
 
 
@@ -298,6 +299,7 @@ def verify(root: Path, found: surveys.Survey, separate_tasks: bool) -> Iterator[
             yield f"ok: {what}"
             continue
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        causes = [line.strip() for line in lines if CAUSE.match(line)]
         yield f"error: tried whether {what}, and {otherwise}"
-        yield from (f"  {line}" for line in lines[-4:])
+        yield from (f"  {line}" for line in causes[-1:] or lines[-4:])
         yield f"  To try again, type: {command}"

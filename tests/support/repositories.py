@@ -222,22 +222,18 @@ class Adopted:
         git(self.top, "init", "-q", "-b", "main")
         commit(self.top)
 
-    def adopt(self, **data: Any) -> list[str]:
-        """Run Copier as README says, and type the commands that it prints; return them."""
-        words = [
-            "copier",
-            "copy",
-            "--trust",
-            "--defaults",
-            "--vcs-ref",
-            "v1.0.0",
-            str(self.template.path),
-            ".",
-        ]
-        done = self.type(" ".join(words))
+    def copy(self, flags: str = "") -> str:
+        """Run Copier as README says; return what it prints."""
+        words = f"copier copy --trust --defaults --vcs-ref v1.0.0 {flags} {self.template.path} ."
+        done = self.type(words)
         assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def adopt(self) -> list[str]:
+        """Add dagmar, and type the commands that are printed; return them."""
+        said = self.copy()
         assert git(self.top, "diff", "--name-only") == ""  # no file of the user's was changed
-        commands = [each for each in COMMAND.findall(done.stderr) if " run " not in each]
+        commands = [each for each in COMMAND.findall(said) if " run " not in each]
         for command in commands:
             typed = self.type(command)
             assert typed.returncode == 0, f"{command}\n{typed.stderr}"

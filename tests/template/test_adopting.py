@@ -68,3 +68,19 @@ def test_a_repository_is_adopted_used_and_left(
     if os.environ.get("WRITE_ROWS"):
         ROWS.write_text(json.dumps({**known, layout: row}, indent=1) + "\n", "utf-8")
     assert row == known.get(layout, {**row, "not fine": {}, "left behind": []})
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_an_adoption_that_installs_tries_what_has_to_work(twice: Template, tmp_path: Path) -> None:
+    repository = Adopted("uv workspace member", tmp_path / "repo", twice)
+    repository.make()
+    said = repository.copy("-d install=true")
+    for what in ("the definitions load", "`invoke dev` starts", "a production install works"):
+        assert f"ok: {what}" in said
+    write(repository.root, {"etl.py": "raise ValueError('broken')\n"})
+    said = repository.copy("-d install=true")
+    assert "error: tried whether the definitions load, and they do not load" in said
+    assert "ValueError: broken" in said
+    assert "To try again, type: uv run " in said
+    assert "ok: a production install works" in said
