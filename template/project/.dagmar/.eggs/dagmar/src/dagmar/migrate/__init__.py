@@ -1,0 +1,1 @@
+"""Jupyter notebooks as paired marimo notebooks, cell by cell."""

@@ -1,0 +1,60 @@
+"""What the history says of one run, one step and one failure. Times are seconds since 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dagmar.asset_key import AssetKey
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. `here` says that a notebook's kernel made it; `retry_of` is the run it retries.
+
+    `versions` are those of packages, and the git revision, as the tags of the run say.
+    """
+
+    run_id: str
+    status: str
+    job: str
+    location: str
+    assets: tuple[AssetKey, ...]
+    created: float
+    started: float | None
+    ended: float | None
+    updated: float
+    partition: str | None = None
+    user: str | None = None
+    revision: str | None = None
+    here: bool = False
+    retry_of: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of a run, with the assets that it materializes; `attempts` counts retries too."""
+
+    run_id: str
+    step: str
+    assets: tuple[AssetKey, ...]
+    status: str
+    started: float | None
+    ended: float | None
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class FailureRecord:
+    """Why a step, or a cell of the notebook that it runs, failed; a run may fail without a step."""
+
+    run_id: str
+    at: float
+    step: str | None
+    cell: str | None
+    error: str
+    message: str
+    assets: tuple[AssetKey, ...] = ()
+    job: str = ""
+    partition: str | None = None
