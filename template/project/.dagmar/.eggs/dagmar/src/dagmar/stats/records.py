@@ -47,7 +47,10 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class FailureRecord:
-    """Why a step, or a cell of the notebook that it runs, failed; a run may fail without a step."""
+    """Why a step, or a cell of the notebook that it runs, failed; a run may fail without a step.
+
+    `here` is that of the run: Dagster has no job to retry what a notebook's kernel made.
+    """
 
     run_id: str
     at: float
@@ -58,3 +61,4 @@ class FailureRecord:
     assets: tuple[AssetKey, ...] = ()
     job: str = ""
     partition: str | None = None
+    here: bool = False
