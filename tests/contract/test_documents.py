@@ -13,7 +13,7 @@ import graphql
 import pytest
 from dagmar.errors import DagmarError, UnexpectedAnswer
 from dagmar.server import launch as launching
-from dagmar.server.client import DOCUMENTS, member, with_question
+from dagmar.server.client import DOCUMENTS, member, repeated, with_optional, with_question
 from dagmar.server.identity import FIELD
 
 SOURCE = Path(dagmar.__file__).parent
@@ -70,6 +70,34 @@ def test_a_query_may_ask_for_the_servers_code_too(file: Path, server: str) -> No
     assert [error.message for error in errors] == []
     (fields,) = [node.selection_set for node in asking.definitions if hasattr(node, "operation")]
     assert FIELD in [node.alias.value for node in fields.selections if node.alias]
+
+
+OPTIONAL = [file for file in QUERIES if "# if " in file.read_text("utf-8")]
+SOURCES = "\n".join(file.read_text("utf-8") for file in SOURCE.rglob("*.py"))
+REPEATED = [file for file in QUERIES if f'query_each("{file.stem}"' in SOURCES]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("file", OPTIONAL, ids=lambda file: file.stem)
+def test_a_document_is_valid_with_the_optional_fields_that_a_server_has(
+    file: Path, server: str
+) -> None:
+    schema = schema_of(server)
+    text = with_optional(
+        file.read_text("utf-8"), lambda kind, field: field in schema.type_map[kind].fields
+    )
+    assert [error.message for error in graphql.validate(schema, graphql.parse(text))] == []
+    assert (server == "installed") is (text != file.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("file", REPEATED, ids=lambda file: file.stem)
+def test_a_document_may_ask_for_its_field_several_times(file: Path, server: str) -> None:
+    for text in (repeated(file.read_text("utf-8"), 3), repeated(file.read_text("utf-8"), 1)):
+        for query in (text, with_question(text)):
+            errors = graphql.validate(schema_of(server), graphql.parse(query))
+            assert [error.message for error in errors] == []
+    assert len(REPEATED) > 1
 
 
 @pytest.mark.parametrize("server", SERVERS)

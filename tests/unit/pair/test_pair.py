@@ -25,7 +25,8 @@ from dagmar.notebook.fallbacks import as_static
 from dagmar.pair import buttons, cards, controls, drawing, history, watching
 from dagmar.pair.context import Context
 from dagmar.server import runs
-from dagmar.server.paired import PastNumbers, PastRun
+from dagmar.server.asset_history import PastNumbers
+from dagmar.server.paired import PastRun
 from support.project import Project
 
 NASTY = '"); </div><script>alert(1)</script> {x} {{ y }} "quoted" \\ #9; 😀'

@@ -11,7 +11,8 @@ from dagmar.pair import drawing
 from dagmar.pair.context import Context
 
 if TYPE_CHECKING:
-    from dagmar.server.paired import PastNumbers, PastRun
+    from dagmar.server.asset_history import PastNumbers
+    from dagmar.server.paired import PastRun
 
 HEIGHT = 140
 MOST_NAMES = 8
@@ -79,9 +80,10 @@ def read_earlier(context: Context) -> list[PastNumbers]:
     if not context.asset:
         return []
     with context.client() as client:
-        from dagmar.server.paired import read_numbers
+        from dagmar.server.asset_history import read_events
 
-        return read_numbers(client, context.located(client), EARLIER)
+        ((_, events),) = read_events(client, [context.located(client).key], limit=EARLIER)
+        return list(events.numbers[:EARLIER])
 
 
 def draw_metrics(values: Mapping[str, Any], earlier: Sequence[PastNumbers], base: str) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -48,6 +49,8 @@ REFUSALS = (
     "BackfillNotFoundError", "InvalidPipelineRunsFilterError", "InvalidSubsetError",
     "ModeNotFoundError", "PartitionSetNotFoundError", "PipelineNotFoundError", "RunNotFoundError",
 )  # fmt: skip
+_OPTIONAL = re.compile(r"# if (\w+)\.(\w+): ")
+_ONE_FIELD = re.compile(r"query (\w+)\((.*?)\) \{\n  (.*?)\n\}\n(.*)", re.DOTALL)
 
 
 class _Retry(Retry):
@@ -122,6 +125,7 @@ class DagsterClient:
             raise Invalid(f"{target.url} is not a valid http(s) address") from None
         self._endpoint = str(request.url)
         self._proven = target.project is None
+        self._fields: dict[str, set[str]] = {}
         self._session = _Session()
         self._session.auth = functools.partial(_authorize, target)
         # A proxy from the environment must not get what stays on this machine.
@@ -142,15 +146,30 @@ class DagsterClient:
 
         Raises Unreachable, UnexpectedAnswer or NotAllowed; WrongServer for another project's.
         """
-        operation = _operation(document, variables)
-        if self._proven:
-            return self._data(self._post(self._endpoint, operation))
-        operation["query"] = with_question(operation["query"])
+        return self._ask(document, self._text(document), variables)
+
+    def query_each(self, document: str, variables: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Send a query of one field in one request for each of these, and return its values.
+
+        Raises what `query` does.
+        """
+        if not variables:
+            return []
+        given = {
+            f"{name}_{i}": value for i, each in enumerate(variables) for name, value in each.items()
+        }
+        data = self._ask(document, repeated(self._text(document), len(variables)), given)
+        return [data[f"each_{number}"] for number in range(len(variables))]
+
+    def _ask(self, document: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        query = query if self._proven else with_question(query)
+        operation = {"operationName": document, "query": query, "variables": variables}
         data = self._data(self._post(self._endpoint, operation))
-        workspace = member(data.pop(identity.FIELD), "Workspace")
-        process = data.pop(identity.PROCESS, None) or {}
-        identity.require_project(self.target, workspace["locationEntries"], process)
-        self._proven = True
+        if not self._proven:
+            workspace = member(data.pop(identity.FIELD), "Workspace")
+            process = data.pop(identity.PROCESS, None) or {}
+            identity.require_project(self.target, workspace["locationEntries"], process)
+            self._proven = True
         return data
 
     def mutate(self, document: str, **variables: Any) -> dict[str, Any]:
@@ -160,7 +179,7 @@ class DagsterClient:
         if it certainly did not arrive, and AnswerLost if it may have.
         """
         self._require_proven()
-        operation = _operation(document, variables)
+        operation = {"operationName": document, "query": _text(document), "variables": variables}
         response = self._post(f"{self._endpoint}#mutation", operation, once=True)
         try:
             return self._data(response)
@@ -190,6 +209,16 @@ class DagsterClient:
                 f"The target '{self.target.name}' is read_only in the settings",
                 f"Set targets.{self.target.name}.read_only to false, or use another --target.",
             )
+
+    def _text(self, document: str) -> str:
+        """Return the text of a document with the optional fields that this server has."""
+        return with_optional(_text(document), self._has)
+
+    def _has(self, kind: str, field: str) -> bool:
+        if kind not in self._fields:
+            answer = self._ask("TypeFields", _text("TypeFields"), {"name": kind})["__type"]
+            self._fields[kind] = {each["name"] for each in answer["fields"]}
+        return field in self._fields[kind]
 
     def _require_proven(self) -> None:
         """Make sure that a change is allowed, and that the server is the right one."""
@@ -299,13 +328,34 @@ class DagsterClient:
         return unreachable(self.target)
 
 
-def _operation(document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    return {"operationName": document, "query": _text(document), "variables": variables}
-
-
 def with_question(query: str) -> str:
     """Return a query that asks which code the server has, too."""
     return query.replace("{", "{" + identity.QUESTION, 1)
+
+
+def with_optional(query: str, has: Callable[[str, str], bool]) -> str:
+    """Return a query with those of its optional fields that the server has.
+
+    They are comments, so that the document fits the oldest Dagster: `# if Type.field: selection`.
+    """
+    return _OPTIONAL.sub(lambda found: "" if has(found[1], found[2]) else found[0], query)
+
+
+def repeated(query: str, times: int) -> str:
+    """Return a query of one field that asks for it with several sets of variables.
+
+    The variable `$a` becomes `$a_0`, `$a_1`, …, and the fields are called `each_0`, `each_1`, ….
+    """
+    found = _ONE_FIELD.fullmatch(query)
+    assert found, query
+    name, declared, field, fragments = found.groups()
+
+    def numbered(text: str, number: int) -> str:
+        return re.sub(r"\$(\w+)", rf"$\1_{number}", text)
+
+    variables = ", ".join(numbered(declared, number) for number in range(times))
+    fields = "\n  ".join(f"each_{number}: {numbered(field, number)}" for number in range(times))
+    return f"query {name}({variables}) {{\n  {fields}\n}}\n{fragments}"
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from dagmar.project.sources import merge
 from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import Launch, is_of_partition, is_reserved
-from dagmar.server.located import LocatedAsset, locate_assets, where_else
+from dagmar.server.located import LocatedAsset, by_place, locate_assets, where_else
 from dagmar.server.names import choose, similar_names
 from dagmar.server.partitions import Partitions, of_asset, of_job
 from dagmar.server.runconfig import read_yaml
@@ -77,7 +77,7 @@ def find_assets(
     partitioned unlike the others, NotAllowed if the server forbids it.
     """
     nodes: dict[LocatedAsset, Item] = {}
-    for group in _by_place(locate_assets(client, names)):
+    for group in by_place(locate_assets(client, names)):
         paths = [asset.key.as_input for asset in group]
         answer = client.query("AssetsToLaunch", keys=paths, at=group[0].at, partitioned=partitioned)
         by_key = {node["assetKey"]: node for node in answer["assetNodes"]}
@@ -99,14 +99,6 @@ def find_assets(
         permissions = permissions_of(answer, launch.location)
         launchables.append(Launchable(launch, partitions, permissions, job in shadowed))
     return launchables
-
-
-def _by_place(assets: Sequence[LocatedAsset]) -> list[list[LocatedAsset]]:
-    """Return the assets that one query can read together."""
-    groups: dict[str, list[LocatedAsset]] = {}
-    for asset in assets:
-        groups.setdefault(str(asset.at), []).append(asset)
-    return list(groups.values())
 
 
 def job_of(node: Item) -> tuple[str, str, str]:

@@ -39,6 +39,14 @@ class LocatedAsset:
         return {"keys": [self.key.as_input], "at": self.at}
 
 
+def by_place(assets: Iterable[LocatedAsset]) -> list[list[LocatedAsset]]:
+    """Return the assets that one query can read together."""
+    groups: dict[str, list[LocatedAsset]] = {}
+    for asset in assets:
+        groups.setdefault(str(asset.at), []).append(asset)
+    return list(groups.values())
+
+
 def locate_asset(client: DagsterClient, name: str) -> LocatedAsset:
     """Return the asset that a name means. Raises Invalid for an unknown or ambiguous one."""
     return locate_assets(client, [name])[0]

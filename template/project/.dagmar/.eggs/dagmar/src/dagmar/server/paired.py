@@ -13,7 +13,7 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.launchable import job_of, locate_job
 from dagmar.server.located import LocatedAsset, no_such_asset
-from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
+from dagmar.server.metadata import VALUES, read_columns, read_metadata
 from dagmar.server.partitions import dimensions_of
 from dagmar.server.runconfig import read_yaml
 
@@ -38,16 +38,6 @@ class PastRun:
     created: float
     seconds: float | None
     failed_checks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PastNumbers:
-    """The numbers in an asset's metadata at one time, in seconds since 1970."""
-
-    run_id: str
-    at: float
-    partition: str | None
-    numbers: Mapping[str, float]
 
 
 def read_asset(client: DagsterClient, asset: LocatedAsset) -> Item:
@@ -189,35 +179,26 @@ def read_asset_history(client: DagsterClient, asset: LocatedAsset, limit: int) -
             for run in _runs_of(client, job, RUNS_SEARCHED)
             if (whole and run["assetSelection"] is None) or key in (run["assetSelection"] or ())
         ]
+    checks = node["assetChecksOrError"].get("checks", ())[:MOST_CHECKS]
+    each = [
+        {"key": key.as_input, "name": check["name"], "limit": RUNS_SEARCHED} for check in checks
+    ]
     failed: dict[str, list[str]] = {}
-    for check in node["assetChecksOrError"].get("checks", ())[:MOST_CHECKS]:
-        for run_id in _failures_of(client, key, check["name"]):
+    for check, executions in zip(checks, client.query_each("CheckHistory", each), strict=True):
+        for run_id in _failures_among(executions, check["name"], key):
             failed.setdefault(run_id, []).append(check["name"])
     past = _past(runs, limit)
     return [replace(run, failed_checks=tuple(failed.get(run.run_id, ()))) for run in past]
 
 
-def _failures_of(client: DagsterClient, key: AssetKey, check: str) -> list[str]:
+def _failures_among(executions: Iterable[Item], check: str, key: AssetKey) -> list[str]:
     """Return the ids of the runs in which a check failed, among the last ones."""
-    variables = {"key": key.as_input, "name": check, "limit": RUNS_SEARCHED}
-    executions = client.query("CheckHistory", **variables)["assetCheckExecutions"]
     return [
         execution["runId"]
         for execution in executions
         if (result := execution["evaluation"])
         and Check(check, key, result["success"], result["severity"]).fails(ERROR)
     ]
-
-
-def read_numbers(client: DagsterClient, asset: LocatedAsset, limit: int) -> list[PastNumbers]:
-    """Return the numbers of the last materializations and observations, newest first."""
-    (node,) = client.query("AssetMetrics", **asset.variables, limit=limit)["assetNodes"]
-    past = [
-        PastNumbers(event["runId"], int(event["timestamp"]) / 1000, event["partition"], numbers)
-        for event in (*node["assetMaterializations"], *node["assetObservations"])
-        if (numbers := read_metadata(event["metadataEntries"], NUMBERS))
-    ]
-    return sorted(past, key=lambda event: -event.at)[:limit]
 
 
 def read_job_history(client: DagsterClient, job: str, limit: int) -> list[PastRun]:

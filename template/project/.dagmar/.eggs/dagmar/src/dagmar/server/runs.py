@@ -80,15 +80,16 @@ class Run:
             "job": self.job,
             "assets": self.assets,
             "partition": self.partition,
-            "started_at": _iso(self.started),
-            "ended_at": _iso(self.ended),
+            "started_at": in_utc(self.started),
+            "ended_at": in_utc(self.ended),
             "duration_s": None if self.seconds is None else round(self.seconds, 3),
             "error": self.error and self.error.as_document("step"),
             "checks": [check.as_document() for check in self.checks or ()],
         }
 
 
-def _iso(seconds: float | None) -> str | None:
+def in_utc(seconds: float | None) -> str | None:
+    """Return a time in seconds since 1970 as documents have it."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat() if seconds else None
 
 

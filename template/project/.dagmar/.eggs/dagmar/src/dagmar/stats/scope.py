@@ -1,0 +1,85 @@
+"""The assets that a history is asked for: names, a selection, a group, a code location."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dagmar.asset_key import AssetKey
+from dagmar.errors import Invalid, did_you_mean
+from dagmar.server.asset_history import AssetEvents, read_events
+from dagmar.server.catalog import Catalog, require_location
+from dagmar.server.client import DagsterClient
+from dagmar.server.located import LocatedAsset, no_such_asset
+from dagmar.server.names import distinct_names, names_of
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What `invoke stats` is asked for; empty means no filter.
+
+    `assets` are keys, or `KEY@LOCATION`; a key alone means it wherever it is defined.
+    """
+
+    assets: tuple[str, ...] = ()
+    select: str = ""
+    group: str = ""
+    location: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether anything is filtered."""
+        return any(vars(self).values())
+
+
+def choose_assets(client: DagsterClient, catalog: Catalog, scope: Scope) -> dict[str, LocatedAsset]:
+    """Return the assets of the scope by the names of their rows.
+
+    A row has the shortest name that means its asset alone, as flags take it. An asset that is named
+    and not defined any more is there if it has a history. Raises Invalid for what does not exist,
+    and for filters that nothing passes.
+    """
+    require_location(catalog, scope.location)
+    chosen = catalog.assets
+    if scope.group:
+        groups = {asset["group"] for asset in chosen if asset["group"]}
+        if scope.group not in groups:
+            near = did_you_mean(scope.group, groups)
+            listed = ", ".join(sorted(groups)) or "none"
+            raise Invalid(f"there is no group '{scope.group}'{near}", f"The groups: {listed}.")
+        chosen = [asset for asset in chosen if asset["group"] == scope.group]
+    if scope.select:
+        from dagmar.orchestration.selection import select
+
+        selected = {names_of(asset)[-1] for asset in select(scope.select, catalog.assets)}
+        chosen = [asset for asset in chosen if names_of(asset)[-1] in selected]
+    if scope.location:
+        chosen = [asset for asset in chosen if asset["location"] == scope.location]
+    gone: list[AssetKey] = []
+    if scope.assets:
+        gone = _undefined(client, catalog, scope.assets)
+        chosen = [
+            asset for asset in chosen if any(name in names_of(asset) for name in scope.assets)
+        ]
+    if scope and not chosen and not gone:
+        raise Invalid(
+            "no asset passes all of these filters", command="invoke discover --kind assets"
+        )
+    times = Counter(asset["key"] for asset in catalog.assets)
+    rows = {
+        name: LocatedAsset(
+            asset["key"], asset["location"], asset["repository"], times[asset["key"]] > 1
+        )
+        for name, asset in zip(distinct_names(chosen, catalog.assets), chosen, strict=True)
+    }
+    return rows | {str(key): LocatedAsset(key, "", "") for key in gone}
+
+
+def _undefined(client: DagsterClient, catalog: Catalog, names: Sequence[str]) -> list[AssetKey]:
+    """Return those of the names that no code location defines. Raises Invalid without history."""
+    known = {name for asset in catalog.assets for name in names_of(asset)}
+    keys = [AssetKey(name) for name in names if name not in known]
+    past = dict(read_events(client, keys, limit=1))
+    if never := [key for key in keys if past[key] == AssetEvents()]:
+        raise no_such_asset(client, never)
+    return keys
