@@ -12,14 +12,15 @@ from dagmar.asset_key import AssetKey
 class RunRecord:
     """One run. `here` says that a notebook's kernel made it; `retry_of` is the run it retries.
 
-    `versions` are those of packages, and the git revision, as the tags of the run say.
+    `assets` are those that were selected; None for a whole job. `versions` are those of packages,
+    as the tags of the run say.
     """
 
     run_id: str
     status: str
     job: str
     location: str
-    assets: tuple[AssetKey, ...]
+    assets: tuple[AssetKey, ...] | None
     created: float
     started: float | None
     ended: float | None
@@ -34,7 +35,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step of a run, with the assets that it materializes; `attempts` counts retries too."""
+    """One step of a run, with the assets that it materialized; `attempts` counts retries too."""
 
     run_id: str
     step: str
@@ -43,6 +44,16 @@ class StepRecord:
     started: float | None
     ended: float | None
     attempts: int = 1
+
+
+@dataclass(frozen=True)
+class DetailRecord:
+    """What only a run's own log says: its steps, and when it was queued and launched."""
+
+    run_id: str
+    enqueued: float | None
+    launched: float | None
+    steps: tuple[StepRecord, ...]
 
 
 @dataclass(frozen=True)
