@@ -69,7 +69,7 @@ def write_atomically(file: Path, text: str, mode: int | None = None) -> None:
         temporary.replace(file)
 
 
-def write_all(texts: Mapping[Path, str]) -> None:
+def write_all(texts: Mapping[Path, str | bytes]) -> None:
     """Write all these files or none: a disk that is full leaves what was there.
 
     Raises OSError.
@@ -106,14 +106,14 @@ def _kept(file: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _beside(file: Path, text: str, mode: int | None = None) -> Iterator[Path]:
+def _beside(file: Path, text: str | bytes, mode: int | None = None) -> Iterator[Path]:
     """Write the text into a temporary file in the same folder, which goes with an error."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
         temporary.chmod(_mode(file) if mode is None else mode)
         yield temporary
     except BaseException:

@@ -44,7 +44,8 @@ class Remark:
     """What was done with a line of a cell, and what is left to do.
 
     `cell` is 0 for the whole notebook, `line` is None for the whole cell; `last` is the last of
-    several lines. `todo` is empty unless the level is "by hand".
+    several lines. `todo` is empty unless the level is "by hand". Lines that are converted are
+    named one by one: that a cell was converted does not cover its lines.
     """
 
     cell: int
@@ -59,7 +60,9 @@ class Remark:
         """Whether it names this line."""
         if self.cell != cell:
             return False
-        return self.line is None or self.line <= line <= (self.last or self.line)
+        if self.line is None:
+            return self.level != "converted"
+        return self.line <= line <= (self.last or self.line)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Invalid
-from dagmar.files import reading
+from dagmar.files import encodable, reading
 from dagmar.migrate.model import SourceCell, SourceNotebook
 from dagmar.notebook.cells import CONFLICT
 
@@ -78,7 +78,7 @@ def _cell(number: int, cell: object) -> SourceCell:
     return SourceCell(
         number,
         kind if kind in ("code", "markdown") else "raw",
-        _text(cell.get("source")).replace("\r\n", "\n"),
+        _text(cell.get("source")),
         frozenset(map(str, tags)) if isinstance(tags, list) else frozenset(),
         [*map(_mapping, outputs)] if isinstance(outputs, list) else (),
         {name: _mapping(bundle) for name, bundle in attachments.items()},
@@ -87,7 +87,8 @@ def _cell(number: int, cell: object) -> SourceCell:
 
 def _text(value: object) -> str:
     """Return a text of nbformat, which may be a list of lines."""
-    return "".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    text = "".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    return encodable(text.replace("\r\n", "\n"))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ that has moved one of them. Import it inside functions only: it takes a second.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from dagmar.notebook.compatibility import is_tested, marimo_version, unsupported
 
@@ -50,6 +51,12 @@ try:
     from marimo._runtime.layout.layout import layout_config_to_data_uri, read_layout_config
     from marimo._runtime.patches import create_main_module, patch_main_module_context
     from marimo._schemas.export_options import HTMLExportOptions, IPYNBExportOptions
+    from marimo._schemas.serialization import (
+        AppInstantiation,
+        CellDef,
+        NotebookSerializationV1,
+        SetupCell,
+    )
     from marimo._session.state.session_view import SessionView
     from marimo._types.ids import CellId_t
 except ImportError as error:
@@ -61,6 +68,16 @@ def read_graph(app: InternalApp) -> None:
     app._app._unparsable = False  # or marimo refuses the whole notebook
     with contextlib.suppress(CycleError, MultipleDefinitionError):
         app.graph  # noqa: B018  built on first access
+
+
+def notebook_of(setup: str, cells: Iterable[tuple[str, str, bool]]) -> str:
+    """Return the text of a notebook: its setup cell, and code, name and "hidden" of the others."""
+    defined = [
+        CellDef(code=code, name=name, options={"hide_code": hide}) for code, name, hide in cells
+    ]
+    app = AppInstantiation(options={"width": "medium"})
+    everything = [SetupCell(code=setup, name="setup"), *defined]
+    return MarimoConvert.from_ir(NotebookSerializationV1(app, cells=everything)).to_py()
 
 
 def close_figures() -> None:

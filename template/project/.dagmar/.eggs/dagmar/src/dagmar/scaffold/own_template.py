@@ -11,6 +11,9 @@ from dagmar.notebook.cells import parse_source
 from dagmar.project.layout import SCAFFOLD_PREFIX, SCRATCH
 from dagmar.scaffold.rendering import SHAPE
 
+SAVES = 20
+"""After how many times something in the text grows with each, such as the spaces in a string."""
+
 
 def as_saved(
     texts: Mapping[Path, str], own: Path, root: Path
@@ -30,7 +33,7 @@ def as_saved(
             errors[file] = Invalid(f"{output} is not a marimo notebook", hint)
             continue
         try:
-            saved[file] = _save_until_stable(text)
+            saved[file] = save_until_stable(text)
         except Invalid as error:
             errors[file] = Invalid(f"{output}: {error.message}", hint)
     scratch = root / SCRATCH
@@ -47,15 +50,17 @@ def as_saved(
     return saved, errors
 
 
-def _save_until_stable(text: str) -> str:
+def save_until_stable(text: str) -> str:
     """Return the text that marimo leaves unchanged: each save removes one more blank line."""
     from dagmar.notebook.cells import canonical
     from dagmar.notebook.compatibility import guarded
 
     try:
         with guarded():
-            while (saved := canonical(text)) != text:
-                text = saved
+            for _ in range(SAVES):
+                text, before = canonical(text), text
+                if text == before:
+                    break
     except SetupError:
         pass  # an untested marimo; `invoke check` says so
     return text

@@ -13,7 +13,7 @@ from invoke import Collection
 
 from dagmar import console
 from dagmar.tasks.collection import Tasks, root_of
-from dagmar.tasks.notebooks import check, scaffold
+from dagmar.tasks.notebooks import check, migrate, scaffold
 from dagmar.tasks.project import clean, dev, doctor, leave, update
 from dagmar.tasks.reports import export
 from dagmar.tasks.runs import discover, run
@@ -27,7 +27,9 @@ def namespace(tasks_file: str, below: str = "") -> Collection:
     A name that two tasks have ends Invoke with status 8, once the file is loaded.
     """
     module = sys._getframe(1).f_globals
-    ours = Collection(discover, run, scaffold, dev, check, export, doctor, clean, update, leave)
+    ours = Collection(
+        discover, run, scaffold, migrate, dev, check, export, doctor, clean, update, leave
+    )
     if below:
         console.tasks_below(below)
         ours = Collection(**{below: ours})

@@ -1,4 +1,4 @@
-"""The tasks about notebooks: create and check them."""
+"""The tasks about notebooks: create, convert and check them."""
 
 from typing import Annotated
 
@@ -89,3 +89,39 @@ def check(
         return CheckedNotebooks()
     with catalog_if_any(context, target, url) as catalog:
         return check(settings, notebooks, catalog)
+
+
+@command
+def migrate(
+    context: Context,
+    notebook: Annotated[Many, "Jupyter notebook to convert, FILE.ipynb; may be repeated."] = (),
+    all: Annotated[bool, "Convert every Jupyter notebook of the project."] = False,
+    asset: Annotated[str, "Asset to pair the notebook with, KEY or KEY@LOCATION."] = "",
+    job: Annotated[str, "Job to pair the notebook with, NAME or NAME@LOCATION."] = "",
+    outputs: Annotated[str, "What cells had shown: as comments, or drop."] = "drop",
+    force: Annotated[bool, "Overwrite notebooks that exist."] = False,
+    dry_run: Annotated[bool, "Convert and report, and write nothing."] = False,
+    target: Target = "",
+    url: Url = "",
+    json: Json = False,
+) -> Result:
+    """Convert Jupyter notebooks to paired notebooks, cell by cell.
+
+    Examples:
+      invoke migrate --notebook analysis/orders.ipynb --asset raw/orders
+      invoke migrate --all --dry-run
+    """
+    from dagmar.migrate.migrating import MigrateRequest, migrate
+    from dagmar.project.settings import load
+
+    request = MigrateRequest(
+        notebooks=notebook,
+        everything=all,
+        asset=asset,
+        job=job,
+        outputs=outputs,
+        force=force,
+        dry_run=dry_run,
+    )
+    with catalog_if_any(context, target, url) as catalog:
+        return migrate(load(project_root(context)), request, catalog)

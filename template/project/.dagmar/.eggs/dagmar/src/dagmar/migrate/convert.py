@@ -1,0 +1,72 @@
+"""One Jupyter notebook as a marimo notebook: rules for cells, then names, then the text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dagmar.errors import Invalid
+from dagmar.migrate import rules
+from dagmar.migrate.draft import Draft
+from dagmar.migrate.model import Converted, Remark, SourceCell, SourceNotebook, lost_lines
+from dagmar.migrate.writing import notebook_text
+from dagmar.server.catalog import Catalog
+
+
+def convert(
+    source: SourceNotebook,
+    target: Path,
+    asset: str,
+    job: str,
+    with_outputs: bool,
+    catalog: Catalog | None,
+) -> Converted:
+    """Convert a notebook; nothing is written, and no line is lost.
+
+    Raises Invalid if a line would be lost, which is a bug, and SetupError for a marimo that dagmar
+    is not tested with.
+    """
+    files: dict[Path, bytes] = {}
+    remarks: list[Remark] = []
+    drafts: list[Draft] = []
+    for cell in source.cells:
+        if reason := _dropped(cell):
+            remarks.append(Remark(cell.number, None, "dropped", *reason))
+            continue
+        draft = _draft(cell, target.parent, files)
+        if with_outputs:
+            rules.add_outputs(draft, cell)
+        drafts.append(draft)
+    remarks += [remark for draft in drafts for remark in draft.remarks]
+    text = notebook_text(drafts, asset, job)
+    if lost := lost_lines(source, text, remarks):
+        first = f"cell {lost[0].cell}, line {lost[0].line}"
+        message = f"{source.path.name} is not converted: {len(lost)} lines would be lost ({first})"
+        raise Invalid(message, "This is a bug of dagmar. Nothing was written.")
+    remarks.sort(key=lambda remark: (remark.cell, remark.line or 0))
+    return Converted(source, target, text, remarks, [draft.cells for draft in drafts], {}, files)
+
+
+def _dropped(cell: SourceCell) -> tuple[str, str] | None:
+    """Return the rule and the reason why a cell is not in the result."""
+    if not cell.source.strip() and not cell.attachments:
+        return "empty", "the cell is empty"
+    if rules.INJECTED in cell.tags:
+        return rules.INJECTED, "papermill had injected these values; give them with --param"
+    return None
+
+
+def _draft(cell: SourceCell, folder: Path, files: dict[Path, bytes]) -> Draft:
+    if cell.kind == "markdown":
+        return rules.markdown(cell, folder, files)
+    if cell.kind == "raw":
+        return rules.raw(cell)
+    draft = Draft.of(cell)
+    try:
+        draft.parse()
+    except SyntaxError as error:
+        reason = f"it is not valid Python: {error.msg}"
+        draft.comment_out(reason, "syntax", "Write it in Python, and remove the comment.")
+        return draft
+    if rules.PARAMETERS in cell.tags:
+        rules.parameters(draft)
+    return draft

@@ -1,0 +1,219 @@
+"""`invoke migrate`: Jupyter notebooks become paired notebooks, one by one and cell by cell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from dagmar import console
+from dagmar.asset_key import AssetKey
+from dagmar.errors import Conflict, DagmarError, Invalid, UsageError, all_of, counted, did_you_mean
+from dagmar.files import write_all
+from dagmar.migrate import convert
+from dagmar.migrate.model import Converted, Remark
+from dagmar.migrate.reading import read_notebook
+from dagmar.project.layout import relative
+from dagmar.project.settings import Settings
+from dagmar.scaffold.folder import files_for
+from dagmar.scaffold.naming import Names
+from dagmar.server.catalog import Catalog, Item
+from dagmar.server.names import choose, similar_names
+
+OUTPUTS = ("drop", "comments")
+SKIPPED = {".ipynb_checkpoints", ".venv", ".dagmar", "__marimo__", "node_modules", ".git"}
+
+
+@dataclass(frozen=True)
+class MigrateRequest:
+    """What `invoke migrate` was asked for. Raises UsageError."""
+
+    notebooks: Sequence[str] = ()
+    everything: bool = False
+    asset: str = ""
+    job: str = ""
+    outputs: str = "drop"
+    dry_run: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the flags."""
+        for problem in self._problems():
+            raise UsageError(*problem)
+
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        if bool(self.notebooks) == self.everything:
+            example = "For example: --notebook analysis/orders.ipynb"
+            yield "migrate needs one or more --notebook, or --all", example
+        if self.asset and self.job:
+            yield "a notebook is paired with an asset or a job", "Omit --asset or --job."
+        if (self.asset or self.job) and len(self.notebooks) != 1:
+            flag = "--asset" if self.asset else "--job"
+            yield f"{flag} is for one notebook", "Migrate it alone, with one --notebook."
+        if self.outputs not in OUTPUTS:
+            meant = did_you_mean(self.outputs, OUTPUTS)
+            yield f"--outputs {self.outputs}: there is no such choice{meant}", "comments or drop."
+
+
+@dataclass
+class Migrated:
+    """One Jupyter notebook, and what became of it."""
+
+    source: Path
+    target: Path
+    status: str = "created"
+    converted: Converted | None = None
+    error: DagmarError | None = None
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """What was remarked on its cells."""
+        return self.converted.remarks if self.converted else ()
+
+    def as_document(self, root: Path) -> Item:
+        """Return the JSON document."""
+        return {
+            "notebook": relative(self.source, root),
+            "path": relative(self.target, root),
+            "status": self.status,
+            "remarks": [asdict(remark) for remark in self.remarks],
+            **({"error": self.error.message} if self.error else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The notebooks of one `invoke migrate`, written unless it was a dry run or they failed."""
+
+    root: Path
+    notebooks: Sequence[Migrated] = field(default_factory=list)
+    dry_run: bool = False
+
+    def as_document(self) -> Item:
+        """Return the JSON document."""
+        return {"notebooks": [notebook.as_document(self.root) for notebook in self.notebooks]}
+
+    def show(self) -> None:
+        """Print each notebook, and what needs a hand."""
+        for notebook in self.notebooks:
+            if notebook.error:
+                continue
+            source, target = (relative(x, self.root) for x in (notebook.source, notebook.target))
+            console.out(f"{source} → {target}")
+            for remark in notebook.remarks:
+                if remark.level == "by hand":
+                    line = f", line {remark.line}" if remark.line else ""
+                    place = f"cell {remark.cell}{line}: " if remark.cell else ""
+                    console.out(f"  {place}{remark.message}")
+                    console.out(f"    {remark.todo}")
+        if self.dry_run:
+            console.say("Nothing was written: --dry-run.")
+
+    def raise_for_status(self) -> None:
+        """Print what could not be migrated, and raise; so does what needs a hand."""
+        errors = {book.source: book.error for book in self.notebooks if book.error}
+        if errors:
+            if len(self.notebooks) == 1:
+                raise errors.popitem()[1]
+            for error in errors.values():
+                console.complain(error)
+            raise all_of([*errors.values()], len(self.notebooks), "notebook")
+        by_hand = [remark for book in self.notebooks for remark in book.remarks]
+        if number := sum(remark.level == "by hand" for remark in by_hand):
+            verb = "needs" if number == 1 else "need"
+            raise Invalid(f"{counted(number, 'place')} {verb} a hand", "See the list above.")
+
+
+def migrate(settings: Settings, request: MigrateRequest, catalog: Catalog | None) -> Migration:
+    """Convert the requested notebooks, write them, and return each with its remarks.
+
+    What stops one of them is its error, and the others are converted. `catalog` is None if neither
+    a server nor the project's definitions could be read. Raises UsageError and Invalid (an unknown
+    asset or job).
+    """
+    root = settings.root.resolve()
+    if catalog:
+        _check_pair(request, catalog)
+    files = _found(root) if request.everything else [*map(Path, request.notebooks)]
+    folder = settings.notebooks.resolve()
+    names = Names([place for place in (root, root / "src") if place != folder])
+    notebooks = [
+        Migrated(file, folder / f"{names.of_notebook(file.stem)}.py")
+        for file in dict.fromkeys(file.resolve() for file in files)
+    ]
+    taken: dict[Path, Migrated] = {}
+    for notebook in notebooks:
+        try:
+            _convert(notebook, taken, request, catalog, root)
+            if not request.dry_run:
+                _write(notebook)
+        except DagmarError as error:
+            notebook.error, notebook.status = error, "failed"
+    return Migration(root, notebooks, request.dry_run)
+
+
+def _check_pair(request: MigrateRequest, catalog: Catalog) -> None:
+    """Raise Invalid if Dagster does not know the asset or the job."""
+    asset = AssetKey(request.asset) if request.asset else ""
+    if asset and choose("asset", asset, catalog.assets) is None:
+        meant = did_you_mean(asset, similar_names(asset, catalog.assets))
+        command = "invoke discover --kind assets"
+        raise Invalid(f"there is no asset '{asset}'{meant}", "List them with:", command)
+    if request.job and choose("job", request.job, catalog.jobs) is None:
+        meant = did_you_mean(request.job, similar_names(request.job, catalog.jobs))
+        command = "invoke discover --kind jobs"
+        raise Invalid(f"there is no job '{request.job}'{meant}", "List them with:", command)
+
+
+def _found(root: Path) -> list[Path]:
+    """Return the project's Jupyter notebooks. Raises Invalid if there are none."""
+    found = []
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in SKIPPED and not (Path(place, name) / "pyvenv.cfg").is_file()
+        )
+        found += [Path(place, name) for name in sorted(files) if name.endswith(".ipynb")]
+    if not found:
+        raise Invalid("there is no Jupyter notebook in the project", "Name one with --notebook.")
+    return found
+
+
+def _convert(
+    notebook: Migrated,
+    taken: dict[Path, Migrated],
+    request: MigrateRequest,
+    catalog: Catalog | None,
+    root: Path,
+) -> None:
+    """Convert one notebook. Raises Conflict and Invalid."""
+    source, target = notebook.source, notebook.target
+    if other := taken.get(target):
+        both = f"{relative(other.source, root)} and {relative(source, root)}"
+        message = f"{both} would both be {relative(target, root)}"
+        raise Conflict(message, "Rename one of the two, or migrate them one after the other.")
+    if not source.exists():
+        raise UsageError(f"there is no {source}", "Give --notebook the path of an .ipynb file.")
+    read = read_notebook(source)
+    taken[target] = notebook
+    if os.path.lexists(target):
+        if not request.force:
+            message = f"{relative(target, root)} exists"
+            raise Conflict(message, "Move it away, or overwrite it with --force.")
+        if not target.is_file() or not target.resolve().is_relative_to(root):
+            raise Conflict(
+                f"{relative(target, root)} is not a file of the project", "Move it away."
+            )
+        notebook.status = "overwritten"
+    notebook.converted = convert.convert(
+        read, target, AssetKey(request.asset), request.job, request.outputs == "comments", catalog
+    )
+
+
+def _write(notebook: Migrated) -> None:
+    """Write what was converted; the original is never touched."""
+    assert notebook.converted
+    converted = notebook.converted
+    write_all({**converted.files, **files_for([notebook.target]), notebook.target: converted.text})
