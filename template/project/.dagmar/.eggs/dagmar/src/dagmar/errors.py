@@ -15,7 +15,8 @@
     ├── Invalid              7   invalid settings, run config or notebook, or an unknown name
     │   └── SettingsError    7   dagmar.yaml or an environment variable
     ├── Conflict             8   a port, a file, a merge or a task's name conflicts
-    │   └── WrongServer      8   the server on the default port has another project's code
+    │   ├── WrongServer      8   the server on the default port has another project's code
+    │   └── Unfinished       8   a migrated notebook has places that need a hand
     ├── TimedOut             9   `--timeout` has passed
     └── Interrupted        130   Ctrl-C, or SIGTERM
 
@@ -133,6 +134,10 @@ class Conflict(DagmarError):
 
 class WrongServer(Conflict):
     """The server that was found, and that nobody named, does not have this project's code."""
+
+
+class Unfinished(Conflict):
+    """A migrated notebook was written, and has places that somebody has to complete."""
 
 
 class TimedOut(DagmarError):

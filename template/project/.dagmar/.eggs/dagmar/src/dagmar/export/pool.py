@@ -30,7 +30,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run, the asset that it is about, and the folder that its files go into."""
+    """One notebook to run, the asset that it is about, and the folder that its files go into.
+
+    What is seen of it is written to `observed`, if that is given.
+    """
 
     root: Path
     notebook: Path
@@ -40,7 +43,8 @@ class Job:
     code: bool
     asset_url: str | None
     timeout: float | None
-    asset: str | None
+    asset: str | None = None
+    observed: Path | None = None
 
 
 @dataclass

@@ -171,10 +171,12 @@ def _export(job: dict[str, Any], events: int, pipes: Pipes) -> None:
     from dagmar.notebook import execute, reporting
     from dagmar.notebook.commandline import read_command_line
     from dagmar.notebook.compatibility import guarded
+    from dagmar.notebook.observing import Observer
     from dagmar.notebook.parameters import check_parameters, read_parameters
     from dagmar.notebook.render import render
 
     path, folder = Path(job["notebook"]), Path(job["folder"])
+    observer = Observer() if job["observed"] else None
     interruption = execute.Interruption()
     signal.signal(signal.SIGINT, interruption)
     with guarded():
@@ -191,11 +193,13 @@ def _export(job: dict[str, Any], events: int, pipes: Pipes) -> None:
     with guarded():
         executed = execute.execute(
             *(path, values, argv, lambda name: _send(events, "cell", name=name)),
-            *(interruption, app, pipes),
+            *(interruption, app, pipes, observer.after if observer else None),
         )
         seconds = time.monotonic() - started
         # The time-out is for cells, not for writing what they show.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if observer:
+            write_atomically(Path(job["observed"]), observer.as_text(executed))
         for format in job["formats"]:
             url = job["asset_url"] if format == "html" else None
             text = render(executed, format, job["code"], url)

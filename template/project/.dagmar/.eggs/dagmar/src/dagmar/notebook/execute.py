@@ -124,6 +124,7 @@ def execute(
     interruption: Interruption | None = None,
     app: InternalApp | None = None,
     pipes: Pipes | None = None,
+    after: Callable[[CellId_t, Any], None] | None = None,
 ) -> Executed:
     """Run a notebook once, and return its variables and outputs.
 
@@ -131,12 +132,13 @@ def execute(
     they have there; `argv` is what `mo.cli_args()` reads;
     `on_cell` is called with each cell's name before the cell runs; `interruption` is the handler
     of SIGINT; `app` is the notebook if it is already loaded; `pipes` are those of this process if
-    another one helps to empty them. Raises Invalid, also for a parameter that turns out not to fit.
+    another one helps to empty them; `after` is called with each cell that ran and the object that
+    it shows. Raises Invalid, also for a parameter that turns out not to fit.
     """
     app = app or load(path)
     executed = Executed(path, app, Capture(pipes))
     given = Given(dict(parameters or {}))
-    runner = _Runner(executed, given, on_cell, interruption or Interruption())
+    runner = _Runner(executed, given, on_cell, interruption or Interruption(), after)
     with _as_main(path, argv, executed.capture):
         values = runner.run()
     executed.parameters = given.used
@@ -199,6 +201,7 @@ class _Runner:
     given: Given
     on_cell: Callable[[str], None]
     interruption: Interruption
+    after: Callable[[CellId_t, Any], None] | None
     blamed: dict[CellId_t, Any] = field(default_factory=dict)
     broken: dict[CellId_t, list[Any]] = field(default_factory=dict)
 
@@ -323,6 +326,8 @@ class _Runner:
             self._fail(cell, error)
         else:
             self.given.check(self.executed.path, self._replaced(cell))
+            if self.after:
+                self.after(cell, result.output)
             self.executed.capture.finish(cell, code, result.output)
         internals.close_figures()
 

@@ -19,10 +19,12 @@ from dagmar.errors import DagmarError
 from dagmar.export import folders, index, manifests, retention
 from dagmar.export.manifests import Manifest
 from dagmar.files import temporary_of
+from dagmar.migrate import report
 from dagmar.project import devfile, layout, templates
 from dagmar.scaffold.rendering import Renderer
 
 NOTEBOOK = "notebook, unchanged"
+MIGRATION = "report of a migration, unchanged"
 EXPORT = "export, by its manifest"
 NEWEST = "the newest good export of its notebook"
 FOREIGN = "dagmar did not write it"
@@ -215,8 +217,9 @@ def _logs(plan: Plan) -> Iterator[Item]:
 
 
 def _notebooks(plan: Plan) -> Iterator[Item]:
-    """Yield the notebooks that `invoke scaffold` would create again, byte for byte."""
+    """Yield the notebooks that `invoke scaffold` would create again, and reports of migrations."""
     root = plan.root
+    yield from (_item(MIGRATION, file) for file in _migrations(root))
     renderer = Renderer()
     for answers_file in sorted((root / layout.NOTEBOOK_ANSWERS).glob("*.yml")):
         try:
@@ -244,6 +247,16 @@ def _notebooks(plan: Plan) -> Iterator[Item]:
             yield _item(NOTEBOOK, file, answers_file)
         else:
             plan.keep(file, "it or its template was changed since it was scaffolded")
+
+
+def _migrations(root: Path) -> Iterator[Path]:
+    """Yield the reports of `invoke migrate` that nobody has edited, next to their notebooks."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in sorted(names):
+            file = Path(folder, name)
+            if name.endswith(report.SUFFIX) and not file.is_symlink() and report.is_unchanged(file):
+                yield file
 
 
 def _size(path: Path) -> int:
