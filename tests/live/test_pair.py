@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import dagmar
@@ -161,7 +162,9 @@ def test_a_value_materialized_here_is_recorded_and_loaded_by_the_projects_io_man
     recorded = read_run(client, made.run_id)
     assert (recorded.status, recorded.job) == ("SUCCESS", "__ASSET_JOB")
     assert recorded.assets == ["raw/orders"]
-    assert tags_of(client, made.run_id)["dagmar/here"] == "true"
+    tags = tags_of(client, made.run_id)
+    assert tags["dagmar/here"] == "true"
+    assert tags["dagmar/version.marimo"] == version("marimo")
     shown = cards.card(context)
     assert made.run_id[:8] in shown
     assert " UTC</span>" in shown  # when

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,7 @@ def test_the_executor_puts_all_steps_into_one_process(
     assert "subprocess" not in log
 
 
-def test_runs_carry_who_launched_them_and_from_which_revision(
+def test_runs_carry_who_launched_them_from_which_revision_and_with_which_versions(
     live: Project, client: DagsterClient, tag: str
 ) -> None:
     git(live.root, "init", "--quiet")
@@ -63,6 +65,8 @@ def test_runs_carry_who_launched_them_and_from_which_revision(
     assert tags["user"]
     assert len(tags["dagmar/launch-id"]) == 32
     assert tags["dagmar/git-revision"] == git(live.root, "rev-parse", "HEAD").strip()
+    assert tags["dagmar/version.dagster"] == metadata.version("dagster")
+    assert tags["dagmar/version.python"] == platform.python_version()
 
 
 def test_assets_of_two_code_locations_become_two_runs(

@@ -130,8 +130,8 @@ def _runs(chosen: random.Random, created: float, bend: float, location: str) -> 
     names = {"nightly": ("daily", "report"), "ops": ()}.get(kind, (kind,))
     revision = REVISIONS[0] if created < bend else REVISIONS[1]
     tags = {"user": chosen.choice(("ada", "grace", "alan")), "dagmar/git-revision": revision}
-    tags["dagmar/version/polars"] = "1.30.0" if created < bend else "1.31.0"
-    tags["dagmar/version/dagster"] = "1.13.27"
+    tags["dagmar/version.polars"] = "1.30.0" if created < bend else "1.31.0"
+    tags["dagmar/version.dagster"] = "1.13.27"
     if kind == "orders":
         tags["dagster/partition"] = f"p{chosen.randrange(1000):04}"
         if chosen.random() < 0.3:

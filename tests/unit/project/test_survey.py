@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from dagmar import __version__
@@ -24,7 +25,7 @@ from dagmar.project.installing import (
 from dagmar.project.layout import RUNNER
 from dagmar.project.locations import check_command, read_workspace, uses_dg
 from dagmar.project.settings import load
-from dagmar.project.survey import survey
+from dagmar.project.survey import requirements, survey
 from support.layouts import defs
 
 Tree = Callable[[Mapping[str, str]], Path]
@@ -571,6 +572,59 @@ def test_dagster_is_started_with_the_locations_of_the_settings(tree: Tree) -> No
     for name in ("dagmar.yaml", "pyproject.toml"):
         (root / name).unlink()
     assert read_workspace(root).locations == stated.locations
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "pyproject.toml": """
+                [project]
+                dependencies = ["dagster>=1.10", "Dagster_DuckDB[pandas] ; python_version > '3'"]
+                [dependency-groups]
+                dev = ["pytest"]"""
+        },
+        {
+            "pyproject.toml": """
+                [tool.poetry.dependencies]
+                dagster = "^1"
+                dagster-duckdb = {version = "*", extras = ["pandas"]}
+                [tool.poetry.group.dev.dependencies]
+                pytest = "*\""""
+        },
+        {
+            "Pipfile": """
+                [packages]
+                dagster = "*"
+                dagster-duckdb = "*"
+                [dev-packages]
+                pytest = "*\""""
+        },
+        {"pixi.toml": '[dependencies]\ndagster = "*"\n[pypi-dependencies]\ndagster-duckdb = "*"'},
+        {
+            "requirements.in": "# ours\ndagster>=1.10\ndagster-duckdb  # a store\n",
+            "requirements.txt": "click==8\ndagster==1.13.0\n",
+            "requirements-dev.txt": "pytest\n",
+        },
+        {"environment.yml": "dependencies:\n  - dagster=1.13\n  - pip:\n      - dagster-duckdb\n"},
+        {
+            "setup.py": """
+                setup(name="shop", install_requires=["dagster>=1,<2", 'dagster-duckdb[a]'],
+                      extras_require={"dev": ["pytest"]})"""
+        },
+        {
+            "setup.cfg": "[options]\ninstall_requires =\n    dagster>=1\n    dagster-duckdb\n\n"
+            "[options.extras_require]\ndev =\n    pytest\n"
+        },
+        {"pyproject.toml": "not = = toml", "requirements.txt": "dagster\ndagster-duckdb\n"},
+    ],
+)
+def test_what_a_project_requires_itself_is_read_from_its_own_files(
+    files: Mapping[str, str], tree: Tree
+) -> None:
+    found = requirements(tree({name: dedent(text) for name, text in files.items()}))
+    assert [name for name in found if name.startswith("dagster")] == ["dagster", "dagster-duckdb"]
+    assert not {"pytest", "click"} & set(found)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, UsageError
+from dagmar.project import provenance
 from dagmar.project.settings import Target
 from dagmar.runs.prepare import LaunchSpec, prepare
 from dagmar.server.client import DagsterClient
@@ -113,6 +114,40 @@ def test_a_backfill_takes_no_config_if_each_partition_has_its_own(tmp_path: Path
     (launch,), queries = prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL), answers)
     assert queries == list(answers)
     assert launch.config == {}
+
+
+def test_versions_are_tagged_only_where_the_server_shows_them_or_shares_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"dagster": "1.13.0", "marimo": "0.25.0", "polars": "1.9", "a" * 60: "1"}
+    monkeypatch.setattr(provenance, "installed_version", names.get)
+    text = f"""[project]\nname = "shop"\ndependencies = ["{"a" * 60}", "Polars>=1", "absent"]"""
+    (tmp_path / "pyproject.toml").write_text(text, "utf-8")
+
+    def tagged(dagster: str | None, here: bool = True) -> dict[str, str]:
+        monkeypatch.setattr(Target, "loopback", here)
+        libraries = [
+            {"name": "dagster", "version": dagster},
+            {"name": "dagster-aws", "version": "2"},
+        ]
+        load = {"dagsterLibraryVersions": libraries if dagster else None}
+        entry = {"name": "shop", "permissions": [], "locationOrLoadError": load}
+        workspace = {"__typename": "Workspace", "locationEntries": [entry]}
+        answers = {"JobsToLaunch": {**JOBS, "workspaceOrError": workspace}, "ValidateConfig": VALID}
+        answers["JobsToLaunch"]["repositoriesOrError"] = {
+            "__typename": "RepositoryConnection",
+            "nodes": [{**JOB, "partitionSets": []}],
+        }
+        (launch,), _ = prepared(tmp_path, LaunchSpec(job="weekly"), answers)
+        assert not any("aaa" in name for name in launch.tags)
+        return provenance.versions_in(launch.tags)
+
+    served = {"dagster": "1.13.0", "dagster-aws": "2"}
+    assert tagged("1.13.0").items() >= {**served, "marimo": "0.25.0", "polars": "1.9"}.items()
+    assert tagged("1.12.0") == {**served, "dagster": "1.12.0"}  # another environment
+    assert tagged("1.13.0", here=False) == served
+    assert set(tagged(None)) == {"python", "dagmar", "dagster", "marimo", "polars"}
+    assert tagged(None, here=False) == {}
 
 
 def test_hints_are_those_of_the_caller(tmp_path: Path) -> None:

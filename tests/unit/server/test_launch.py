@@ -59,7 +59,8 @@ def test_tags_that_dagster_or_dagmar_sets_are_refused_by_name() -> None:
             continue
         with pytest.raises(UsageError, match=f"the tag '{re.escape(name)}' cannot be given"):
             given_tags([("tier", "gold"), (name, "1")], "")
-    for name in ("user", "dagmar/launch-id", "dagmar/git-revision", "dagmar/here"):
+    ours = ("launch-id", "git-revision", "here", "version.dagster")
+    for name in ("user", *(f"dagmar/{each}" for each in ours)):
         with pytest.raises(UsageError, match=f"'{name}' cannot be given: dagmar sets it"):
             given_tags([(name, "1")], "")
     theirs = {"dagster-k8s/config": "{}", "ecs/cpu": "256", "users": "3", "dagster": "yes"}
@@ -80,6 +81,7 @@ def test_a_retry_keeps_the_tags_that_a_user_may_give_and_those_of_its_partition(
     own = {
         "user": "ann",
         "dagmar/here": "true",
+        "dagmar/version.polars": "1.0",  # of the launcher then
         "dagster/backfill": "b",
         ".dagster/repository": "r",
     }

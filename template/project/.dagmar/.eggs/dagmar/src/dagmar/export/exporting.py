@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dagmar import __version__
 from dagmar.errors import DagmarError, Invalid, RunFailed, SetupError, TimedOut
 from dagmar.export import folders, index, manifests
 from dagmar.export.manifests import Manifest
@@ -23,7 +20,7 @@ from dagmar.files import write_atomically
 from dagmar.notebook.cells import PARTITION, read_source
 from dagmar.notebook.pairing import Paired, paired_with, read_pairs
 from dagmar.project.layout import EXPORTS, relative
-from dagmar.project.provenance import REVISION_TAG, own_tags
+from dagmar.project.provenance import REVISION_TAG, own_tags, versions
 from dagmar.project.settings import Settings
 
 
@@ -118,10 +115,10 @@ def export(
 
     `after` is called with each export once its page is in its folder.
     """
-    revision = own_tags(settings.root).get(REVISION_TAG)
+    origin = own_tags(settings.root).get(REVISION_TAG), versions(settings.root)
     workers = min(request.workers, len(notebooks))
     with contextlib.closing(Pool(settings.root, workers)) as pool:
-        exporter = _Exporter(settings, request, pool, revision, report, after)
+        exporter = _Exporter(settings, request, pool, *origin, report, after)
         return pool.for_each(notebooks, exporter.export)
 
 
@@ -133,6 +130,7 @@ class _Exporter:
     request: ExportRequest
     pool: Pool
     revision: str | None
+    versions: dict[str, str]
     report: Report
     after: Callable[[Exported], None]
 
@@ -191,7 +189,7 @@ class _Exporter:
                 duration_s=round(outcome.seconds, 3),
                 title=outcome.title,
                 git_revision=self.revision,
-                versions=_versions(),
+                versions=self.versions,
                 executed_by=outcome.executed_by,
                 parameters={**parameters, **outcome.parameters},
                 code=request.code,
@@ -262,11 +260,3 @@ def _explained(error: DagmarError | OSError) -> DagmarError:
     where = f"{error.filename}: " if error.filename else ""
     message = f"{where}{error.strerror or error}"
     return SetupError(message, "Try again, or type:", command="invoke doctor")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "dagmar": __version__}
-    for name in ("marimo", "dagster"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from dagmar.server.checks import Check
     from dagmar.server.client import DagsterClient
 
-HERE_TAG = "dagmar/here"
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -210,18 +208,18 @@ def materialize_here(context: Context, options: LaunchOptions) -> Attempt:
     RunFailed with the user's traceback, and what `here.materialize` raises.
     """
     from dagmar.orchestration import here
-    from dagmar.project.provenance import own_tags
+    from dagmar.project.provenance import HERE_TAG, own_tags, version_tags, versions
     from dagmar.server.runs import NO_REASON
 
     _require_local(context)
-    target = context.target
+    target, root = context.target, context.root
     run = here.materialize(
-        context.root,
+        root,
         context.asset,
         context.job,
         options.partition,
         options.config,
-        {**own_tags(context.root), **options.tags, HERE_TAG: "true"},
+        {**own_tags(root), **version_tags(versions(root)), **options.tags, HERE_TAG: "true"},
     )
     url = f"{target.url}/runs/{run.run_id}"
     if run.success:

@@ -6,6 +6,7 @@ reads this module too, under Copier's interpreter: the standard library and PyYA
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -63,6 +64,8 @@ _FLAGS = {
     "-a": "attribute", "--attribute": "attribute", "-w": "workspace", "--workspace": "workspace",
 }  # fmt: skip
 _SKIPPED = {"node_modules", "site-packages", "__pycache__", "build", "dist", "venv", "env", "tests"}
+_NAME = re.compile(r"[\s\"'\[-]*([A-Za-z0-9][\w.-]*)")
+_INSTALLED = re.compile(r"install_requires\s*=\s*(\[.*?\]\s*[,)]|[^\[].*?(?=\n\S|\Z))", re.DOTALL)
 _LARGEST = 400_000  # bytes of a file that is searched for commands
 
 
@@ -297,6 +300,29 @@ def _place_of(home: Path, document: Mapping[str, Any], package: str) -> str:
     listed = [*requirement_files(home), *home.glob("environment.y*ml"), home / "Pipfile",
               home / "pixi.toml"]  # fmt: skip
     return "always" if any(re.search(written, read_text(file)) for file in listed) else ""
+
+
+def requirements(root: Path) -> list[str]:
+    """Return the names of the packages that a project requires itself; developers' are left out.
+
+    Text is read generously: a few of the names may not be those of packages.
+    """
+    home, found = _home(root), list[Any]()
+    for file in ("pyproject.toml", "Pipfile", "pixi.toml"):
+        with contextlib.suppress(SetupError):
+            document = read_toml(home / file)
+            tools = _table(document, "tool")
+            tables = (document, *map(_table, (document, tools, tools), ("project", POETRY, PIXI)))
+            names = ("dependencies", "pypi-dependencies", "packages")
+            found += [table.get(name) for table in tables for name in names]
+    for lists in (("requirements.in", "requirements.txt"), ("environment.yml", "environment.yaml")):
+        found.append(next(filter(None, (read_text(home / name) for name in lists)), "").split("\n"))
+    for file in ("setup.py", "setup.cfg"):
+        if match := _INSTALLED.search(read_text(home / file)):
+            found.append(re.split("[\n,]", match[1]))
+    lines = (str(line) for listed in found if isinstance(listed, list | dict) for line in listed)
+    matches = filter(None, map(_NAME.match, lines))
+    return list(dict.fromkeys(match[1].lower().replace("_", "-") for match in matches))
 
 
 def _requires(requirements: object, package: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Invalid, UsageError
-from dagmar.project.provenance import own_tags
+from dagmar.project.provenance import own_tags, version_tags, versions
 from dagmar.project.sources import merge
 from dagmar.server import launchable
 from dagmar.server.client import DagsterClient
@@ -45,19 +45,28 @@ def prepare(
     Raises Invalid, NotAllowed or UsageError, with hints in the caller's terms.
     """
     shares = _shares(client, _find(client, spec, hints), spec.config, hints)
-    own = own_tags(root)
+    own, here = own_tags(root), versions(root) if client.target.loopback else {}
     launches = []
     for item, config in shares:
         item.require(launchable.LAUNCH_PERMISSION)
         launch = replace(
             item.launch,
             config=merge(item.launch.config, typed(client, item.launch, config)),
-            tags={**own, **item.launch.tags, **spec.tags},
+            tags={**own, **_versions(item, here), **item.launch.tags, **spec.tags},
         )
         chosen = item.partitions.choose(spec.partitions) if item.partitions else []
         if chosen or not item.partitions:
             launches.append(_checked(client, item, launch, chosen, hints))
     return _joined(launches)
+
+
+def _versions(item: Launchable, here: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with versions of what will run: Dagster's as the code location reports them.
+
+    Those of this environment are added unless Dagster shows that it is not the same one.
+    """
+    served = item.versions.get("dagster", here.get("dagster"))
+    return version_tags({**(here if served == here.get("dagster") else {}), **item.versions})
 
 
 def _find(client: DagsterClient, spec: LaunchSpec, hints: Hints) -> list[Launchable]:

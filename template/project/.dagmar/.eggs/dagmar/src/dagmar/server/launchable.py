@@ -42,12 +42,14 @@ class Hints:
 class Launchable:
     """A launch with nothing chosen yet, its partitions, and what the user may do.
 
+    `versions` are those of Dagster's own packages in its code location, as far as the server says.
     `shadowed` is whether Dagster would look for its assets in another code location.
     """
 
     launch: Launch
     partitions: Partitions | None = None
     permissions: Mapping[str, Item] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
     shadowed: bool = False
 
     def require(self, permission: str) -> None:
@@ -97,7 +99,8 @@ def find_assets(
             raise Invalid(f"{launch.what} has no partitions", hints.no_partitions)
         partitions = functools.reduce(Partitions.joined, parts) if parts else None
         permissions = permissions_of(answer, launch.location)
-        launchables.append(Launchable(launch, partitions, permissions, job in shadowed))
+        versions = _versions_in(answer, launch.location)
+        launchables.append(Launchable(launch, partitions, permissions, versions, job in shadowed))
     return launchables
 
 
@@ -137,7 +140,8 @@ def find_job(client: DagsterClient, name: str, partitioned: bool, hints: Hints) 
     if partitioned and not job.partition_set:
         raise Invalid(f"the job '{job.job}' has no partitions", hints.no_partitions)
     partitions = of_job(client, job) if partitioned else None
-    return Launchable(job, partitions, permissions_of(answer, job.location))
+    permissions = permissions_of(answer, job.location)
+    return Launchable(job, partitions, permissions, _versions_in(answer, job.location))
 
 
 def locate_job(client: DagsterClient, name: str) -> Launch:
@@ -173,13 +177,24 @@ def _job_named(answer: Item, name: str) -> Launch:
 
 def permissions_of(answer: Item, location: str) -> dict[str, Item]:
     """Return what the server lets this user do in a code location, by permission."""
-    entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
     return {
         permission["permission"]: permission
-        for entry in entries
-        if entry["name"] == location
+        for entry in _entries(answer, location)
         for permission in entry["permissions"]
     }
+
+
+def _versions_in(answer: Item, location: str) -> dict[str, str]:
+    return {
+        library["name"]: library["version"]
+        for entry in _entries(answer, location)
+        for library in (entry.get("locationOrLoadError") or {}).get("dagsterLibraryVersions") or ()
+    }
+
+
+def _entries(answer: Item, location: str) -> list[Item]:
+    entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
+    return [entry for entry in entries if entry["name"] == location]
 
 
 @dataclass(frozen=True)

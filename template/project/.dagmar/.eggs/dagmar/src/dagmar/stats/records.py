@@ -12,8 +12,11 @@ from dagmar.asset_key import AssetKey
 class RunRecord:
     """One run. `here` says that a notebook's kernel made it; `retry_of` is the run it retries.
 
-    `assets` are those that were selected; None for a whole job. `versions` are those of packages,
-    as the tags of the run say.
+    `assets` are those that were selected; None for a whole job. Tags say the last four:
+    `dagmar/here`, `dagster/parent_run_id`, and for `versions` those that
+    `project/provenance.py: versions_in` reads. A run that Dagster itself retries, or that is
+    re-executed in its UI, has the tags of the run that it repeats, so its versions may be older.
+    Without tags it was launched elsewhere: nothing is known of its versions.
     """
 
     run_id: str
