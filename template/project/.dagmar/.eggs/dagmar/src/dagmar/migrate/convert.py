@@ -43,7 +43,8 @@ def convert(
         message = f"{source.path.name} is not converted: {len(lost)} lines would be lost ({first})"
         raise Invalid(message, "This is a bug of dagmar. Nothing was written.")
     remarks.sort(key=lambda remark: (remark.cell, remark.line or 0))
-    return Converted(source, target, text, remarks, [draft.cells for draft in drafts], {}, files)
+    origins = [(), *(draft.cells for draft in drafts)]  # the first is the setup cell
+    return Converted(source, target, text, remarks, origins, {}, files)
 
 
 def _dropped(cell: SourceCell) -> tuple[str, str] | None:

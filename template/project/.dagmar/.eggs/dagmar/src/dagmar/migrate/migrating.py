@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from dagmar import console
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Conflict, DagmarError, Invalid, UsageError, all_of, counted, did_you_mean
+from dagmar.errors import Conflict, DagmarError, Invalid, UsageError, did_you_mean
 from dagmar.files import write_all
-from dagmar.migrate import convert
-from dagmar.migrate.model import Converted, Remark
+from dagmar.migrate import convert, kernel, report
 from dagmar.migrate.reading import read_notebook
+from dagmar.migrate.report import Migrated, Migration
+from dagmar.migrate.verify import verify
 from dagmar.project.layout import relative
 from dagmar.project.settings import Settings
 from dagmar.scaffold.folder import files_for
 from dagmar.scaffold.naming import Names
-from dagmar.server.catalog import Catalog, Item
+from dagmar.server.catalog import Catalog
 from dagmar.server.names import choose, similar_names
 
 OUTPUTS = ("drop", "comments")
+VERIFY_SECONDS = 600.0
+"""How long each of both notebooks may take under --verify."""
 SKIPPED = {".ipynb_checkpoints", ".venv", ".dagmar", "__marimo__", "node_modules", ".git"}
 
 
@@ -36,6 +40,8 @@ class MigrateRequest:
     outputs: str = "drop"
     dry_run: bool = False
     force: bool = False
+    verify: bool = False
+    timeout: float = VERIFY_SECONDS
 
     def __post_init__(self) -> None:
         """Check the flags."""
@@ -51,88 +57,23 @@ class MigrateRequest:
         if (self.asset or self.job) and len(self.notebooks) != 1:
             flag = "--asset" if self.asset else "--job"
             yield f"{flag} is for one notebook", "Migrate it alone, with one --notebook."
+        if self.verify and self.dry_run:
+            yield "--dry-run writes no notebook that --verify could run", "Omit one of them."
         if self.outputs not in OUTPUTS:
             meant = did_you_mean(self.outputs, OUTPUTS)
             yield f"--outputs {self.outputs}: there is no such choice{meant}", "comments or drop."
 
 
-@dataclass
-class Migrated:
-    """One Jupyter notebook, and what became of it."""
-
-    source: Path
-    target: Path
-    status: str = "created"
-    converted: Converted | None = None
-    error: DagmarError | None = None
-
-    @property
-    def remarks(self) -> Sequence[Remark]:
-        """What was remarked on its cells."""
-        return self.converted.remarks if self.converted else ()
-
-    def as_document(self, root: Path) -> Item:
-        """Return the JSON document."""
-        return {
-            "notebook": relative(self.source, root),
-            "path": relative(self.target, root),
-            "status": self.status,
-            "remarks": [asdict(remark) for remark in self.remarks],
-            **({"error": self.error.message} if self.error else {}),
-        }
-
-
-@dataclass(frozen=True)
-class Migration:
-    """The notebooks of one `invoke migrate`, written unless it was a dry run or they failed."""
-
-    root: Path
-    notebooks: Sequence[Migrated] = field(default_factory=list)
-    dry_run: bool = False
-
-    def as_document(self) -> Item:
-        """Return the JSON document."""
-        return {"notebooks": [notebook.as_document(self.root) for notebook in self.notebooks]}
-
-    def show(self) -> None:
-        """Print each notebook, and what needs a hand."""
-        for notebook in self.notebooks:
-            if notebook.error:
-                continue
-            source, target = (relative(x, self.root) for x in (notebook.source, notebook.target))
-            console.out(f"{source} → {target}")
-            for remark in notebook.remarks:
-                if remark.level == "by hand":
-                    line = f", line {remark.line}" if remark.line else ""
-                    place = f"cell {remark.cell}{line}: " if remark.cell else ""
-                    console.out(f"  {place}{remark.message}")
-                    console.out(f"    {remark.todo}")
-        if self.dry_run:
-            console.say("Nothing was written: --dry-run.")
-
-    def raise_for_status(self) -> None:
-        """Print what could not be migrated, and raise; so does what needs a hand."""
-        errors = {book.source: book.error for book in self.notebooks if book.error}
-        if errors:
-            if len(self.notebooks) == 1:
-                raise errors.popitem()[1]
-            for error in errors.values():
-                console.complain(error)
-            raise all_of([*errors.values()], len(self.notebooks), "notebook")
-        by_hand = [remark for book in self.notebooks for remark in book.remarks]
-        if number := sum(remark.level == "by hand" for remark in by_hand):
-            verb = "needs" if number == 1 else "need"
-            raise Invalid(f"{counted(number, 'place')} {verb} a hand", "See the list above.")
-
-
 def migrate(settings: Settings, request: MigrateRequest, catalog: Catalog | None) -> Migration:
-    """Convert the requested notebooks, write them, and return each with its remarks.
+    """Convert the requested notebooks, write them, verify them if asked to, and return each.
 
     What stops one of them is its error, and the others are converted. `catalog` is None if neither
-    a server nor the project's definitions could be read. Raises UsageError and Invalid (an unknown
-    asset or job).
+    a server nor the project's definitions could be read. Raises UsageError, Invalid (an unknown
+    asset or job), and SetupError if --verify needs a package that is not installed.
     """
     root = settings.root.resolve()
+    if request.verify:
+        kernel.require_kernel(root)
     if catalog:
         _check_pair(request, catalog)
     files = _found(root) if request.everything else [*map(Path, request.notebooks)]
@@ -149,7 +90,12 @@ def migrate(settings: Settings, request: MigrateRequest, catalog: Catalog | None
             if not request.dry_run:
                 _write(notebook)
         except DagmarError as error:
-            notebook.error, notebook.status = error, "failed"
+            notebook.error = error
+    written = [notebook for notebook in notebooks if notebook.written]
+    if request.verify and written:
+        _verify(written, root, request.timeout)
+    for notebook in written:
+        report.write_report(root, notebook)
     return Migration(root, notebooks, request.dry_run)
 
 
@@ -206,7 +152,7 @@ def _convert(
             raise Conflict(
                 f"{relative(target, root)} is not a file of the project", "Move it away."
             )
-        notebook.status = "overwritten"
+        notebook.overwrites = True
     notebook.converted = convert.convert(
         read, target, AssetKey(request.asset), request.job, request.outputs == "comments", catalog
     )
@@ -217,3 +163,18 @@ def _write(notebook: Migrated) -> None:
     assert notebook.converted
     converted = notebook.converted
     write_all({**converted.files, **files_for([notebook.target]), notebook.target: converted.text})
+    notebook.written = True
+
+
+def _verify(notebooks: Sequence[Migrated], root: Path, timeout: float) -> None:
+    """Run each notebook and what was written from it, one after the other, and compare them."""
+    from dagmar.export.exports import Progress
+    from dagmar.export.pool import Pool
+
+    with contextlib.closing(Pool(root, 1)) as pool, Progress(len(notebooks)) as progress:
+        for notebook in notebooks:
+            assert notebook.converted
+            name = relative(notebook.source, root)
+            tell = functools.partial(progress.report, name)
+            notebook.proof = verify(notebook.converted, root, pool, timeout, tell)
+            tell("")

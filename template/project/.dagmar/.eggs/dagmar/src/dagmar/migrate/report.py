@@ -35,6 +35,7 @@ class Migrated:
     converted: Converted | None = None
     error: DagmarError | None = None
     proof: Proof | None = None
+    overwrites: bool = False
     written: bool = False
 
     @property
@@ -44,8 +45,10 @@ class Migrated:
 
     @property
     def status(self) -> str:
-        """`converted`, `by hand`, or `failed` for one that is not written."""
-        return "failed" if self.error else "by hand" if self.by_hand else "converted"
+        """`created`, `overwritten`, `failed`, or `planned` in a dry run."""
+        if self.error:
+            return "failed"
+        return ("overwritten" if self.overwrites else "created") if self.written else "planned"
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -85,11 +88,11 @@ class Migration:
         report = report_file(each.target) if each.written else None
         return {
             "source": relative(each.source, self.root),
-            "notebook": relative(each.target, self.root),
+            "path": relative(each.target, self.root),
             "status": each.status,
-            "written": each.written,
             "report": relative(report, self.root) if report else None,
-            "cells": {"total": total, "done": done} if converted else None,
+            "cells": total if converted else None,
+            "cells_by_hand": total - done if converted else None,
             "remarks": [vars(remark) for remark in converted.remarks] if converted else [],
             "verified": each.proof.as_document() if each.proof else None,
             "error": error
@@ -212,7 +215,7 @@ def as_markdown(root: Path, migrated: Migrated) -> str:
 
 def _proof(proof: Proof | None) -> Iterator[str]:
     if proof is None:
-        yield "No: with --verify, both notebooks run, and their results are compared."
+        yield "No: `invoke migrate --verify` runs both notebooks, and compares their results."
         return
     yield f"**{proof.status}**" + (f": {_plain(proof.reason)}" if proof.reason else "")
     if proof.comparisons:

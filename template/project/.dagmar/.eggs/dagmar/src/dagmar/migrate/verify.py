@@ -145,11 +145,14 @@ def compare(converted: Converted, before: Observed, after: Observed) -> Proof:
         *_cells(converted, before, after),
     ]
     reason = ""
+    error: DagmarError | None = None
     if before.failure:
         reason = f"cell {before.failed} of the Jupyter notebook failed: {before.failure.line}"
         origins = converted.origins[after.failed] if after.failure else ()
         if before.failed in origins and _alike(before.failure, after.failure):
             reason = f"cell {before.failed} fails in both: {before.failure.line}"
+        else:
+            error = RunFailed(reason, "Only what ran before it can be compared.")
     elif after.failure:
         where = after.failure.place or converted.target.name
         failed = Comparison("value", None, where, "different", f"it fails: {after.failure.line}")
@@ -157,7 +160,6 @@ def compare(converted: Converted, before: Observed, after: Observed) -> Proof:
     code = "\n".join(cell.source for cell in converted.source.cells if cell.kind == "code")
     proof = Proof(tuple(comparisons), reason, jupyter_s=before.seconds, marimo_s=after.seconds)
     hint = SEED if proof.count("different") and RANDOM.search(code) else ""
-    error = None
     if proof.status == "different":
         number = proof.count("different")
         error = RunFailed(f"{number} of {len(comparisons)} results differ", hint)

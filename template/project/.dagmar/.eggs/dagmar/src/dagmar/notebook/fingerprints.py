@@ -26,6 +26,8 @@ COLUMNS = 400
 _EXACT = (type(None), bool, int, float, complex, str, bytes, type(...), range)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _VIEW = re.compile(r"\b(view|param)_\d+\b")
+_INTERNAL = {"", "(…)", ".__state__"}
+"""Parts that say less than the text of the whole."""
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 80
 
@@ -59,9 +61,13 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any], place: str =
         return ""
     where = f"{place}: " if place else ""
     if before["type"] != after["type"]:
-        return f"{where}{before['type']} → {after['type']}"
+        kinds = [f"{each['text']} ({each['type']})" for each in (before, after)]
+        return f"{where}{kinds[0]} → {kinds[1]}"
     parts, others = before.get("parts", {}), after.get("parts", {})
+    readable = before["text"] != after["text"] and not before["text"].startswith("<")
     for label in parts:
+        if readable and label in _INTERNAL:
+            continue
         if label in others and (found := difference(parts[label], others[label], place + label)):
             return found
     if before["text"] != after["text"]:

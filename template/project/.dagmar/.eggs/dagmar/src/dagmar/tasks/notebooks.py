@@ -101,6 +101,8 @@ def migrate(
     outputs: Annotated[str, "What cells had shown: as comments, or drop."] = "drop",
     force: Annotated[bool, "Overwrite notebooks that exist."] = False,
     dry_run: Annotated[bool, "Convert and report, and write nothing."] = False,
+    verify: Annotated[bool, "Run both notebooks once, and compare what they end with."] = False,
+    timeout: Annotated[str, "Seconds that each of both may take under --verify."] = "600",
     target: Target = "",
     url: Url = "",
     json: Json = False,
@@ -110,8 +112,10 @@ def migrate(
     Examples:
       invoke migrate --notebook analysis/orders.ipynb --asset raw/orders
       invoke migrate --all --dry-run
+      invoke migrate --notebook analysis/orders.ipynb --verify
     """
-    from dagmar.migrate.migrating import MigrateRequest, migrate
+    from dagmar.flags import parse_number
+    from dagmar.migrate.migrating import VERIFY_SECONDS, MigrateRequest, migrate
     from dagmar.project.settings import load
 
     request = MigrateRequest(
@@ -122,6 +126,8 @@ def migrate(
         outputs=outputs,
         force=force,
         dry_run=dry_run,
+        verify=verify,
+        timeout=parse_number("--timeout", timeout, 600, 1, "seconds") or VERIFY_SECONDS,
     )
     with catalog_if_any(context, target, url) as catalog:
         return migrate(load(project_root(context)), request, catalog)
