@@ -35,8 +35,9 @@ def test_an_asset_is_materialized_once_and_followed_to_success(
 def test_a_job_is_run(
     live: Project, client: DagsterClient, tag: str, name: str, job: str, location: str
 ) -> None:
-    status, document, talk = run(live, tag, "--job", name)
+    status, document, talk = run(live, tag, "--job", name, "--timeout", "auto")
     assert status == 0, talk
+    assert "ime-out: " in talk
     (ended,) = document["runs"]
     assert (ended["job"], ended["location"]) == (job, location)
     assert (ended["status"], ended["assets"]) == ("SUCCESS", [])

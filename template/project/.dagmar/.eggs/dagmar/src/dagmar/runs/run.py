@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dagmar import console
 from dagmar.errors import UsageError
 from dagmar.project.settings import Settings
+from dagmar.runs.following import warn_on_error
 from dagmar.runs.prepare import LaunchSpec, prepare
 from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns, sigterm_as_ctrl_c
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
+from dagmar.server.launch import Launch
 from dagmar.server.launchable import Hints
 from dagmar.server.names import distinct_names, require_one_each
+from dagmar.stats.usual import DAYS, LEAST, Subject, Usual, of_launch, read_usual
+
+SHORTEST_SECONDS = 60.0  # of --timeout auto: a start may be slow once
 
 FLAGS = Hints(
     config="Give values with --config FILE or --set PATH=VALUE.",
@@ -53,6 +59,8 @@ class RunRequest(LaunchSpec):
             for flags, value in extra.items():
                 if value:
                     raise UsageError(f"{flags} fit --asset, --select and --job only")
+        if (self.follow or self.cancel) and self.options.usual:
+            raise UsageError("--timeout auto fits what is launched", "For example: --timeout 600")
 
 
 @sigterm_as_ctrl_c()
@@ -67,7 +75,8 @@ def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunRe
 
 
 def _run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:
-    tracked = TrackedRuns(client, settings.poll_seconds, request.options)
+    options = request.options
+    tracked = TrackedRuns(client, settings.poll_seconds, options)
     if request.follow:
         return tracked.come_back(request.follow)
     if not request.validate_only:
@@ -85,7 +94,29 @@ def _run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunR
         for launch in launches:
             console.say(f"Valid: {launch.description}. Nothing was launched.")
         return RunResult()
-    return tracked.launch(launches)
+    if options.usual and launches:
+        options = replace(options, timeout=_usual_timeout(client, launches))
+    return TrackedRuns(client, settings.poll_seconds, options).launch(launches)
+
+
+def _usual_timeout(client: DagsterClient, launches: Sequence[Launch]) -> float | None:
+    """Return twice the p95 of what is launched, or None if it is not known; and say so.
+
+    Partitions of a backfill may run one after the other; several launches run at the same time.
+    """
+    found: Mapping[Subject, Usual | None] = {}
+    with warn_on_error("how long it usually takes"):
+        found = read_usual(client, map(of_launch, launches))
+    timeouts = []
+    for launch in launches:
+        if (usual := found.get(of_launch(launch))) is None:
+            last = f"{LEAST} successful runs in the last {DAYS} days"
+            console.say(f"No time-out: {launch.what} has fewer than {last}.")
+            return None
+        timeouts.append(2 * usual.p95 * max(len(launch.partitions), 1))
+    timeout = max(SHORTEST_SECONDS, *timeouts)
+    console.say(f"Time-out: {timeout:.0f} s, twice the usual time of the last {DAYS} days.")
+    return timeout
 
 
 def _selected(client: DagsterClient, expression: str) -> list[str]:

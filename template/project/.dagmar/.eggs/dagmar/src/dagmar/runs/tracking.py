@@ -39,19 +39,23 @@ BACKFILL_PACE = "Its runs are started by the Dagster daemon, which can take half
 
 @dataclass(frozen=True)
 class FollowOptions:
-    """How long to follow what was launched, and what to show of it."""
+    """How long to follow what was launched, and what to show of it.
+
+    With `usual` the time-out is twice what is launched usually takes.
+    """
 
     wait: bool = True
     timeout: float | None = None
+    usual: bool = False
     cancel_on_timeout: bool = False
     logs: bool = False
     fail_on_checks: str = ""
 
     def __post_init__(self) -> None:
         """Raise UsageError for flags that contradict each other."""
-        if self.cancel_on_timeout and self.timeout is None:
+        if self.cancel_on_timeout and self.timeout is None and not self.usual:
             raise UsageError("--cancel-on-timeout needs --timeout", "For example: --timeout 600")
-        if not self.wait and (self.timeout is not None or self.logs):
+        if not self.wait and (self.timeout is not None or self.usual or self.logs):
             raise UsageError("--no-wait does not fit --timeout or --logs")
         if self.fail_on_checks not in ("", *FAIL_ON):
             raise UsageError(

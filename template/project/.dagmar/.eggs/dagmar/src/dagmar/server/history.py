@@ -25,6 +25,8 @@ def run_filter(
     created_before: float | None = None,
     updated_after: float | None = None,
     ids: Sequence[str] | None = None,
+    job: str | None = None,
+    statuses: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return the filter of runs, as GraphQL takes it; times are seconds since 1970."""
     limits = {
@@ -32,6 +34,8 @@ def run_filter(
         "createdBefore": created_before,
         "updatedAfter": updated_after,
         "runIds": ids,
+        "pipelineName": job,
+        "statuses": statuses,
     }
     return {name: limit for name, limit in limits.items() if limit is not None}
 
@@ -45,6 +49,12 @@ def read_state(client: DagsterClient, chosen: Mapping[str, Any]) -> tuple[str, i
 def read_pages(client: DagsterClient, chosen: Mapping[str, Any]) -> Iterator[list[Item]]:
     """Yield the runs that pass the filter, a page at a time, those created last first."""
     yield from _pages(client, "HistoryRuns", "runsOrError", "Runs", chosen, PAGE)
+
+
+def read_newest(client: DagsterClient, chosen: Mapping[str, Any], limit: int) -> list[Item]:
+    """Return the runs that pass the filter and were created last, in one request."""
+    answer = client.query("HistoryRuns", filter=chosen, cursor=None, limit=limit)["runsOrError"]
+    return list(member(answer, "Runs")["results"])
 
 
 def read_ids(client: DagsterClient, chosen: Mapping[str, Any]) -> Iterator[list[str]]:

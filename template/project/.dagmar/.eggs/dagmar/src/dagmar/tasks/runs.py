@@ -66,7 +66,9 @@ def run(
     tag: Annotated[Many, "Tag for the run, KEY=VALUE; may be repeated."] = (),
     validate_only: Annotated[bool, "Check everything, and launch nothing."] = False,
     no_wait: Annotated[bool, "Launch the run without following it."] = False,
-    timeout: Annotated[str, "Follow the run for at most this many seconds."] = "",
+    timeout: Annotated[
+        str, "Follow the run for at most this many seconds; auto is twice the usual time."
+    ] = "",
     cancel_on_timeout: Annotated[
         bool, "With --timeout: cancel the run when the time is up."
     ] = False,
@@ -108,7 +110,8 @@ def run(
         validate_only=validate_only,
         options=FollowOptions(
             not no_wait,
-            parse_number("--timeout", timeout, 600, unit="seconds"),
+            None if timeout == "auto" else parse_number("--timeout", timeout, 600, unit="seconds"),
+            timeout == "auto",
             cancel_on_timeout,
             logs,
             fail_on_checks,
