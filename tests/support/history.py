@@ -238,6 +238,7 @@ def generate(instance: DagsterInstance, runs: Iterable[Past]) -> None:
     events._initialized_dbs |= {values["run_id"] for values, _ in rows}
     _add_runs(storage, rows)
     _mirror(events, index)
+    events._initialized_dbs.discard("empty")
     empty.unlink()
 
 

@@ -13,8 +13,8 @@ from invoke import Collection
 
 from dagmar import console
 from dagmar.tasks.collection import Tasks, root_of
-from dagmar.tasks.notebooks import check, migrate, scaffold
 from dagmar.tasks.history import stats
+from dagmar.tasks.notebooks import check, migrate, scaffold
 from dagmar.tasks.project import clean, dev, doctor, leave, update
 from dagmar.tasks.reports import export
 from dagmar.tasks.runs import discover, run
