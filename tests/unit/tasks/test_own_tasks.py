@@ -21,6 +21,7 @@ OURS = {
     "discover",
     "run",
     "stats",
+    "migrate",
     "scaffold",
     "dev",
     "check",

@@ -18,6 +18,7 @@ from dagmar.project.provenance import HERE_TAG, REVISION_TAG, USER_TAG, VERSION_
 from dagmar.server.client import DagsterClient
 from dagmar.server.history import (
     LOGS,
+    PAGE,
     Item,
     read_failures,
     read_ids,
@@ -64,16 +65,28 @@ class Reader:
             raise self._kept(error, first, last) from None
 
     def _read_changes(self) -> None:
-        """Read runs that have changed since the last call, as those in progress then have."""
+        """Read runs that have changed since the last call, and those in progress then.
+
+        The latter by their ids: the time of a change is by the clock of the run's own machine.
+        """
         cache, mark = self._cache, self._cache.mark or self._now
         newest = cache.number("SELECT max(last) FROM spans")
         if newest is None or mark == self._now:
             return
         chosen = run_filter(created_before=newest + TIE, updated_after=mark - LATE)
-        for page in read_pages(self._client, chosen):
-            with cache.writing():
-                cache.add(map(_run, page))
+        busy = list(cache.query(f"SELECT run_id FROM runs WHERE status NOT IN {FINAL}"))
+        self._add(chosen)
+        self._add_by_id([run_id for (run_id,) in busy])
         cache.set_mark(self._now)
+
+    def _add(self, chosen: Item) -> None:
+        for page in read_pages(self._client, chosen):
+            with self._cache.writing():
+                self._cache.add(map(_run, page))
+
+    def _add_by_id(self, ids: Sequence[str]) -> None:
+        for batch in _batches(ids, PAGE):
+            self._add(run_filter(ids=batch))
 
     def _read_gap(self, begin: float, end: float) -> None:
         cache, expected = self._cache, None
@@ -114,10 +127,7 @@ class Reader:
             cache.remove([run_id for (run_id,) in list(cache.query(gone, span))])
             late = list(cache.query("SELECT run_id FROM there WHERE run_id NOT IN "
                                     "(SELECT run_id FROM runs)"))  # fmt: skip
-        for batch in _batches([run_id for (run_id,) in late], 200):
-            for page in read_pages(self._client, run_filter(ids=batch)):
-                with cache.writing():
-                    cache.add(map(_run, page))
+        self._add_by_id([run_id for (run_id,) in late])
 
     def read_details(self, query: str, values: Any) -> None:
         """Read the logs of the runs, by id, that a query of the cache returns.
