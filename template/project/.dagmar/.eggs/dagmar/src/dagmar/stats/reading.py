@@ -54,7 +54,7 @@ class Reader:
         cache = self._cache
         try:
             if cache.mark is not None and cache.mark < first - LATE:
-                cache.clear()  # to read all changes since then would be more than to read anew
+                cache.clear()  # all changes since then may be more than the windows
             if cache.mark is None:
                 cache.set_mark(self._now)
             self._read_changes()

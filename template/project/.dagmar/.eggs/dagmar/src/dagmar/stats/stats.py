@@ -1,4 +1,4 @@
-"""`invoke stats`: the numbers of a window beside those of the window before."""
+"""`invoke stats`: the numbers of a window, compared with those of the window before."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def stats(
     url: Url = "",
     json: Json = False,
 ) -> Result:
-    """Show how often runs succeed and how long they take, beside the window before.
+    """Show how often runs succeed and how long they take, compared with the window before.
 
     Examples:
       invoke stats
