@@ -93,7 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> Iterator[None]:
     """Keep the developer's own settings and Dagster instance, and `uv run`, out of the tests."""
-    outside = ("DAGSTER_HOME", "UV", "PDM_RUN_CWD", "PIPENV_ACTIVE", "PIXI_PROJECT_ROOT")
+    outside = ("DAGSTER_HOME", "UV", "PDM_RUN_CWD", "PIPENV_ACTIVE", "PIXI_PROJECT_ROOT",
+               "GITHUB_STEP_SUMMARY")  # fmt: skip
     mine = {name for name in os.environ if name.startswith("DAGMAR_") or name in outside}
     saved = {name: os.environ.pop(name) for name in mine}
     yield

@@ -79,9 +79,17 @@ def test_assets_of_two_code_locations_become_two_runs(
     assert len(runs_tagged(client, tag)) == 2
 
 
-def test_a_failing_step_is_explained_with_the_users_traceback(live: Project, tag: str) -> None:
-    status, document, talk = run(live, tag, "--asset", "failing")
+def test_a_failing_step_is_explained_with_the_users_traceback(
+    live: Project, tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(live.root / "step.md"))
+    status, document, talk = run(live, tag, "--asset", "failing", "--summary", "ours.md")
     assert status == 4
+    summary = (live.root / "ours.md").read_text("utf-8")
+    assert "invoke run: status 4" in summary
+    assert "no such column" in summary
+    assert document["runs"][0]["url"] in summary
+    assert not (live.root / "step.md").exists()
     error = document["runs"][0]["error"]
     assert (error["step"], error["class"]) == ("failing", "KeyError")
     assert "no such column" in error["message"]
@@ -197,10 +205,12 @@ def test_what_would_fail_is_refused_before_a_launch(
 
 
 def test_a_timeout_leaves_the_run_and_says_how_to_come_back(
-    live: Project, client: DagsterClient, tag: str
+    live: Project, client: DagsterClient, tag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(live.root / "step.md"))
     status, document, talk = run(live, tag, "--asset", "raw/orders", "--timeout", "0")
     assert status == 9
+    assert "invoke run: status 9" in (live.root / "step.md").read_text("utf-8")
     (run_id,) = runs_tagged(client, tag)
     assert f"--follow {run_id}" in talk
     assert document["runs"][0]["run_id"] == run_id

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dagmar import console
-from dagmar.errors import UsageError
+from dagmar.errors import DagmarError, UsageError
 from dagmar.project.settings import Settings
+from dagmar.runs import summary
 from dagmar.runs.following import warn_on_error
 from dagmar.runs.prepare import LaunchSpec, prepare
 from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns, sigterm_as_ctrl_c
@@ -38,6 +39,7 @@ class RunRequest(LaunchSpec):
     follow: str = ""
     cancel: str = ""
     validate_only: bool = False
+    summary: str = ""
     options: FollowOptions = field(default_factory=FollowOptions)
 
     def __post_init__(self) -> None:
@@ -65,13 +67,22 @@ class RunRequest(LaunchSpec):
 
 @sigterm_as_ctrl_c()
 def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:
-    """Launch, follow or cancel what is requested, and return the result.
+    """Launch, follow or cancel what is requested, summarize it, and return the result.
 
     Raises UsageError, Invalid, NotAllowed or Unreachable if nothing was launched.
     """
-    result = _run(settings, client, request)
-    chosen = request.options.fail_on_checks or settings.fail_on_checks
-    return replace(result, fail_on_checks=chosen)
+    result: RunResult | DagmarError
+    try:
+        result = _run(settings, client, request)
+        chosen = request.options.fail_on_checks or settings.fail_on_checks
+        result = replace(result, fail_on_checks=chosen)
+    except DagmarError as error:
+        result = error
+    if request.summary and not request.validate_only:
+        summary.add(client, request.summary, result)
+    if isinstance(result, DagmarError):
+        raise result
+    return result
 
 
 def _run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:

@@ -12,7 +12,7 @@ from dagmar.project.provenance import HERE_TAG
 from dagmar.server.client import DagsterClient
 from dagmar.server.history import read_newest, run_filter
 from dagmar.server.launch import RANGE_START_TAG, Launch
-from dagmar.server.runs import SUCCESS
+from dagmar.server.runs import SUCCESS, Run
 
 DAYS = 30
 NEWEST = 200
@@ -35,6 +35,11 @@ def of_launch(launch: Launch) -> Subject:
     """Return what a launch runs, for each partition of a backfill."""
     ranged = RANGE_START_TAG in launch.tags
     return Subject(launch.location, launch.job, frozenset(launch.assets), ranged)
+
+
+def of_run(run: Run) -> Subject:
+    """Return what a run on the server runs."""
+    return Subject(run.location, run.job, frozenset(run.assets), "..." in (run.partition or ""))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The tasks that talk to a running Dagster: discover and run."""
 
+import os
 from typing import Annotated
 
 from invoke import Context
@@ -76,6 +77,9 @@ def run(
     fail_on_checks: Annotated[
         str, "Failed asset checks that fail the task: error (default), warn or never."
     ] = "",
+    summary: Annotated[
+        str, "File to add a summary in Markdown to; in GitHub Actions it is that of the step."
+    ] = "",
     executor: Annotated[str, "in_process: run all steps in one process."] = "",
     target: Target = "",
     url: Url = "",
@@ -108,6 +112,7 @@ def run(
         config=read_config(config, set, executor),
         tags=given_tags(parse_tags(tag), FLAGS.choose_partition),
         validate_only=validate_only,
+        summary=summary or os.environ.get("GITHUB_STEP_SUMMARY", ""),
         options=FollowOptions(
             not no_wait,
             None if timeout == "auto" else parse_number("--timeout", timeout, 600, unit="seconds"),
