@@ -15,6 +15,7 @@ from dagmar.migrate.migrating import MigrateRequest, migrate
 from dagmar.project.settings import load
 from dagmar.server.catalog import Catalog
 from support import forked
+from support.git import git
 from support.jupyter import code, converted, final_values, markdown, write_ipynb
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -69,6 +70,8 @@ def test_each_kind_of_cell_has_its_place_and_the_result_passes_check(
     assert forked.invoke(["check"], root, {}, 60).returncode == 0
     with pytest.raises(Conflict, match="exists"):
         migrate(load(root), MigrateRequest(notebooks=[str(file)]), None).raise_for_status()
+    git(root, "init", "-q")
+    git(root, "add", "notebooks")
     again = invoke("--notebook", "analysis/My orders.ipynb", "--force", "--asset", "x", "--json")
     assert json.loads(again.stdout)["notebooks"][0]["status"] == "overwritten"
     assert 'pair = dagmar.Pair(asset="x")' in (root / "notebooks/my_orders.py").read_text("utf-8")

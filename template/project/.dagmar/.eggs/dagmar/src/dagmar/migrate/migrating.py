@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Conflict, DagmarError, Invalid, UsageError, did_you_mean
+from dagmar.errors import Conflict, DagmarError, Invalid, SetupError, UsageError, did_you_mean
 from dagmar.files import write_all
 from dagmar.migrate import convert, kernel, report
 from dagmar.migrate.reading import read_notebook
 from dagmar.migrate.report import Migrated, Migration
 from dagmar.migrate.verify import verify
+from dagmar.project import templates
 from dagmar.project.layout import relative
 from dagmar.project.settings import Settings
+from dagmar.project.worktree import read_worktree
 from dagmar.scaffold.folder import files_for
 from dagmar.scaffold.naming import Names
+from dagmar.scaffold.notebooks import refuse_to_overwrite
 from dagmar.server.catalog import Catalog
 from dagmar.server.names import choose, similar_names
 
@@ -84,13 +87,22 @@ def migrate(settings: Settings, request: MigrateRequest, catalog: Catalog | None
         for file in dict.fromkeys(file.resolve() for file in files)
     ]
     taken: dict[Path, Migrated] = {}
+    saved: Collection[str] | None = None
     for notebook in notebooks:
         try:
             _convert(notebook, taken, request, catalog, root)
+            overwritten = _overwritten(notebook)
+            if overwritten:
+                saved = _saved(root) if saved is None else saved
+                for file in overwritten:
+                    refuse_to_overwrite(root, file, saved)
             if not request.dry_run:
                 _write(notebook)
         except DagmarError as error:
             notebook.error = error
+        except OSError as error:
+            message = f"{error.filename or notebook.target} cannot be written: {error.strerror}"
+            notebook.error = SetupError(message, command="invoke doctor")
     written = [notebook for notebook in notebooks if notebook.written]
     if request.verify and written:
         _verify(written, root, request.timeout)
@@ -156,6 +168,29 @@ def _convert(
     notebook.converted = convert.convert(
         read, target, AssetKey(request.asset), request.job, request.outputs == "comments", catalog
     )
+    for file, data in notebook.converted.files.items():
+        if not request.force and os.path.lexists(file) and not _has(file, data):
+            message = f"{relative(file, root)} exists, and is not the attachment"
+            raise Conflict(message, "Move it away, or overwrite it with --force.")
+
+
+def _overwritten(notebook: Migrated) -> list[Path]:
+    """Return the files that would lose what they hold now."""
+    assert notebook.converted
+    texts = {notebook.target: notebook.converted.text.encode(), **notebook.converted.files}
+    lost = [file for file, data in texts.items() if file.exists() and not _has(file, data)]
+    about = report.report_file(notebook.target)
+    return [*lost, about] if about.exists() and not report.is_unchanged(about) else lost
+
+
+def _has(file: Path, data: bytes) -> bool:
+    return file.is_file() and file.read_bytes() == data
+
+
+def _saved(root: Path) -> Collection[str]:
+    """Return the files that git has a copy of. Raises SetupError."""
+    with templates.git_errors():
+        return read_worktree(root).saved
 
 
 def _write(notebook: Migrated) -> None:

@@ -45,10 +45,8 @@ class Migrated:
 
     @property
     def status(self) -> str:
-        """`created`, `overwritten`, `failed`, or `planned` in a dry run."""
-        if self.error:
-            return "failed"
-        return ("overwritten" if self.overwrites else "created") if self.written else "planned"
+        """`created`, `overwritten` or `failed`; in a dry run, what it would be."""
+        return "failed" if self.error else "overwritten" if self.overwrites else "created"
 
     @property
     def cells(self) -> tuple[int, int]:

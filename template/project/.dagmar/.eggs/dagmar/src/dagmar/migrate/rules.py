@@ -48,12 +48,7 @@ def markdown(cell: SourceCell, folder: Path, files: dict[Path, bytes]) -> Draft:
         return f"public/{quote(names[name])}" if name in names else match[0]
 
     draft = Draft.text_of(cell, _shown(ATTACHED.sub(refer, cell.source)))
-    kept = {line.strip() for line in draft.lines}
-    for number, line in enumerate(cell.lines, 1):
-        if line.strip() not in kept:
-            message = "is written with escapes, or refers to public/"
-            remarks.append(Remark(cell.number, number, "converted", "markdown", message))
-    draft.remarks = remarks
+    draft.remarks = [*remarks, *_rewritten(cell, draft)]
     return draft
 
 
@@ -63,8 +58,18 @@ def raw(cell: SourceCell) -> Draft:
     fence = "`" * max(3, ticks + 1)
     draft = Draft.text_of(cell, _shown(f"{fence}text\n{cell.source}\n{fence}"))
     message = "a raw cell is shown as text"
-    draft.remarks = [Remark(cell.number, None, "converted", "raw", message)]
+    about = Remark(cell.number, None, "converted", "raw", message)
+    draft.remarks = [about, *_rewritten(cell, draft)]
     return draft
+
+
+def _rewritten(cell: SourceCell, draft: Draft) -> Iterator[Remark]:
+    """Yield a remark for each line that is written in another way."""
+    kept = {line.strip() for line in draft.lines}
+    for number, line in enumerate(cell.lines, 1):
+        if line.strip() not in kept:
+            message = "is written with escapes, or refers to public/"
+            yield Remark(cell.number, number, "converted", cell.kind, message)
 
 
 def _shown(text: str) -> str:

@@ -421,12 +421,17 @@ def _check_overwritten(root: Path, new: Sequence[Notebook], texts: Mapping[Path,
     with templates.git_errors():
         saved = read_worktree(root).saved
     for notebook in changed:
-        name = relative(notebook.file, root)
-        if name not in saved:
-            with _failing(notebook):
-                message = f"--force would overwrite {name}, and git has no copy of it"
-                command = f"git add --force {shlex.quote(name)} && git commit"
-                raise Conflict(message, "Move it away, or commit it:", command)
+        with _failing(notebook):
+            refuse_to_overwrite(root, notebook.file, saved)
+
+
+def refuse_to_overwrite(root: Path, file: Path, saved: Collection[str]) -> None:
+    """Raise Conflict if git has no copy of a file that --force would overwrite."""
+    name = relative(file, root)
+    if name not in saved:
+        message = f"--force would overwrite {name}, and git has no copy of it"
+        command = f"git add --force {shlex.quote(name)} && git commit"
+        raise Conflict(message, "Move it away, or commit it:", command)
 
 
 def _write(root: Path, new: Sequence[Notebook], texts: Mapping[Path, str]) -> None:

@@ -15,7 +15,6 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -119,8 +118,6 @@ class DagsterClient:
                 f"Use https://, or set targets.{target.name}.allow_http to true in dagmar.yaml.",
             )
         self.target = target
-        self.moment: float | None = None
-        """When the last answer was sent, by the server's clock: seconds since 1970."""
         # Normalized by requests, which selects an adapter by the text of the address.
         try:
             request = requests.Request("POST", f"{target.url}/graphql").prepare()
@@ -232,7 +229,7 @@ class DagsterClient:
     def _post(self, url: str, body: Mapping[str, Any], once: bool = False) -> requests.Response:
         # `verify` is given per request: REQUESTS_CA_BUNDLE would win over the session's.
         try:
-            response = self._session.post(
+            return self._session.post(
                 url,
                 json=body,
                 headers={"Accept": "application/json"},
@@ -251,9 +248,6 @@ class DagsterClient:
                 f"The certificates for {self.target.url} cannot be read: {error}",
                 "Check REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, and ca_file in dagmar.yaml.",
             ) from None
-        with contextlib.suppress(ValueError, TypeError):  # no date, or a malformed one
-            self.moment = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
-        return response
 
     def _data(self, response: requests.Response) -> dict[str, Any]:
         try:
