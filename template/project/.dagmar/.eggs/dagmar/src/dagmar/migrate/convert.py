@@ -8,6 +8,7 @@ from dagmar.errors import Invalid
 from dagmar.migrate import rules
 from dagmar.migrate.draft import Draft
 from dagmar.migrate.model import Converted, Remark, SourceCell, SourceNotebook, lost_lines
+from dagmar.migrate.names import settle
 from dagmar.migrate.writing import notebook_text
 from dagmar.server.catalog import Catalog
 
@@ -36,7 +37,10 @@ def convert(
         if with_outputs:
             rules.add_outputs(draft, cell)
         drafts.append(draft)
+    reserved = {"app", "marimo", "mo", *(("dagmar", "pair") if asset or job else ())}
+    drafts, names = settle(drafts, reserved)
     remarks += [remark for draft in drafts for remark in draft.remarks]
+    drafts = [draft for draft in drafts if draft.code.strip()]
     text = notebook_text(drafts, asset, job)
     if lost := lost_lines(source, text, remarks):
         first = f"cell {lost[0].cell}, line {lost[0].line}"
@@ -44,7 +48,7 @@ def convert(
         raise Invalid(message, "This is a bug of dagmar. Nothing was written.")
     remarks.sort(key=lambda remark: (remark.cell, remark.line or 0))
     origins = [(), *(draft.cells for draft in drafts)]  # the first is the setup cell
-    return Converted(source, target, text, remarks, origins, {}, files)
+    return Converted(source, target, text, remarks, origins, names, files)
 
 
 def _dropped(cell: SourceCell) -> tuple[str, str] | None:
