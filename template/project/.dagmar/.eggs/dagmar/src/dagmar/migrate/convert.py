@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dagmar.errors import Invalid
 from dagmar.migrate import rules
-from dagmar.migrate.draft import Draft
+from dagmar.migrate.draft import ADDED, Draft
+from dagmar.migrate.helpers import helper_codes
+from dagmar.migrate.magics import About, convert_magics
 from dagmar.migrate.model import Converted, Remark, SourceCell, SourceNotebook, lost_lines
 from dagmar.migrate.names import settle
+from dagmar.migrate.scopes import read_scopes
 from dagmar.migrate.writing import notebook_text
 from dagmar.server.catalog import Catalog
 
@@ -29,16 +33,21 @@ def convert(
     files: dict[Path, bytes] = {}
     remarks: list[Remark] = []
     drafts: list[Draft] = []
+    about = About.of(source)
     for cell in source.cells:
         if reason := _dropped(cell):
             remarks.append(Remark(cell.number, None, "dropped", *reason))
             continue
-        draft = _draft(cell, target.parent, files)
+        draft = _draft(cell, target.parent, files, about)
         if with_outputs:
             rules.add_outputs(draft, cell)
         drafts.append(draft)
     reserved = {"app", "marimo", "mo", *(("dagmar", "pair") if asset or job else ())}
-    drafts, names = settle(drafts, reserved)
+    codes = [draft.code for draft in drafts if not draft.is_text]
+    kept = {name for code in codes for name in read_scopes(code).bound()}
+    helped = [*_helpers(drafts, about), *drafts]
+    drafts, names = settle(helped, reserved)
+    names = {old: new for old, new in names.items() if old in kept}
     remarks += [remark for draft in drafts for remark in draft.remarks]
     drafts = [draft for draft in drafts if draft.code.strip()]
     text = notebook_text(drafts, asset, job)
@@ -51,6 +60,13 @@ def convert(
     return Converted(source, target, text, remarks, origins, names, files)
 
 
+def _helpers(drafts: Sequence[Draft], about: About) -> Iterator[Draft]:
+    """Yield a cell for each function that the converted cells call."""
+    for code in helper_codes({name for draft in drafts for name in draft.needs}, about.known):
+        lines = code.split("\n")
+        yield Draft(lines, [ADDED] * len(lines), ())
+
+
 def _dropped(cell: SourceCell) -> tuple[str, str] | None:
     """Return the rule and the reason why a cell is not in the result."""
     if not cell.source.strip() and not cell.attachments:
@@ -60,15 +76,17 @@ def _dropped(cell: SourceCell) -> tuple[str, str] | None:
     return None
 
 
-def _draft(cell: SourceCell, folder: Path, files: dict[Path, bytes]) -> Draft:
+def _draft(cell: SourceCell, folder: Path, files: dict[Path, bytes], about: About) -> Draft:
     if cell.kind == "markdown":
         return rules.markdown(cell, folder, files)
     if cell.kind == "raw":
         return rules.raw(cell)
     draft = Draft.of(cell)
     try:
+        convert_magics(draft, about)
         draft.parse()
     except SyntaxError as error:
+        draft = Draft.of(cell)
         reason = f"it is not valid Python: {error.msg}"
         draft.comment_out(reason, "syntax", "Write it in Python, and remove the comment.")
         return draft
