@@ -97,6 +97,17 @@ def write_file(path, text, mode="w"):
     with open(path, mode, encoding="utf-8") as file:
         file.write(text)
 ''',
+    "run_context": '''
+def run_context(config, partition_key=None):
+    """Return what `dagstermill.get_context` gave in Jupyter: config, log and partition."""
+    import logging
+    import types
+
+    log = logging.getLogger("dagster")
+    return types.SimpleNamespace(
+        op_config=config, solid_config=config, log=log, partition_key=partition_key
+    )
+''',
     "display": '''
 def display(*values, **options):
     """Show values in the order of the calls, as Jupyter's `display` did."""

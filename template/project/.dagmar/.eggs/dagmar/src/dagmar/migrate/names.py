@@ -1,6 +1,6 @@
 """Names that several cells bind: marimo allows one cell to do so, Jupyter any.
 
-Each cell that binds a name again, or changes its value in place, gets a name of its own for it, and
+Each cell that binds a name again, or changes its value in place, gets another name for it, and
 later cells read that one. If a function may see both values, or a name cannot be replaced, the
 cells are merged: in one cell the order is that of the text. Cells without a dependency between them
 keep their order, since marimo executes the upper one first.
@@ -48,7 +48,7 @@ class _Book:
 
 
 def settle(drafts: Sequence[Draft], reserved: Iterable[str]) -> tuple[list[Draft], dict[str, str]]:
-    """Return cells of which each binds names of its own, and the last name of each global.
+    """Return cells of which no two bind the same name, and the last name of each global.
 
     `reserved` are names that the notebook has anyhow.
     """
@@ -548,7 +548,7 @@ def _only_caught(scopes: Scopes, name: str) -> bool:
 def _rewritten(
     draft: Draft, node: ast.JoinedStr, names: Mapping[str, str]
 ) -> tuple[tuple[int, int], tuple[int, int], str]:
-    """Return the edit that writes an f-string anew with other names."""
+    """Return the edit that writes an f-string again with other names."""
     places = ((node.lineno, node.col_offset), (node.end_lineno or 0, node.end_col_offset or 0))
     start, end = (
         (line - 1, len(draft.lines[line - 1].encode()[:column].decode())) for line, column in places

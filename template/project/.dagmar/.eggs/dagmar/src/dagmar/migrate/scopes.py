@@ -224,7 +224,7 @@ class _Reader(ast.NodeVisitor):
     visit_Attribute = visit_Subscript  # noqa: N815
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        # Before Python 3.12, what is in it has no true place: all of it is written anew.
+        # Before Python 3.12, what is in it has no true place: all of it is written again.
         outer, self._within = self._within, self._within or node
         self.generic_visit(node)
         self._within = outer

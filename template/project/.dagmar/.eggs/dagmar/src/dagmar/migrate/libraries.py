@@ -1,0 +1,286 @@
+"""Rules for what only works in Jupyter: its display, ipywidgets, dagstermill and papermill.
+
+A function or class is known by where it is imported from. `EXCHANGED` are those with an equal of
+another name, `CALLS` are rules for calls: each returns the new call, or None to leave it to a hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from dagmar.migrate.draft import Draft
+from dagmar.migrate.model import Level
+from dagmar.migrate.scopes import read_scopes
+from dagmar.notebook.cells import PREDEFINED, literal
+
+EXCHANGED = {
+    "IPython.display.display": "display",
+    "IPython.core.display.display": "display",
+    "display": "display",
+    "IPython.display.HTML": "mo.Html",
+    "IPython.core.display.HTML": "mo.Html",
+    "IPython.display.Markdown": "mo.md",
+    "IPython.display.clear_output": "mo.output.clear",
+}
+HISTORY = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|In|Out|_[ido]h|get_ipython")
+WIDGETS = {
+    "IntSlider": ("slider", {"min": "start", "max": "stop"}, {"step": "1"}),
+    "FloatSlider": ("slider", {"min": "start", "max": "stop"}, {"step": "0.1"}),
+    "IntRangeSlider": ("range_slider", {"min": "start", "max": "stop"}, {}),
+    "Dropdown": ("dropdown", {"options": "options"}, {}),
+    "RadioButtons": ("radio", {"options": "options"}, {}),
+    "SelectMultiple": ("multiselect", {"options": "options"}, {}),
+    "Text": ("text", {"placeholder": "placeholder"}, {}),
+    "Textarea": ("text_area", {"placeholder": "placeholder"}, {}),
+    "Checkbox": ("checkbox", {}, {}),
+    "IntText": ("number", {}, {}),
+    "FloatText": ("number", {}, {}),
+    "DatePicker": ("date", {}, {}),
+}
+"""Widgets with an equal in `mo.ui`: its name, other arguments by their new names, defaults."""
+BY_HAND = {
+    "ipywidgets": "Use mo.ui: a cell that reads `.value` runs again if somebody changes it.",
+    "dagstermill": "Return or yield it from the function of the asset or op.",
+    "papermill": "Run the converted notebook with `invoke export --notebook … --param NAME=VALUE`.",
+    "scrapbook": "Use pair.report for numbers and texts; save others as the value of an asset.",
+}
+GONE = ("dagstermill", "scrapbook")
+"""Packages that are not imported anymore if nothing of them is left."""
+Rule = Callable[[ast.Call, bool], "str | None"]
+
+
+def convert_libraries(drafts: Sequence[Draft], paired: bool) -> None:
+    """Replace what only works in Jupyter, in all cells of code."""
+    codes = [draft for draft in drafts if not draft.is_text]
+    trees = [draft.parse() for draft in codes]
+    aliases = _aliases(trees)
+    for draft, tree in zip(codes, trees, strict=True):
+        _convert(draft, tree, aliases, paired)
+    _imports(codes, aliases)
+
+
+def _aliases(trees: Iterable[ast.Module]) -> dict[str, str]:
+    """Return for each imported name where it is from; `display` is there without an import."""
+    aliases = {"display": "display"}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            aliases |= {
+                alias.asname or alias.name.partition(".")[0]: alias.name
+                if alias.asname
+                else alias.name.partition(".")[0]
+                for alias in node.names
+            }
+        elif isinstance(node, ast.ImportFrom):
+            names = {alias.asname or alias.name: alias.name for alias in node.names}
+            aliases |= {name: f"{node.module}.{what}" for name, what in names.items()}
+    return aliases
+
+
+def _dotted(node: ast.expr, aliases: Mapping[str, str]) -> str:
+    """Return where an expression is from, such as `papermill.record`, or an empty text."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in aliases:
+        return ""
+    return ".".join([aliases[node.id], *reversed(parts)])
+
+
+def _convert(
+    draft: Draft, tree: ast.Module, aliases: Mapping[str, str], paired: bool
+) -> None:  # fmt: skip
+    edits: list[tuple[ast.expr, str, str]] = []
+    bound = read_scopes(draft.code).bound() if "display" in draft.code else set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (name := _dotted(node.func, aliases)):
+            package, _, function = name.partition(".")
+            rule = _rule(package, function)
+            if new := rule(node, paired) if rule else None:
+                edits.append((node, new, name))
+                draft.needs |= {"run_context"} & {new.partition("(")[0]}
+            elif (package in BY_HAND and rule) or package == "dagstermill":
+                message = f"{name} has no equal that is certain to mean the same"
+                draft.remark(node.lineno - 1, "by hand", package, message, BY_HAND[package])
+            elif package == "ipywidgets" and function[:1].islower():
+                message = f"{name} calls a function on each change"
+                draft.remark(node.lineno - 1, "by hand", package, message, BY_HAND[package])
+        elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
+            name = _dotted(node, aliases)
+            if name in EXCHANGED and not (name == "display" and name in bound):
+                edits.append((node, EXCHANGED[name], name))
+                draft.needs |= {"display"} & {EXCHANGED[name]}
+    shows = any(new == "display" for _, new, _ in edits)
+    for node, new, name in sorted(edits, key=lambda edit: _start(edit[0]), reverse=True):
+        _edit(draft, node, new, name)
+    if shows:
+        _show_last(draft)
+
+
+def _start(node: ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _edit(draft: Draft, node: ast.expr, new: str, name: str) -> None:
+    first, last = node.lineno - 1, (node.end_lineno or 0) - 1
+    if ast.unparse(node) == new:
+        return
+    start = draft.lines[first].encode()[: node.col_offset].decode()
+    end = draft.lines[last].encode()[node.end_col_offset :].decode()
+    message = f"`{name}` is `{new.partition('(')[0]}`"
+    draft.remark(first, "converted", name.partition(".")[0], message, last=last)
+    draft.replace(first, last, [start + new + end])
+
+
+def _show_last(draft: Draft) -> None:
+    """Show the last expression as well: marimo shows it alone, without what `display` showed."""
+    body = draft.parse().body
+    last = body[-1]
+    if not isinstance(last, ast.Expr) or draft.code.rstrip().endswith(";"):
+        return
+    if isinstance(last.value, ast.Call) and ast.unparse(last.value.func) in ("display", "print"):
+        return
+    draft.lines[last.lineno - 1] = f"display({draft.lines[last.lineno - 1]}"
+    end = (last.end_lineno or 0) - 1
+    place = len(draft.lines[end].encode()[: last.end_col_offset].decode())
+    place += len("display(") * (end == last.lineno - 1)
+    draft.lines[end] = f"{draft.lines[end][:place]}){draft.lines[end][place:]}"
+    draft.remark(last.lineno - 1, "converted", "display", "is shown by `display` as well", last=end)
+
+
+def _rule(package: str, function: str) -> Rule | None:
+    if package == "ipywidgets":
+        return _widget(function) if function in WIDGETS else None
+    return CALLS.get(f"{package}.{function}")
+
+
+def _widget(function: str) -> Rule:
+    name, others, defaults = WIDGETS[function]
+    known = {"value": "value", "description": "label", **others}
+
+    def rule(call: ast.Call, paired: bool) -> str | None:
+        del paired
+        given = {keyword.arg or "": keyword.value for keyword in call.keywords}
+        if call.args or not given.keys() <= known.keys() | {"step"}:
+            return None
+        if name.endswith("slider") and not {"min", "max"} <= given.keys():
+            return None  # the defaults of the two differ
+        texts = {known.get(key, key): ast.unparse(value) for key, value in given.items()}
+        texts = {**defaults, **texts}
+        return f"mo.ui.{name}({', '.join(f'{key}={text}' for key, text in texts.items())})"
+
+    return rule
+
+
+def _reported(call: ast.Call, paired: bool) -> str | None:
+    """Convert `record("rows", n)` and `glue("rows", n)`."""
+    if not paired or len(call.args) != 2 or call.keywords:
+        return None
+    name = literal(call.args[0])
+    if not name or not name.isidentifier() or isinstance(call.args[1], ast.Starred):
+        return None
+    return f"pair.report({name}={ast.unparse(call.args[1])})"
+
+
+def _context(call: ast.Call, paired: bool) -> str | None:
+    """Convert `get_context(op_config={…})` to what it gives in Jupyter."""
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    if call.args or not given.keys() <= {"op_config", "solid_config"}:
+        return None
+    config = next(iter(given.values()), "{}")
+    partition = ", partition_key=pair.partition_key()" if paired else ""
+    return f"run_context({config}{partition})"
+
+
+def _event(call: ast.Call, paired: bool) -> str | None:
+    """Convert an event whose metadata are written out to numbers that an export records."""
+    event = call.args[0] if call.args else None
+    if not paired or not isinstance(event, ast.Call):
+        return None
+    metadata = next((k.value for k in event.keywords if k.arg == "metadata"), None)
+    if not isinstance(metadata, ast.Dict) or not metadata.keys:
+        return None
+    names = [literal(key) if key else None for key in metadata.keys]
+    if not all(name and name.isidentifier() for name in names):
+        return None
+    values = zip(names, metadata.values, strict=True)
+    return f"pair.report({', '.join(f'{name}={ast.unparse(value)}' for name, value in values)})"
+
+
+CALLS: dict[str, Rule] = {
+    "papermill.record": _reported,
+    "papermill.execute_notebook": lambda *_: None,
+    "scrapbook.glue": _reported,
+    "dagstermill.get_context": _context,
+    "dagstermill.yield_event": _event,
+    "dagstermill.yield_result": lambda *_: None,
+}
+
+
+def _imports(drafts: Sequence[Draft], aliases: Mapping[str, str]) -> None:
+    """Leave out imports of what is not used anymore."""
+    scopes = [read_scopes(draft.code) for draft in drafts]
+    used = {use.name for each in scopes for use in each.uses if not use.stores}
+
+    def is_gone(alias: ast.alias) -> bool:
+        name = alias.asname or alias.name.partition(".")[0]
+        origin = aliases.get(name, "")
+        return origin in EXCHANGED or (origin.partition(".")[0] in GONE and name not in used)
+
+    for draft, each in zip(drafts, scopes, strict=True):
+        for node in reversed([statement.node for statement in each.statements]):
+            if not isinstance(node, (ast.Import, ast.ImportFrom)) or not any(
+                map(is_gone, node.names)
+            ):
+                continue
+            first, last = node.lineno - 1, (node.end_lineno or 0) - 1
+            rest = [alias for alias in node.names if not is_gone(alias)]
+            start = draft.lines[first].encode()[: node.col_offset].decode()
+            end = draft.lines[last].encode()[node.end_col_offset :].decode()
+            node.names = rest
+            new = (
+                start + (ast.unparse(node) if rest else "pass" * bool((start + end).strip())) + end
+            )
+            level: Level = "converted" if new else "dropped"
+            draft.remark(first, level, "import", "is not needed anymore", last=last)
+            draft.replace(first, last, [new] if new else [])
+
+
+def star_imports(drafts: Sequence[Draft], known: Iterable[str]) -> None:
+    """Write out the names of `from x import *`, which marimo does not allow.
+
+    They are the names that no cell binds, if there is one such import.
+    """
+    codes = [draft for draft in drafts if not draft.is_text]
+    scopes = [read_scopes(draft.code) for draft in codes]
+    defined = {*PREDEFINED, *known}.union(*(each.bound() for each in scopes))
+    missing = {use.name for each in scopes for use in each.uses if not use.stores} - defined
+    stars = [
+        (draft, statement.node)
+        for draft, each in zip(codes, scopes, strict=True)
+        for statement in each.statements
+        for node in ast.walk(statement.node)
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+    ]
+    for draft, node in reversed(stars):
+        first, last = node.lineno - 1, (node.end_lineno or 0) - 1
+        names = ", ".join(sorted(missing))
+        if len(stars) > 1 or not isinstance(node, ast.ImportFrom) or first != last:
+            message, todo = "marimo does not allow `import *`", "Name what is imported."
+            draft.remark(first, "by hand", "import *", message, todo, last)
+            draft.lines[first : last + 1] = [f"# {x}" for x in draft.lines[first : last + 1]]
+            continue
+        new = [f"from {'.' * node.level}{node.module or ''} import {names}"] if names else []
+        draft.remark(first, "converted", "import *", f"names what is used: {names or 'nothing'}")
+        draft.replace(first, last, new)
+    if stars and len(stars) == 1:
+        return
+    for draft, each in zip(codes, scopes, strict=True):
+        for name in sorted({use.name for use in each.uses if not use.stores} - defined):
+            line = next(use.start[0] for use in each.uses if use.name == name)
+            message = f"no cell defines `{name}`"
+            if HISTORY.fullmatch(name):
+                message = f"`{name}` is of Jupyter's kernel"
+            draft.remark(line, "by hand", "undefined", message, "Define it, or remove its use.")

@@ -1,0 +1,90 @@
+"""What only works in Jupyter: its display, ipywidgets, dagstermill and papermill."""
+
+# ruff: noqa: E501  the cells of one case are on one line
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.jupyter import converted, final_values
+
+
+def test_display_shows_everything_in_its_order(tmp_path: Path) -> None:
+    cells = ("from IPython.display import HTML, display", "x = 1\ndisplay(x, HTML('<b>'))\nx + 1")
+    result = converted(tmp_path, *cells)
+    assert "display(x, mo.Html('<b>'))\n    display(x + 1)\n" in result.text
+    assert "IPython" not in result.text
+    assert not result.by_hand
+    assert final_values(result) == {"x": 1}
+
+
+def test_a_display_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    result = converted(tmp_path, "def display(a):\n    return a\ny = display(3)")
+    assert final_values(result)["y"] == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("w.IntSlider(value=3, min=0, max=9, description='n')", "mo.ui.slider(step=1, value=3, start=0, stop=9, label='n')"),
+        ("w.Dropdown(options=['a'], value='a')", "mo.ui.dropdown(options=['a'], value='a')"),
+        ("w.IntSlider(3)", None),
+        ("w.Text(value='a', layout=None)", None),
+        ("w.interact(print, a=1)", None),
+    ],
+)  # fmt: skip
+def test_widgets_have_an_equal_or_need_a_hand(
+    tmp_path: Path, call: str, expected: str | None
+) -> None:
+    result = converted(tmp_path, "import ipywidgets as w", f"s = {call}")
+    assert (expected or call) in result.text
+    assert [remark.rule for remark in result.by_hand] == ["ipywidgets"] * (expected is None)
+
+
+def test_dagstermill_is_mapped_to_the_pair(tmp_path: Path) -> None:
+    result = converted(
+        tmp_path,
+        "import dagstermill\nfrom dagster import AssetMaterialization",
+        "context = dagstermill.get_context(op_config={'a': 1})",
+        "n = context.op_config['a']",
+        "dagstermill.yield_event(AssetMaterialization(asset_key='k', metadata={'rows': n}))",
+        asset="raw/orders",
+    )
+    assert "pair.report(rows=n)" in result.text
+    assert "partition_key=pair.partition_key())" in result.text
+    assert "import dagstermill" not in result.text
+    assert not result.by_hand
+
+
+def test_what_dagstermill_gave_to_dagster_needs_a_hand(tmp_path: Path) -> None:
+    result = converted(tmp_path, "import dagstermill", "x = 1\ndagstermill.yield_result(x)")
+    (remark,) = result.by_hand
+    assert (remark.cell, remark.line, remark.rule) == (2, 2, "dagstermill")
+
+
+def test_recorded_numbers_are_reported_by_the_pair(tmp_path: Path) -> None:
+    cells = (
+        "import papermill as pm\nimport scrapbook as sb",
+        "sb.glue('rows', 3)",
+        "pm.record('b', 2)",
+    )
+    assert "pair.report(rows=3)" in converted(tmp_path, *cells, asset="a").text
+    result = converted(tmp_path, *cells, "pm.execute_notebook('a.ipynb', 'b.ipynb')")
+    assert [remark.cell for remark in result.by_hand] == [2, 3, 4]
+
+
+def test_a_star_import_names_what_is_used(tmp_path: Path) -> None:
+    result = converted(tmp_path, "from math import *", "x = floor(pi)")
+    assert "from math import floor, pi" in result.text
+    assert final_values(result)["x"] == 3
+    result = converted(tmp_path, "from math import *\nfrom cmath import *", "x = 1")
+    assert [remark.rule for remark in result.by_hand] == ["import *", "import *"]
+
+
+def test_a_name_that_no_cell_defines_needs_a_hand(tmp_path: Path) -> None:
+    result = converted(tmp_path, "x = Out[3]", "y = missing")
+    assert [remark.message for remark in result.by_hand] == [
+        "`Out` is of Jupyter's kernel",
+        "no cell defines `missing`",
+    ]
