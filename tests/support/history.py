@@ -235,8 +235,10 @@ def generate(instance: DagsterInstance, runs: Iterable[Past]) -> None:
             shard.execute("PRAGMA synchronous=OFF")
             _insert(shard, [events._event_to_row(entry) for entry in entries])
         index += [entry for entry in entries if entry.dagster_event_type in _MIRRORED]
+    events._initialized_dbs |= {values["run_id"] for values, _ in rows}
     _add_runs(storage, rows)
     _mirror(events, index)
+    events._initialized_dbs.discard("empty")
     empty.unlink()
 
 

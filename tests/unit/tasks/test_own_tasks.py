@@ -20,6 +20,8 @@ PASTED = HOOK.read_text("utf-8").partition('OWN_TASKS = """\\\n')[2].partition('
 OURS = {
     "discover",
     "run",
+    "stats",
+    "migrate",
     "scaffold",
     "dev",
     "check",

@@ -12,8 +12,9 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dagmar.errors import DagmarError, suggestion
@@ -137,11 +138,16 @@ def document(value: Any) -> None:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    spare: Sequence[str] = (),
+    styles: Mapping[tuple[int, int], str] = MappingProxyType({}),
 ) -> None:
     """Print a table; columns that are empty in every row are left out.
 
-    Where a terminal is too narrow, columns in `spare` are left out too, first the first.
+    Where a terminal is too narrow, columns in `spare` are left out too, first the first. `styles`
+    are colors of single cells, by row and column.
     """
     from rich import box
     from rich.cells import cell_len
@@ -165,8 +171,8 @@ def table(
     for i in shown:
         # Names stay whole, so that they can be copied.
         grid.add_column(columns[i], overflow="fold", no_wrap=i == 0)
-    for row in rows:
-        grid.add_row(*(Text(row[i]) for i in shown))
+    for number, row in enumerate(rows):
+        grid.add_row(*(Text(row[i], styles.get((number, i), "")) for i in shown))
     with console.capture() as capture:
         console.print(grid)
     write("\n".join(line.rstrip() for line in capture.get().splitlines()), sys.stdout)

@@ -15,6 +15,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -118,6 +119,8 @@ class DagsterClient:
                 f"Use https://, or set targets.{target.name}.allow_http to true in dagmar.yaml.",
             )
         self.target = target
+        self.moment: float | None = None
+        """When the last answer was sent, by the server's clock: seconds since 1970."""
         # Normalized by requests, which selects an adapter by the text of the address.
         try:
             request = requests.Request("POST", f"{target.url}/graphql").prepare()
@@ -229,7 +232,7 @@ class DagsterClient:
     def _post(self, url: str, body: Mapping[str, Any], once: bool = False) -> requests.Response:
         # `verify` is given per request: REQUESTS_CA_BUNDLE would win over the session's.
         try:
-            return self._session.post(
+            response = self._session.post(
                 url,
                 json=body,
                 headers={"Accept": "application/json"},
@@ -248,6 +251,9 @@ class DagsterClient:
                 f"The certificates for {self.target.url} cannot be read: {error}",
                 "Check REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, and ca_file in dagmar.yaml.",
             ) from None
+        with contextlib.suppress(ValueError, TypeError):  # no date, or a malformed one
+            self.moment = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
+        return response
 
     def _data(self, response: requests.Response) -> dict[str, Any]:
         try:

@@ -142,7 +142,7 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
         job=run["jobName"],
         location=origin.get("repositoryLocationName", ""),
         assets=sorted(run["assetSelection"] or ()),
-        partition=_partition(tags),
+        partition=partition_of(tags),
         started=run["startTime"],
         ended=run["endTime"],
         steps_total=max(len(plan["steps"]), len(steps)),
@@ -152,7 +152,8 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
     )
 
 
-def _partition(tags: dict[str, str]) -> str | None:
+def partition_of(tags: Mapping[str, str]) -> str | None:
+    """Return the partition of a run with these tags, or its range `FIRST...LAST`."""
     if RANGE_START_TAG in tags:
         return f"{tags[RANGE_START_TAG]}...{tags.get(RANGE_END_TAG, '')}"
     return tags.get(PARTITION_TAG)

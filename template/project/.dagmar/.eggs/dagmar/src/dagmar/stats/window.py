@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, time, timedelta
 
 from dagmar.errors import UsageError
+from dagmar.server.runs import in_utc
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SINCE = re.compile(r"(\d{1,6})([mhdw])")
@@ -22,9 +23,9 @@ class Window:
     start: float
     end: float
 
-    def as_document(self) -> dict[str, str]:
+    def as_document(self) -> dict[str, str | None]:
         """Return the window in JSON."""
-        return {"from": iso(self.start), "to": iso(self.end)}
+        return {"from": in_utc(self.start), "to": in_utc(self.end)}
 
     @property
     def bucket(self) -> float:
@@ -100,8 +101,3 @@ def _moment(flag: str, text: str, closing: bool = False) -> datetime:
             f"For example: {flag} 2026-03-01, {flag} 2026-03-01T06:00+01:00",
         ) from None
     return moment
-
-
-def iso(seconds: float) -> str:
-    """Return a time in ISO 8601, in UTC."""
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()

@@ -13,6 +13,7 @@ from invoke import Collection
 
 from dagmar import console
 from dagmar.tasks.collection import Tasks, root_of
+from dagmar.tasks.history import stats
 from dagmar.tasks.notebooks import check, migrate, scaffold
 from dagmar.tasks.project import clean, dev, doctor, leave, update
 from dagmar.tasks.reports import export
@@ -28,7 +29,7 @@ def namespace(tasks_file: str, below: str = "") -> Collection:
     """
     module = sys._getframe(1).f_globals
     ours = Collection(
-        discover, run, scaffold, migrate, dev, check, export, doctor, clean, update, leave
+        discover, run, stats, scaffold, migrate, dev, check, export, doctor, clean, update, leave
     )
     if below:
         console.tasks_below(below)

@@ -1,0 +1,264 @@
+"""What was read of a server's history: one SQLite file, which is only ever a copy.
+
+Each page is one transaction, with the span of time that it proves to be read, so a break loses at
+most the page that was under way, and two processes may read at once. Everything is aggregated by
+SQL over the file: memory does not grow with the number of runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dagmar import console
+from dagmar.asset_key import AssetKey
+from dagmar.stats.records import DetailRecord, FailureRecord, RunRecord
+
+VERSION = 1
+"""To be raised with every change of the tables; a file of another version is read again."""
+WAIT = 60.0
+FINAL = ("SUCCESS", "FAILURE", "CANCELED")
+TABLES = """
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY, status TEXT, job TEXT, location TEXT, asset_count INTEGER,
+    created REAL, started REAL, ended REAL, updated REAL, partition TEXT, user TEXT, revision TEXT,
+    here INTEGER, retry_of TEXT, versions TEXT, enqueued REAL, launched REAL,
+    detailed INTEGER DEFAULT 0, explained INTEGER DEFAULT 0
+);
+CREATE INDEX runs_created ON runs (created);
+CREATE TABLE selected (run_id TEXT, asset TEXT, PRIMARY KEY (run_id, asset)) WITHOUT ROWID;
+CREATE TABLE steps (
+    run_id TEXT, step TEXT, status TEXT, started REAL, ended REAL, attempts INTEGER,
+    PRIMARY KEY (run_id, step)
+) WITHOUT ROWID;
+CREATE TABLE step_assets (
+    run_id TEXT, step TEXT, asset TEXT, PRIMARY KEY (run_id, step, asset)
+) WITHOUT ROWID;
+CREATE TABLE failures (run_id TEXT, at REAL, step TEXT, cell TEXT, error TEXT, message TEXT);
+CREATE INDEX failures_run ON failures (run_id);
+CREATE TABLE spans (first REAL, last REAL);
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT);
+"""
+DEPENDENT = ("selected", "steps", "step_assets", "failures")
+
+
+class Cache:
+    """The history of one instance behind one address; use it as a context manager."""
+
+    def __init__(self, folder: Path, address: str, instance: str) -> None:
+        """Name the file. It is opened, or created, on entry."""
+        mark = hashlib.sha256(json.dumps([address, instance]).encode()).hexdigest()[:16]
+        self._file = folder / f"history-{mark}.db"
+
+    def __enter__(self) -> Cache:
+        self._stack = contextlib.ExitStack()
+        try:
+            self._open(self._file)
+        except sqlite3.DatabaseError:
+            console.say(f"{self._file.name} in the cache cannot be used: the history is read again")
+            try:
+                for name in ("", "-journal", "-wal", "-shm"):
+                    self._file.with_name(self._file.name + name).unlink(missing_ok=True)
+                self._open(self._file)
+            except (OSError, sqlite3.DatabaseError):
+                self._open_elsewhere()
+        except OSError:  # a folder that cannot be written to costs only speed
+            self._open_elsewhere()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open_elsewhere(self) -> None:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+        self._open(Path(folder) / self._file.name)
+
+    def _open(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(file, timeout=WAIT, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if tables and version != VERSION:
+                raise sqlite3.DatabaseError(f"version {version}")
+            if not tables:
+                for statement in filter(str.strip, TABLES.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            # A lost page is read again; the file stays whole, because the journal does.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("SELECT * FROM runs LIMIT 1").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        self._stack.callback(connection.close)
+        self.connection = connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Do what is written in this context as a whole, or not at all."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def query(self, text: str, values: Any = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query."""
+        yield from self.connection.execute(text, values)
+
+    def number(self, text: str, values: Any = ()) -> Any:
+        """Return the first value of a query's first row."""
+        return self.connection.execute(text, values).fetchone()[0]
+
+    # What is known
+
+    @property
+    def mark(self) -> float | None:
+        """Up to when changes were read, by the server's clock."""
+        row = self.connection.execute("SELECT value FROM notes WHERE name = 'mark'").fetchone()
+        return float(row[0]) if row else None
+
+    def set_mark(self, moment: float) -> None:
+        """Note up to when changes were read."""
+        self.connection.execute("INSERT OR REPLACE INTO notes VALUES ('mark', ?)", (repr(moment),))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self.writing():
+            for table in ("runs", "spans", "notes", *DEPENDENT):
+                self.connection.execute(f"DELETE FROM {table}")
+
+    def gaps(self, first: float, last: float) -> list[tuple[float, float]]:
+        """Return the spans that are not read yet between two times of creation, newest first."""
+        gaps = []
+        spans = self.connection.execute("SELECT first, last FROM spans ORDER BY last DESC")
+        for begin, end in list(spans):
+            if end < last and begin < last:
+                if end <= first:
+                    break
+                gaps.append((end, last))
+            last = min(last, begin)
+            if last <= first:
+                return gaps
+        return [*gaps, (first, last)] if first < last else gaps
+
+    def cover(self, first: float, last: float) -> None:
+        """Note that all runs created between two times were read, inside `writing`."""
+        touching = (last, first)
+        (begin, end) = self.connection.execute(
+            "SELECT min(first), max(last) FROM spans WHERE first <= ? AND last >= ?", touching
+        ).fetchone()
+        self.connection.execute("DELETE FROM spans WHERE first <= ? AND last >= ?", touching)
+        span = (min(first, begin or first), max(last, end or last))
+        self.connection.execute("INSERT INTO spans VALUES (?, ?)", span)
+
+    # What is written, inside `writing`
+
+    def add(self, runs: Iterable[RunRecord]) -> None:
+        """Write runs; details of one that has changed are read again."""
+        for run in runs:
+            known = self.connection.execute(
+                "SELECT updated, status FROM runs WHERE run_id = ?", (run.run_id,)
+            ).fetchone()
+            if known == (run.updated, run.status):
+                continue
+            if known:
+                self.remove([run.run_id])
+            assets = () if run.assets is None else run.assets
+            self.connection.execute(
+                "INSERT INTO runs (run_id, status, job, location, asset_count, created, started, "
+                "ended, updated, partition, user, revision, here, retry_of, versions) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.run_id, run.status, run.job, run.location,
+                    -1 if run.assets is None else len(assets),
+                    run.created, run.started, run.ended, run.updated, run.partition, run.user,
+                    run.revision, run.here, run.retry_of, json.dumps(dict(run.versions)),
+                ),
+            )  # fmt: skip
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO selected VALUES (?, ?)",
+                [(run.run_id, str(asset)) for asset in assets],
+            )
+
+    def add_details(self, details: Iterable[DetailRecord]) -> None:
+        """Write what the logs of runs say."""
+        for detail in details:
+            run_id = detail.run_id
+            self.connection.execute(
+                "UPDATE runs SET detailed = 1, enqueued = ?, launched = ? WHERE run_id = ?",
+                (detail.enqueued, detail.launched, run_id),
+            )
+            for step in detail.steps:
+                self.connection.execute(
+                    "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)",
+                    (run_id, step.step, step.status, step.started, step.ended, step.attempts),
+                )
+                self.connection.executemany(
+                    "INSERT OR IGNORE INTO step_assets VALUES (?, ?, ?)",
+                    [(run_id, step.step, str(asset)) for asset in step.assets],
+                )
+
+    def attribute(self) -> None:
+        """Note which assets failed steps were to make, inside `writing`: their events do not say.
+
+        They are those that the step makes when it succeeds, or the one that it is named after.
+        """
+        self.connection.execute("""
+            INSERT OR IGNORE INTO step_assets
+            SELECT t.run_id, t.step, a.asset FROM steps t JOIN runs r USING (run_id) JOIN (
+                SELECT DISTINCT k.location, b.step, b.asset
+                FROM step_assets b JOIN runs k USING (run_id)
+            ) a ON a.location = r.location AND a.step = t.step
+            WHERE t.status <> 'SUCCESS'
+            UNION
+            SELECT t.run_id, t.step, s.asset FROM steps t JOIN selected s USING (run_id)
+            WHERE t.status <> 'SUCCESS' AND replace(s.asset, '/', '__') = t.step""")
+
+    def add_failures(self, run_ids: Iterable[str], failures: Iterable[FailureRecord]) -> None:
+        """Write why runs failed."""
+        for run_id in run_ids:
+            self.connection.execute("UPDATE runs SET explained = 1 WHERE run_id = ?", (run_id,))
+            self.connection.execute("DELETE FROM failures WHERE run_id = ?", (run_id,))
+        self.connection.executemany(
+            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (each.run_id, each.at, each.step, each.cell, each.error, each.message)
+                for each in failures
+            ],
+        )
+
+    def remove(self, run_ids: Sequence[str]) -> None:
+        """Forget runs."""
+        for table in ("runs", *DEPENDENT):
+            self.connection.executemany(
+                f"DELETE FROM {table} WHERE run_id = ?", [(run_id,) for run_id in run_ids]
+            )
+
+    # What is read
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return a run that is known."""
+        fields = (
+            "run_id, status, job, location, asset_count, created, started, ended, updated, "
+            "partition, user, revision, here, retry_of, versions"
+        )
+        query = f"SELECT {fields} FROM runs WHERE run_id = ?"
+        row = list(self.connection.execute(query, (run_id,)).fetchone())
+        assets = self.query("SELECT asset FROM selected WHERE run_id = ?", (run_id,))
+        row[4] = None if row[4] < 0 else tuple(AssetKey(asset) for (asset,) in assets)
+        row[12], row[14] = bool(row[12]), json.loads(row[14])
+        return RunRecord(*row)

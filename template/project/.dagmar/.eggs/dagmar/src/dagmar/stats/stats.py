@@ -1,0 +1,233 @@
+"""`invoke stats`: the numbers of a window, compared with those of the window before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagmar import console
+from dagmar.asset_key import AssetKey
+from dagmar.console import LiveLine
+from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.project.layout import CACHE
+from dagmar.project.settings import Settings
+from dagmar.server.client import DagsterClient
+from dagmar.server.history import read_state, run_filter
+from dagmar.server.runs import in_utc, run_url
+from dagmar.stats.cache import Cache
+from dagmar.stats.causes import group
+from dagmar.stats.figures import KINDS, Figures, Only, Row, names, sparkline
+from dagmar.stats.reading import SAMPLE, Reader, server_now
+from dagmar.stats.window import Window, windows
+
+MOST_ROWS = 40
+MOST_IN_PROGRESS = 100
+COLUMNS = ("runs", "ok", "median", "p95", "trend")
+STEADY = 0.005
+"""A change of less than this share has no direction."""
+
+
+@dataclass(frozen=True)
+class StatsRequest:
+    """The flags of `invoke stats`; empty means no limit."""
+
+    since: str = ""
+    first: str = ""
+    last: str = ""
+    by: str = "asset"
+    assets: tuple[AssetKey, ...] = ()
+    jobs: tuple[str, ...] = ()
+    location: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for an unknown `--by`."""
+        if self.by not in KINDS:
+            raise UsageError(
+                f"there is no --by {self.by}{did_you_mean(self.by, KINDS)}",
+                f"Rows are by {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
+            )
+
+
+@dataclass
+class Stats:
+    """What `invoke stats` shows."""
+
+    server: str
+    by: str
+    window: Window
+    before: Window
+    totals: Row
+    rows: list[Row]
+    in_progress: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    slowdowns: list[dict[str, Any]] = field(default_factory=list)
+    violations: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "server": self.server,
+            "window": self.window.as_document(),
+            "before": self.before.as_document(),
+            "by": self.by,
+            "totals": self.totals.as_document(),
+            "rows": [row.as_document() for row in self.rows],
+            "in_progress": self.in_progress,
+            "failures": self.failures,
+            "slowdowns": self.slowdowns,
+            "violations": self.violations,
+        }
+
+    def show(self) -> None:
+        """Print the table, and what is worth a look below it."""
+        shown = self.rows[:MOST_ROWS]
+        cells = [_cells(row) for row in shown]
+        if cells:
+            styles = {
+                (number, column): style
+                for number, row in enumerate(cells)
+                for column, (_, style) in enumerate(row)
+                if style
+            }
+            texts = [[text for text, _ in row] for row in cells]
+            console.table(f"By {self.by}", (self.by, *COLUMNS), texts, ("trend",), styles)
+        if len(self.rows) > MOST_ROWS:
+            console.say(f"{len(self.rows) - MOST_ROWS} more: --json has all of them")
+        for failure in self.failures:
+            where = failure["cell"] or failure["step"] or "no step"
+            kind = failure["class"] or "failure"
+            console.out(f"{failure['count']} × {kind} in {where}: {failure['message']}")
+            console.out(f"    {failure['retry']}")
+        console.say(self._summary())
+
+    def raise_for_status(self) -> None:
+        """Return: a history is not a failure."""
+
+    def _summary(self) -> str:
+        (runs, earlier), (failed, _) = self.totals.pair("runs"), self.totals.pair("failed")
+        span = " to ".join(_local(moment) for moment in (self.window.start, self.window.end))
+        if not runs:
+            text = f"no run has ended among those created {span}"
+        else:
+            text = f"{runs:,} runs, {failed:,} failed, {span}"
+        busy = f"; {len(self.in_progress)} in progress" if self.in_progress else ""
+        return f"Dagster at {self.server}: {text}{busy}; {earlier:,} runs in the window before"
+
+
+def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest) -> Stats:
+    """Return the numbers of the window, and of the one before, from the server's history.
+
+    Raises UsageError for a malformed window, Invalid for an unknown name, and what the client
+    raises; then what was read is kept.
+    """
+    instance, _ = read_state(client, run_filter(ids=[""]))
+    now = server_now(client)
+    window, before = windows(request.since, request.first, request.last, now)
+    cache = Cache(settings.root / CACHE, client.target.url, instance)
+    with LiveLine("reading the history", counted=True, after=1) as line, cache:
+        reader = Reader(client, cache, now, line)
+        reader.read_runs(before.start, window.end)
+        assets = frozenset(request.assets) if request.assets else None
+        only = Only(assets, request.jobs, request.location)
+        figures = Figures(cache, window, before, only)
+        reader.read_details(*figures.samples(SAMPLE))
+        reader.read_details(*figures.unsplit(request.by))
+        reader.read_failures(*figures.unexplained())
+        for kind, wanted in (
+            ("asset", request.assets),
+            ("job", request.jobs),
+            ("location", (request.location,) if request.location else ()),
+        ):
+            _require_known(kind, wanted, names(cache, kind))
+        return Stats(
+            client.target.url,
+            request.by,
+            window,
+            before,
+            next(iter(figures.rows("run")), Row(None)),
+            figures.rows(request.by),
+            [_in_progress(client, run) for run in _first(figures.in_progress())],
+            [cause.as_document(client.target.url) for cause in group(figures.failures())],
+        )
+
+
+def _first(runs: Iterable[Any]) -> Iterable[Any]:
+    return (run for run, _ in zip(runs, range(MOST_IN_PROGRESS), strict=False))
+
+
+def _in_progress(client: DagsterClient, run: Sequence[Any]) -> dict[str, Any]:
+    run_id, status, job, location, created, started = run
+    return {
+        "run_id": run_id,
+        "url": run_url(client, run_id),
+        "status": status,
+        "job": job,
+        "location": location,
+        "created_at": in_utc(created),
+        "started_at": in_utc(started),
+    }
+
+
+def _require_known(kind: str, wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Raise Invalid for a name that no run in the history has."""
+    known = list(known)
+    for name in wanted:
+        if name not in known:
+            what = "code location" if kind == "location" else kind
+            raise Invalid(
+                f"no run of the {what} '{name}' is in this history{did_you_mean(name, known)}",
+                "Look further back with --since, or type:",
+                command="invoke discover",
+            )
+
+
+def _local(seconds: float) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def _cells(row: Row) -> list[tuple[str, str]]:
+    """Return the texts of a row, each with its color."""
+    runs, success = row.pair("runs"), row.success
+    share = "" if success[0] is None else f"{success[0]:.0%}"
+    return [
+        ("none" if row.name is None else row.name, ""),
+        (f"{runs[0]:,}{_direction(*runs)}", ""),
+        (f"{share}{_direction(*success)}", _style(*success, more="green", less="red")),
+        *(
+            (
+                f"{_duration(now)}{_direction(now, old)}",
+                _style(now, old, more="red", less="green"),
+            )
+            for now, old in (row.pair("median_s"), row.pair("p95_s"))
+        ),
+        (sparkline([point["median_s"] for point in row.trend]), ""),
+    ]
+
+
+def _change(now: float | None, before: float | None) -> float:
+    return 0.0 if now is None or not before else now / before - 1
+
+
+def _direction(now: float | None, before: float | None) -> str:
+    change = _change(now, before)
+    if abs(change) < STEADY:
+        return ""
+    return f" {'↑' if change > 0 else '↓'}{min(abs(change), 9.99):.0%}"
+
+
+def _style(now: float | None, before: float | None, more: str, less: str) -> str:
+    change = _change(now, before)
+    return "" if abs(change) < 0.1 else more if change > 0 else less
+
+
+def _duration(seconds: float | None) -> str:
+    """Return a duration in three digits or so."""
+    if seconds is None:
+        return "—"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

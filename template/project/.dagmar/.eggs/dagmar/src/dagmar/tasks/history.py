@@ -1,0 +1,44 @@
+"""The task about the past: what Dagster's own history says in numbers."""
+
+from typing import Annotated
+
+from invoke import Context
+
+from dagmar.tasks.command import Json, Many, Result, Target, Url, command, open_server
+
+
+@command
+def stats(
+    context: Context,
+    since: Annotated[str, "Window up to now: 90m, 12h, 7d (default) or 4w."] = "",
+    from_: Annotated[str, "Begin of the window, a date or time; local unless it has a zone."] = "",
+    to: Annotated[str, "End of the window; a date alone is included. Default: now."] = "",
+    asset: Annotated[Many, "Only runs of this asset; may be repeated."] = (),
+    job: Annotated[Many, "Only runs of this job; may be repeated."] = (),
+    location: Annotated[str, "Only runs of this code location."] = "",
+    by: Annotated[str, "asset, job, step, location, user or revision."] = "asset",
+    target: Target = "",
+    url: Url = "",
+    json: Json = False,
+) -> Result:
+    """Show how often runs succeed and how long they take, compared with the window before.
+
+    Examples:
+      invoke stats
+      invoke stats --since 30d --by job
+      invoke stats --from 2026-03-01 --to 2026-03-07 --asset raw/orders --json
+    """
+    from dagmar.asset_key import AssetKey
+    from dagmar.stats.stats import StatsRequest, read_stats
+
+    request = StatsRequest(
+        since=since,
+        first=from_,
+        last=to,
+        by=by,
+        assets=tuple(AssetKey(key) for key in asset),
+        jobs=tuple(job),
+        location=location,
+    )
+    with open_server(context, target, url) as (settings, client):
+        return read_stats(settings, client, request)

@@ -1,0 +1,344 @@
+"""`invoke stats` against histories whose numbers are computed from Dagster's records, too."""
+
+from __future__ import annotations
+
+import json
+import stat
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagmar.errors import Invalid, Unreachable, UsageError
+from dagmar.project.settings import Target, load
+from dagmar.server.client import DagsterClient
+from dagmar.stats.stats import Stats, StatsRequest, read_stats
+from dagster import DagsterInstance
+from support import history
+from support.history import DAY, Past, PastStep, Served
+from support.project import Project, make_project
+
+END = 1_790_000_000.0
+RUNS = 120
+
+
+@pytest.fixture(scope="module")
+def past() -> list[Past]:
+    runs = history.plan(RUNS, seed=3, end=END, days=28)
+    odd = Past("0" * 8 + "-0000-4000-8000-000000000001", "__ASSET_JOB", "sales", "STARTED",
+               END - 5 * DAY, started=END - 5 * DAY + 1, assets=("sales/orders",))  # fmt: skip
+    return sorted([*runs, odd], key=lambda run: run.created)
+
+
+@pytest.fixture(scope="module")
+def instance(past: list[Past], tmp_path_factory: pytest.TempPathFactory) -> DagsterInstance:
+    instance = history.open_instance(tmp_path_factory.mktemp("history"))
+    history.generate(instance, past)
+    return instance
+
+
+@pytest.fixture(scope="module")
+def served(instance: DagsterInstance) -> Iterator[Served]:
+    with history.serve(instance, END) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def here(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose cache the tests share."""
+    folder = tmp_path_factory.mktemp("project")
+    return make_project(folder, f"targets: {{local: {{url: '{served.url}'}}}}\n")
+
+
+@pytest.fixture
+def fresh(served: Served, tmp_path: Path) -> Project:
+    """A project without a cache."""
+    return make_project(tmp_path / "project", f"targets: {{local: {{url: '{served.url}'}}}}\n")
+
+
+def ask(project: Project, url: str, **request: Any) -> Stats:
+    with DagsterClient(Target("local", url)) as client:
+        return read_stats(load(project.root), client, StatsRequest(**request))
+
+
+def quantile(values: list[float], share: float) -> float | None:
+    """Python's own: `inclusive` is definition 7."""
+    if len(values) < 2:
+        return round(values[0], 3) if values else None
+    return round(statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1], 3)
+
+
+def plain_reading(
+    instance: DagsterInstance, by: str, start: float, end: float
+) -> dict[str | None, dict[str, Any]]:
+    """Compute the figures of one window from Dagster's records, one run at a time."""
+    seconds, counts = defaultdict(list), defaultdict(lambda: defaultdict(int))
+    for record in instance.get_run_records():
+        run, created = record.dagster_run, record.create_timestamp.timestamp()
+        if not start <= created < end or not run.is_finished:
+            continue
+        units: list[tuple[str | None, str, float | None]] = []
+        took = record.end_time - record.start_time
+        origin = run.remote_job_origin
+        if by in ("asset", "step"):
+            steps = {step.step_key: step for step in instance.get_run_step_stats(run.run_id)}
+            if by == "asset" and run.asset_selection and len(run.asset_selection) == 1:
+                units = [("/".join(next(iter(run.asset_selection)).path), run.status.value, took)]
+            else:
+                for key, step in steps.items():
+                    status = step.status.value if step.status else ""
+                    status = run.status.value if status == "IN_PROGRESS" else status
+                    of_job = "" if run.job_name == history.IMPLICIT_JOB else f"@{run.job_name}"
+                    name = key.replace("__", "/") if by == "asset" else key + of_job
+                    if by == "step" or "/" in name:
+                        length = step.end_time and step.end_time - step.start_time
+                        units.append((name, status, length))
+        else:
+            name = {
+                "job": None if run.job_name == history.IMPLICIT_JOB else run.job_name,
+                "location": origin.location_name if origin else None,
+                "user": run.tags.get("user"),
+                "revision": run.tags.get("dagmar/git-revision"),
+            }[by]
+            if by != "job" or name:
+                units = [(name, run.status.value, took)]
+        for name, status, length in units:
+            counts[name][status] += 1
+            counts[name]["retries"] += bool(run.parent_run_id)
+            counts[name]["here"] += "dagmar/here" in run.tags
+            if status == "SUCCESS":
+                seconds[name].append(length)
+    return {
+        name: {
+            "runs": of["SUCCESS"] + of["FAILURE"] + of["CANCELED"],
+            "failed": of["FAILURE"],
+            "cancelled": of["CANCELED"],
+            "retries": of["retries"],
+            "here": of["here"],
+            "median_s": quantile(seconds[name], 0.5),
+            "p95_s": quantile(seconds[name], 0.95),
+        }
+        for name, of in counts.items()
+    }
+
+
+@pytest.mark.parametrize("by", ["asset", "job", "step", "location", "user", "revision"])
+@pytest.mark.parametrize("days", [7, 14])
+def test_numbers_are_those_of_a_plain_reading_of_the_database(
+    here: Project, served: Served, instance: DagsterInstance, by: str, days: int
+) -> None:
+    document = ask(here, served.url, since=f"{days}d", by=by).as_document()
+    rows = {row["name"]: row for row in document["rows"]}
+    for which, shift in (("now", 0), ("before", days * DAY)):
+        expected = plain_reading(instance, by, END - shift - days * DAY, END - shift)
+        assert expected
+        found = {
+            name: {figure: row[figure][which] for figure in next(iter(expected.values()))}
+            for name, row in rows.items()
+        }
+        none = {"runs": 0, "failed": 0, "cancelled": 0, "retries": 0, "here": 0}
+        empty = {**none, "median_s": None, "p95_s": None}
+        assert found == {name: expected.get(name, empty) for name in rows}
+        assert set(expected) <= set(rows)
+
+
+def test_totals_success_and_times_before_a_run_starts(
+    here: Project, served: Served, past: list[Past]
+) -> None:
+    document = ask(here, served.url, by="location").as_document()
+    total = document["totals"]
+    ended = [run for run in past if run.created >= END - 7 * DAY and run.ended]
+    good = [run for run in ended if run.status == "SUCCESS"]
+    bad = [run for run in ended if run.status == "FAILURE"]
+    assert total["runs"]["now"] == len(ended)
+    assert total["success"]["now"] == round(len(good) / (len(good) + len(bad)), 6)
+    assert 0 < total["queued_s"]["now"] < total["starting_s"]["now"] * 10
+    assert sum(point["runs"] for point in total["trend"]) == len(ended)
+    assert [run["status"] for run in document["in_progress"]] == ["STARTED"]
+
+
+def test_the_second_call_asks_only_for_what_is_new(
+    instance: DagsterInstance, tmp_path: Path
+) -> None:
+    project = make_project(tmp_path / "project")
+    clock = [END]
+    with Served(instance, lambda: clock[0]) as served:
+        first = ask(project, served.url, by="step")
+        pages = len(served.requests)
+        clock[0] += 600
+        second = ask(project, served.url, by="step")
+        again = served.requests[pages:]
+    assert first.totals.pair("runs")[0] >= second.totals.pair("runs")[0] > 0
+    assert {request["operationName"] for request in again} == {"HistoryState", "HistoryRuns"}
+    filters = [each["variables"]["filter"] for each in again if "cursor" in each["variables"]]
+    changed, busy, new = filters
+    assert changed["updatedAfter"] == END - 120
+    assert len(busy["runIds"]) == 1
+    assert new["createdAfter"] > END - 200
+
+
+def test_changes_new_runs_and_deleted_ones_are_seen(tmp_path: Path) -> None:
+    def one(number: int, status: str, age: float) -> Past:
+        ended = None if status == "STARTED" else END - age + 30
+        step = PastStep("a", END - age + 1, ended)
+        return Past(f"{number:08}-0000-4000-8000-000000000000", "__ASSET_JOB", "sales", status,
+                    END - age, started=END - age + 1, ended=ended, assets=("a",),
+                    steps=(step,))  # fmt: skip
+
+    instance = history.open_instance(tmp_path / "home")
+    history.generate(instance, [one(1, "SUCCESS", 3000), one(2, "STARTED", 2000)])
+    project = make_project(tmp_path / "project")
+    clock = [END]
+    with Served(instance, lambda: clock[0]) as served:
+        before = ask(project, served.url)
+        assert (before.totals.pair("runs")[0], len(before.in_progress)) == (1, 1)
+        instance.delete_run(one(1, "SUCCESS", 0).run_id)
+        instance.delete_run(one(2, "SUCCESS", 0).run_id)
+        # Its worker's clock is half an hour slow.
+        history.generate(instance, [one(2, "SUCCESS", 2000), one(3, "FAILURE", -300)])
+        clock[0] += 900
+        after = ask(project, served.url)
+    assert after.totals.pair("runs")[0] == 2
+    assert after.totals.pair("failed")[0] == 1
+    assert after.in_progress == []
+
+
+def test_another_instance_at_the_same_address_is_not_mixed(
+    fresh: Project, served: Served, tmp_path: Path
+) -> None:
+    full = ask(fresh, served.url)
+    empty = history.open_instance(tmp_path / "home")
+    kept = served._context.instance
+    with history.serve(empty, END) as other:
+        context, served._context = served._context, other._context
+        try:
+            none = ask(fresh, served.url)
+        finally:
+            served._context = context
+    assert served._context.instance is kept
+    assert full.totals.pair("runs")[0] > 0
+    assert none.totals.pair("runs")[0] == 0
+
+
+@pytest.mark.parametrize("broken", ["text", "another version", "a table is missing"])
+def test_a_cache_that_cannot_be_used_is_thrown_away_with_a_line(
+    here: Project, served: Served, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    import sqlite3
+
+    expected = ask(here, served.url).as_document()
+    (file,) = (here.root / ".dagmar/cache").glob("history-*.db")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    if broken == "text":
+        file.write_text("not a database, but long enough to look at " * 50)
+    else:
+        with sqlite3.connect(file) as connection:
+            version = "PRAGMA user_version = 99"
+            connection.execute(version if broken == "another version" else "DROP TABLE runs")
+        connection.close()
+    assert ask(here, served.url).as_document() == expected
+    assert "the history is read again" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_to_costs_only_speed(
+    fresh: Project, served: Served
+) -> None:
+    (fresh.root / ".dagmar").mkdir()
+    (fresh.root / ".dagmar/cache").write_text("in the way")
+    assert ask(fresh, served.url).totals.pair("runs")[0] > 0
+
+
+def test_what_was_read_before_a_server_died_is_kept(
+    instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.server.history.PAGE", 20)
+    project = make_project(tmp_path / "project")
+    with history.serve(instance, END) as served:
+        served.broken = 5
+        with pytest.raises(Unreachable) as error:
+            ask(project, served.url)
+        assert "60 runs that were read are kept: the next call continues there" in error.value.hint
+        served.broken = None
+        asked = len(served.requests)
+        whole = ask(project, served.url).as_document()
+        pages = [r for r in served.requests[asked:] if r["operationName"] == "HistoryRuns"]
+        other = make_project(tmp_path / "other")
+        assert ask(other, served.url).as_document() == whole
+        fresh = [r for r in served.requests if r["operationName"] == "HistoryRuns"]
+    assert len(pages) < len(fresh) - len(pages) - 3
+
+
+def test_two_calls_at_once_share_the_cache(fresh: Project, served: Served) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(ask, fresh, served.url) for _ in range(2)]
+        answers = [call.result(60).as_document() for call in calls]
+    assert answers[0] == answers[1] == ask(fresh, served.url).as_document()
+
+
+def test_filters_by_asset_job_and_location(here: Project, served: Served) -> None:
+    def stats(*flags: str) -> dict[str, Any]:
+        done = here.invoke("stats", *flags, "--since", "14d", "--json", "--url", served.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    whole = {row["name"]: row for row in ask(here, served.url, since="14d").as_document()["rows"]}
+    sampled = {"queued_s": None, "starting_s": None}
+    one = stats("--asset", "sales/orders", "--asset", "ml/daily")
+    assert {row["name"]: {**row, **sampled} for row in one["rows"]} == {
+        name: {**whole[name], **sampled} for name in ("sales/orders", "ml/daily")
+    }
+    assert one["totals"]["runs"]["now"] == sum(row["runs"]["now"] for row in one["rows"])
+    place = stats("--location", "sales")
+    assert {row["name"].split("/")[0] for row in place["rows"]} == {"sales"}
+    job = stats("--job", "nightly", "--by", "job")
+    assert [row["name"] for row in job["rows"]] == ["nightly"]
+    assert job["totals"]["runs"] == job["rows"][0]["runs"]
+
+
+@pytest.mark.parametrize(
+    "request_", [{"assets": ("sales/order",)}, {"jobs": ("nightl",)}, {"location": "sale"}]
+)
+def test_a_name_without_history_is_refused_with_the_one_that_may_be_meant(
+    here: Project, served: Served, request_: dict[str, Any]
+) -> None:
+    with pytest.raises(Invalid, match="did you mean"):
+        ask(here, served.url, **request_)
+
+
+def test_a_window_without_runs_is_no_error(here: Project, served: Served) -> None:
+    done = here.invoke("stats", "--from", "2020-01-01", "--to", "2020-01-02", "--target", "local")
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "no run has ended" in done.stderr
+    again = here.invoke("stats", "--from", "2020-01-01", "--to", "2020-01-02", "--json")
+    document = json.loads(again.stdout)
+    assert document["rows"] == []
+    assert document["totals"]["median_s"] == {"now": None, "before": None}
+
+
+def test_the_table_fits_80_columns_and_hostile_text_is_tamed(here: Project, served: Served) -> None:
+    done = here.invoke("stats", "--since", "28d")
+    rows = [line for line in done.stdout.splitlines() if line.split()[:1] == ["sales/orders"]]
+    assert rows
+    assert max(map(len, rows)) <= 80
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"since": "7"}, {"since": "0d"}, {"since": "-1d"}, {"since": "7d", "first": "2026-01-01"},
+        {"last": "2026-01-01"}, {"first": "yesterday"}, {"first": "2026-13-01"},
+        {"first": "2026-02-01", "last": "2026-01-01"}, {"first": "2999-01-01"}, {"by": "assets"},
+    ],
+)  # fmt: skip
+def test_a_window_or_flag_that_is_not_one_is_wrong_usage(
+    here: Project, served: Served, request_: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        ask(here, served.url, **request_)
+    assert error.value.hint
