@@ -136,7 +136,6 @@ def test_many_assets_need_more_evidence() -> None:
         [(0.0, 1.0)] * 11,
         [(0.0, 1.0)] * 1000,
         [(float(i), 0.0) for i in range(50)],
-        [(float(i), math.nan if i % 2 else math.inf) for i in range(50)],
         [(i * HOUR, 0.1 if i < 30 else 0.4) for i in range(60)],  # too short to matter
         [(i * 24 * HOUR, 60.0 if i < 30 else 63.0) for i in range(60)],  # too little
         [(i * 24 * HOUR, 90.0 if i < 30 else 60.0) for i in range(60)],  # faster

@@ -256,16 +256,16 @@ class Figures:
     def failures(self) -> Iterator[FailureRecord]:
         """Yield why runs of the window failed, oldest first."""
         query = (
-            "SELECT f.run_id, f.at, f.step, f.cell, f.error, f.message, u.job, u.partition "
+            "SELECT f.run_id, f.at, f.step, f.cell, f.error, f.message, u.job, u.partition, u.here "
             "FROM runs u JOIN failures f USING (run_id) "
             f"WHERE {self._where()} AND u.created >= :middle ORDER BY f.at"
         )
-        for run_id, at, step, cell, *texts, job, partition in self._cache.query(
+        for run_id, at, step, cell, error, message, job, partition, here in self._cache.query(
             query, self._values()
         ):
             assets = self._assets_of(run_id, step)
-            error, message = texts
-            yield FailureRecord(run_id, at, step, cell, error, message, assets, job, partition)
+            texts = (step, cell, error, message)
+            yield FailureRecord(run_id, at, *texts, assets, job, partition, bool(here))
 
     def _assets_of(self, run_id: str, step: str | None) -> tuple[AssetKey, ...]:
         assets = list(

@@ -11,10 +11,12 @@ import itertools
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
+from dagmar.server.runs import in_utc
 from dagmar.stats.records import RunRecord
 
 ALPHA = 0.01
@@ -73,10 +75,10 @@ def find_onset(points: Sequence[tuple[float, float]], series: int = 1) -> Onset 
     `points` are times and durations in seconds, oldest first. `series` is how many are tested in
     one call: each gets its share of `ALPHA` (Bonferroni).
     """
-    points = [(at, seconds) for at, seconds in points if math.isfinite(seconds) and seconds > 0]
     if len(points) < FEWEST_POINTS:
         return None
-    values = [seconds for _, seconds in points]
+    values = [max(seconds, 0.001) for _, seconds in points]
+    points = [(at, value) for (at, _), value in zip(points, values, strict=True)]
     usual = _without_time_of_day(points)
     ranks = _ranks(usual)
     split, z = _best_split(ranks)
@@ -187,6 +189,37 @@ def _is_slower_at_same_hour(points: Sequence[tuple[float, float]], split: int) -
     if len(ratios) >= FEWEST:
         return median(ratios) >= SMALLEST_FACTOR
     return points[split - 1][0] - points[0][0] >= DAY
+
+
+def find_slowdowns(
+    series: Iterable[tuple[str | None, Sequence[tuple[float, float, str]]]],
+    names: int,
+    run: Callable[[str], RunRecord],
+    address: str,
+) -> list[dict[str, Any]]:
+    """Return `slowdowns` of `invoke stats --json`, the largest first.
+
+    `series` has the (time, seconds, run id) of each of that many names, and `run` returns a run.
+    """
+    found = []
+    for name, points in series:
+        onset = find_onset([(at, seconds) for at, seconds, _ in points], max(names, 1))
+        if onset is None:
+            continue
+        last, first = points[onset.index - 1][2], points[onset.index][2]
+        found.append(
+            {
+                "name": name,
+                "since": in_utc(onset.at),
+                "run_id": first,
+                "url": f"{address.rstrip('/')}/runs/{first}",
+                "before_s": round(onset.before_s, 3),
+                "after_s": round(onset.after_s, 3),
+                "factor": round(onset.factor, 3),
+                "changed": [each.as_document() for each in what_changed(run(last), run(first))],
+            }
+        )
+    return sorted(found, key=lambda each: -each["factor"])
 
 
 def what_changed(before: RunRecord, after: RunRecord) -> list[Change]:

@@ -86,10 +86,10 @@ def render(document: Mapping[str, Any]) -> str:
     return encodable(page)
 
 
-def draw(trend: Sequence[Mapping[str, Any]], of: str = "runs") -> str:
-    """Return a chart of a row's trend as HTML: of its `runs`, or of `median_s`."""
-    charts: Any = _environment().get_template(NAME).module
-    return encodable(str(charts.chart(trend, of)))
+def fragment(document: Mapping[str, Any]) -> str:
+    """Return the numbers, charts, slowdowns and failures of a document as a part of a page."""
+    macros: Any = _environment().get_template(NAME).module
+    return encodable(str(macros.fragment(document, MOST_ENTRIES)))
 
 
 def bars(trend: Sequence[Mapping[str, Any]], of: str, since: str = "") -> list[Bar]:

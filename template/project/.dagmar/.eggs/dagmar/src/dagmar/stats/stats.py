@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dagmar import console
@@ -15,10 +16,13 @@ from dagmar.project.settings import Settings
 from dagmar.server.client import DagsterClient
 from dagmar.server.history import read_state, run_filter
 from dagmar.server.runs import in_utc, run_url
+from dagmar.stats import page
 from dagmar.stats.cache import Cache
 from dagmar.stats.causes import group
 from dagmar.stats.figures import KINDS, Figures, Only, Row, names, sparkline
+from dagmar.stats.onsets import find_slowdowns
 from dagmar.stats.reading import SAMPLE, Reader, server_now
+from dagmar.stats.verdict import Rule, Verdict, judge
 from dagmar.stats.window import Window, windows
 
 MOST_ROWS = 40
@@ -39,14 +43,18 @@ class StatsRequest:
     assets: tuple[AssetKey, ...] = ()
     jobs: tuple[str, ...] = ()
     location: str = ""
+    fail_if: tuple[Rule, ...] = ()
+    html: Path | None = None
 
     def __post_init__(self) -> None:
-        """Raise UsageError for an unknown `--by`."""
+        """Raise UsageError for an unknown `--by`, Conflict for a file that is not a page."""
         if self.by not in KINDS:
             raise UsageError(
                 f"there is no --by {self.by}{did_you_mean(self.by, KINDS)}",
                 f"Rows are by {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
             )
+        if self.html:
+            page.require_ours(self.html)
 
 
 @dataclass
@@ -62,7 +70,7 @@ class Stats:
     in_progress: list[dict[str, Any]] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     slowdowns: list[dict[str, Any]] = field(default_factory=list)
-    violations: list[dict[str, Any]] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
 
     def as_document(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -76,7 +84,7 @@ class Stats:
             "in_progress": self.in_progress,
             "failures": self.failures,
             "slowdowns": self.slowdowns,
-            "violations": self.violations,
+            "violations": [each.as_document() for each in self.verdict.violations],
         }
 
     def show(self) -> None:
@@ -99,10 +107,19 @@ class Stats:
             kind = failure["class"] or "failure"
             console.out(f"{failure['count']} × {kind} in {where}: {failure['message']}")
             console.out(f"    {failure['retry']}")
+        for slowdown in self.slowdowns:
+            console.out(_slowdown(slowdown))
+            for changed in slowdown["changed"]:
+                console.out(f"    {changed['what']}: {changed['from']} → {changed['to']}")
+                if command := changed.get("command"):
+                    console.out(f"    {command}")
         console.say(self._summary())
 
     def raise_for_status(self) -> None:
-        """Return: a history is not a failure."""
+        """Raise RunFailed if a rule of `--fail-if` is broken; say what could not be judged."""
+        for remark in self.verdict.remarks:
+            console.say(remark)
+        self.verdict.raise_for_status()
 
     def _summary(self) -> str:
         (runs, earlier), (failed, _) = self.totals.pair("runs"), self.totals.pair("failed")
@@ -140,16 +157,31 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
             ("location", (request.location,) if request.location else ()),
         ):
             _require_known(kind, wanted, names(cache, kind))
-        return Stats(
+        rows = figures.rows(request.by)
+        stats = Stats(
             client.target.url,
             request.by,
             window,
             before,
             next(iter(figures.rows("run")), Row(None)),
-            figures.rows(request.by),
+            rows,
             [_in_progress(client, run) for run in _first(figures.in_progress())],
             [cause.as_document(client.target.url) for cause in group(figures.failures())],
+            find_slowdowns(figures.series(request.by), len(rows), cache.run, client.target.url),
         )
+        stats.verdict = judge(request.fail_if, [row.as_document() for row in rows])
+    if request.html:
+        page.write(request.html, stats.as_document())
+        console.say(f"The page is {request.html}")
+    return stats
+
+
+def _slowdown(slowdown: Mapping[str, Any]) -> str:
+    before, after = (_duration(slowdown[name]) for name in ("before_s", "after_s"))
+    return (
+        f"{slowdown['name']}: {after} since {slowdown['since'][:16].replace('T', ' ')} UTC, "
+        f"{slowdown['factor']:.1f} times as long as before ({before}): {slowdown['url']}"
+    )
 
 
 def _first(runs: Iterable[Any]) -> Iterable[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar.errors import RunFailed, UsageError, counted, did_you_mean, some
@@ -79,8 +79,8 @@ class Verdict:
     `unjudged` has the names by the text of the rule.
     """
 
-    violations: Sequence[Violation]
-    unjudged: Mapping[str, list[str]]
+    violations: Sequence[Violation] = ()
+    unjudged: Mapping[str, list[str]] = field(default_factory=dict)
 
     @property
     def remarks(self) -> list[str]:

@@ -17,6 +17,11 @@ def stats(
     job: Annotated[Many, "Only runs of this job; may be repeated."] = (),
     location: Annotated[str, "Only runs of this code location."] = "",
     by: Annotated[str, "asset, job, step, location, user or revision."] = "asset",
+    fail_if: Annotated[
+        Many, "Rule that fails the task, such as 'p95 > +50%'; may be repeated."
+    ] = (),
+    html: Annotated[str, "File to write a page to, which needs no network."] = "",
+    open: Annotated[bool, "Open the page in a browser."] = False,
     target: Target = "",
     url: Url = "",
     json: Json = False,
@@ -26,19 +31,34 @@ def stats(
     Examples:
       invoke stats
       invoke stats --since 30d --by job
+      invoke stats --fail-if 'p95 > +50%' --html history.html
       invoke stats --from 2026-03-01 --to 2026-03-07 --asset raw/orders --json
     """
-    from dagmar.asset_key import AssetKey
-    from dagmar.stats.stats import StatsRequest, read_stats
+    from pathlib import Path
 
-    request = StatsRequest(
-        since=since,
-        first=from_,
-        last=to,
-        by=by,
-        assets=tuple(AssetKey(key) for key in asset),
-        jobs=tuple(job),
-        location=location,
-    )
+    from dagmar.asset_key import AssetKey
+    from dagmar.dev.reporter import open_pages
+    from dagmar.project.layout import CACHE
+    from dagmar.stats.stats import StatsRequest, read_stats
+    from dagmar.stats.verdict import parse_rules
+
+    rules = tuple(parse_rules(fail_if))
     with open_server(context, target, url) as (settings, client):
-        return read_stats(settings, client, request)
+        page = Path(html).expanduser().absolute() if html else None
+        if open and page is None:
+            page = settings.root / CACHE / "history.html"
+        request = StatsRequest(
+            since=since,
+            first=from_,
+            last=to,
+            by=by,
+            assets=tuple(AssetKey(key) for key in asset),
+            jobs=tuple(job),
+            location=location,
+            fail_if=rules,
+            html=page,
+        )
+        stats = read_stats(settings, client, request)
+    if open and page:
+        open_pages([page.as_uri()])
+    return stats
