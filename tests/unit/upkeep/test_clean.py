@@ -114,6 +114,14 @@ def test_clean_removes_exports_cache_and_logs_and_nothing_else(full: Project) ->
     assert "nothing to remove" in call(full, "--yes").stderr
 
 
+def test_a_history_that_was_read_is_cache(full: Project) -> None:
+    names = [f".dagmar/cache/history-0123456789abcdef.db{end}" for end in ("", "-journal")]
+    for name in names:
+        make(full.root, name)
+    assert call(full, "--cache", "--yes").returncode == 0
+    assert not any((full.root / name).exists() for name in names)
+
+
 def test_dry_run_shows_sizes_and_removes_nothing(full: Project) -> None:
     size = sum(file.stat().st_size for file in (full.root / OLD[0]).iterdir())
     done = call(full, "--dry-run", "--exports")

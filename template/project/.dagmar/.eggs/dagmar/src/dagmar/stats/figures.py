@@ -36,7 +36,7 @@ _IMPLICIT = f"r.job LIKE '{IMPLICIT_JOB.replace('_', '^_')}%' ESCAPE '^'"
 # An asset that is alone in its run takes as long as the run; of several, each as long as its step.
 # A step that made nothing, because it failed, is that of the assets that it made before.
 _UNITS = {
-    "run": f"SELECT '' AS name, r.status, r.ended - r.started AS seconds, {_TIMES_OF_RUN} "
+    "run": f"SELECT 'total' AS name, r.status, r.ended - r.started AS seconds, {_TIMES_OF_RUN} "
     "FROM runs r",
     "asset": f"""
     SELECT s.asset AS name, r.status, r.ended - r.started AS seconds, {_TIMES_OF_RUN}

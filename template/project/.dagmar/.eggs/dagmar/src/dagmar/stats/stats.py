@@ -163,7 +163,7 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
             request.by,
             window,
             before,
-            next(iter(figures.rows("run")), Row(None)),
+            next(iter(figures.rows("run")), Row("total")),
             rows,
             [_in_progress(client, run) for run in _first(figures.in_progress())],
             [cause.as_document(client.target.url) for cause in group(figures.failures())],

@@ -34,7 +34,9 @@ SHARED = layout.SHARED_ASSETS.name
 BESIDE = re.compile(
     rf"{re.escape(index.NAME)}|{re.escape(folders.LOCK)}|\..+{re.escape(folders.UNFINISHED)}"
 )
-CACHED = re.compile(r"assets-[0-9a-f]{16}\.json|template-[0-9a-f]{12}\.git")
+CACHED = re.compile(
+    r"assets-[0-9a-f]{16}\.json|template-[0-9a-f]{12}\.git|history-[0-9a-f]{16}\.db(-journal)?"
+)
 # Unfinished files: a recent one may still be in use. The suffixes are those of `tempfile`.
 HALF_CACHED = re.compile(r"\.template-[a-z0-9_]{8}|\.assets-[0-9a-f]{16}\.json\.[a-z0-9_]{8}")
 LOGIN, NOTE, UPDATE = layout.LOGIN_PAGE.name, layout.SESSION_NOTE.name, layout.UPDATE_ANSWERS.name
