@@ -38,7 +38,8 @@ class Observed:
     """What one run of a notebook ended with.
 
     `cells` have what each shows, draws and prints, by their number; `values` are descriptions by
-    name; `failed` is the number of the cell that failed, 0 if that is not known.
+    name; `failed` is the number of the cell that failed, 0 if that is not known. `raised` has the
+    class of the exception of each cell that may raise one.
     """
 
     cells: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Observed:
     seconds: float = 0.0
     failure: Failure | None = None
     failed: int = 0
+    raised: dict[int, str] = field(default_factory=dict)
 
 
 def require_kernel(root: Path) -> None:
@@ -88,6 +90,9 @@ def run_original(
                 observed.cells[cell.number] = {"shown": None, "figures": [], "printed": ""}
                 try:
                     client.execute_cell(code, 0)
+                    for output in code.outputs:
+                        if output.output_type == "error":  # the cell has a tag for it
+                            observed.raised[cell.number] = output.ename
                 finally:
                     observed.cells[cell.number]["printed"] = _printed(code)
         except CellExecutionError as error:

@@ -148,12 +148,14 @@ def compare(converted: Converted, before: Observed, after: Observed) -> Proof:
     error: DagmarError | None = None
     if before.failure:
         reason = f"cell {before.failed} of the Jupyter notebook failed: {before.failure.line}"
-        origins = converted.origins[after.failed] if after.failure else ()
+        origins = _origins(converted, after.failed) if after.failure else ()
         if before.failed in origins and _alike(before.failure, after.failure):
             reason = f"cell {before.failed} fails in both: {before.failure.line}"
         else:
             error = RunFailed(reason, "Only what ran before it can be compared.")
-    elif after.failure:
+    elif after.failure and after.failure.kind not in {
+        before.raised.get(number) for number in _origins(converted, after.failed)
+    }:
         where = after.failure.place or converted.target.name
         failed = Comparison("value", None, where, "different", f"it fails: {after.failure.line}")
         comparisons.insert(0, failed)
@@ -166,8 +168,13 @@ def compare(converted: Converted, before: Observed, after: Observed) -> Proof:
     return replace(proof, hint=hint, error=error)
 
 
+def _origins(converted: Converted, number: int) -> tuple[int, ...]:
+    """Return the cells that a cell of the new notebook is from."""
+    return converted.origins[number] if number < len(converted.origins) else ()
+
+
 def _alike(before: Failure, after: Failure | None) -> bool:
-    return after is not None and (before.kind, before.line) == (after.kind, after.line)
+    return after is not None and before.kind == after.kind
 
 
 def _values(

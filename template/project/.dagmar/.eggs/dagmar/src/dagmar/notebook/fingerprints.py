@@ -9,6 +9,7 @@ from __future__ import annotations
 import copyreg
 import hashlib
 import importlib
+import json
 import re
 import reprlib
 import sys
@@ -270,11 +271,13 @@ class _Describer:
         if specify := getattr(value, "to_plotly_json", None):
             return self.mapping(_type_name(value), specify())
         if hasattr(value, "mark_point") or hasattr(value, "resolve_scale"):
-            import json
-
+            altair = sys.modules["altair"]
+            theme = getattr(altair, "theme", None) or altair.themes
+            # Not as Jupyter or marimo would show it.
+            with altair.data_transformers.enable("default", max_rows=None), theme.enable("none"):
+                text = json.dumps(value.to_dict(), sort_keys=True, default=str)
             # Names are counted through the process, not through the notebook.
-            text = _VIEW.sub(r"\1", json.dumps(value.to_dict(), sort_keys=True, default=str))
-            return self.mapping(_type_name(value), json.loads(text))
+            return self.mapping(_type_name(value), json.loads(_VIEW.sub(r"\1", text)))
         return None
 
     def widget(self, value: Any) -> Description | None:
