@@ -11,18 +11,11 @@ from typing import Any
 from dagmar import console
 from dagmar.asset_key import AssetKey
 from dagmar.console import LiveLine
-from dagmar.errors import UsageError, did_you_mean
+from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.notebook.pairing import read_pairings
 from dagmar.project.layout import CACHE
 from dagmar.project.settings import Settings
-from dagmar.server.catalog import (
-    KINDS,
-    Catalog,
-    Location,
-    last_materializations,
-    read_catalog,
-    require_location,
-)
+from dagmar.server.catalog import KINDS, Catalog, Location, last_materializations, read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.names import names_of
 
@@ -183,7 +176,13 @@ def discover(
     """
     with LiveLine(f"asking Dagster at {client.target.url}", after=1):
         catalog = read_catalog(client, filters.kinds, settings.root / CACHE, refresh)
-    require_location(catalog, filters.location)
+    names = [location["name"] for location in catalog.locations]
+    if filters.location and filters.location not in names:
+        raise Invalid(
+            f"there is no code location '{filters.location}'"
+            f"{did_you_mean(filters.location, names)}",
+            f"The code locations: {', '.join(names) or 'none'}.",
+        )
     _add_notebooks(catalog, settings)
     if filters.select:
         from dagmar.orchestration.selection import select

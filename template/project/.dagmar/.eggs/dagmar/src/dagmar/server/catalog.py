@@ -15,7 +15,6 @@ from types import UnionType
 from typing import Any, TypedDict, get_args, get_origin, get_type_hints
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, did_you_mean
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
@@ -207,16 +206,6 @@ def broken(locations: Iterable[Location]) -> dict[str, Failure]:
         for location in locations
         if location["error"]
     }
-
-
-def require_location(catalog: Catalog, name: str) -> None:
-    """Raise Invalid if `name` is given and is not a code location of the server."""
-    names = [location["name"] for location in catalog.locations]
-    if name and name not in names:
-        raise Invalid(
-            f"there is no code location '{name}'{did_you_mean(name, names)}",
-            f"The code locations: {', '.join(names) or 'none'}.",
-        )
 
 
 def read_inputs(client: DagsterClient, assets: Sequence[Asset]) -> dict[str, Inputs]:

@@ -24,12 +24,12 @@ from dagmar.server.asset_history import (
 from dagmar.server.client import DagsterClient
 from dagmar.server.located import LocatedAsset
 from dagmar.server.runs import in_utc
+from dagmar.stats.window import Window
 
+ASSET_COLUMNS = ("asset", "materialized", "freshness", "partitions", "checks", "numbers", "here")
+SHOWN_NUMBERS = 2
 MOST_POINTS = 60
 MOST_NUMBERS = 20
-
-Span = tuple[float, float]
-"""A window of time, from and to, in seconds since 1970; the end is not part of it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,31 @@ class AssetSide:
         """The numbers of its metadata over time, oldest first: those that are there most often."""
         return numbers_over_time(self.events.numbers)
 
+    def texts(self) -> tuple[str, ...]:
+        """Return what a terminal shows: `ASSET_COLUMNS` but for the name."""
+        counts = self.state and self.state.partitions
+        partitions = ""
+        if counts:
+            whole = counts.materialized + counts.missing + counts.failed
+            failed = f", {counts.failed:,} failed" if counts.failed else ""
+            partitions = f"{counts.materialized:,} of {whole:,}{failed}"
+        results = [check.last for check in self.checks]
+        failed_checks = sum(1 for last in results if last and last.failed)
+        unknown = results.count(None)
+        checks = [
+            failed_checks and f"{failed_checks} of {len(results)} failed",
+            unknown and f"{unknown} without result",
+            results and not failed_checks and not unknown and f"{len(results)} passed",
+        ]
+        numbers = list(self.numbers.items())[:SHOWN_NUMBERS]
+        return (
+            "" if self.age is None else f"{duration(self.age)} ago",
+            self.freshness or "",
+            partitions,
+            ", ".join(text for text in checks if text),
+            ", ".join(f"{name}={_short(points[-1].value)}" for name, points in numbers),
+        )
+
     def as_document(self) -> dict[str, Any]:
         """Return what a row of `invoke stats --json` has of the asset."""
         counts = self.state and self.state.partitions
@@ -126,28 +151,27 @@ class AssetSide:
 def read_asset_side(
     client: DagsterClient,
     assets: Iterable[LocatedAsset],
-    window: Span,
-    before: Span,
+    window: Window,
+    before: Window,
     now: float,
-    parts: int,
 ) -> dict[LocatedAsset, AssetSide]:
     """Return what the server knows of each asset besides its runs.
 
-    `parts` is how many parts of the window a trend has. Raises what the client raises.
+    Raises what the client raises.
     """
     assets = list(assets)
     states = read_states(client, assets)
     keys = dict.fromkeys(asset.key for asset in assets)
-    events = dict(read_events(client, keys, before[0], window[1]))
+    events = dict(read_events(client, keys, before.start, window.end))
     wanted = {(asset.key, name) for asset, state in states.items() for name in state.checks}
-    executions = read_executions(client, sorted(wanted), before[0])
+    executions = read_executions(client, sorted(wanted), before.start)
     return {
         asset: AssetSide(
             now,
             state := states.get(asset),
             events[asset.key],
             tuple(
-                check_side(name, executions[asset.key, name], window, before, parts)
+                check_side(name, executions[asset.key, name], window, before)
                 for name in (state.checks if state else ())
             ),
         )
@@ -155,27 +179,40 @@ def read_asset_side(
     }
 
 
+def duration(seconds: float | None) -> str:
+    """Return a duration in three digits or so."""
+    if seconds is None:
+        return "—"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _short(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+
+
 def check_side(
     name: str,
     executions: Sequence[Execution],
-    window: Span,
-    before: Span,
-    parts: int,
+    window: Window,
+    before: Window,
 ) -> CheckSide:
     """Return what the executions of a check say, newest first as `read_executions` has them."""
     results = [execution for execution in executions if execution.severity is not None]
     cut = len(executions) >= MOST_EXECUTIONS
 
-    def counted(span: Span, failed: bool) -> int | None:
-        if cut and span[0] < executions[-1].at:
+    def counted(span: Window, failed: bool) -> int | None:
+        if cut and span.start < executions[-1].at:
             return None
-        among = (each for each in results if span[0] <= each.at < span[1])
+        among = (each for each in results if span.start <= each.at < span.end)
         return sum(1 for each in among if each.failed or not failed)
 
-    start, width = window[0], (window[1] - window[0]) / parts
+    start, width, parts = window.start, window.bucket, window.parts
     seen, failed = [0] * parts, [0] * parts
     for each in results:
-        if window[0] <= each.at < window[1]:
+        if start <= each.at < window.end:
             part = min(int((each.at - start) / width), parts - 1)
             seen[part] += 1
             failed[part] += each.failed

@@ -15,6 +15,7 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.server.catalog import IMPLICIT_JOB
 from dagmar.server.runs import in_utc
+from dagmar.stats.assets import AssetSide
 from dagmar.stats.cache import FINAL, Cache
 from dagmar.stats.records import FailureRecord
 from dagmar.stats.window import Window
@@ -31,33 +32,35 @@ BARS = "▁▂▃▄▅▆▇█"
 _TIMES_OF_RUN = """
     r.created, r.here, r.retry_of IS NOT NULL AS retry, r.started - r.launched AS starting,
     r.launched - coalesce(r.enqueued, r.created) AS queued, r.ended - r.started AS running,
-    r.run_id, r.job, r.location"""
+    r.ended - r.created AS wall, r.asset_count = 1 AS alone, r.run_id, r.job, r.location"""
+_AGAIN = """iif(r.detailed, (SELECT coalesce(sum(x.attempts - 1), 0) FROM steps x
+    WHERE x.run_id = r.run_id), NULL) AS again"""
 _IMPLICIT = f"r.job LIKE '{IMPLICIT_JOB.replace('_', '^_')}%' ESCAPE '^'"
+_OF_RUN = f"r.status, r.ended - r.started AS seconds, {_TIMES_OF_RUN}, {_AGAIN}"
 # An asset that is alone in its run takes as long as the run; of several, each as long as its step.
 # A step that made nothing, because it failed, is that of the assets that it made before.
 _UNITS = {
-    "run": f"SELECT 'total' AS name, r.status, r.ended - r.started AS seconds, {_TIMES_OF_RUN} "
-    "FROM runs r",
+    "run": f"SELECT 'total' AS name, {_OF_RUN} FROM runs r",
     "asset": f"""
-    SELECT s.asset AS name, r.status, r.ended - r.started AS seconds, {_TIMES_OF_RUN}
+    SELECT *, name AS asset FROM (
+    SELECT s.asset AS name, {_OF_RUN}
     FROM runs r JOIN selected s USING (run_id) WHERE r.asset_count = 1
     UNION ALL
     SELECT a.asset, iif(t.status = 'IN_PROGRESS', r.status, t.status), t.ended - t.started,
-    {_TIMES_OF_RUN}
+    {_TIMES_OF_RUN}, t.attempts - 1
     FROM runs r JOIN steps t USING (run_id) JOIN step_assets a USING (run_id, step)
     WHERE r.asset_count <> 1 AND t.status <> 'SKIPPED'
     UNION ALL
-    SELECT s.asset, r.status, NULL, {_TIMES_OF_RUN}
+    SELECT s.asset, r.status, NULL, {_TIMES_OF_RUN}, {_AGAIN}
     FROM runs r JOIN selected s USING (run_id) WHERE r.asset_count > 1
-    AND NOT EXISTS (SELECT 1 FROM steps t WHERE t.run_id = r.run_id)""",
+    AND NOT EXISTS (SELECT 1 FROM steps t WHERE t.run_id = r.run_id))""",
     "step": f"""
     SELECT t.step || iif({_IMPLICIT}, '', '@' || r.job) AS name,
     iif(t.status = 'IN_PROGRESS', r.status, t.status) AS status, t.ended - t.started AS seconds,
-    {_TIMES_OF_RUN}
+    {_TIMES_OF_RUN}, t.attempts - 1 AS again
     FROM runs r JOIN steps t USING (run_id) WHERE t.status <> 'SKIPPED'""",
     **{
-        by: f"SELECT {column} AS name, r.status, r.ended - r.started AS seconds, {_TIMES_OF_RUN} "
-        f"FROM runs r{where}"
+        by: f"SELECT {column} AS name, {_OF_RUN} FROM runs r{where}"
         for by, column, where in (
             ("job", "r.job", f" WHERE NOT {_IMPLICIT}"),
             ("location", "nullif(r.location, '')", ""),
@@ -66,16 +69,25 @@ _UNITS = {
         )
     },
 }
+_CHOSEN = (
+    "EXISTS (SELECT 1 FROM chosen c WHERE c.asset = {}.asset "
+    "AND (c.location = '' OR u.location IN ('', c.location)))"
+)
 KINDS = tuple(by for by in _UNITS if by != "run")
 
 
 @dataclass(frozen=True)
 class Only:
-    """Which runs count; empty means all. `assets` are those of rows by asset, too."""
+    """Which runs count; empty means all. `assets` are those of rows by asset, too.
 
-    assets: frozenset[AssetKey] | None = None
+    Each has its code location if several define its key, as the keys `shared` are; those have rows
+    named `KEY@LOCATION`. A run in a notebook's kernel has no code location, and may be of any.
+    """
+
+    assets: frozenset[tuple[AssetKey, str]] | None = None
     jobs: tuple[str, ...] = ()
     location: str = ""
+    shared: frozenset[AssetKey] = frozenset()
 
 
 @dataclass
@@ -85,6 +97,7 @@ class Row:
     name: str | None
     values: dict[str, list[Any]] = field(default_factory=dict)
     trend: list[dict[str, Any]] = field(default_factory=list)
+    side: AssetSide | None = None
 
     def pair(self, figure: str) -> tuple[Any, Any]:
         """Return a figure now and before."""
@@ -105,11 +118,12 @@ class Row:
         """Return the row in the shape of `invoke stats --json`."""
         figures = {name: self.pair(name) for name in COUNTS}
         figures["success"] = self.success
-        figures |= {name: self.pair(name) for name in TIMES}
+        figures |= {name: self.pair(name) for name in (*TIMES, "step_retries", "time_saved_s")}
         return {
             "name": self.name,
             **{name: {"now": now, "before": before} for name, (now, before) in figures.items()},
             "trend": self.trend,
+            **(self.side.as_document() if self.side else {}),
         }
 
 
@@ -120,11 +134,14 @@ class Figures:
         self._cache, self._only = cache, only
         self.window, self.before = window, before
         execute = cache.connection.execute
-        execute("CREATE TEMP TABLE IF NOT EXISTS chosen (asset TEXT PRIMARY KEY)")
-        execute("DELETE FROM chosen")
-        cache.connection.executemany(
-            "INSERT INTO chosen VALUES (?)", [(str(key),) for key in only.assets or ()]
-        )
+        for table, rows in (
+            ("chosen", only.assets or ()),
+            ("shared", ((k, "") for k in only.shared)),
+        ):
+            execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} (asset TEXT, location TEXT)")
+            execute(f"DELETE FROM {table}")
+            named = [(str(key), location) for key, location in rows]
+            cache.connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", named)
 
     def _values(self) -> dict[str, Any]:
         jobs = {f"job{number}": job for number, job in enumerate(self._only.jobs)}
@@ -143,18 +160,26 @@ class Figures:
             parts.append(f"u.job IN ({', '.join(f':job{i}' for i in range(len(only.jobs)))})")
         if only.assets is not None and assets:
             parts.append(
-                "u.name IN (SELECT asset FROM chosen)"
+                _CHOSEN.format("u")
                 if by == "asset"
-                else "(EXISTS (SELECT 1 FROM selected x WHERE x.run_id = u.run_id AND x.asset IN "
-                "(SELECT asset FROM chosen)) OR EXISTS (SELECT 1 FROM step_assets x WHERE "
-                "x.run_id = u.run_id AND x.asset IN (SELECT asset FROM chosen)))"
+                else " OR ".join(
+                    f"EXISTS (SELECT 1 FROM {table} x WHERE x.run_id = u.run_id "
+                    f"AND {_CHOSEN.format('x')})"
+                    for table in ("selected", "step_assets")
+                ).join("()")
             )
         return " AND ".join(parts)
 
     def _units(self, by: str) -> str:
-        return (
+        found = (
             f"(SELECT u.*, u.created >= :middle AS win FROM ({_UNITS[by]}) u "
             f"WHERE {self._where(by)} AND u.status IN {FINAL})"
+        )
+        if by != "asset" or not self._only.shared:
+            return found
+        return (
+            "(SELECT iif(w.location <> '' AND w.asset IN (SELECT asset FROM shared), "
+            f"w.asset || '@' || w.location, w.asset) AS name, w.* FROM {found} w)"
         )
 
     def rows(self, by: str) -> list[Row]:
@@ -162,11 +187,14 @@ class Figures:
         rows: dict[str | None, Row] = {}
         counts = (
             "SELECT name, win, count(*), sum(status = 'SUCCESS'), sum(status = 'FAILURE'), "
-            "sum(status = 'CANCELED'), sum(retry), sum(here), sum(NOT here) "
+            "sum(status = 'CANCELED'), sum(retry), sum(here), sum(NOT here), "
+            # Only known if the logs of all these runs were read.
+            "iif(count(again) = count(*), sum(again), NULL) "
             f"FROM {self._units(by)} GROUP BY name, win"
         )
-        for name, win, *numbers in self._cache.query(counts, self._values()):
+        for name, win, *numbers, again in self._cache.query(counts, self._values()):
             row = rows.setdefault(name, Row(name))
+            row.values.setdefault("step_retries", [None, None])[win] = again
             for figure, number in zip(COUNTS, numbers, strict=True):
                 row.values.setdefault(figure, [0, 0])[win] = number
         for column in dict.fromkeys(column for column, _ in TIMES.values()):
@@ -174,8 +202,32 @@ class Figures:
             for (name, win), quantiles in self._quantiles(by, column, "win", wanted):
                 for figure, value in quantiles.items():
                     rows[name].values.setdefault(figure, [None, None])[win] = value
+        if by == "asset":
+            for name, saved in self._saved().items():
+                rows[name].values["time_saved_s"] = saved
         self._add_trends(by, rows)
         return sorted(rows.values(), key=lambda row: (-row.pair("runs")[0], row.name or ""))
+
+    def _saved(self) -> dict[str | None, list[float | None]]:
+        """Return the seconds that runs in a kernel saved, by asset, before and now.
+
+        It is the difference between the median time from creation to end of a launched run and of
+        a run here, times the runs here: successes that materialize this asset alone.
+        """
+        part = "2 * win + here"
+        medians: dict[tuple[str | None, int], float] = {}
+        for place, found in self._quantiles("asset", "wall", part, {"median": 0.5}, "alone"):
+            medians[place] = found["median"]
+        saved: dict[str | None, list[float | None]] = {}
+        query = (
+            f"SELECT name, win, count(*) FROM {self._units('asset')} "
+            "WHERE here AND alone AND status = 'SUCCESS' GROUP BY name, win"
+        )
+        for name, win, count in self._cache.query(query, self._values()):
+            here, launched = medians.get((name, 2 * win + 1)), medians.get((name, 2 * win))
+            if here is not None and launched is not None:
+                saved.setdefault(name, [None, None])[win] = round((launched - here) * count, 3)
+        return saved
 
     def _quantiles(
         self, by: str, column: str, part: str, shares: Mapping[str, float], where: str = "1"
@@ -205,9 +257,8 @@ class Figures:
 
     def _add_trends(self, by: str, rows: Mapping[str | None, Row]) -> None:
         window = self.window
-        size = window.bucket
+        size, parts = window.bucket, window.parts
         part = "CAST((created - :middle) / :bucket AS INTEGER)"
-        parts = max(math.ceil((window.end - window.start) / size - 1e-9), 1)
         for row in rows.values():
             row.trend = [
                 {"at": in_utc(window.start + i * size), "runs": 0, "failed": 0, "median_s": None}

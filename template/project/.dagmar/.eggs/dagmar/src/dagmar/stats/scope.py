@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, did_you_mean
 from dagmar.server.asset_history import AssetEvents, read_events
-from dagmar.server.catalog import Catalog, require_location
+from dagmar.server.catalog import Catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.located import LocatedAsset, no_such_asset
-from dagmar.server.names import distinct_names, names_of
+from dagmar.server.names import names_of
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Scope:
     group: str = ""
     location: str = ""
 
-    def __bool__(self) -> bool:
-        """Whether anything is filtered."""
-        return any(vars(self).values())
+    @property
+    def chooses(self) -> bool:
+        """Whether assets are chosen; a code location alone says where runs were."""
+        return bool(self.assets or self.select or self.group)
 
 
 def choose_assets(client: DagsterClient, catalog: Catalog, scope: Scope) -> dict[str, LocatedAsset]:
     """Return the assets of the scope by the names of their rows.
 
-    A row has the shortest name that means its asset alone, as flags take it. An asset that is named
+    A row is named `KEY@LOCATION` if several code locations define the key. An asset that is named
     and not defined any more is there if it has a history. Raises Invalid for what does not exist,
     and for filters that nothing passes.
     """
-    require_location(catalog, scope.location)
     chosen = catalog.assets
     if scope.group:
         groups = {asset["group"] for asset in chosen if asset["group"]}
@@ -61,18 +61,25 @@ def choose_assets(client: DagsterClient, catalog: Catalog, scope: Scope) -> dict
         chosen = [
             asset for asset in chosen if any(name in names_of(asset) for name in scope.assets)
         ]
-    if scope and not chosen and not gone:
+    if scope.chooses and not chosen and not gone:
         raise Invalid(
             "no asset passes all of these filters", command="invoke discover --kind assets"
         )
-    times = Counter(asset["key"] for asset in catalog.assets)
+    shared = shared_keys(catalog)
     rows = {
-        name: LocatedAsset(
-            asset["key"], asset["location"], asset["repository"], times[asset["key"]] > 1
+        names_of(asset)[key in shared]: LocatedAsset(
+            key, asset["location"], asset["repository"], key in shared
         )
-        for name, asset in zip(distinct_names(chosen, catalog.assets), chosen, strict=True)
+        for asset in chosen
+        for key in [asset["key"]]
     }
     return rows | {str(key): LocatedAsset(key, "", "") for key in gone}
+
+
+def shared_keys(catalog: Catalog) -> frozenset[AssetKey]:
+    """Return the keys that several code locations define."""
+    counts = Counter(asset["key"] for asset in catalog.assets)
+    return frozenset(key for key, times in counts.items() if times > 1)
 
 
 def _undefined(client: DagsterClient, catalog: Catalog, names: Sequence[str]) -> list[AssetKey]:

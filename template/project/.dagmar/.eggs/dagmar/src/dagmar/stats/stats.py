@@ -10,39 +10,46 @@ from typing import Any
 from dagmar import console
 from dagmar.asset_key import AssetKey
 from dagmar.console import LiveLine
-from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.errors import Invalid, UsageError, counted, did_you_mean
 from dagmar.project.layout import CACHE
 from dagmar.project.settings import Settings
+from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.history import read_state, run_filter
+from dagmar.server.located import LocatedAsset
 from dagmar.server.runs import in_utc, run_url
 from dagmar.stats import page
+from dagmar.stats.assets import ASSET_COLUMNS, duration, read_asset_side
 from dagmar.stats.cache import Cache
 from dagmar.stats.causes import group
 from dagmar.stats.figures import KINDS, Figures, Only, Row, names, sparkline
 from dagmar.stats.onsets import find_slowdowns
 from dagmar.stats.reading import SAMPLE, Reader, server_now
+from dagmar.stats.scope import Scope, choose_assets, shared_keys
 from dagmar.stats.verdict import Rule, Verdict, judge
 from dagmar.stats.window import Window, windows
 
 MOST_ROWS = 40
 MOST_IN_PROGRESS = 100
-COLUMNS = ("runs", "ok", "median", "p95", "trend")
+COLUMNS = ("runs", "ok", "median", "p95", "retries", "trend")
 STEADY = 0.005
 """A change of less than this share has no direction."""
 
 
 @dataclass(frozen=True)
 class StatsRequest:
-    """The flags of `invoke stats`; empty means no limit."""
+    """The flags of `invoke stats`; empty means no limit.
+
+    `whole` is whether every row has its asset's side, or only those that a terminal shows.
+    """
 
     since: str = ""
     first: str = ""
     last: str = ""
     by: str = "asset"
-    assets: tuple[AssetKey, ...] = ()
+    scope: Scope = field(default_factory=Scope)
     jobs: tuple[str, ...] = ()
-    location: str = ""
+    whole: bool = False
     fail_if: tuple[Rule, ...] = ()
     html: Path | None = None
 
@@ -99,7 +106,10 @@ class Stats:
                 if style
             }
             texts = [[text for text, _ in row] for row in cells]
-            console.table(f"By {self.by}", (self.by, *COLUMNS), texts, ("trend",), styles)
+            console.table(f"By {self.by}", (self.by, *COLUMNS), texts, ("trend", "retries"), styles)
+        noted = [(str(row.name), *row.side.texts(), _here(row)) for row in shown if row.side]
+        if noted := [texts for texts in noted if any(texts[2:])]:
+            console.table("Assets now", ASSET_COLUMNS, noted, ("numbers", "materialized", "here"))
         if len(self.rows) > MOST_ROWS:
             console.say(f"{len(self.rows) - MOST_ROWS} more: --json has all of them")
         for failure in self.failures:
@@ -145,19 +155,19 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
     with LiveLine("reading the history", counted=True, after=1) as line, cache:
         reader = Reader(client, cache, now, line)
         reader.read_runs(before.start, window.end)
-        assets = frozenset(request.assets) if request.assets else None
-        only = Only(assets, request.jobs, request.location)
+        located, only = _chosen(settings, client, cache, request)
         figures = Figures(cache, window, before, only)
         reader.read_details(*figures.samples(SAMPLE))
         reader.read_details(*figures.unsplit(request.by))
         reader.read_failures(*figures.unexplained())
-        for kind, wanted in (
-            ("asset", request.assets),
-            ("job", request.jobs),
-            ("location", (request.location,) if request.location else ()),
-        ):
-            _require_known(kind, wanted, names(cache, kind))
         rows = figures.rows(request.by)
+        if request.by == "asset":
+            if request.scope.chooses:
+                missing = located.keys() - {row.name for row in rows}
+                rows += [Row(name) for name in sorted(missing)]
+            line.put("reading assets", 0, None)
+            whole = request.whole or request.html
+            add_sides(client, rows if whole else rows[:MOST_ROWS], located, figures, now)
         stats = Stats(
             client.target.url,
             request.by,
@@ -177,11 +187,49 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
 
 
 def _slowdown(slowdown: Mapping[str, Any]) -> str:
-    before, after = (_duration(slowdown[name]) for name in ("before_s", "after_s"))
+    before, after = (duration(slowdown[name]) for name in ("before_s", "after_s"))
     return (
         f"{slowdown['name']}: {after} since {slowdown['since'][:16].replace('T', ' ')} UTC, "
         f"{slowdown['factor']:.1f} times as long as before ({before}): {slowdown['url']}"
     )
+
+
+def _chosen(
+    settings: Settings, client: DagsterClient, cache: Cache, request: StatsRequest
+) -> tuple[dict[str, LocatedAsset], Only]:
+    """Return the assets by the names of their rows, and which runs count. Raises Invalid."""
+    scope, catalog, places = request.scope, None, names(cache, "location")
+    if request.by == "asset" or scope.chooses:
+        catalog = read_catalog(client, ("assets",), settings.root / CACHE)
+        places += [each["name"] for each in catalog.locations]
+    _require_known("job", request.jobs, names(cache, "job"))
+    _require_known("location", [scope.location] if scope.location else [], places)
+    if catalog is None:
+        return {}, Only(None, request.jobs, scope.location)
+    located = choose_assets(client, catalog, scope, names(cache, "asset") if scope.assets else ())
+    keys = {(asset.key, asset.location if asset.shadowed else "") for asset in located.values()}
+    assets = frozenset(keys) if scope.chooses else None
+    return located, Only(assets, request.jobs, scope.location, shared_keys(catalog))
+
+
+def add_sides(
+    client: DagsterClient,
+    rows: Iterable[Row],
+    located: Mapping[str, LocatedAsset],
+    figures: Figures,
+    now: float,
+) -> None:
+    """Give rows by asset their asset's side."""
+    # A name that is not there is of no code location: the asset may not be defined any more.
+    by_row = [
+        (row, located.get(row.name) or LocatedAsset(AssetKey(row.name), "", ""))
+        for row in rows
+        if row.name is not None
+    ]
+    assets = dict.fromkeys(asset for _, asset in by_row)
+    sides = read_asset_side(client, assets, figures.window, figures.before, now)
+    for row, asset in by_row:
+        row.side = sides[asset]
 
 
 def _first(runs: Iterable[Any]) -> Iterable[Any]:
@@ -230,13 +278,29 @@ def _cells(row: Row) -> list[tuple[str, str]]:
         (f"{share}{_direction(*success)}", _style(*success, more="green", less="red")),
         *(
             (
-                f"{_duration(now)}{_direction(now, old)}",
+                f"{duration(now)}{_direction(now, old)}",
                 _style(now, old, more="red", less="green"),
             )
             for now, old in (row.pair("median_s"), row.pair("p95_s"))
         ),
+        (_retries(row), ""),
         (sparkline([point["median_s"] for point in row.trend]), ""),
     ]
+
+
+def _retries(row: Row) -> str:
+    """Return how often runs were retried, and their steps, as far as that is known."""
+    kinds = (("retries", "run"), ("step_retries", "step"))
+    known = [(row.pair(figure)[0], what) for figure, what in kinds]
+    return ", ".join(counted(number, what) for number, what in known if number)
+
+
+def _here(row: Row) -> str:
+    """Return how many runs were made in a kernel, and the time that they saved."""
+    (here, _), (saved, _) = row.pair("here"), row.pair("time_saved_s")
+    if not here:
+        return ""
+    return f"{counted(here, 'run')}{'' if saved is None else f', {duration(saved)} saved'}"
 
 
 def _change(now: float | None, before: float | None) -> float:
@@ -253,13 +317,3 @@ def _direction(now: float | None, before: float | None) -> str:
 def _style(now: float | None, before: float | None, more: str, less: str) -> str:
     change = _change(now, before)
     return "" if abs(change) < 0.1 else more if change > 0 else less
-
-
-def _duration(seconds: float | None) -> str:
-    """Return a duration in three digits or so."""
-    if seconds is None:
-        return "—"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -33,6 +34,11 @@ class Window:
         length = self.end - self.start
         fitting = (size for size in _BUCKETS if size * MOST_BUCKETS >= length)
         return next(fitting, length / MOST_BUCKETS)
+
+    @property
+    def parts(self) -> int:
+        """How many points a trend has."""
+        return max(math.ceil((self.end - self.start) / self.bucket - 1e-9), 1)
 
 
 def windows(since: str, first: str, last: str, now: float) -> tuple[Window, Window]:

@@ -13,7 +13,9 @@ def stats(
     since: Annotated[str, "Window up to now: 90m, 12h, 7d (default) or 4w."] = "",
     from_: Annotated[str, "Begin of the window, a date or time; local unless it has a zone."] = "",
     to: Annotated[str, "End of the window; a date alone is included. Default: now."] = "",
-    asset: Annotated[Many, "Only runs of this asset; may be repeated."] = (),
+    asset: Annotated[Many, "Only this asset, KEY or KEY@LOCATION; may be repeated."] = (),
+    select: Annotated[str, "Only assets of this Dagster asset selection."] = "",
+    group: Annotated[str, "Only assets of this group."] = "",
     job: Annotated[Many, "Only runs of this job; may be repeated."] = (),
     location: Annotated[str, "Only runs of this code location."] = "",
     by: Annotated[str, "asset, job, step, location, user or revision."] = "asset",
@@ -39,6 +41,7 @@ def stats(
     from dagmar.asset_key import AssetKey
     from dagmar.dev.reporter import open_pages
     from dagmar.project.layout import CACHE
+    from dagmar.stats.scope import Scope
     from dagmar.stats.stats import StatsRequest, read_stats
     from dagmar.stats.verdict import parse_rules
 
@@ -52,9 +55,9 @@ def stats(
             first=from_,
             last=to,
             by=by,
-            assets=tuple(AssetKey(key) for key in asset),
+            scope=Scope(tuple(AssetKey(key) for key in asset), select, group, location),
             jobs=tuple(job),
-            location=location,
+            whole=json,
             fail_if=rules,
             html=page,
         )
