@@ -13,6 +13,7 @@ from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.stats.assets import AssetSide, read_asset_side
 from dagmar.stats.scope import Scope, choose_assets
+from dagmar.stats.window import Window
 from support.dagster_server import DagsterServer
 
 WATCHED, GRID, GONE = dg.AssetKey("watched"), dg.AssetKey("grid"), dg.AssetKey(["wh", "gone/a"])
@@ -28,8 +29,8 @@ def instance(dagster: DagsterServer, dagster_home: Path) -> Iterator[dg.DagsterI
 
 def side_of(client: DagsterClient, now: float, *names: str) -> dict[str, AssetSide]:
     rows = choose_assets(client, read_catalog(client, ("assets",)), Scope(names))
-    window, before = (now - HOUR, now), (now - 2 * HOUR, now - HOUR)
-    found = read_asset_side(client, rows.values(), window, before, now, 12)
+    window, before = Window(now - HOUR, now), Window(now - 2 * HOUR, now - HOUR)
+    found = read_asset_side(client, rows.values(), window, before, now)
     return {name: found[asset] for name, asset in rows.items()}
 
 

@@ -24,8 +24,27 @@ from dagmar.stats.assets import (
     numbers_over_time,
     thinned,
 )
+from dagmar.stats.window import Window
 
-WINDOW, BEFORE = (100.0, 200.0), (0.0, 100.0)
+WINDOW, BEFORE = Window(240, 480), Window(0, 240)
+
+
+def test_a_terminal_shows_what_is_worth_knowing_in_a_few_words() -> None:
+    checks = tuple(
+        check_side(name, executions, WINDOW, BEFORE)
+        for name, executions in (("rows", [execution(300, "failed")]), ("never", []))
+    )
+    state = AssetState(PartitionCounts(1000, 20, 3), ("rows", "never"), "warn")
+    past = PastNumbers("", 940, None, {"rows": 1234, "share": 0.123456})
+    side = AssetSide(8200, state, AssetEvents(1000, (past,)), checks)
+    assert side.texts() == (
+        "2.0 h ago",
+        "warn",
+        "1,000 of 1,023, 3 failed",
+        "1 of 2 failed, 1 without result",
+        "rows=1,234, share=0.1235",
+    )
+    assert AssetSide(0, None, AssetEvents()).texts() == ("", "", "", "", "")
 
 
 def execution(at: float, status: str = "passed", severity: str | None = "ERROR") -> Execution:
@@ -34,50 +53,50 @@ def execution(at: float, status: str = "passed", severity: str | None = "ERROR")
 
 def test_results_of_a_check_are_counted_per_window_and_over_time() -> None:
     executions = [
-        execution(210, "failed"),
-        execution(199),
-        execution(150, "failed"),
-        execution(101, "failed", "WARN"),
-        execution(99, "failed"),
+        execution(500, "failed"),
+        execution(479),
+        execution(370, "failed"),
+        execution(241, "failed", "WARN"),
+        execution(239, "failed"),
         execution(0),
     ]
-    side = check_side("rows", executions, WINDOW, BEFORE, 4)
+    side = check_side("rows", executions, WINDOW, BEFORE)
     assert (side.evaluated, side.failed) == ((3, 2), (2, 1))
-    assert side.trend == ((100, 1, 1), (125, 0, 0), (150, 1, 1), (175, 1, 0))
+    assert side.trend == ((240, 1, 1), (300, 0, 0), (360, 1, 1), (420, 1, 0))
     # What came after the window is still the last result.
     assert side.last == executions[0]
 
 
 def test_the_last_result_is_not_hidden_by_executions_without_one() -> None:
     executions = [
-        execution(199, "in_progress", None),
-        execution(198, "execution_failed", None),
-        execution(120, "failed"),
+        execution(400, "in_progress", None),
+        execution(399, "execution_failed", None),
+        execution(300, "failed"),
     ]
-    document = check_side("rows", executions, WINDOW, BEFORE, 2).as_document()
+    document = check_side("rows", executions, WINDOW, BEFORE).as_document()
     assert document["last"] == {
         "passed": False,
         "severity": "ERROR",
-        "at": "1970-01-01T00:02:00+00:00",
+        "at": "1970-01-01T00:05:00+00:00",
         "run_id": "r",
     }
     assert document["evaluated"] == {"now": 1, "before": 0}
 
 
 def test_a_check_that_never_ran_has_no_result() -> None:
-    document = check_side("rows", [], WINDOW, BEFORE, 2).as_document()
+    document = check_side("rows", [], WINDOW, BEFORE).as_document()
     assert document["last"] is None
     assert document["failed"] == {"now": 0, "before": 0}
-    assert [part["evaluated"] for part in document["trend"]] == [0, 0]
+    assert [part["evaluated"] for part in document["trend"]] == [0] * 4
 
 
 def test_a_window_that_was_not_wholly_read_has_no_count() -> None:
-    executions = [execution(190 - number / 20) for number in range(MOST_EXECUTIONS)]
-    side = check_side("rows", executions, WINDOW, BEFORE, 2)
+    executions = [execution(470 - number / 20) for number in range(MOST_EXECUTIONS)]
+    side = check_side("rows", executions, WINDOW, BEFORE)
     assert (side.evaluated, side.failed) == ((None, None), (None, None))
-    executions = [execution(190 - number / 10) for number in range(MOST_EXECUTIONS)]
-    side = check_side("rows", executions, WINDOW, BEFORE, 2)
-    assert side.evaluated == (901, None)
+    executions = [execution(470 - number / 4) for number in range(MOST_EXECUTIONS)]
+    side = check_side("rows", executions, WINDOW, BEFORE)
+    assert side.evaluated == (921, None)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ ANSWERS = {
 def chosen(scope: Scope, events: dict[str, Any] = NEVER) -> dict[str, tuple[str, str, bool]]:
     answers = {**ANSWERS, "AssetEvents": {"each_0": {"__typename": "Asset", **events}}}
     with serve(dagster(answers)) as server, DagsterClient(Target("local", server.url)) as client:
-        found = choose_assets(client, CATALOG, scope)
+        found = choose_assets(client, CATALOG, scope, ["lost"])
     return {name: (each.key, each.location, each.shadowed) for name, each in found.items()}
 
 
@@ -83,7 +83,7 @@ def test_filters_choose_assets(scope: Scope, names: list[str]) -> None:
     [
         (Scope(("order",)), "there is no asset 'order' — did you mean 'orders'"),
         (Scope(group="sale"), "there is no group 'sale' — did you mean 'sales'"),
-        (Scope(location="shp"), "there is no code location 'shp' — did you mean 'shop'"),
+        (Scope(("lst",)), "there is no asset 'lst' — did you mean 'lost'"),
         (Scope(("orders",), location="other"), "no asset passes all of these filters"),
         (Scope(select="kind:polars"), "no asset passes all of these filters"),
         (Scope(select="kind:("), "--select"),
@@ -96,3 +96,4 @@ def test_what_does_not_exist_is_refused(scope: Scope, message: str) -> None:
 
 def test_an_asset_that_is_not_defined_any_more_is_known_by_its_history() -> None:
     assert chosen(Scope(("gone",)), GONE) == {"gone": ("gone", "", False)}
+    assert chosen(Scope(("lost",))) == {"lost": ("lost", "", False)}

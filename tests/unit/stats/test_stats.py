@@ -15,6 +15,7 @@ import pytest
 from dagmar.errors import Invalid, Unreachable, UsageError
 from dagmar.project.settings import Target, load
 from dagmar.server.client import DagsterClient
+from dagmar.stats.scope import Scope
 from dagmar.stats.stats import Stats, StatsRequest, read_stats
 from dagster import DagsterInstance
 from support import history
@@ -300,7 +301,13 @@ def test_filters_by_asset_job_and_location(here: Project, served: Served) -> Non
 
 
 @pytest.mark.parametrize(
-    "request_", [{"assets": ("sales/order",)}, {"jobs": ("nightl",)}, {"location": "sale"}]
+    "request_",
+    [
+        {"scope": Scope(("sales/order",))},
+        {"jobs": ("nightl",)},
+        {"scope": Scope(location="sale")},
+        {"scope": Scope(location="sale"), "by": "job"},
+    ],
 )
 def test_a_name_without_history_is_refused_with_the_one_that_may_be_meant(
     here: Project, served: Served, request_: dict[str, Any]

@@ -8,7 +8,7 @@ It is exact: SQLite sorts, in a file if need be, so memory does not grow with th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -390,7 +390,7 @@ def sparkline(values: Sequence[float | None]) -> str:
     )
 
 
-def names(cache: Cache, kind: str) -> Iterable[str]:
+def names(cache: Cache, kind: str) -> list[str]:
     """Return the names of assets or jobs that the cache has seen."""
     query = {
         "asset": "SELECT asset FROM selected UNION SELECT asset FROM step_assets",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, did_you_mean
+from dagmar.errors import Invalid, did_you_mean, nearest
 from dagmar.server.asset_history import AssetEvents, read_events
 from dagmar.server.catalog import Catalog
 from dagmar.server.client import DagsterClient
@@ -33,12 +33,14 @@ class Scope:
         return bool(self.assets or self.select or self.group)
 
 
-def choose_assets(client: DagsterClient, catalog: Catalog, scope: Scope) -> dict[str, LocatedAsset]:
+def choose_assets(
+    client: DagsterClient, catalog: Catalog, scope: Scope, past: Collection[str] = ()
+) -> dict[str, LocatedAsset]:
     """Return the assets of the scope by the names of their rows.
 
     A row is named `KEY@LOCATION` if several code locations define the key. An asset that is named
-    and not defined any more is there if it has a history. Raises Invalid for what does not exist,
-    and for filters that nothing passes.
+    and not defined any more is there if it has a history; `past` are keys that have one.
+    Raises Invalid for what does not exist, and for filters that nothing passes.
     """
     chosen = catalog.assets
     if scope.group:
@@ -57,7 +59,7 @@ def choose_assets(client: DagsterClient, catalog: Catalog, scope: Scope) -> dict
         chosen = [asset for asset in chosen if asset["location"] == scope.location]
     gone: list[AssetKey] = []
     if scope.assets:
-        gone = _undefined(client, catalog, scope.assets)
+        gone = _undefined(client, catalog, scope.assets, past)
         chosen = [
             asset for asset in chosen if any(name in names_of(asset) for name in scope.assets)
         ]
@@ -82,11 +84,17 @@ def shared_keys(catalog: Catalog) -> frozenset[AssetKey]:
     return frozenset(key for key, times in counts.items() if times > 1)
 
 
-def _undefined(client: DagsterClient, catalog: Catalog, names: Sequence[str]) -> list[AssetKey]:
+def _undefined(
+    client: DagsterClient, catalog: Catalog, names: Sequence[str], past: Collection[str]
+) -> list[AssetKey]:
     """Return those of the names that no code location defines. Raises Invalid without history."""
     known = {name for asset in catalog.assets for name in names_of(asset)}
     keys = [AssetKey(name) for name in names if name not in known]
-    past = dict(read_events(client, keys, limit=1))
-    if never := [key for key in keys if past[key] == AssetEvents()]:
+    unsure = [key for key in keys if key not in past]
+    events = dict(read_events(client, unsure, limit=1))
+    if never := [key for key in unsure if events[key] == AssetEvents()]:
+        defined = {asset["key"] for asset in catalog.assets}
+        if nearest(never[0], past) and not nearest(never[0], defined):
+            raise Invalid(f"there is no asset '{never[0]}'{did_you_mean(never[0], past)}")
         raise no_such_asset(client, never)
     return keys
