@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dagmar.stats.assets import AssetSide, read_asset_side
 from dagmar.stats.scope import Scope, choose_assets
 from dagmar.stats.window import Window
 from support.dagster_server import DagsterServer
+from support.project import Project
 
 WATCHED, GRID, GONE = dg.AssetKey("watched"), dg.AssetKey("grid"), dg.AssetKey(["wh", "gone/a"])
 HOUR = 3600.0
@@ -103,3 +105,20 @@ def test_an_asset_of_two_code_locations_has_the_partitions_of_each(client: Dagst
     sides = side_of(client, 2e9, "shared_colors", "shared")
     assert set(sides) >= {"shared@pipelines", "shared@other"}
     assert all(side.state is not None for side in sides.values())
+
+
+def test_flags_choose_assets_also_those_that_never_ran(live: Project) -> None:
+    for flags, names in (
+        (("--group", "raw"), {"raw/orders", "raw/dash-ed.key"}),
+        (("--select", 'key:"shared*" and group:sales', "--location", "pipelines"),
+         {"shared@pipelines", "shared_colors@pipelines"}),
+        (("--asset", "shared@other"), {"shared@other"}),
+    ):  # fmt: skip
+        done = live.invoke("stats", *flags, "--json")
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)["rows"]
+        assert {row["name"] for row in rows} - {"shared", "shared_colors"} == names
+        assert all(row["fresh"].keys() == {"at", "age_s", "state"} for row in rows)
+    refused = live.invoke("stats", "--group", "sails")
+    assert refused.returncode == 7
+    assert "did you mean 'sales'" in refused.stderr
