@@ -108,17 +108,21 @@ def test_an_asset_of_two_code_locations_has_the_partitions_of_each(client: Dagst
 
 
 def test_flags_choose_assets_also_those_that_never_ran(live: Project) -> None:
-    for flags, names in (
-        (("--group", "raw"), {"raw/orders", "raw/dash-ed.key"}),
-        (("--select", 'key:"shared*" and group:sales', "--location", "pipelines"),
-         {"shared@pipelines", "shared_colors@pipelines"}),
-        (("--asset", "shared@other"), {"shared@other"}),
-    ):  # fmt: skip
-        done = live.invoke("stats", *flags, "--json")
-        assert done.returncode == 0, done.stderr
-        rows = json.loads(done.stdout)["rows"]
-        assert {row["name"] for row in rows} - {"shared", "shared_colors"} == names
-        assert all(row["fresh"].keys() == {"at", "age_s", "state"} for row in rows)
-    refused = live.invoke("stats", "--group", "sails")
-    assert refused.returncode == 7
-    assert "did you mean 'sales'" in refused.stderr
+    flags = (
+        "--group",
+        "sales",
+        "--select",
+        'key:"shared*" or group:raw',
+        "--location",
+        "pipelines",
+    )
+    done = live.invoke("stats", *flags, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    # A run in a kernel has no code location: it has a row of the key alone.
+    names = {"shared@pipelines", "shared_colors@pipelines"}
+    assert rows.keys() - {"shared", "shared_colors"} == names
+    assert rows["shared_colors@pipelines"]["partitions"].keys() == {
+        "materialized", "missing", "failed",
+    }  # fmt: skip
+    assert rows["shared@pipelines"]["fresh"].keys() == {"at", "age_s", "state"}
