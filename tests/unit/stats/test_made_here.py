@@ -1,4 +1,4 @@
-"""Runs here beside launched ones, retries, and keys of several code locations."""
+"""Runs here compared with launched ones, retries, and keys of several code locations."""
 
 from __future__ import annotations
 
