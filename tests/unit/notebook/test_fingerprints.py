@@ -168,7 +168,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(PLAIN, PLAIN)
 def test_digests_are_equal_exactly_if_the_values_are(one: Any, other: Any) -> None:
     def exact(value: Any) -> str:

@@ -275,7 +275,8 @@ class _Describer:
             theme = getattr(altair, "theme", None) or altair.themes
             # Not as Jupyter or marimo would show it.
             with altair.data_transformers.enable("default", max_rows=None), theme.enable("none"):
-                text = json.dumps(value.to_dict(), sort_keys=True, default=str)
+                shown = {**value.to_dict(), "usermeta": None}
+            text = json.dumps(shown, sort_keys=True, default=str)
             # Names are counted through the process, not through the notebook.
             return self.mapping(_type_name(value), json.loads(_VIEW.sub(r"\1", text)))
         return None
