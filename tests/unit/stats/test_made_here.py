@@ -11,6 +11,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.stats.cache import Cache
 from dagmar.stats.figures import Figures, Only, Row
 from dagmar.stats.records import DetailRecord, RunRecord, StepRecord
+from dagmar.stats.stats import _here
 from dagmar.stats.window import Window
 
 WINDOW, BEFORE = Window(1000, 2000), Window(0, 1000)
@@ -67,7 +68,9 @@ def test_without_a_run_to_compare_with_no_time_is_saved(
 
 def test_runs_here_that_take_longer_cost_time(cache: Cache) -> None:
     runs = [a_run(0, 5), a_run(1, 8, here=True), a_run(2, 8, here=True)]
-    assert rows(cache, runs)["orders"].pair("time_saved_s") == (-6, None)
+    orders = rows(cache, runs)["orders"]
+    assert orders.pair("time_saved_s") == (-6, None)
+    assert _here(orders) == "2 runs, 6.0 s lost"
 
 
 def test_retries_of_steps_are_counted_only_if_every_log_was_read(cache: Cache) -> None:

@@ -138,7 +138,7 @@ class AssetSide:
             "checks": [check.as_document() for check in self.checks],
             "fresh": {
                 "at": in_utc(self.events.latest),
-                "age_s": self.age,
+                "age_s": None if self.age is None else round(self.age, 3),
                 "state": self.freshness,
             },
             "numbers": {

@@ -300,7 +300,9 @@ def _here(row: Row) -> str:
     (here, _), (saved, _) = row.pair("here"), row.pair("time_saved_s")
     if not here:
         return ""
-    return f"{counted(here, 'run')}{'' if saved is None else f', {duration(saved)} saved'}"
+    if saved is None:
+        return counted(here, "run")
+    return f"{counted(here, 'run')}, {duration(abs(saved))} {'saved' if saved >= 0 else 'lost'}"
 
 
 def _change(now: float | None, before: float | None) -> float:
