@@ -10,11 +10,14 @@ written in one transaction each, which makes 10,000 runs a matter of a minute.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import math
 import random
 import shutil
 import sqlite3
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -204,11 +207,22 @@ def _retry(chosen: random.Random, run: Past) -> Past:
 
 
 def open_instance(home: Path) -> DagsterInstance:
-    """Return the instance in `home`, with Dagster's default storage."""
-    home.mkdir(parents=True, exist_ok=True)
+    """Return the instance in `home`, with Dagster's default storage; a new one is a copy."""
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
+        shutil.copytree(_empty(), home, dirs_exist_ok=True)
     return DagsterInstance.from_config(str(home))
+
+
+@functools.cache
+def _empty() -> Path:
+    """Return an instance without runs: to create its databases takes seconds."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (Path(folder) / "dagster.yaml").write_text("telemetry: {enabled: false}\n", "utf-8")
+    with DagsterInstance.from_config(folder) as instance:
+        instance.get_run_records(limit=1)
+        instance.all_asset_keys()
+    return Path(folder)
 
 
 def generate(instance: DagsterInstance, runs: Iterable[Past]) -> None:
@@ -423,6 +437,13 @@ def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
 
 
+@functools.cache
+def _schema() -> Any:
+    from dagster_graphql.schema import create_schema
+
+    return create_schema()
+
+
 @dataclass
 class Served:
     """A server over an instance, as a context manager; `now` is what its `Date` header says.
@@ -437,12 +458,11 @@ class Served:
     def __enter__(self) -> Served:
         from dagster._core.workspace.context import WorkspaceProcessContext
         from dagster._core.workspace.load_target import EmptyWorkspaceTarget
-        from dagster_graphql.schema import create_schema
 
         self._stack = ExitStack()
         context = WorkspaceProcessContext(self.instance, EmptyWorkspaceTarget(), version="1.13")
         self._context = self._stack.enter_context(context)
-        self._schema = create_schema()
+        self._schema = _schema()
         self._http = self._stack.enter_context(http_server.serve(self._answer))
         return self
 

@@ -23,7 +23,7 @@ from support.history import DAY, Past, PastStep, Served
 from support.project import Project, make_project
 
 END = 1_790_000_000.0
-RUNS = 120
+RUNS = 80
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,14 @@ def plain_reading(
     }
 
 
-@pytest.mark.parametrize("by", ["asset", "job", "step", "location", "user", "revision"])
-@pytest.mark.parametrize("days", [7, 14])
+@pytest.mark.parametrize(
+    ("by", "days"),
+    [
+        ("asset", 14),
+        ("asset", 7),
+        *((by, 14) for by in ("job", "step", "location", "user", "revision")),
+    ],
+)
 def test_numbers_are_those_of_a_plain_reading_of_the_database(
     here: Project, served: Served, instance: DagsterInstance, by: str, days: int
 ) -> None:
@@ -210,13 +216,13 @@ def test_changes_new_runs_and_deleted_ones_are_seen(tmp_path: Path) -> None:
 def test_another_instance_at_the_same_address_is_not_mixed(
     fresh: Project, served: Served, tmp_path: Path
 ) -> None:
-    full = ask(fresh, served.url)
+    full = ask(fresh, served.url, by="user", since="3d")
     empty = history.open_instance(tmp_path / "home")
     kept = served._context.instance
     with history.serve(empty, END) as other:
         context, served._context = served._context, other._context
         try:
-            none = ask(fresh, served.url)
+            none = ask(fresh, served.url, by="user", since="3d")
         finally:
             served._context = context
     assert served._context.instance is kept
@@ -230,7 +236,7 @@ def test_a_cache_that_cannot_be_used_is_thrown_away_with_a_line(
 ) -> None:
     import sqlite3
 
-    expected = ask(here, served.url).as_document()
+    expected = ask(here, served.url, by="user", since="3d").as_document()
     (file,) = (here.root / ".dagmar/cache").glob("history-*.db")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     if broken == "text":
@@ -240,7 +246,7 @@ def test_a_cache_that_cannot_be_used_is_thrown_away_with_a_line(
             version = "PRAGMA user_version = 99"
             connection.execute(version if broken == "another version" else "DROP TABLE runs")
         connection.close()
-    assert ask(here, served.url).as_document() == expected
+    assert ask(here, served.url, by="user", since="3d").as_document() == expected
     assert "the history is read again" in capsys.readouterr().err
 
 
@@ -249,19 +255,19 @@ def test_a_folder_that_cannot_be_written_to_costs_only_speed(
 ) -> None:
     (fresh.root / ".dagmar").mkdir()
     (fresh.root / ".dagmar/cache").write_text("in the way")
-    assert ask(fresh, served.url).totals.pair("runs")[0] > 0
+    assert ask(fresh, served.url, by="user", since="3d").totals.pair("runs")[0] > 0
 
 
 def test_what_was_read_before_a_server_died_is_kept(
     instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagmar.server.history.PAGE", 20)
+    monkeypatch.setattr("dagmar.server.history.PAGE", 10)
     project = make_project(tmp_path / "project")
     with history.serve(instance, END) as served:
         served.broken = 5
         with pytest.raises(Unreachable) as error:
             ask(project, served.url)
-        assert "60 runs that were read are kept: the next call continues there" in error.value.hint
+        assert "30 runs that were read are kept: the next call continues there" in error.value.hint
         served.broken = None
         asked = len(served.requests)
         whole = ask(project, served.url).as_document()
@@ -274,9 +280,9 @@ def test_what_was_read_before_a_server_died_is_kept(
 
 def test_two_calls_at_once_share_the_cache(fresh: Project, served: Served) -> None:
     with ThreadPoolExecutor(2) as pool:
-        calls = [pool.submit(ask, fresh, served.url) for _ in range(2)]
+        calls = [pool.submit(ask, fresh, served.url, by="user", since="3d") for _ in range(2)]
         answers = [call.result(60).as_document() for call in calls]
-    assert answers[0] == answers[1] == ask(fresh, served.url).as_document()
+    assert answers[0] == answers[1] == ask(fresh, served.url, by="user", since="3d").as_document()
 
 
 def test_filters_by_asset_job_and_location(here: Project, served: Served) -> None:
