@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.jupyter import converted, final_values
+from support.jupyter import converted, final_values, markdown
 
 
 def test_display_shows_everything_in_its_order(tmp_path: Path) -> None:
@@ -88,3 +88,20 @@ def test_a_name_that_no_cell_defines_needs_a_hand(tmp_path: Path) -> None:
         "`Out` is of Jupyter's kernel",
         "no cell defines `missing`",
     ]
+
+
+def test_a_figure_is_shown_at_the_end_of_its_cell(tmp_path: Path) -> None:
+    cells = ("import matplotlib.pyplot as plt", "plt.plot([1]);", "ax = plt.gca()", "plt.plot([1])")
+    assert converted(tmp_path, *cells).text.count("    plt.show()\n") == 2
+
+
+def test_files_are_found_from_the_new_notebook(tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("abc", "utf-8")
+    result = converted(tmp_path, "x = open('data.txt').read()\ny = 'data.txt'")
+    assert final_values(result) == {"x": "abc", "y": "data.txt"}
+
+
+def test_a_picture_elsewhere_needs_a_hand(tmp_path: Path) -> None:
+    text = "![a](plots/a.png) ![b](https://example.com/b.png) ![c](public/c.png)"
+    (remark,) = converted(tmp_path, markdown(text)).by_hand
+    assert "public/a.png" in remark.todo

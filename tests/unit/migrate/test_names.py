@@ -102,6 +102,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "reserved": ("mo = 1", "mo = mo + 1", "app = 5", "b = mo + app"),
     "text that is looked up": ("x = 1", "a = eval('x + 1')", "x = 5", "b = eval('x + 1')"),
+    "a global statement outside": ("x = 1", "global x\nx = 2", "y = x"),
     "recursion": (
         "def f(n):\n    return 1 if n < 2 else n * f(n - 1)",
         "a = f(3)",
@@ -192,3 +193,12 @@ def test_random_programs_end_with_the_same_values(tmp_path: Path, seed: int) -> 
         found = plain(final_values(result))
         found = {name: found[name] for name in expected if name in found}
         assert found == expected, "\n---\n".join([*cells, result.text])
+
+
+def test_a_name_that_is_read_too_early_needs_a_hand(tmp_path: Path) -> None:
+    result = converted(tmp_path, "y = x + 1", "x = 1")
+    (remark,) = result.by_hand
+    assert (remark.cell, remark.message) == (1, "reads `x`, which only a later cell defines")
+    assert len(result.origins) == 3  # no cells are merged, since marimo finds the order
+    circle = converted(tmp_path, "y = x + 1", "x = 1\nz = y")
+    assert len(circle.origins) == 2

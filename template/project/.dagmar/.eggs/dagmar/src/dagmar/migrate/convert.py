@@ -9,7 +9,7 @@ from dagmar.errors import Invalid
 from dagmar.migrate import rules
 from dagmar.migrate.draft import ADDED, Draft
 from dagmar.migrate.helpers import HELPERS, helper_codes, helper_name
-from dagmar.migrate.libraries import convert_libraries, star_imports
+from dagmar.migrate.libraries import convert_libraries, move_paths, show_figures, star_imports
 from dagmar.migrate.magics import About, convert_magics
 from dagmar.migrate.model import Converted, Remark, SourceCell, SourceNotebook, lost_lines
 from dagmar.migrate.names import settle
@@ -45,6 +45,8 @@ def convert(
         drafts.append(draft)
     reserved = {"app", "marimo", "mo", *(("dagmar", "pair") if asset or job else ())}
     convert_libraries(drafts, paired=bool(asset or job))
+    move_paths(drafts, source.path.parent, target.parent)
+    show_figures(drafts)
     star_imports(drafts, reserved | {helper_name(name, about.known) for name in HELPERS})
     codes = [draft.code for draft in drafts if not draft.is_text]
     kept = {name for code in codes for name in read_scopes(code).bound()}

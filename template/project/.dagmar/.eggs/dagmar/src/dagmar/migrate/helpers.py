@@ -6,12 +6,6 @@ import re
 from collections.abc import Collection
 
 HELPERS = {
-    "shell": '''
-def shell(command):
-    """Run a command as `!command` did: what it prints is shown, and it may fail."""
-    for line in captured(command):
-        print(line)
-''',
     "captured": '''
 def captured(command):
     """Run a command as `lines = !command` did, and return the lines that it prints."""
@@ -29,6 +23,12 @@ def captured(command):
         check=False,
     )
     return done.stdout.splitlines()
+''',
+    "shell": '''
+def shell(command):
+    """Run a command as `!command` did: what it prints is shown, and it may fail."""
+    for line in captured(command):
+        print(line)
 ''',
     "script": '''
 def script(program, text, check=True):

@@ -7,10 +7,12 @@ another name, `CALLS` are rules for calls: each returns the new call, or None to
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
-from dagmar.migrate.draft import Draft
+from dagmar.migrate.draft import ADDED, Draft
 from dagmar.migrate.model import Level
 from dagmar.migrate.scopes import read_scopes
 from dagmar.notebook.cells import PREDEFINED, literal
@@ -59,6 +61,34 @@ def convert_libraries(drafts: Sequence[Draft], paired: bool) -> None:
     for draft, tree in zip(codes, trees, strict=True):
         _convert(draft, tree, aliases, paired)
     _imports(codes, aliases)
+
+
+def show_figures(drafts: Sequence[Draft]) -> None:
+    """Show the figures of a cell whose last expression does not, as Jupyter did at its end."""
+    codes = [draft for draft in drafts if not draft.is_text]
+    trees = [draft.parse() for draft in codes]
+    plots = {n for n, origin in _aliases(trees).items() if origin == "matplotlib.pyplot"}
+    for draft, tree in zip(codes, trees, strict=True):
+        calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
+        drawn = [call for call in calls if call.partition(".")[0] in plots]
+        is_shown = any(isinstance(n, ast.Expr) for n in tree.body[-1:]) and not draft.code.rstrip().endswith(";")
+        if drawn and not is_shown and not any(call.endswith((".show", ".close")) for call in calls):
+            draft.lines.append(f"{drawn[0].partition('.')[0]}.show()")
+            draft.origins.append(ADDED)
+
+
+def move_paths(drafts: Sequence[Draft], folder: Path, target: Path) -> None:
+    """Find files from where the new notebook is: Jupyter's working directory was its folder."""
+    if any("change_folder" in draft.needs for draft in drafts):
+        return
+    for draft in (draft for draft in drafts if not draft.is_text):
+        calls = [node for node in ast.walk(draft.parse()) if isinstance(node, ast.Call)]
+        paths = [node for call in calls for node in call.args if literal(node)]
+        for node in sorted(paths, key=_start, reverse=True):
+            path = literal(node) or ""
+            if path.isprintable() and not os.path.isabs(path) and (folder / path).is_file():
+                moved = Path(os.path.relpath(folder / path, target)).as_posix()
+                _edit(draft, node, f'str(mo.notebook_dir() / "{moved}")', path)
 
 
 def _aliases(trees: Iterable[ast.Module]) -> dict[str, str]:
@@ -231,6 +261,11 @@ def _imports(drafts: Sequence[Draft], aliases: Mapping[str, str]) -> None:
 
     for draft, each in zip(drafts, scopes, strict=True):
         for node in reversed([statement.node for statement in each.statements]):
+            if isinstance(node, ast.Global) and node.lineno == node.end_lineno:
+                message = "says nothing outside of a function"
+                draft.remark(node.lineno - 1, "dropped", "global", message)
+                line = draft.lines[node.lineno - 1]
+                draft.lines[node.lineno - 1] = line.replace(ast.unparse(node), "pass")
             if not isinstance(node, (ast.Import, ast.ImportFrom)) or not any(
                 map(is_gone, node.names)
             ):

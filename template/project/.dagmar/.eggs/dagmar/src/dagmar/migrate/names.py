@@ -56,6 +56,11 @@ def settle(drafts: Sequence[Draft], reserved: Iterable[str]) -> tuple[list[Draft
     while conflict := _conflict(book := _Book([*drafts])):
         first, last, reason = conflict
         drafts = [*drafts[:first], _merged(drafts[first : last + 1], reason), *drafts[last + 1 :]]
+    for cell, _, name in _early(book, book.binders()):
+        message = f"reads `{name}`, which only a later cell defines"
+        line = next(use.start[0] for use in book.scopes[cell].uses if use.name == name)
+        todo = "Put the cell that defines it above."
+        book.drafts[cell].remark(line, "by hand", RULE, message, todo)
     names = _Naming(book, set(reserved)).apply()
     return book.drafts, names
 
@@ -86,6 +91,15 @@ def _conflict(book: _Book) -> tuple[int, int, str] | None:
                         return cells[0], later, f"a function reads a later value of `{name}`"
                     forward[cell, later] = name
     return _out_of_order(book, binders, forward)
+
+
+def _early(book: _Book, binders: Mapping[str, Sequence[int]]) -> Iterator[tuple[int, int, str]]:
+    """Yield each cell that reads a name at once, the later cell that defines it, and the name."""
+    for cell, scopes in enumerate(book.scopes):
+        read = set().union(*(statement.read(later=False) for statement in scopes.statements))
+        for name in sorted(read & binders.keys()):
+            if binders[name][0] > cell:
+                yield cell, binders[name][0], name
 
 
 def _seen(book: _Book, cell: int, number: int, name: str, cells: Sequence[int]) -> set[int]:
@@ -172,6 +186,8 @@ def _out_of_order(
     book: _Book, binders: Mapping[str, Sequence[int]], forward: Mapping[tuple[int, int], str]
 ) -> tuple[int, int, str] | None:
     """Return cells to merge if marimo would execute the cells in another order."""
+    early = {(cell, later): name for cell, later, name in _early(book, binders)}
+    forward = {**early, **forward}
     if not forward:
         return None
     edges = _edges(book, binders, forward)
@@ -190,9 +206,10 @@ def _out_of_order(
         for cell in order
         if not all(statement.is_pure for statement in book.scopes[cell].statements)
     ]
-    if len(order) == len(edges) and acting == sorted(acting):
+    # What reads a name too early was not executed in the order of the cells.
+    if len(order) == len(edges) and (early or acting == sorted(acting)):
         return None
-    (cell, later), name = next(iter(forward.items()))
+    (cell, later), name = min(forward.items(), key=lambda edge: edge[0][0] not in acting)
     return cell, later, f"a function reads `{name}`, which a later cell defines"
 
 
@@ -215,7 +232,7 @@ def _merged(drafts: Sequence[Draft], reason: str) -> Draft:
         result.remarks += draft.remarks
         result.needs |= draft.needs
         result.name = INPUTS if INPUTS in (draft.name, result.name) else "_"
-    numbers = ", ".join(map(str, result.cells[:-1])) + f" and {result.cells[-1]}"
+    numbers = ", ".join(map(str, result.cells))
     message = f"cells {numbers} are one cell: {reason}"
     result.remarks.append(Remark(result.cells[0], None, "converted", "merged", message))
     return result

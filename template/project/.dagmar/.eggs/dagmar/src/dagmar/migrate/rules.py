@@ -17,6 +17,7 @@ from dagmar.notebook.cells import INPUTS
 PARAMETERS, INJECTED = "parameters", "injected-parameters"
 ATTACHED = re.compile(r"attachment:([^\s)\"'>]+)")
 OTHER_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+LOCAL = re.compile(r"!\[[^\]]*\]\((?![a-z]+:|/|#|public/)([^)\s]+)")
 SHOWN_LINES = 20
 """How many lines of an output become comments."""
 
@@ -47,6 +48,10 @@ def markdown(cell: SourceCell, folder: Path, files: dict[Path, bytes]) -> Draft:
         name = match[1] if match[1] in names else unquote(match[1])
         return f"public/{quote(names[name])}" if name in names else match[0]
 
+    for path in LOCAL.findall(cell.source):
+        message = f"marimo only shows pictures of public/, and {path} is not in it"
+        todo = f"Copy it to public/, and write ![…](public/{Path(path).name})."
+        remarks.append(Remark(cell.number, None, "by hand", "picture", message, todo))
     draft = Draft.text_of(cell, _shown(ATTACHED.sub(refer, cell.source)))
     draft.remarks = [*remarks, *_rewritten(cell, draft)]
     return draft
