@@ -71,7 +71,9 @@ def show_figures(drafts: Sequence[Draft]) -> None:
     for draft, tree in zip(codes, trees, strict=True):
         calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
         drawn = [call for call in calls if call.partition(".")[0] in plots]
-        is_shown = any(isinstance(n, ast.Expr) for n in tree.body[-1:]) and not draft.code.rstrip().endswith(";")
+        is_shown = any(
+            isinstance(n, ast.Expr) for n in tree.body[-1:]
+        ) and not draft.code.rstrip().endswith(";")
         if drawn and not is_shown and not any(call.endswith((".show", ".close")) for call in calls):
             draft.lines.append(f"{drawn[0].partition('.')[0]}.show()")
             draft.origins.append(ADDED)
