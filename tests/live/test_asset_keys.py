@@ -18,9 +18,10 @@ from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher
 from dagmar.export.request import ExportRequest
 from dagmar.project.settings import load
+from dagmar.server.asset_history import read_events
 from dagmar.server.client import DagsterClient
 from dagmar.server.located import locate_asset
-from dagmar.server.paired import read_neighbours, read_numbers
+from dagmar.server.paired import read_neighbours
 from support.dagster_server import INSTANCE, DagsterServer, quick
 from support.project import Project, make_project, run
 
@@ -172,10 +173,8 @@ def test_a_report_is_attached_to_the_asset_that_is_named(
         Publisher(load(shop.root), ExportRequest(existing="x", attach=key)).publish(exported)
         assert exported.problems == []
     for rows, key in ((1, INSIDE), (2, BETWEEN), (3, BACKSLASH)):
-        numbers = [
-            past.numbers["rows"] for past in read_numbers(client, locate_asset(client, key), 9)
-        ]
-        assert numbers == [rows]
+        ((_, events),) = read_events(client, [locate_asset(client, key).key], limit=9)
+        assert [past.numbers["rows"] for past in events.numbers] == [rows]
     assert set(read_neighbours(client, AssetKey(INSIDE), 1)) == {INSIDE, "both"}
 
 
