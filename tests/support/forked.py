@@ -10,13 +10,16 @@ import atexit
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, NoReturn
 
 LIBRARIES = (
     "copier",
@@ -38,6 +41,7 @@ LIBRARIES = (
 )
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ")
 """How the names begin of variables that an interpreter reads as it starts."""
+MODULES = ("dagmar.export.worker",)
 TESTS = str(Path(__file__).parents[1])
 profile = SimpleNamespace(may_fork=True)
 
@@ -106,12 +110,75 @@ def _main(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
+    subprocess.Popen = Forking  # type: ignore[misc]
+    _run_module("invoke")
+
+
+def _run_module(name: str) -> NoReturn:
+    """Become `python -m` of a module, and end with its status."""
     status = 0
     try:
-        runpy.run_module("invoke", run_name="__main__", alter_sys=True)
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+class Forking(subprocess.Popen[Any]):
+    """A Popen that forks where `python -m` would start one of MODULES in a new interpreter.
+
+    The fork forgets this package, and has the arguments, folder, variables and streams that it
+    would have been started with. A process with several threads starts an interpreter.
+    """
+
+    def _execute_child(self, args: Any, *rest: Any) -> None:
+        cwd, env, shell, *streams = rest[4], rest[5], *rest[8:15]
+        plain = not (rest[1] or rest[3] or shell or isinstance(args, str))
+        words = [os.fsdecode(word) for word in args] if plain else []
+        module = words[words.index("-m") + 1] if "-m" in words[:3] else ""
+        alone = threading.active_count() == 1
+        if words[:1] != [sys.executable] or module not in MODULES or not alone:
+            super()._execute_child(args, *rest)  # type: ignore[misc]
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                _become(words, module, cwd, os.environ if env is None else env, streams)
+            finally:
+                os._exit(1)
+        self._child_created = True
+        self._close_pipe_fds(*streams)  # type: ignore[attr-defined]
+
+
+def _become(
+    words: list[str], module: str, cwd: str | None, env: Mapping[str, str], streams: list[int]
+) -> None:
+    """Become `python -m module` in a fork; `streams` are the ends of pipes, or -1."""
+    stdin, _, _, stdout, _, stderr = streams
+    for stream, target in ((0, stdin), (1, stdout), (2, stderr)):
+        if target not in (-1, stream):
+            os.dup2(target, stream)
+    os.closerange(3, 1024)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    place = os.getcwd()
+    os.chdir(cwd or place)
+    sys.path[:] = [each for each in sys.path if each != place]
+    if "-P" not in words:
+        sys.path.insert(0, os.getcwd())
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("dagmar", "tasks")]:
+        del sys.modules[name]
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv[:] = [module, *words[words.index("-m") + 2 :]]
+    _run_module(module)

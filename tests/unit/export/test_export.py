@@ -346,6 +346,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=120,
+        # Python would leave half of a compiled module.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert done.returncode == 3, done.stderr
