@@ -369,7 +369,7 @@ def test_the_pages_name_notebooks_that_are_there_and_what_a_pair_has(project: Pa
     import dagmar
 
     made = {f"notebooks/{file.name}" for file in (project / "notebooks").glob("*.py")}
-    assert len(made) == 4
+    assert len(made) == 5
     for page in (README, TUTORIAL):
         text = page.read_text("utf-8")
         assert "--asset raw/flights" in text  # scaffolds the one that is not there yet
@@ -401,5 +401,5 @@ def test_the_tutorial_works_from_the_first_line_to_the_last(
     )
     assert (terminal.folder / "src/flights/defs/orders.py").is_file()
     assert (terminal.folder / "notebooks/raw_flights.py").is_file()
-    assert "Checked 5 notebooks." in "".join(one.stderr for one in done)
+    assert "Checked 6 notebooks." in "".join(one.stderr for one in done)
     assert "raw_flights.py  (asset raw/flights, default)" in said

@@ -17,7 +17,7 @@ from support.shop_project import TEMPLATES, invoke
 from support.template_releases import NOTEBOOK_FILE, SHELF, Project, Template, write
 
 WIDER = {NOTEBOOK_FILE: ("marimo.App(", "marimo.App(app_title='x', ")}
-SHIPPED = ("clean_flights", "daily_delays", "on_time_rate", "on_time_report")
+SHIPPED = ("clean_flights", "daily_delays", "on_time_rate", "on_time_report", "refresh_flights")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def cells(text: str) -> list[str]:
 
 def test_there_is_one_of_each_template(shipped: Project) -> None:
     made = [answers(shipped, name)["template"] for name in SHIPPED]
-    assert sorted(made) == sorted(TEMPLATES)
+    assert sorted(made) == sorted([*TEMPLATES, "stats"])
 
 
 def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
@@ -80,21 +80,20 @@ def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
     catalog = read_definitions(project.path)
     for name in SHIPPED:
         before, text = answers(project, name), project.read(f"notebooks/{name}.py")
-        request = ScaffoldRequest(
-            assets=[before["asset"]], template=before["template"], name=name, force=True
-        )
+        about = {"jobs": [before["job"]]} if "job" in before else {"assets": [before["asset"]]}
+        request = ScaffoldRequest(**about, template=before["template"], name=name, force=True)
         (made,) = scaffold(settings, catalog, request).notebooks
         assert (made.file.stem, made.status) == (name, "overwritten")
         after, fresh = answers(project, name), cells(project.read(f"notebooks/{name}.py"))
-        (replaced,) = before.pop("instead")
+        replaced = before.pop("instead", {})
         del before["marimo"], after["marimo"]
         assert before == after
         gone = [cell for cell in fresh if cell not in cells(text)]
-        assert len(gone) == 1, f"{name} has no separate cell for {replaced}"
+        assert len(gone) == len(replaced), f"{name} has no separate cell for {replaced}"
         kept = [cell for cell in cells(text) if cell in fresh]
         assert kept == [cell for cell in fresh if cell not in gone]
         # Its name is the one that is made of the key, so a second call finds it.
-        again = ScaffoldRequest(assets=[before["asset"]], template=before["template"])
+        again = ScaffoldRequest(**about, template=before["template"])
         assert [one.status for one in scaffold(settings, catalog, again).notebooks] == ["kept"]
 
 
@@ -115,7 +114,7 @@ def test_marimo_and_check_find_nothing_to_say(shipped: Project) -> None:
 
 def test_the_projects_own_tests_pass_and_execute_them(shipped: Project) -> None:
     said = typed(shipped, "pytest", "-q", "-p", "no:cacheprovider")
-    assert "19 passed" in said
+    assert "20 passed" in said
     assert "skipped" not in said
     assert not (shipped.path / "storage").exists()
     assert shipped.status() == []

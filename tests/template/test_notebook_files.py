@@ -40,7 +40,7 @@ HOSTILE = {
 }
 READABLE = ("key", "sentence")
 
-SHAPES = ("default", "minimal", "ml", "report")
+SHAPES = ("default", "minimal", "ml", "report", "stats")
 MINIMAL = ORDERS | {
     "template": "minimal",
     "inputs": [{"name": "customers", "asset": "raw/customers"}],

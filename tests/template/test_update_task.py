@@ -30,6 +30,7 @@ NOTEBOOKS = [
     "on_time_rate",
     "on_time_report",
     "orders",
+    "refresh_flights",
     "sales",
 ]
 """Those of the example, and two made here."""

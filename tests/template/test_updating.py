@@ -163,6 +163,7 @@ def test_a_project_in_a_monorepo_updates(template: Template, tmp_path: Path):
         " M pipelines/my-project/.dagmar/notebooks/daily_delays.yml",
         " M pipelines/my-project/.dagmar/notebooks/on_time_rate.yml",
         " M pipelines/my-project/.dagmar/notebooks/on_time_report.yml",
+        " M pipelines/my-project/.dagmar/notebooks/refresh_flights.yml",
     ]
 
 

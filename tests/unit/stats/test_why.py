@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.errors import Conflict
+from dagmar import Pair
+from dagmar.errors import Conflict, Unreachable
 from dagmar.project.provenance import REVISION_TAG, VERSION_TAG
 from dagmar.project.settings import Target, load
 from dagmar.server.client import DagsterClient
@@ -154,3 +155,27 @@ def test_a_page_of_somebody_else_is_kept(here: Project, served: Served, tmp_path
     with pytest.raises(Conflict):
         ask(here, served.url, html=mine, fail_if=tuple(parse_rules(["runs > 0"])))
     assert mine.read_text("utf-8") == "<html>mine</html>"
+
+
+def test_a_notebook_has_the_same_numbers(here: Project, served: Served) -> None:
+    pair = Pair(asset="orders", root=here.root)
+    stats = pair.stats()
+    assert stats.document == ask(here, served.url, whole=True).as_document()
+    (row,) = stats.rows
+    assert (row["name"], row["failed"], row["failed before"]) == ("orders", 15, 0)
+    assert [each["count"] for each in stats.failures] == [14, 1]
+    assert [each["name"] for each in stats.slowdowns] == ["orders"]
+    shown = stats._repr_html_()
+    assert "14 × TimeoutError" in shown
+    assert "<script" not in shown
+    assert [row["runs"] for row in pair.stats("1h", everything=False).rows] == [0]
+
+
+def test_a_notebook_without_a_server_says_so(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "targets: {local: {url: 'http://127.0.0.1:9'}}\n")
+    stats = Pair(job="nightly", root=project.root).stats(by="job", everything=False)
+    assert isinstance(stats.error, Unreachable)
+    assert (stats.rows, stats.failures, stats.slowdowns) == ([], [], [])
+    assert "the statistics cannot be shown" in stats._repr_html_()
+    wrong = Pair(job="nightly", root=project.root).stats(by="jobs")
+    assert "did you mean" in wrong._repr_html_()

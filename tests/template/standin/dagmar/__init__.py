@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import marimo as mo
 import polars as pl
 
@@ -45,3 +47,12 @@ class Pair:
 
     def metrics(self, **values: object) -> mo.Html:
         return mo.md(f"{values}")
+
+    def stats(self, since: str, by: str, *, everything: bool) -> Statistics:
+        return Statistics()
+
+
+class Statistics:
+    """What `Pair.stats` returns, without a run."""
+
+    rows: ClassVar[list[dict[str, object]]] = [{"name": "x", "runs": 1}]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dagmar.pair.buttons import Attempt
     from dagmar.pair.controls import LaunchOptions
+    from dagmar.pair.statistics import Statistics
 
     Controls: TypeAlias = mo.ui.batch | Mapping[str, object]
     Number: TypeAlias = float | str | bool | None
@@ -202,6 +203,20 @@ class Pair:
                 return mo.Html(drawing.refusal(error, "the history"))
 
         return self._drawn(draw, after)
+
+    def stats(self, since: str = "7d", by: str = "asset", *, everything: bool = True) -> Statistics:
+        """Return the server's history in numbers, as `invoke stats` has it; a cell shows it.
+
+        `since` is the window up to now, such as `12h`, `7d` or `4w`; it is compared with the one
+        before. `by` is what a row is about: asset, job, step, location, user or revision.
+        Without `everything` it is about the runs of the paired asset or job. What went wrong is
+        shown, and is its `error`.
+
+        For example: `pl.DataFrame(pair.stats("30d").rows)`
+        """
+        from dagmar.pair import statistics
+
+        return statistics.read(self._context, since, by, everything)
 
     def materialize(
         self,

@@ -24,10 +24,10 @@ LONGEST = 120
 DEVICES = re.compile(r"aux|con|nul|prn|(com|lpt)[0-9]")
 # What the cells of the shipped templates define, and what every notebook module has.
 TAKEN = {
-    "app", "baseline", "button", "controls", "dagmar", "errors", "feature", "frame", "here",
-    "inputs", "lines", "local_run", "marimo", "mo", "numbers", "nw", "pair", "partition_key",
-    "predicted", "rows", "run", "slope", "table", "tables", "tabs", "target", "test", "title",
-    "train", "x", "y",
+    "app", "baseline", "button", "by", "controls", "dagmar", "errors", "everything", "feature",
+    "frame", "here", "inputs", "lines", "local_run", "marimo", "mo", "numbers", "nw",
+    "pair", "partition_key", "predicted", "rows", "run", "since", "slope", "stats", "table",
+    "tables", "tabs", "target", "test", "title", "train", "x", "y",
 }  # fmt: skip
 
 

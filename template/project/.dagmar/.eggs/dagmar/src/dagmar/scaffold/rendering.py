@@ -17,7 +17,7 @@ from dagmar.errors import Invalid
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
-TEMPLATES = ("default", "minimal", "ml", "report")
+TEMPLATES = ("default", "minimal", "ml", "report", "stats")
 OWN = "own"
 SHAPE = "notebook.jinja"
 FOLDER = Path(__file__).parent

@@ -28,7 +28,7 @@ def scaffold(
     ] = (),
     select: Annotated[str, "Assets of this Dagster asset selection, one notebook for each."] = "",
     template: Annotated[
-        str, "default, minimal, ml, report, or the path of your own folder."
+        str, "default, minimal, ml, report, stats, or the path of your own folder."
     ] = "default",
     name: Annotated[str, "Name of the notebook, instead of one from the key."] = "",
     title: Annotated[str, "Heading of the notebook, instead of the key."] = "",
