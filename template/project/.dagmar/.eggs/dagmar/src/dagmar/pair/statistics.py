@@ -13,7 +13,7 @@ from dagmar.pair.context import Context
 
 @dataclass(frozen=True)
 class Statistics:
-    """The numbers of a window beside those of the one before; a cell that ends with it shows them.
+    """The numbers of a window and of the one before; a cell that ends with it shows them.
 
     `document` is what `invoke stats --json` prints, without rows if `error` says why there is none.
     """
