@@ -437,7 +437,8 @@ x = 1
             "%%writefile helper_sample.py\nvalue = 42\n",
             "x = open('helper_sample.py').read()",
             "%cat helper_sample.py",
-        ]
+        ],
+        differs="the whole path is printed",
     ),
     "help": sample("""
 x = [1]

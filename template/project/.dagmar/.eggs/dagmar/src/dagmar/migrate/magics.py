@@ -387,7 +387,9 @@ def _writefile(call: Call) -> list[str] | None:
     paths = [word for word in words if word not in ("-a", "--append")]
     if len(paths) != 1:
         return None
-    text = _block(call.body or [""])
+    body = call.body or [""]
+    # The file ends with one newline, also if the cell does.
+    text = _block(body[:-1] if len(body) > 1 and not body[-1] else body)
     start = f"{call.need('write_file')}({call.text(paths[0])}, {text[0]}"
     end = f"{mode})"
     return [start, *text[1:-1], text[-1] + end] if len(text) > 1 else [start + end]
