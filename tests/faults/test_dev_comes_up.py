@@ -274,7 +274,7 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
     with running_dev(
         root,
         *("--no-dagster", "--notebook", "notebooks/orders.py"),
-        *("--env-file", str(tmp_path / "more.env"), "--log-level", "warning"),
+        *("--env-file", str(tmp_path / "more.env"), "--log-level", "warning", "--watch"),
         environ={"FROM_OUTSIDE": "outside"},
     ) as dev:
         ready = dev.until("ready")
@@ -300,6 +300,9 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
             assert stat.S_IMODE(private.stat().st_mode) == 0o600, private
         assert token.encode() not in b"\0".join([*variables, *(part.encode() for part in command)])
 
+        used = dev.until("resources")["servers"]
+        assert set(used) == {"marimo"}
+        assert used["marimo"]["memory_mb"] > 20
         running = Project(root).invoke("dev", "--no-open")
         assert running.returncode == 8
         assert f"(process {dev.process.pid}): marimo at {ready['marimo_url']}" in running.stderr

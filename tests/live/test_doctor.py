@@ -35,6 +35,7 @@ def test_a_real_server_is_reported_with_its_broken_code_location(
     assert checks["server"]["status"] == "pass", checks
     assert checks["server"]["message"].endswith(f"at {dagster.url}")
     assert checks["launching"]["status"] == "pass"
+    assert " ms for a small query" in checks["latency"]["message"]
     assert checks["same-instance"]["status"] == "pass", checks
     assert checks["daemon"]["status"] in ("pass", "warn")
     broken = checks["code-locations"]

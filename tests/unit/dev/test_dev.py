@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from dagmar import console
@@ -27,6 +28,7 @@ from dagmar.dev.ports import free_port, refused, taken
 from dagmar.dev.processes import MARK, Child, add_mark, end_all, listens, marked
 from dagmar.dev.reporter import Reporter, may_open
 from dagmar.dev.reports_server import ReportsServer
+from dagmar.dev.resources import Resources
 from dagmar.dev.servers import (
     DAGSTER,
     FOREIGN,
@@ -546,6 +548,53 @@ def test_how_calm_it_is_depends_on_terminal_and_level(
     shown = re.findall(r"(DEBUG|INFO|ERROR) - (\w+)", capsys.readouterr().err)
     assert [name.lower() for name, moment in shown if moment == "starting"] == before
     assert [name.lower() for name, moment in shown if moment == "ready"] == after
+
+
+def test_what_a_server_and_all_processes_below_it_use_is_counted() -> None:
+    below = "import time; kept = b'x' * 50_000_000; print(1, flush=True); time.sleep(100)"
+    above = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {below!r}])"
+    with subprocess.Popen([sys.executable, "-c", above], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            process.stdout.readline()
+            resources = Resources()
+            first = resources.read({DAGSTER: process.pid, MARIMO: 2**22 + 1})
+            assert first[DAGSTER]["processes"] == 2
+            assert first[DAGSTER]["memory_mb"] > 50
+            assert first[MARIMO] == {
+                "cpu_percent": 0.0, "memory_mb": 0.0, "processes": 0, "kernels": 0
+            }  # fmt: skip
+            began = time.process_time()
+            for _ in range(20):
+                resources.read({DAGSTER: process.pid})
+            assert time.process_time() - began < 20 * 0.05
+        finally:
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+
+
+USE = {"cpu_percent": 3.14, "memory_mb": 512.4, "processes": 2, "kernels": 1}
+
+
+def test_what_servers_use_stays_in_the_last_line_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Dagster 3 % CPU, 512 MB · marimo 3 % CPU, 512 MB, 1 kernel"
+    for terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        with Reporter(json=False, log_level="debug") as reporter:
+            reporter.used({DAGSTER: USE, MARIMO: USE})
+            reporter.event("loading", "Loading")
+            reporter.event("stopping")
+        shown = capsys.readouterr().err
+        if terminal:
+            assert shown == f"{text}\r\x1b[2KLoading\n{text}\r\x1b[2KStopping …\n"
+        else:
+            assert shown == f"{text}\nLoading\nStopping …\n"
+    with Reporter(json=True) as reporter:
+        reporter.used({DAGSTER: USE})
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"event": "resources", "servers": {DAGSTER: USE}}
 
 
 def test_lines_without_a_level_go_with_the_line_before_them() -> None:

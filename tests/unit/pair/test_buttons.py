@@ -82,6 +82,11 @@ def test_without_a_server_it_runs_in_the_projects_instance(root: Path) -> None:
         attempt = materialize(root, "alone", url)
     assert attempt.run_id
     assert materialized(root) == {"alone"}
+    run = instance(root).get_run_by_id(attempt.run_id)
+    assert run
+    assert 0 < float(run.tags["dagmar/cpu-seconds"]) < 100
+    assert 20 < float(run.tags["dagmar/peak-memory-mb"]) < 20_000
+    assert f": {run.tags['dagmar/cpu-seconds']} s of processor time, " in attempt.message
     # What its checks found is on the page.
     assert attempt.error is None
     assert [(check.name, check.passed, check.severity) for check in attempt.checks] == [

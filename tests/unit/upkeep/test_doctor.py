@@ -723,6 +723,16 @@ def a_server_that_is_read_only(answers: Answers) -> None:
     answers["Permissions"]["permissions"][0] |= {"value": False, "disabledReason": reason}
 
 
+def test_a_server_that_answers_slowly_is_a_warning(
+    sound: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.upkeep.checks.server.SLOW_SECONDS", 0)
+    with serve(dagster(healthy(home_of(sound)))) as server:
+        found = BY_NAME["latency"](aim(sound, server.url))
+    assert (found.status, found.hint[:7]) == (WARN, "Look at")
+    assert " ms for a small query, the median of 5" in found.message
+
+
 @answers("same-instance", WARN, "Dagster keeps its runs in /elsewhere, and notebooks look in ")
 def a_server_with_another_home(answers: Answers) -> None:
     info = "local_artifact_storage: {config: {base_dir: /elsewhere}}"
@@ -908,7 +918,7 @@ def test_without_an_upload_no_storage_is_looked_at(sound: Project) -> None:
 def test_every_check_has_a_test_that_makes_it_fail() -> None:
     broken = {case.check for case in CASES.values()} | {case[0] for case in ONLINE.values()}
     assert CASES.keys() >= ONLY_A_PERSON
-    assert {one.name for one in CHECKS} - broken == {"ports", "storage"}  # above
+    assert {one.name for one in CHECKS} - broken == {"latency", "ports", "storage"}  # above
     assert len({one.name for one in CHECKS}) == len(CHECKS)
     assert all(one.about.endswith(".") for one in CHECKS)
 

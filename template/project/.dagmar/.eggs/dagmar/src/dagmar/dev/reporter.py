@@ -6,21 +6,24 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dagmar import console
 from dagmar.dev.logs import Calm, colored, plain
-from dagmar.dev.servers import TITLES
-from dagmar.errors import DagmarError, Interrupted
+from dagmar.dev.servers import MARIMO, TITLES
+from dagmar.errors import DagmarError, Interrupted, counted
 
 COLORS = {"dagster": 36, "marimo": 32}
 WIDTH = max(map(len, COLORS))
 WAITING_LINES = 1000
 LAST_SECONDS = 2.0
+SHOWN_SECONDS, LOGGED_SECONDS = 5.0, 60.0  # between two lines of --watch
+CLEAR = "\r\x1b[2K"  # of the line that the cursor is in
 # What people read of an event, with its fields and the title of its server.
 TEXTS = {
     "starting": "Starting {title} on port {port}",
@@ -45,6 +48,8 @@ class Reporter:
         self._terminal = sys.stderr.isatty()
         calm = self._terminal and log_level != "debug"
         self._calm = Calm(ready=log_level == "info") if calm else None
+        self._status = ""
+        self.watch_seconds = SHOWN_SECONDS if self._terminal or json else LOGGED_SECONDS
         self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING_LINES)
         self._writer = threading.Thread(target=self._write, daemon=True)
@@ -70,6 +75,8 @@ class Reporter:
 
     def event(self, name: str, text: str = "", **fields: Any) -> None:
         """Report an event: name and fields as JSON, or for people `text` or that of TEXTS."""
+        if name == "stopping":
+            self._waiting.put(lambda: setattr(self, "_status", ""))
         if self.json:
             document = json.dumps({"event": name, **fields})
             self._waiting.put(lambda: console.write(document, sys.stdout))
@@ -77,6 +84,19 @@ class Reporter:
         title = TITLES.get(fields.get("server", ""))
         if shown := text or TEXTS.get(name, "").format(title=title, **fields):
             self._waiting.put(lambda: console.say(shown))
+
+    def used(self, servers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Report what the servers use: in the last line of a terminal, which stays there."""
+        parts = []
+        for name, use in servers.items():
+            kernels = f", {counted(use['kernels'], 'kernel')}" if name == MARIMO else ""
+            what = f"{use['cpu_percent']:.0f} % CPU, {use['memory_mb']:.0f} MB{kernels}"
+            parts.append(f"{TITLES[name]} {what}")
+        text = " · ".join(parts)
+        if self.json or not self._terminal:
+            self.event("resources", text, servers=servers)
+        else:
+            self._waiting.put(lambda: setattr(self, "_status", text))
 
     def warn(self, text: str) -> None:
         """Report a problem that does not stop anything."""
@@ -108,7 +128,16 @@ class Reporter:
     def _write(self) -> None:
         while write := self._waiting.get():
             with contextlib.suppress(OSError, ValueError):
+                self._draw(CLEAR if self._status else "")
                 write()
+                self._draw(self._status[: max(shutil.get_terminal_size().columns - 1, 0)])
+        with contextlib.suppress(OSError, ValueError):
+            self._draw(CLEAR if self._status else "")
+
+    def _draw(self, text: str) -> None:
+        if text:
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def open_pages(pages: Iterable[str]) -> None:

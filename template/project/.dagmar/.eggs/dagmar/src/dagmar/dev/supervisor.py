@@ -23,6 +23,7 @@ from dagmar.dev.ports import free_port, refused
 from dagmar.dev.processes import Child, add_mark, marked
 from dagmar.dev.reporter import Reporter, open_pages
 from dagmar.dev.reports_server import ReportsServer
+from dagmar.dev.resources import Resources
 from dagmar.dev.servers import (
     DAGSTER,
     FOREIGN,
@@ -66,6 +67,7 @@ class DevRequest:
     dagster: bool = True
     marimo: bool = True
     once: bool = False
+    watch: bool = False
     log_level: str = ""
 
     def __post_init__(self) -> None:
@@ -103,6 +105,8 @@ class Supervisor:
         self._began_at = time.time()
         self._began = time.monotonic()
         self._patient = PATIENCE_SECONDS
+        self._resources = Resources()
+        self._looked_at = self._began
         self._done = False
 
     def run(self) -> None:
@@ -274,6 +278,12 @@ class Supervisor:
             server.silent = server.silent + 1 if server.ready and refused(server.port) else 0
             if server.child and server.silent == SILENT_TICKS:
                 self._fail(server, server.child, "does not listen any more")
+        now = time.monotonic()
+        if self._request.watch and now - self._looked_at >= self._reporter.watch_seconds:
+            self._looked_at = now
+            children = {name: server.child for name, server in self._servers.items()}
+            pids = {name: child.session for name, child in children.items() if child}
+            self._reporter.used(self._resources.read(pids))
 
     def _report_late(self) -> None:
         """Report every PATIENCE_SECONDS which servers are not ready yet. Raises TimedOut."""

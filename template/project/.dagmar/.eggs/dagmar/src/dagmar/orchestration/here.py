@@ -17,7 +17,9 @@ from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.partitions import check_partition, typed_key
 from dagmar.orchestration.quiet import no_warnings, prints_kept, sigterm_kept
+from dagmar.orchestration.usage import Usage
 from dagmar.orchestration.warm import warm
+from dagmar.project.provenance import CPU_TAG, MEMORY_TAG
 from dagmar.project.sources import merge
 from dagmar.server.configtypes import ConfigType, ConfigTypes, fitted
 
@@ -34,10 +36,15 @@ _RUNNING = threading.RLock()
 
 @dataclass(frozen=True)
 class LocalRun:
-    """A run that was executed in this process and recorded in the project's instance."""
+    """A run that was executed in this process and recorded in the project's instance.
+
+    `cpu` are seconds of the processor, `memory` the most bytes that were resident at one time.
+    """
 
     run_id: str
     success: bool
+    cpu: float
+    memory: int
     error: Failure | None = None
     checks: Sequence[Check] = ()
 
@@ -95,21 +102,25 @@ def materialize(
     settings = fitted(settings, what, lambda: _types_of(definition, keys))
     try:
         with _RUNNING, no_warnings(), warm(local), prints_kept(local):
-            result = definition.execute_in_process(
-                run_config=_with_job_defaults(definition, partition, settings) or None,
-                instance=local,
-                asset_selection=keys,
-                partition_key=typed_key(partitions, partition),
-                tags=dict(tags or {}),
-                raise_on_error=False,
-                resources=_kept_io_manager(definition),
-            )
+            with Usage() as usage:
+                result = definition.execute_in_process(
+                    run_config=_with_job_defaults(definition, partition, settings) or None,
+                    instance=local,
+                    asset_selection=keys,
+                    partition_key=typed_key(partitions, partition),
+                    tags=dict(tags or {}),
+                    raise_on_error=False,
+                    resources=_kept_io_manager(definition),
+                )
+            used = {CPU_TAG: f"{usage.cpu:.1f}", MEMORY_TAG: f"{usage.memory / 1e6:.0f}"}
+            local.add_run_tags(result.run_id, used)
     except DagsterInvalidConfigError as error:
         lines = {re.split(r"\. (?:Sample|Expected)", each.message)[0] for each in error.errors}
         raise not_valid(what, sorted(lines), "Correct it in the controls.") from None
     failure = None if result.success else _failure(result.all_events)
     checks = _checks(result, failure)
-    return LocalRun(result.run_id, result.success, failure and in_words(failure, checks), checks)
+    reason = failure and in_words(failure, checks)
+    return LocalRun(result.run_id, result.success, usage.cpu, usage.memory, reason, checks)
 
 
 def _checks(result: Any, failure: Failure | None) -> list[Check]:

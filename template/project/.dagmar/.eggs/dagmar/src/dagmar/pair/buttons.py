@@ -224,7 +224,8 @@ def materialize_here(context: Context, options: LaunchOptions) -> Attempt:
     url = f"{target.url}/runs/{run.run_id}"
     if run.success:
         done = "Materialized" if context.asset else "Ran"
-        message = f"{done} {context.what} here, in this kernel."
+        used = f"{run.cpu:.1f} s of processor time, {run.memory / 1e6:.0f} MB at most"
+        message = f"{done} {context.what} here, in this kernel: {used}."
         return Attempt(run.run_id, url, message, checks=run.checks)
     error = run.error or NO_REASON
     refused = RunFailed(error.text, error.trace)

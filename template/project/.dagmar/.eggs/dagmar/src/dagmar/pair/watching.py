@@ -98,7 +98,8 @@ def draw_run(run: runs.Run, warning: str = "") -> str:
         f"{partition} · {drawing.link(run.url, run.run_id[:8])}</div>"
         f'<div><progress max="{run.steps_total}" value="{run.steps_done}"></progress> '
         f"{run.steps_done} of {run.steps_total} steps{escape(running)} "
-        f'<span style="{drawing.SMALL}">{drawing.format_duration(seconds)}</span></div>'
+        f'<span style="{drawing.SMALL}">{drawing.format_duration(seconds)} '
+        f"{escape(run.used)}</span></div>"
         + (drawing.note(warning, kind="warn") if warning else "")
         + (drawing.failure(run.error) if run.error else "")
         + drawing.checks(run.checks or ())

@@ -18,6 +18,8 @@ USER_TAG = "user"
 REVISION_TAG = "dagmar/git-revision"
 HERE_TAG = "dagmar/here"
 """Of a run that a notebook's kernel made."""
+CPU_TAG, MEMORY_TAG = "dagmar/cpu-seconds", "dagmar/peak-memory-mb"
+"""What such a run used, and the most memory of its kernel (in 10^6 bytes)."""
 VERSION_TAG = "dagmar/version."
 """Before a package's name; Dagster deprecates tags with a second slash."""
 MOST_VERSIONS = 30

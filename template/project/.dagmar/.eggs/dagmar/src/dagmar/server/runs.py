@@ -12,6 +12,7 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
+from dagmar.project.provenance import CPU_TAG, MEMORY_TAG
 from dagmar.server.checks import Check, in_words, of_handles, planned_checks, with_results
 from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
@@ -57,6 +58,8 @@ class Run:
     steps_total: int = 0
     steps_done: int = 0
     steps_running: list[str] = field(default_factory=list)
+    used: str = ""
+    """What it used, if it was made in a notebook's kernel."""
     error: Failure | None = None
     checks: list[Check] | None = None
 
@@ -148,6 +151,7 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
         steps_total=max(len(plan["steps"]), len(steps)),
         steps_done=sum(status in ("SUCCESS", "FAILURE", "SKIPPED") for status in steps.values()),
         steps_running=[step for step, status in steps.items() if status == "IN_PROGRESS"],
+        used=f"{tags[CPU_TAG]} s CPU, {tags.get(MEMORY_TAG)} MB" if CPU_TAG in tags else "",
         checks=of_handles(run["assetChecks"]) if "assetChecks" in run else None,
     )
 

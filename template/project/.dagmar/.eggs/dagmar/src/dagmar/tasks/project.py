@@ -18,6 +18,7 @@ def dev(
     no_dagster: Annotated[bool, "Do not start Dagster."] = False,
     no_marimo: Annotated[bool, "Do not start marimo."] = False,
     once: Annotated[bool, "Stop everything once it is ready; status 0 if it got ready."] = False,
+    watch: Annotated[bool, "Show what Dagster and marimo use: CPU, memory, kernels."] = False,
     log_level: Annotated[str, "critical, error, warning, info or debug."] = "",
     json: Annotated[bool, "Print one line of JSON on stdout for each event."] = False,
 ) -> None:
@@ -41,6 +42,7 @@ def dev(
         dagster=not no_dagster,
         marimo=not no_marimo,
         once=once,
+        watch=watch,
         log_level=log_level,
     )
     supervisor.dev(load(project_root(context)), request, json)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from statistics import median
 
 from dagmar.errors import Unreachable, WrongServer, counted, some
 from dagmar.project.environ import instance_folder
@@ -10,6 +12,7 @@ from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, fa
 
 OLDEST = (1, 10)
 LAUNCH = "launch_pipeline_execution"
+LOOKS, SLOW_SECONDS, MOST_SECONDS = 5, 1.0, 2.0
 
 
 @check("server", online=True)
@@ -99,6 +102,23 @@ def launching(project: Project) -> Finding:
                 message = f"Dagster at {project.target.url} is read-only for you{reason}"
                 return warned(message, "Use another one:", "invoke run --target NAME")
     return passed("allowed")
+
+
+@check("latency", online=True)
+def latency(project: Project) -> Finding:
+    """Dagster answers a small query within a second."""
+    project.require_server()
+    with project.connect() as client:
+        seconds = list[float]()
+        while len(seconds) < LOOKS and sum(seconds) < MOST_SECONDS:
+            began = time.monotonic()
+            client.query("Permissions")
+            seconds.append(time.monotonic() - began)
+    middle = median(seconds[1:] or seconds)  # the first one connects
+    message = f"{middle * 1000:.0f} ms for a small query, the median of {len(seconds)}"
+    if middle > SLOW_SECONDS:
+        return warned(message, "Look at the load of its machine, database and network.")
+    return passed(message)
 
 
 @check("same-instance", online=True)
