@@ -20,11 +20,18 @@ HOSTILE = {
     "delete": "a\x7f",
     "null": "a\x00b",
     "a vertical tab": "a\x0bb",
+    "right to left": "a\u202eb\u2066c",
 }
 
 
 def dangerous(text: str) -> list[str]:
-    return [c for c in text if (ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160]
+    return [
+        c
+        for c in text
+        if (ord(c) < 32 and c not in "\n\t")
+        or 127 <= ord(c) < 160
+        or c in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    ]
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 import statistics
 from collections import defaultdict
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, Unreachable, UsageError
 from dagmar.project.settings import Target, load
 from dagmar.server.client import DagsterClient
+from dagmar.stats.cache import Cache
+from dagmar.stats.records import DetailRecord, RunRecord, StepRecord
 from dagmar.stats.scope import Scope
 from dagmar.stats.stats import Stats, StatsRequest, read_stats
 from dagster import DagsterInstance
@@ -208,9 +212,30 @@ def test_changes_new_runs_and_deleted_ones_are_seen(tmp_path: Path) -> None:
         history.generate(instance, [one(2, "SUCCESS", 2000), one(3, "FAILURE", -300)])
         clock[0] += 900
         after = ask(project, served.url)
+        clock[0] += DAY
+        ask(project, served.url, since="1m")
+        ask(project, served.url, first="2099-01-01", last="2099-01-02")
+    (file,) = (project.root / ".dagmar/cache").glob("history-*.db")
+    assert sqlite3.connect(file).execute("SELECT count(*) FROM runs").fetchone() == (2,)
     assert after.totals.pair("runs")[0] == 2
     assert after.totals.pair("failed")[0] == 1
     assert after.in_progress == []
+
+
+def test_a_step_that_failed_is_of_the_assets_that_the_run_selects(tmp_path: Path) -> None:
+    a, b, c = map(AssetKey, "abc")
+    with Cache(tmp_path, "http://dagster", "") as cache:
+        for number, (status, selected, made) in enumerate(
+            (("SUCCESS", (a, b, c), (a, b, c)), ("FAILURE", (a, b), ()), ("FAILURE", None, ()))
+        ):
+            run_id = str(number)
+            step = StepRecord(run_id, "several", made, status, 1.0, 2.0)
+            cache.add([RunRecord(run_id, status, "job", "shop", selected, 1.0, 1.0, 2.0, 2.0)])
+            cache.add_details([DetailRecord(run_id, None, None, (step,))])
+        cache.attribute()
+        found = list(cache.query("SELECT run_id, asset FROM step_assets ORDER BY run_id, asset"))
+    assert [asset for run_id, asset in found if run_id == "1"] == ["a", "b"]
+    assert [asset for run_id, asset in found if run_id == "2"] == ["a", "b", "c"]
 
 
 def test_another_instance_at_the_same_address_is_not_mixed(
@@ -293,7 +318,7 @@ def test_filters_by_asset_job_and_location(here: Project, served: Served) -> Non
         return document
 
     whole = {row["name"]: row for row in ask(here, served.url, since="14d").as_document()["rows"]}
-    sampled = {"queued_s": None, "starting_s": None}
+    sampled = {"queued_s": None, "starting_s": None, "step_retries": None}
     one = stats("--asset", "sales/orders", "--asset", "ml/daily")
     assert {row["name"]: {**row, **sampled} for row in one["rows"]} == {
         name: {**whole[name], **sampled} for name in ("sales/orders", "ml/daily")

@@ -53,7 +53,7 @@ def run(number: int, reason: tuple[str, str] | None = None) -> Past:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     reasons = [("TimeoutError", f"no answer after {n} s for eu") for n in range(40, 54)]
     runs = [*map(run, range(56)), *(run(40 + i, reason) for i, reason in enumerate(reasons))]
-    runs.append(run(55, ("KeyError", "'country'")))
+    runs.append(run(55, ("KeyError", "'caf\udce9'")))
     with history.open_instance(tmp_path_factory.mktemp("why")) as instance:
         history.generate(instance, sorted(runs, key=lambda past: past.created))
         with history.serve(instance, END) as served:
@@ -72,7 +72,7 @@ def ask(project: Project, url: str, **request: Any) -> Stats:
 
 
 def test_failures_are_grouped_by_cause(here: Project, served: Served) -> None:
-    first, second = ask(here, served.url).failures
+    first, second = ask(here, served.url).as_document()["failures"]
     assert (first["count"], first["class"], first["step"]) == (14, "TimeoutError", "orders")
     assert first["message"] == "no answer after <n> s for <partition>"
     assert (first["partitions"], first["assets"]) == (["eu"], ["orders"])
@@ -107,7 +107,9 @@ def test_it_is_printed_for_people(
 ) -> None:
     ask(here, served.url).show()
     shown = capsys.readouterr().out
-    assert "14 × TimeoutError" in shown
+    assert "14 × TimeoutError in step orders, first on Thu 2026-09-17 14:14 UTC, " in shown
+    assert ", all of partition eu: no answer after <n> s for <partition>\n" in shown
+    assert f"    {served.url}/runs/{uuid.UUID(int=1053)}\n" in shown
     assert f"invoke run --retry {uuid.UUID(int=1053)}" in shown
     assert "1.5 times as long as before" in shown
     assert "polars: 1.0 → 1.1" in shown

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PROGRAMS = "(?=(?:invoke|dg|marimo|dagster|dagster-daemon) )"
 _OURS = re.compile(rf"(?:^|(?<=&& )){_PROGRAMS}", re.MULTILINE)
 _OURS_IN_BACKTICKS = re.compile(rf"(?<=`){_PROGRAMS}")
@@ -45,7 +45,8 @@ GAP = 3  # between two columns of a table
 def tame(text: str) -> str:
     """Return `text` without colours and the control characters that could steer a terminal.
 
-    Half of a surrogate pair, which no stream can encode, goes too.
+    What changes the direction of the text around it, and half of a surrogate pair, which no stream
+    can encode, go too.
     """
     return _CONTROL.sub("�", COLOR.sub("", text.replace("\r\n", "\n")))
 

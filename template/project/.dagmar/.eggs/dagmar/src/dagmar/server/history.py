@@ -51,12 +51,6 @@ def read_pages(client: DagsterClient, chosen: Mapping[str, Any]) -> Iterator[lis
     yield from _pages(client, "HistoryRuns", "runsOrError", "Runs", chosen, PAGE)
 
 
-def read_newest(client: DagsterClient, chosen: Mapping[str, Any], limit: int) -> list[Item]:
-    """Return the runs that pass the filter and were created last, in one request."""
-    answer = client.query("HistoryRuns", filter=chosen, cursor=None, limit=limit)["runsOrError"]
-    return list(member(answer, "Runs")["results"])
-
-
 def read_ids(client: DagsterClient, chosen: Mapping[str, Any]) -> Iterator[list[str]]:
     """Yield the ids of the runs that pass the filter, a page at a time."""
     yield from _pages(client, "HistoryRunIds", "runIdsOrError", "RunIds", chosen, IDS)

@@ -135,12 +135,6 @@ class Cache:
         """Note up to when changes were read."""
         self.connection.execute("INSERT OR REPLACE INTO notes VALUES ('mark', ?)", (repr(moment),))
 
-    def clear(self) -> None:
-        """Forget everything."""
-        with self.writing():
-            for table in ("runs", "spans", "notes", *DEPENDENT):
-                self.connection.execute(f"DELETE FROM {table}")
-
     def gaps(self, first: float, last: float) -> list[tuple[float, float]]:
         """Return the spans that are not read yet between two times of creation, newest first."""
         gaps = []
@@ -215,7 +209,8 @@ class Cache:
     def attribute(self) -> None:
         """Note which assets failed steps were to make, inside `writing`: their events do not say.
 
-        They are those that the step makes when it succeeds, or the one that it is named after.
+        They are those of the run that the step makes when it succeeds, or the one that it is
+        named after.
         """
         self.connection.execute("""
             INSERT OR IGNORE INTO step_assets
@@ -223,7 +218,8 @@ class Cache:
                 SELECT DISTINCT k.location, b.step, b.asset
                 FROM step_assets b JOIN runs k USING (run_id)
             ) a ON a.location = r.location AND a.step = t.step
-            WHERE t.status <> 'SUCCESS'
+            WHERE t.status <> 'SUCCESS' AND (r.asset_count < 0 OR EXISTS (
+                SELECT 1 FROM selected s WHERE s.run_id = t.run_id AND s.asset = a.asset))
             UNION
             SELECT t.run_id, t.step, s.asset FROM steps t JOIN selected s USING (run_id)
             WHERE t.status <> 'SUCCESS' AND replace(s.asset, '/', '__') = t.step""")

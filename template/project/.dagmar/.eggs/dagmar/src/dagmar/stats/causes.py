@@ -17,7 +17,9 @@ from dagmar.asset_key import AssetKey
 from dagmar.stats.records import FailureRecord
 
 LONGEST = 300
-"""Characters of a message that are read, and that are kept."""
+"""Characters of a normalized message."""
+LONGEST_MESSAGE = 3000
+"""Characters of a message as it was: what the cache and the document have of it."""
 MOST_CAUSES = 200
 MOST_NAMES = 100
 """Distinct partitions, and assets, that are kept of one cause."""
@@ -80,7 +82,7 @@ def normalize(message: str, partition: str | None = None) -> str:
     A normalized message stays as it is: rules are applied until none fits. That ends, as each
     replacement leaves fewer characters outside of placeholders.
     """
-    lines = (_SPACE.sub(" ", line).strip() for line in message[: 10 * LONGEST].splitlines())
+    lines = (_SPACE.sub(" ", line).strip() for line in message[:LONGEST_MESSAGE].splitlines())
     text = next(filter(None, lines), "")
     before = None
     while text != before:
@@ -185,6 +187,10 @@ class Cause:
         ]
         return ", ".join(filter(None, parts))
 
+    def url(self, base: str) -> str:
+        """Return the page of the run to look at; `base` is the server's URL."""
+        return f"{base.rstrip('/')}/runs/{self.newest.run_id}"
+
     def as_document(self, base: str) -> dict[str, Any]:
         """Return the entry of `failures` in `invoke stats --json`; `base` is the server's URL."""
         newest = self.newest
@@ -194,13 +200,13 @@ class Cause:
             "cell": newest.cell,
             "class": newest.error or None,
             "message": self.message,
-            "example": newest.message[: 10 * LONGEST],
+            "example": newest.message[:LONGEST_MESSAGE],
             "first": _iso(self.first),
             "last": _iso(newest.at),
             "partitions": [*self.partitions],
             "assets": [*self.assets],
             "run_id": newest.run_id,
-            "url": f"{base.rstrip('/')}/runs/{newest.run_id}",
+            "url": self.url(base),
             "retry": self.retry,
         }
 

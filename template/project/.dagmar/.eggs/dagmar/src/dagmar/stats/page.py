@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagmar.console import tame
 from dagmar.errors import Conflict, SetupError
 from dagmar.files import encodable, write_atomically
 
@@ -202,8 +203,8 @@ def web(url: object) -> str:
 
 
 def short(text: object, most: int = MOST_TEXT) -> str:
-    """Return text that is not longer than a page can have it."""
-    text = "" if text is None else str(text)
+    """Return text that is not longer than a page can have it, and cannot steer what is around."""
+    text = "none" if text is None else tame(str(text))
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from dagmar.console import LiveLine
 from dagmar.errors import Unreachable
 from dagmar.failure import Failure
+from dagmar.files import encodable
 from dagmar.project.provenance import HERE_TAG, REVISION_TAG, USER_TAG, VERSION_TAG
 from dagmar.server.client import DagsterClient
 from dagmar.server.history import (
@@ -29,7 +30,7 @@ from dagmar.server.history import (
 )
 from dagmar.server.runs import partition_of
 from dagmar.stats.cache import FINAL, Cache
-from dagmar.stats.causes import cell_of
+from dagmar.stats.causes import LONGEST_MESSAGE, cell_of
 from dagmar.stats.records import DetailRecord, FailureRecord, RunRecord, StepRecord
 
 LATE = 120.0
@@ -53,8 +54,6 @@ class Reader:
         """
         cache = self._cache
         try:
-            if cache.mark is not None and cache.mark < first - LATE:
-                cache.clear()  # all changes since then may be more than the windows
             if cache.mark is None:
                 cache.set_mark(self._now)
             self._read_changes()
@@ -237,7 +236,8 @@ def _failures(run: Item) -> Iterable[FailureRecord]:
         failure = Failure.from_graphql(known, step) if known else Failure(event["message"], None)
         at = int(event["timestamp"]) / 1000
         cell = cell_of(failure.trace)
-        yield FailureRecord(run["runId"], at, step, cell, failure.kind or "", failure.message)
+        message = encodable(failure.message[:LONGEST_MESSAGE])
+        yield FailureRecord(run["runId"], at, step, cell, failure.kind or "", message)
 
 
 def server_now(client: DagsterClient) -> float:

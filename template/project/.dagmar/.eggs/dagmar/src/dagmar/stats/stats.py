@@ -21,7 +21,7 @@ from dagmar.server.runs import in_utc, run_url
 from dagmar.stats import page
 from dagmar.stats.assets import ASSET_COLUMNS, duration, read_asset_side
 from dagmar.stats.cache import Cache
-from dagmar.stats.causes import group
+from dagmar.stats.causes import Cause, group
 from dagmar.stats.figures import KINDS, Figures, Only, Row, names, sparkline
 from dagmar.stats.onsets import find_slowdowns
 from dagmar.stats.reading import SAMPLE, Reader, server_now
@@ -75,7 +75,7 @@ class Stats:
     totals: Row
     rows: list[Row]
     in_progress: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Cause] = field(default_factory=list)
     slowdowns: list[dict[str, Any]] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
 
@@ -89,7 +89,7 @@ class Stats:
             "totals": self.totals.as_document(),
             "rows": [row.as_document() for row in self.rows],
             "in_progress": self.in_progress,
-            "failures": self.failures,
+            "failures": [cause.as_document(self.server) for cause in self.failures],
             "slowdowns": self.slowdowns,
             "violations": [each.as_document() for each in self.verdict.violations],
         }
@@ -112,11 +112,10 @@ class Stats:
             console.table("Assets now", ASSET_COLUMNS, noted, ("numbers", "materialized", "here"))
         if len(self.rows) > MOST_ROWS:
             console.say(f"{len(self.rows) - MOST_ROWS} more: --json has all of them")
-        for failure in self.failures:
-            where = failure["cell"] or failure["step"] or "no step"
-            kind = failure["class"] or "failure"
-            console.out(f"{failure['count']} × {kind} in {where}: {failure['message']}")
-            console.out(f"    {failure['retry']}")
+        for cause in self.failures:
+            console.out(f"{cause.text}: {cause.message}")
+            console.out(f"    {cause.url(self.server)}")
+            console.out(f"    {cause.retry}")
         for slowdown in self.slowdowns:
             console.out(_slowdown(slowdown))
             for changed in slowdown["changed"]:
@@ -137,9 +136,9 @@ class Stats:
         if not runs:
             text = f"no run has ended among those created {span}"
         else:
-            text = f"{runs:,} runs, {failed:,} failed, {span}"
+            text = f"{runs:,} run{'s' * (runs != 1)}, {failed:,} failed, {span}"
         busy = f"; {len(self.in_progress)} in progress" if self.in_progress else ""
-        return f"Dagster at {self.server}: {text}{busy}; {earlier:,} runs in the window before"
+        return f"Dagster at {self.server}: {text}{busy}; {earlier:,} in the window before"
 
 
 def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest) -> Stats:
@@ -176,7 +175,7 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
             next(iter(figures.rows("run")), Row("total")),
             rows,
             [_in_progress(client, run) for run in _first(figures.in_progress())],
-            [cause.as_document(client.target.url) for cause in group(figures.failures())],
+            group(figures.failures()),
             find_slowdowns(figures.series(request.by), len(rows), cache.run, client.target.url),
         )
         stats.verdict = judge(request.fail_if, [row.as_document() for row in rows])
@@ -188,8 +187,9 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
 
 def _slowdown(slowdown: Mapping[str, Any]) -> str:
     before, after = (duration(slowdown[name]) for name in ("before_s", "after_s"))
+    since = slowdown["since"][:16].replace("T", " ")
     return (
-        f"{slowdown['name']}: {after} since {slowdown['since'][:16].replace('T', ' ')} UTC, "
+        f"{slowdown['name'] or 'none'}: {after} since {since} UTC, "
         f"{slowdown['factor']:.1f} times as long as before ({before}): {slowdown['url']}"
     )
 

@@ -1,7 +1,8 @@
-"""How long something usually takes: its last successful runs on the server, in one small query."""
+"""How long something usually takes: its last successful runs on the server."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from typing import Any
 from dagmar.asset_key import AssetKey
 from dagmar.project.provenance import HERE_TAG
 from dagmar.server.client import DagsterClient
-from dagmar.server.history import read_newest, run_filter
+from dagmar.server.history import read_pages, run_filter
 from dagmar.server.launch import RANGE_START_TAG, Launch
 from dagmar.server.runs import SUCCESS, Run
 
 DAYS = 30
-NEWEST = 200
-"""Runs of a job that are looked at."""
+PAGES = 4
+"""Pages of a job's runs that are looked at: assets that no job has share one."""
 LEAST = 5
 """Runs without which nothing is usual."""
 
@@ -64,7 +65,8 @@ def read_usual(
     for subject in subjects:
         if subject.job not in read:
             chosen = run_filter(time.time() - DAYS * 86400, job=subject.job, statuses=[SUCCESS])
-            runs = read_newest(client, chosen, NEWEST)
+            pages = itertools.islice(read_pages(client, chosen), PAGES)
+            runs = itertools.chain.from_iterable(pages)
             read[subject.job] = [run for run in runs if run["runId"] not in without]
         found[subject] = _usual(read[subject.job], subject)
     return found

@@ -54,7 +54,7 @@ class Violation:
     """A rule that an asset, or what else a row is about, breaks."""
 
     rule: Rule
-    name: str
+    name: str | None
     value: float
     before: float | None = None
 
@@ -65,7 +65,7 @@ class Violation:
         if self.rule.relative and self.before is not None:
             was = f", {_shown(self.rule.kind, self.before)} before"
         value = _shown(self.rule.kind, self.value)
-        return f"{self.name}: {self.rule.metric} is {value}{was} ({self.rule.text})"
+        return f"{self.name or 'none'}: {self.rule.metric} is {value}{was} ({self.rule.text})"
 
     def as_document(self) -> dict[str, Any]:
         """Return the entry of `violations` in `invoke stats --json`."""
@@ -159,9 +159,9 @@ def judge(rules: Sequence[Rule], rows: Sequence[Mapping[str, Any]]) -> Verdict:
             if rule.relative:
                 limit = rule.limit * before if before else None
             if now is None or limit is None:
-                unjudged.setdefault(rule.text, []).append(str(row["name"]))
+                unjudged.setdefault(rule.text, []).append(row["name"] or "none")
             elif COMPARISONS[rule.comparison](now, limit):
-                violations.append(Violation(rule, str(row["name"]), now, before))
+                violations.append(Violation(rule, row["name"], now, before))
     return Verdict(violations, unjudged)
 
 
