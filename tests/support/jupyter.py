@@ -36,11 +36,11 @@ def write_ipynb(file: Path, cells: Sequence[Cell | str]) -> Path:
 
 
 def converted(
-    folder: Path, *cells: Cell | str, asset: str = "", outputs: bool = False, catalog: Any = None
+    folder: Path, *cells: Cell | str, asset: str = "", outputs: bool = False, texts: Any = None
 ) -> Converted:
     """Convert cells; nothing is written but the Jupyter notebook `old.ipynb`."""
     source = read_notebook(write_ipynb(folder / "old.ipynb", cells))
-    return convert(source, folder / "notebooks/old.py", asset, "", outputs, catalog)
+    return convert(source, folder / "notebooks/old.py", asset, "", outputs, folder, lambda: texts)
 
 
 def final_values(result: Converted) -> dict[str, Any]:

@@ -431,13 +431,14 @@ import os
 %cd -q ..
 # %%
 x = 1
-""", differs='directories differ'),
+""", by_hand=[0], differs='directories differ'),
     "writefile": Sample(
         [
             "%%writefile helper_sample.py\nvalue = 42\n",
             "x = open('helper_sample.py').read()",
             "%cat helper_sample.py",
         ],
+        by_hand=[2],
         differs="the whole path is printed",
     ),
     "help": sample("""

@@ -140,7 +140,7 @@ def test_whatever_the_cells_are_no_line_is_lost(tmp_path: Path, examples: int) -
     @given(st.lists(CELLS, max_size=5))
     def holds(cells: list[dict[str, object]]) -> None:
         source = read_notebook(write_ipynb(tmp_path / "x.ipynb", cells))
-        result = convert(source, tmp_path / "notebooks/x.py", "", "", False, None)
+        result = convert(source, tmp_path / "notebooks/x.py", "", "", False, tmp_path)
         compile(result.text, "x.py", "exec")
         assert lost_lines(source, result.text, result.remarks) == []
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
-from dagmar.migrate import rules
+from dagmar.migrate import paths, rules
 from dagmar.migrate.draft import ADDED, Draft
 from dagmar.migrate.helpers import HELPERS, helper_codes, helper_name
-from dagmar.migrate.libraries import convert_libraries, move_paths, show_figures, star_imports
+from dagmar.migrate.libraries import convert_libraries, show_figures, star_imports, unlike_marimo
 from dagmar.migrate.magics import About, convert_magics
 from dagmar.migrate.model import Converted, Remark, SourceCell, SourceNotebook, lost_lines
 from dagmar.migrate.names import settle
 from dagmar.migrate.scopes import read_scopes
 from dagmar.migrate.writing import notebook_text
-from dagmar.server.catalog import Catalog
 
 
 def convert(
@@ -24,9 +24,12 @@ def convert(
     asset: str,
     job: str,
     with_outputs: bool,
-    catalog: Catalog | None,
+    root: Path,
+    places: Callable[[], Mapping[str, AssetKey] | None] = lambda: None,
 ) -> Converted:
-    """Convert a notebook; nothing is written, and no line is lost.
+    """Convert a notebook of the project at `root`; nothing is written, and no line is lost.
+
+    `places` returns the assets by what their metadata say, None if no server was asked.
 
     Raises Invalid if a line would be lost, which is a bug, and SetupError for a marimo that dagmar
     is not tested with.
@@ -45,7 +48,11 @@ def convert(
         drafts.append(draft)
     reserved = {"app", "marimo", "mo", *(("dagmar", "pair") if asset or job else ())}
     convert_libraries(drafts, paired=bool(asset or job))
-    move_paths(drafts, source.path.parent, target.parent)
+    folder = source.path.parent
+    uses = paths.file_uses(drafts)
+    handed = paths.handed_over(uses)
+    remarks += paths.written_by_assets(uses, folder, root, places, bool(asset or job))
+    remarks += paths.move(uses, folder, target.parent, root)
     show_figures(drafts)
     star_imports(drafts, reserved | {helper_name(name, about.known) for name in HELPERS})
     codes = [draft.code for draft in drafts if not draft.is_text]
@@ -53,6 +60,8 @@ def convert(
     helped = [*_helpers(drafts, about), *drafts]
     drafts, names = settle(helped, reserved)
     names = {old: new for old, new in names.items() if old in kept}
+    remarks += paths.unseen(drafts, handed)
+    unlike_marimo(drafts)
     remarks += [remark for draft in drafts for remark in draft.remarks]
     drafts = [draft for draft in drafts if draft.code.strip()]
     text = notebook_text(drafts, asset, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dagmar.migrate.model import Level, Remark, SourceCell
@@ -61,6 +61,16 @@ class Draft:
         self.lines[first : last + 1] = new
         self.origins[first : last + 1] = [origin] * len(new)
 
+    def exchange(self, node: ast.expr, new: str, rule: str, message: str) -> None:
+        """Write other code in the place of an expression."""
+        first, last = node.lineno - 1, (node.end_lineno or 0) - 1
+        if ast.unparse(node) == new:
+            return
+        start = self.lines[first].encode()[: node.col_offset].decode()
+        end = self.lines[last].encode()[node.end_col_offset :].decode()
+        self.remark(first, "converted", rule, message, last=last)
+        self.replace(first, last, [start + new + end])
+
     def remark(
         self,
         line: int | None,
@@ -99,6 +109,14 @@ def parse(code: str) -> ast.Module:
             raise SyntaxError(str(error)) from None
     assert isinstance(tree, ast.Module)
     return tree
+
+
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a syntax tree, but those in f-strings, whose places may be wrong."""
+    yield tree
+    if not isinstance(tree, ast.JoinedStr):
+        for node in ast.iter_child_nodes(tree):
+            yield from walk(node)
 
 
 def commented(line: str) -> str:

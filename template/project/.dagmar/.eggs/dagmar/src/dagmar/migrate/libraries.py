@@ -7,12 +7,10 @@ another name, `CALLS` are rules for calls: each returns the new call, or None to
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
-from dagmar.migrate.draft import ADDED, Draft
+from dagmar.migrate.draft import ADDED, Draft, walk
 from dagmar.migrate.model import Level
 from dagmar.migrate.scopes import read_scopes
 from dagmar.notebook.cells import PREDEFINED, literal
@@ -79,20 +77,6 @@ def show_figures(drafts: Sequence[Draft]) -> None:
             draft.origins.append(ADDED)
 
 
-def move_paths(drafts: Sequence[Draft], folder: Path, target: Path) -> None:
-    """Find files from where the new notebook is: Jupyter's working directory was its folder."""
-    if any("change_folder" in draft.needs for draft in drafts):
-        return
-    for draft in (draft for draft in drafts if not draft.is_text):
-        calls = [node for node in ast.walk(draft.parse()) if isinstance(node, ast.Call)]
-        paths = [node for call in calls for node in call.args if literal(node)]
-        for node in sorted(paths, key=_start, reverse=True):
-            path = literal(node) or ""
-            if path.isprintable() and not os.path.isabs(path) and (folder / path).is_file():
-                moved = Path(os.path.relpath(folder / path, target)).as_posix()
-                _edit(draft, node, f'str(mo.notebook_dir() / "{moved}")', path)
-
-
 def _aliases(trees: Iterable[ast.Module]) -> dict[str, str]:
     """Return for each imported name where it is from; `display` is there without an import."""
     aliases = {"display": "display"}
@@ -126,7 +110,7 @@ def _convert(
 ) -> None:  # fmt: skip
     edits: list[tuple[ast.expr, str, str]] = []
     bound = read_scopes(draft.code).bound() if "display" in draft.code else set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Call) and (name := _dotted(node.func, aliases)):
             package, _, function = name.partition(".")
             rule = _rule(package, function)
@@ -146,24 +130,14 @@ def _convert(
                 draft.needs |= {"display"} & {EXCHANGED[name]}
     shows = any(new == "display" for _, new, _ in edits)
     for node, new, name in sorted(edits, key=lambda edit: _start(edit[0]), reverse=True):
-        _edit(draft, node, new, name)
+        message = f"`{name}` is `{new.partition('(')[0]}`"
+        draft.exchange(node, new, name.partition(".")[0], message)
     if shows:
         _show_last(draft)
 
 
 def _start(node: ast.expr) -> tuple[int, int]:
     return node.lineno, node.col_offset
-
-
-def _edit(draft: Draft, node: ast.expr, new: str, name: str) -> None:
-    first, last = node.lineno - 1, (node.end_lineno or 0) - 1
-    if ast.unparse(node) == new:
-        return
-    start = draft.lines[first].encode()[: node.col_offset].decode()
-    end = draft.lines[last].encode()[node.end_col_offset :].decode()
-    message = f"`{name}` is `{new.partition('(')[0]}`"
-    draft.remark(first, "converted", name.partition(".")[0], message, last=last)
-    draft.replace(first, last, [start + new + end])
 
 
 def _show_last(draft: Draft) -> None:
@@ -321,3 +295,25 @@ def star_imports(drafts: Sequence[Draft], known: Iterable[str]) -> None:
             if HISTORY.fullmatch(name):
                 message = f"`{name}` is of Jupyter's kernel"
             draft.remark(line, "by hand", "undefined", message, "Define it, or remove its use.")
+
+
+def unlike_marimo(drafts: Sequence[Draft]) -> None:
+    """Remark what marimo refuses or does not see: a widget's value at once, `globals()`."""
+    for draft in (draft for draft in drafts if not draft.is_text):
+        tree = draft.parse()
+        widgets: set[str] = set()
+        for statement in tree.body:
+            for node in walk(statement):
+                if not isinstance(node, (ast.Attribute, ast.Call)) or not draft.lines:
+                    continue
+                line = node.lineno - 1
+                if isinstance(node, ast.Attribute):
+                    if node.attr == "value" and ast.unparse(node.value) in widgets:
+                        message = f"reads `{ast.unparse(node)}` in the cell that creates the widget"
+                        todo = "Move it to a cell below: marimo refuses it here."
+                        draft.remark(line, "by hand", "ipywidgets", message, todo)
+                elif ast.unparse(node) in ("globals()", "locals()", "vars()"):
+                    message = f"marimo does not see which variables `{ast.unparse(node)}` gives"
+                    draft.remark(line, "by hand", "globals", message, "Use the variables by name.")
+            if isinstance(statement, ast.Assign) and "mo.ui." in ast.unparse(statement.value):
+                widgets |= {ast.unparse(target) for target in statement.targets}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +87,11 @@ def migrate(settings: Settings, request: MigrateRequest, catalog: Catalog | None
         for file in dict.fromkeys(file.resolve() for file in files)
     ]
     taken: dict[Path, Migrated] = {}
+    texts = functools.cache(catalog.texts) if catalog and catalog.texts else lambda: None
     saved: Collection[str] | None = None
     for notebook in notebooks:
         try:
-            _convert(notebook, taken, request, catalog, root)
+            _convert(notebook, taken, request, texts, root)
             overwritten = _overwritten(notebook)
             if overwritten:
                 saved = _saved(root) if saved is None else saved
@@ -143,7 +144,7 @@ def _convert(
     notebook: Migrated,
     taken: dict[Path, Migrated],
     request: MigrateRequest,
-    catalog: Catalog | None,
+    texts: Callable[[], Mapping[str, AssetKey] | None],
     root: Path,
 ) -> None:
     """Convert one notebook. Raises Conflict and Invalid."""
@@ -165,8 +166,9 @@ def _convert(
                 f"{relative(target, root)} is not a file of the project", "Move it away."
             )
         notebook.overwrites = True
+    with_outputs = request.outputs == "comments"
     notebook.converted = convert.convert(
-        read, target, AssetKey(request.asset), request.job, request.outputs == "comments", catalog
+        read, target, AssetKey(request.asset), request.job, with_outputs, root, texts
     )
     for file, data in notebook.converted.files.items():
         if not request.force and os.path.lexists(file) and not _has(file, data):

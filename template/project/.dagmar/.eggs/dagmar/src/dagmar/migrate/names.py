@@ -18,6 +18,7 @@ from dagmar.migrate.draft import ADDED, Draft
 from dagmar.migrate.model import Remark
 from dagmar.migrate.scopes import Scopes, Statement, Use, read_scopes
 from dagmar.notebook.cells import INPUTS, PREDEFINED
+from dagmar.notebook.inputs import targets
 
 RULE = "names"
 SILENT = frozenset(
@@ -396,7 +397,7 @@ class _Naming:
             if any(use.name == name and not use.stores for use in scopes.uses):
                 return True
             if name in scopes.bound():
-                return False
+                return not self._starts_fresh(scopes, name)
         return False
 
     def _version(self, versions: Sequence[_Version], cell: int, number: int, use: Use) -> _Version:
@@ -421,9 +422,11 @@ class _Naming:
         mentions = [use for use in statement.uses if use.name == name]
         if isinstance(node, ast.Assign) and not any(use.later for use in mentions):
             stores = [use for use in mentions if use.stores]
-            # In `x = x + 1` the value is read first; in `a = a[0] = …` it is not.
-            return len(stores) == 1 and all(
-                isinstance(target, (ast.Name, ast.Tuple, ast.List)) for target in node.targets
+            # In `x = x + 1` the value is read first; in `a = a[0] = …`, `y = (x := x)` it is not.
+            return (
+                len(stores) == 1
+                and name in {part for target in node.targets for part in targets(target)}
+                and all(isinstance(part, (ast.Name, ast.Tuple, ast.List)) for part in node.targets)
             )
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             return True
@@ -448,7 +451,7 @@ class _Naming:
     @staticmethod
     def _is_gone(scopes: Scopes, name: str) -> bool:
         """Whether a cell ends without a value for a name that it had."""
-        last = [s for s in scopes.statements if any(use.name == name for use in s.uses)][-1:]
+        last = [s for s in scopes.statements if name in s.bound()][-1:]
         return _only_caught(scopes, name) or any(isinstance(s.node, ast.Delete) for s in last)
 
     def _reads_before(self, cell: int, name: str) -> bool:

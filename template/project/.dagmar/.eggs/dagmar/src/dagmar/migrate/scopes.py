@@ -33,7 +33,8 @@ CHANGING = frozenset(
     )
 )  # fmt: skip
 """Methods that change the value that they are called on."""
-LOOKED_UP = frozenset(("eval", "exec", "execute", "query", "read_sql", "sql"))
+NAMESPACES = frozenset(("globals", "locals", "vars"))
+LOOKED_UP = NAMESPACES | {"eval", "exec", "execute", "query", "read_sql", "sql"}
 """Functions with names of variables in a text."""
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSION = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -198,9 +199,7 @@ class _Reader(ast.NodeVisitor):
         ):
             self._changes(function.value)
         if name in LOOKED_UP:
-            texts = (part for part in ast.walk(node) if isinstance(part, ast.Constant))
-            words = (re.findall(r"[^\W\d]\w*", str(text.value)) for text in texts)
-            self.scopes.fixed.update(*words)
+            self._look_up(self.statement.node if name in NAMESPACES else node)
         eager = name in EAGER and not (name in LAZY and isinstance(function, ast.Name))
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
             if eager and isinstance(argument, ast.Lambda):
@@ -209,6 +208,11 @@ class _Reader(ast.NodeVisitor):
                 self._comprehension(argument, self._later)
             else:
                 self.visit(argument)
+
+    def _look_up(self, node: ast.AST) -> None:
+        """Keep the names in the texts of a part of the syntax."""
+        texts = (part for part in ast.walk(node) if isinstance(part, ast.Constant))
+        self.scopes.fixed.update(*(re.findall(r"[^\W\d]\w*", str(text.value)) for text in texts))
 
     def _changes(self, target: ast.expr) -> None:
         while isinstance(target, (ast.Attribute, ast.Subscript)):

@@ -18,6 +18,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
+from dagmar.server.metadata import TEXTS, read_metadata
 from dagmar.server.names import names_of
 
 KINDS = ("assets", "jobs", "schedules", "sensors", "resources")
@@ -135,7 +136,7 @@ class Catalog:
     """What is on a server; a kind that was not asked for is an empty list.
 
     `inputs` finds out what assets take from upstream, while the server is open; the answer is by
-    the longest name of each.
+    the longest name of each. `texts` returns the assets by the texts and paths in their metadata.
     """
 
     url: str
@@ -149,6 +150,7 @@ class Catalog:
     inputs: Callable[[Sequence[Asset]], dict[str, Inputs]] = field(
         default=lambda _: {}, compare=False, repr=False
     )
+    texts: Callable[[], dict[str, AssetKey]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def broken(self) -> dict[str, Failure]:
@@ -182,6 +184,7 @@ def read_catalog(
             if file:
                 _write(file, cached)
         catalog.assets = cached
+        catalog.texts = functools.partial(read_texts, client, [asset["key"] for asset in cached])
     if kinds - {"assets"}:
         _repositories(client, catalog, kinds)
     return catalog
@@ -378,6 +381,22 @@ def last_materializations(client: DagsterClient, keys: Sequence[AssetKey]) -> di
         for info in answer
         if (latest := info["latestMaterialization"])
     }
+
+
+def read_texts(client: DagsterClient, keys: Sequence[AssetKey]) -> dict[str, AssetKey]:
+    """Return the assets by the texts, paths and addresses in their metadata.
+
+    That is the metadata of the definition and of the last materialization.
+    """
+    texts: dict[str, AssetKey] = {}
+    for start in range(0, len(keys), MOST_AT_ONCE):
+        paths = [key.as_input for key in keys[start : start + MOST_AT_ONCE]]
+        answer = client.query("AssetPaths", keys=paths)
+        for info in (*answer["assetNodes"], *answer["assetsLatestInfo"]):
+            event = info.get("latestMaterialization") or info
+            values = read_metadata(event.get("metadataEntries", ()), TEXTS).values()
+            texts |= dict.fromkeys(values, info["assetKey"])
+    return texts
 
 
 def _cache_file(client: DagsterClient, answer: Item, folder: Path | None) -> Path | None:

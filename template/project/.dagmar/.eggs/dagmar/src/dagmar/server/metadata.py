@@ -10,9 +10,9 @@ Entry = Mapping[str, Any]
 
 COLUMN_SCHEMA = "dagster/column_schema"
 NUMBERS: Mapping[str, Callable[[Any], float]] = {"intRepr": int, "floatValue": float}
-_TEXTS: Mapping[str, Callable[[Any], str]] = dict.fromkeys(("text", "path", "url"), str)
+TEXTS: Mapping[str, Callable[[Any], str]] = dict.fromkeys(("text", "path", "url"), str)
 # What fits into one line; tables and schemas are left to the Dagster UI.
-VALUES: Mapping[str, Callable[[Any], float | str]] = {**NUMBERS, "boolValue": bool, **_TEXTS}
+VALUES: Mapping[str, Callable[[Any], float | str]] = {**NUMBERS, "boolValue": bool, **TEXTS}
 T = TypeVar("T")
 
 
