@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from dagmar.server.catalog import read_catalog
+from dagmar.server.client import DagsterClient
 from support.dagster_server import DagsterServer
 from support.project import Project
 
@@ -52,6 +54,12 @@ def test_an_asset_is_shown_with_all_its_fields(live: Project) -> None:
     assert sorted(document) == [
         "assets", "jobs", "locations", "resources", "schedules", "sensors",
     ]  # fmt: skip
+
+
+def test_assets_are_known_by_the_paths_in_their_metadata(client: DagsterClient) -> None:
+    catalog = read_catalog(client, ("assets",))
+    assert catalog.texts
+    assert catalog.texts()["s3://lake/dashed"].startswith("raw/dash-ed")
 
 
 def test_jobs_schedules_sensors_and_resources_are_shown(live: Project) -> None:

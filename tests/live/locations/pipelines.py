@@ -56,7 +56,7 @@ def raw_orders() -> dg.MaterializeResult:
     return dg.MaterializeResult(metadata={"rows": 3})
 
 
-@dg.asset(key=DASHED, group_name="raw")
+@dg.asset(key=DASHED, group_name="raw", metadata={"dagster/uri": "s3://lake/dashed"})
 def dashed() -> None: ...
 
 

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.jupyter import converted, final_values, markdown
+from dagmar.asset_key import AssetKey
+from dagmar.migrate.convert import convert
+from dagmar.migrate.reading import read_notebook
+from support.jupyter import converted, final_values, markdown, write_ipynb
 
 
 def test_display_shows_everything_in_its_order(tmp_path: Path) -> None:
@@ -99,6 +103,85 @@ def test_files_are_found_from_the_new_notebook(tmp_path: Path) -> None:
     (tmp_path / "data.txt").write_text("abc", "utf-8")
     result = converted(tmp_path, "x = open('data.txt').read()\ny = 'data.txt'")
     assert final_values(result) == {"x": "abc", "y": "data.txt"}
+
+
+def remarks_of(folder: Path, *cells: str, **options: Any) -> list[tuple[int, str, str]]:
+    """Return the cell, the rule and what to do of what needs a hand."""
+    remarks = converted(folder, *cells, **options).by_hand
+    return [(remark.cell, remark.rule, remark.todo) for remark in remarks]
+
+
+@pytest.mark.parametrize(
+    ("cells", "place"),
+    [
+        (("import pandas as pd", "d = pd.read_csv('data/orders.csv')"), "data/orders.csv"),
+        (("import json\npath = 'data/orders.csv'", "d = open(file=path).read()"), "{root}/data/orders.csv"),
+        (("import os\nDATA = os.path.join('s3://lake', 'raw')", "d = load(DATA + '/orders')\nload = id"), "s3://lake/raw/orders"),
+        (("from pathlib import Path", "d = (Path('data') / 'orders.csv').read_text()"), "file://{root}/data/orders.csv"),
+    ],
+)  # fmt: skip
+def test_pair_load_is_proposed_for_a_path_that_an_asset_writes(
+    tmp_path: Path, cells: tuple[str, ...], place: str
+) -> None:
+    texts = {place.format(root=tmp_path): AssetKey("raw/orders"), "7 rows": AssetKey("other")}
+    proposed = [
+        remark
+        for remark in converted(tmp_path, *cells, texts=texts, asset="a").remarks
+        if remark.rule == "pair.load"
+    ]
+    assert [(remark.cell, remark.level) for remark in proposed] == [(2, "by hand")]
+    assert proposed[0].todo.startswith('Write `pair.load("raw/orders")` in place of `')
+
+
+def test_the_report_says_if_no_server_was_asked_for_paths(tmp_path: Path) -> None:
+    cells = ("import pandas as pd", "d = pd.read_csv('/data/a.csv')", "x = len('b.csv')")
+    (remark,) = (r for r in converted(tmp_path, *cells).remarks if r.rule == "pair.load")
+    assert remark.message.endswith("is read: /data/a.csv")
+    assert remark.level == "converted"
+
+
+def test_a_file_that_another_cell_writes_is_remarked(tmp_path: Path) -> None:
+    write = "path = 'out.csv'\nopen(path, 'w').write('a')\nn = 1"
+    assert [place[:2] for place in remarks_of(tmp_path, write, "open('out.csv')")] == [(2, "files")]
+    assert remarks_of(tmp_path, write, "open(path)") == []  # it depends on that cell
+    assert remarks_of(tmp_path, write, "m = n", "if m:\n    open('out.csv')") == []
+    assert remarks_of(tmp_path, "p.to_period('D')\np = 1", "p.floor('D')")[1:] == []
+
+
+def test_relative_paths_are_found_or_remarked(tmp_path: Path) -> None:
+    folder = tmp_path / "analysis"
+    cells = ["open('new.txt', 'w').write('a')\nx = open('new.txt').read()", "y = 'new.txt'"]
+    file = write_ipynb(folder / "old.ipynb", cells)
+    source = read_notebook(file)
+    target = tmp_path / "notebooks/old.py"
+    moved = convert(source, target, "", "", False, tmp_path)
+    assert not moved.by_hand
+    assert final_values(moved) == {"x": "a", "y": "new.txt"}
+    assert (folder / "new.txt").is_file()
+    write_ipynb(file, ["%cd data\nopen('a.txt')"])
+    (folder / "data").mkdir()
+    (remark,) = convert(read_notebook(file), target, "", "", False, tmp_path).by_hand
+    assert remark.message.endswith("as these do: data (cell 1)")
+    write_ipynb(file, ["name = 'x/y.csv'", "open(file=name)\nprint('a/b', '%Y/%m')"])
+    (remark,) = convert(read_notebook(file), target, "", "", False, tmp_path).by_hand
+    assert remark.message.endswith("as these do: x/y.csv (cell 2)")
+
+
+def test_what_marimo_refuses_or_does_not_see_needs_a_hand(tmp_path: Path) -> None:
+    cells = (
+        "import ipywidgets as w",
+        "s = w.Checkbox(value=True)\nprint(s.value)",
+        "n = s.value\ndef f():\n    return s.value",
+        "globals()['n'] = 2",
+        "ip = get_ipython()",
+    )
+    found = remarks_of(tmp_path, *cells)
+    assert [place[:2] for place in found] == [(2, "ipywidgets"), (4, "globals"), (5, "undefined")]
+
+
+def test_setting_up_pyplot_shows_no_figure(tmp_path: Path) -> None:
+    setup = "import matplotlib.pyplot as plt\nplt.style.use('a')\ndef f():\n    plt.plot([1])"
+    assert "plt.show()" not in converted(tmp_path, setup).text
 
 
 def test_a_picture_elsewhere_needs_a_hand(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ SAME: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "%%writefile": (("%%writefile written.txt\na\n  b", "x = open('written.txt').read()"), {"x": "a\n  b\n"}),
     "%%bash": (("%%bash\nprintf a > bashed.txt\n# '\"\"", "x = open('bashed.txt').read()"), {"x": "a"}),
     "%%html": (("%%html\n<b>x</b>\n\n  <i>y</i>", "x = 1"), {"x": 1}),
+    "an indented cell": (("    x = 1\n    if x:\n        %time y = 2",), {"x": 1, "y": 2}),
     "own names": (("shell = 5", "!true", "shell = 6"), {"shell": 6}),
 }  # fmt: skip
 
@@ -64,6 +65,24 @@ def test_a_failing_cell_of_bash_fails(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         final_values(converted(tmp_path, "%%bash\nexit 3"))
     final_values(converted(tmp_path, "%%bash --no-raise-error\nexit 3"))
+
+
+def test_sql_of_duckdbs_own_connection_is_marimos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.migrate.magics.installed_version", lambda name: "1")
+    cells = (
+        "%load_ext sql\n%sql duckdb://",
+        "%%sql totals <<\nselect 1 as a\nunion select 2",
+        "%%sql\nselect 3",
+        "n = %sql select 4",
+    )
+    result = converted(tmp_path, *cells, "t = totals")
+    assert not result.by_hand
+    for line in ('totals = mo.sql(r"""select 1 as a', '_rows = mo.sql(r"""select 3', "n = mo.sql("):
+        assert f"    {line}" in result.text
+    elsewhere = converted(tmp_path, "%sql sqlite://", "n = %sql select 4")
+    assert ["engine" in remark.todo for remark in elsewhere.by_hand] == [True, True]
 
 
 def test_a_file_that_was_run_gives_its_variables(tmp_path: Path) -> None:

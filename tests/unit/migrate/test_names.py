@@ -116,6 +116,15 @@ CASES: dict[str, tuple[str, ...]] = {
         "k = 10",
         "b = f(1)",
     ),
+    "walrus in its own value": ("x = 1", "y = (x := x + 1) + x", "z = x"),
+    "condition after an empty loop": (
+        "x = 1",
+        "for x in []:\n    pass",
+        "if x > 5:\n    x = 2",
+        "y = x",
+    ),
+    "loop over itself": ("x = 2", "for x in [x, x + 1]:\n    pass"),
+    "text of a variable": ("x = 1", "x = x + 1", "y = globals()['x'] + globals().get('x')"),
     "star argument": ("xs = [1]", "xs = [*xs, 2]", "n = max(*xs)"),
     "unicode": ("é = 1; ü = é", "é = 'äöü' + str(é); a = é", "b = é"),
     "shadowed builtin": ("sum = 5", "sum = sum + 1", "b = sum"),
@@ -195,6 +204,19 @@ def test_random_programs_end_with_the_same_values(tmp_path: Path, seed: int) -> 
         found = plain(final_values(result))
         found = {name: found[name] for name in expected if name in found}
         assert found == expected, "\n---\n".join([*cells, result.text])
+
+
+def test_a_function_that_keeps_no_other_does_not_merge_cells(tmp_path: Path) -> None:
+    cells = (
+        "def clean(v):\n    return v + 1",
+        "def load(n):\n    rows = sorted([n], key=lambda v: -v)\n    return clean(rows[0])",
+        "a = load(1)",
+        "def clean(v):\n    return v - 1",
+        "b = (a, clean(1))",
+    )
+    result = converted(tmp_path, *cells)
+    assert len(result.origins) == 6
+    assert plain(final_values(result)) == plain(in_order(*cells))
 
 
 def test_a_name_that_is_read_too_early_needs_a_hand(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dagmar.server.asset_history import (
     read_executions,
     read_states,
 )
+from dagmar.server.catalog import read_texts
 from dagmar.server.client import DagsterClient
 from dagmar.server.located import LocatedAsset
 from support.http_server import Handler, Server, document, serve
@@ -48,6 +49,22 @@ class Recorded:
             assert ("# if" in query) is (self.fields == OLD)
             nodes = [self.nodes[each["path"][0]] for each in given["keys"]]
             data = {"assetNodes": nodes}
+        elif name == "AssetPaths":
+            entries = [{"label": "path", "path": "/lake/a.csv"}, {"label": "note"}]
+            events = [{"metadataEntries": entries}, None]
+            infos = [
+                {"assetKey": each, "latestMaterialization": event}
+                for each, event in zip(given["keys"], events, strict=True)
+            ]
+            data = {
+                "assetNodes": [
+                    {
+                        "assetKey": given["keys"][1],
+                        "metadataEntries": [{"label": "uri", "text": "s3:b"}],
+                    }
+                ],
+                "assetsLatestInfo": infos,
+            }
         elif name == "CheckHistory":
             numbers = range(sum(1 for each in given if each.startswith("key_")))
             data = {
@@ -87,6 +104,12 @@ class Recorded:
 def reading(recorded: Recorded) -> Iterator[tuple[Server, DagsterClient]]:
     with serve(recorded) as server, DagsterClient(Target("local", server.url)) as client:
         yield server, client
+
+
+def test_assets_are_found_by_the_texts_in_their_metadata() -> None:
+    for _, client in reading(Recorded()):
+        texts = read_texts(client, [AssetKey("a"), AssetKey("b")])
+        assert texts == {"/lake/a.csv": "a", "s3:b": "b"}
 
 
 def test_executions_are_read_as_far_back_as_needed() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dagmar.migrate.draft import ADDED, Draft, walk
 from dagmar.migrate.model import Level
-from dagmar.migrate.scopes import read_scopes
+from dagmar.migrate.scopes import FUNCTION, read_scopes
 from dagmar.notebook.cells import PREDEFINED, literal
 
 EXCHANGED = {
@@ -46,6 +46,8 @@ BY_HAND = {
     "papermill": "Run the converted notebook with `invoke export --notebook … --param NAME=VALUE`.",
     "scrapbook": "Use pair.report for numbers and texts; save others as the value of an asset.",
 }
+STYLE = {"style", "rc", "rcParams", "cm", "ion", "set_cmap"}
+"""What is called of pyplot without drawing."""
 GONE = ("dagstermill", "scrapbook")
 """Packages that are not imported anymore if nothing of them is left."""
 Rule = Callable[[ast.Call, bool], "str | None"]
@@ -67,13 +69,16 @@ def show_figures(drafts: Sequence[Draft]) -> None:
     trees = [draft.parse() for draft in codes]
     plots = {n for n, origin in _aliases(trees).items() if origin == "matplotlib.pyplot"}
     for draft, tree in zip(codes, trees, strict=True):
-        calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
-        drawn = [call for call in calls if call.partition(".")[0] in plots]
+        parts = [part for part in tree.body if not isinstance(part, (*FUNCTION, ast.ClassDef))]
+        nodes = [node for part in parts for node in ast.walk(part)]
+        calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
+        names = [call.split(".") for call in calls]
+        drawn = [first for first, *rest in names if first in plots and not {*rest} & STYLE]
         is_shown = any(
             isinstance(n, ast.Expr) for n in tree.body[-1:]
         ) and not draft.code.rstrip().endswith(";")
         if drawn and not is_shown and not any(call.endswith((".show", ".close")) for call in calls):
-            draft.lines.append(f"{drawn[0].partition('.')[0]}.show()")
+            draft.lines.append(f"{drawn[0]}.show()")
             draft.origins.append(ADDED)
 
 

@@ -92,8 +92,10 @@ BOUND = re.compile(r"(?:\b(?:import|as|for|def|class)\s+|^\s*|,\s*)([^\W\d]\w*)"
 
 
 def convert_magics(draft: Draft, about: About) -> None:
-    """Replace what is IPython's in a cell."""
+    """Replace what is IPython's in a cell; that includes lines that are all indented."""
     start = next((number for number, line in enumerate(draft.lines) if line.strip()), 0)
+    if indent := re.match(r"[ \t]*", "".join(draft.lines[start : start + 1]))[0]:  # type: ignore[index]
+        draft.lines[:] = [line.removeprefix(indent) for line in draft.lines]
     match = CELL.fullmatch(draft.lines[start])
     if not match or _convert_cell(draft, start, match["name"], match["rest"], about):
         _convert_lines(draft, about)
@@ -428,6 +430,16 @@ def _sql(call: Call) -> list[str] | None:
     return [f"{name} = mo.sql({text[0]}", *text[1:-1], f"{text[-1]})"]
 
 
+def _sql_line(call: Call) -> list[str] | None:
+    if call.about.duckdb and DUCKDB.fullmatch(f"%sql {call.rest}"):
+        return ["# DuckDB needs no connection in marimo."]
+    target, _, query = call.rest.rpartition("<<")
+    name = call.left or target.strip()
+    inner = Call(f"{name} <<" if name else "", call.about, call.draft, body=[query.strip()])
+    code, call.todo = _sql(inner), inner.todo
+    return code
+
+
 def _timeit(call: Call) -> list[str]:
     lines = ["# Only measured, and left out:", commented(f"%%timeit {call.rest}")]
     return [*lines, *map(commented, call.body)]
@@ -446,6 +458,7 @@ LINES: dict[str, Rule] = {
     "pwd": _pwd,
     "time": _time,
     "run": _run,
+    "sql": _sql_line,
     **{name: _program(name) for name in PROGRAMS},
 }
 CELLS: dict[str, Rule] = {

@@ -109,7 +109,7 @@ def _seen(book: _Book, cell: int, number: int, name: str, cells: Sequence[int]) 
     if cells[-1] <= cell:
         return {now}
     seen = set()
-    for place, part in _executed(book, cell, number):
+    for place, part in _executed(book, cell, number, name):
         known = max((one for one in cells if one <= place), default=-1)
         if known == place and place != cell:
             bound = [i for i, s in enumerate(book.scopes[place].statements) if name in s.bound()]
@@ -122,17 +122,16 @@ def _seen(book: _Book, cell: int, number: int, name: str, cells: Sequence[int]) 
     return seen or {now if now >= 0 else cells[0]}
 
 
-def _executed(book: _Book, cell: int, number: int) -> Iterator[tuple[int, int]]:
+def _executed(book: _Book, cell: int, number: int, name: str) -> Iterator[tuple[int, int]]:
     """Yield the cell and the statement of each place where code of a statement may be executed.
 
     What may hold a function is followed by its name from assignment to assignment.
     """
     start = book.scopes[cell].statements[number]
     holders = _holders(start)
-    if isinstance(start.node, ast.FunctionDef):
-        direct = {} if start.leaks else {start.node.name: True}
-    else:
-        direct = {}
+    direct: set[str] = set()
+    if isinstance(start.node, ast.FunctionDef) and not start.leaks({name, *holders}):
+        direct.add(start.node.name)
     later = [
         (place, part, statement)
         for place in range(cell, len(book.scopes))
@@ -155,8 +154,12 @@ def _executed(book: _Book, cell: int, number: int) -> Iterator[tuple[int, int]]:
             if any(use.later or not (use.called and use.name in direct) for use in uses):
                 more = _holders(statement)
                 only_called = all(use.called and use.name in direct for use in uses)
-                if isinstance(statement.node, ast.FunctionDef) and not statement.leaks:
-                    direct |= {statement.node.name: True} if only_called else {}
+                if (
+                    only_called
+                    and isinstance(statement.node, ast.FunctionDef)
+                    and not statement.leaks({name, *holders})
+                ):
+                    direct.add(statement.node.name)
                 holders |= more
     yield from sorted(found)
 
@@ -441,7 +444,8 @@ class _Naming:
                 for item in node.items
             )
         if isinstance(node, (ast.For, ast.AsyncFor)):
-            inside = any(use.stores for use in mentions[:1])
+            values = (n.id for n in ast.walk(node.iter) if isinstance(n, ast.Name))
+            inside = mentions[0].stores and name not in values
             others = [s for s in scopes.statements if s is not statement]
             used = any(use.name == name and not use.stores for s in others for use in s.uses)
             cell = self._book.scopes.index(scopes)

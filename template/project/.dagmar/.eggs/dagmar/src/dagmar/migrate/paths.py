@@ -137,8 +137,9 @@ def move(uses: Sequence[FileUse], folder: Path, target: Path, root: Path) -> Ite
             places.setdefault(use.path, use.place[0])
     by_place = sorted(moved.values(), key=lambda each: (each[0].lineno, each[0].col_offset))
     for start, draft in reversed(by_place):
-        path = Path(os.path.relpath(folder / str(start.value), target)).as_posix()
-        message = f"{start.value} is found from the notebook"
+        text = str(start.value)
+        path = Path(os.path.relpath(folder / text, target)).as_posix()
+        message = f"{text} is found from the notebook"
         draft.exchange(start, f'str(mo.notebook_dir() / "{path}")', "paths", message)
     if places:
         listed = ", ".join(f"{path} (cell {cell})" for path, cell in places.items())
@@ -152,6 +153,8 @@ def handed_over(uses: Sequence[FileUse]) -> dict[tuple[int, int], tuple[int, str
     writers: dict[str, int] = {}
     found: dict[tuple[int, int], tuple[int, str]] = {}
     for use in uses:
+        if not FILE.fullmatch(use.path):
+            continue
         path = os.path.normpath(use.path)
         writer = writers.get(path)
         if use.writes:
@@ -197,7 +200,8 @@ def written_by_assets(
 
     `places` returns the assets by what their metadata say, None if no server was asked.
     """
-    read = [use for use in uses if not use.writes and use.opens]
+    written = {use.path for use in uses if use.writes}
+    read = [use for use in uses if use.opens and use.path not in written]
     assets = places() if read else {}
     if assets is None:
         listed = ", ".join(dict.fromkeys(use.path for use in read))

@@ -163,6 +163,12 @@ def place_of(remark: Remark) -> str:
     return f"cell {remark.cell}{lines}"
 
 
+def _places_of(remarks: Sequence[Remark]) -> str:
+    """Return where several remarks on a cell apply."""
+    first, *others = remarks
+    return ", ".join([place_of(first), *(place_of(each).partition(" line ")[2] for each in others)])
+
+
 def report_file(target: Path) -> Path:
     """Return the file of a migration's report, next to the paired notebook."""
     return target.with_name(target.stem + SUFFIX)
@@ -203,9 +209,13 @@ def as_markdown(root: Path, migrated: Migrated) -> str:
         ] + [""]  # fmt: skip
     if others := [remark for remark in converted.remarks if remark.level != "by hand"]:
         lines += ["## Converted or dropped", "", "| where | | rule | what |", "|---|---|---|---|"]
+        same: dict[tuple[object, ...], list[Remark]] = {}
+        for each in others:
+            same.setdefault((each.cell, each.level, each.rule, each.message), []).append(each)
         lines += [
-            f"| {place_of(each)} | {each.level} | {_plain(each.rule)} | {_plain(each.message)} |"
-            for each in others
+            f"| {_places_of(group)} | {group[0].level} | {_plain(group[0].rule)} | "
+            f"{_plain(group[0].message)} |"
+            for group in same.values()
         ] + [""]  # fmt: skip
     lines += ["## Verified", "", *_proof(migrated.proof), ""]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dagmar.migrate.draft import parse
@@ -82,14 +82,17 @@ class Statement:
             return not self.node.decorator_list and not self.read(later=False)
         return isinstance(self.node, (ast.Import, ast.ImportFrom))
 
-    @property
-    def leaks(self) -> bool:
-        """Whether what it returns, if it is a function, may read a global even later."""
+    def leaks(self, names: Collection[str]) -> bool:
+        """Whether what it returns, if it is a function, may read one of these even later."""
         if not isinstance(self.node, ast.FunctionDef):
             return True
-        kinds = (*FUNCTION, ast.ClassDef, ast.GeneratorExp, ast.Yield, ast.YieldFrom)
-        inside = (node for part in self.node.body for node in ast.walk(part))
-        return any(isinstance(node, kinds) for node in inside)
+        inside = [node for part in self.node.body for node in ast.walk(part)]
+        kept = [n for n in inside if isinstance(n, (*FUNCTION, ast.ClassDef, ast.GeneratorExp))]
+        return any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in inside) or any(
+            isinstance(node, ast.Name) and node.id in names
+            for function in kept
+            for node in ast.walk(function)
+        )
 
 
 @dataclass
