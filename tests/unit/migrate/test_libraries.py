@@ -23,6 +23,13 @@ def test_display_shows_everything_in_its_order(tmp_path: Path) -> None:
     assert final_values(result) == {"x": 1}
 
 
+def test_output_is_cleared_before_the_next_is_shown(tmp_path: Path) -> None:
+    cells = ("from IPython.display import clear_output", "clear_output(wait=True)\nx = 1")
+    result = converted(tmp_path, *cells)
+    assert "IPython" not in result.text
+    assert final_values(result) == {"x": 1}
+
+
 def test_a_display_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     result = converted(tmp_path, "def display(a):\n    return a\ny = display(3)")
     assert final_values(result)["y"] == 3
@@ -174,9 +181,16 @@ def test_what_marimo_refuses_or_does_not_see_needs_a_hand(tmp_path: Path) -> Non
         "n = s.value\ndef f():\n    return s.value",
         "globals()['n'] = 2",
         "ip = get_ipython()",
+        "from IPython import get_ipython as kernel",
+        "kernel().run_line_magic('pwd', '')",
     )
     found = remarks_of(tmp_path, *cells)
-    assert [place[:2] for place in found] == [(2, "ipywidgets"), (4, "globals"), (5, "undefined")]
+    assert [place[:2] for place in found] == [
+        (2, "ipywidgets"),
+        (4, "globals"),
+        (5, "undefined"),
+        (7, "undefined"),
+    ]
 
 
 def test_setting_up_pyplot_shows_no_figure(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ EXCHANGED = {
     "IPython.display.HTML": "mo.Html",
     "IPython.core.display.HTML": "mo.Html",
     "IPython.display.Markdown": "mo.md",
-    "IPython.display.clear_output": "mo.output.clear",
 }
 HISTORY = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|In|Out|_[ido]h|get_ipython")
 WIDGETS = {
@@ -125,6 +124,9 @@ def _convert(
             elif (package in BY_HAND and rule) or package == "dagstermill":
                 message = f"{name} has no equal that is certain to mean the same"
                 draft.remark(node.lineno - 1, "by hand", package, message, BY_HAND[package])
+            elif name.endswith("get_ipython"):
+                message = f"`{ast.unparse(node)}` is of Jupyter's kernel"
+                draft.remark(node.lineno - 1, "by hand", "undefined", message, "Remove its use.")
             elif package == "ipywidgets" and function[:1].islower():
                 message = f"{name} calls a function on each change"
                 draft.remark(node.lineno - 1, "by hand", package, message, BY_HAND[package])
@@ -221,6 +223,7 @@ def _event(call: ast.Call, paired: bool) -> str | None:
 
 
 CALLS: dict[str, Rule] = {
+    "IPython.display.clear_output": lambda *_: "mo.output.clear()",
     "papermill.record": _reported,
     "papermill.execute_notebook": lambda *_: None,
     "scrapbook.glue": _reported,
@@ -238,7 +241,8 @@ def _imports(drafts: Sequence[Draft], aliases: Mapping[str, str]) -> None:
     def is_gone(alias: ast.alias) -> bool:
         name = alias.asname or alias.name.partition(".")[0]
         origin = aliases.get(name, "")
-        return origin in EXCHANGED or (origin.partition(".")[0] in GONE and name not in used)
+        package = origin.partition(".")[0]
+        return origin in EXCHANGED or (name not in used and (package in GONE or origin in CALLS))
 
     for draft, each in zip(drafts, scopes, strict=True):
         for node in reversed([statement.node for statement in each.statements]):
