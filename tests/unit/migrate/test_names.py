@@ -123,6 +123,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "if x > 5:\n    x = 2",
         "y = x",
     ),
+    "loop that reads itself": ("x = y = 1", "for i in [1, 2]:\n    x = x + i\n    y += i"),
     "loop over itself": ("x = 2", "for x in [x, x + 1]:\n    pass"),
     "text of a variable": ("x = 1", "x = x + 1", "y = globals()['x'] + globals().get('x')"),
     "star argument": ("xs = [1]", "xs = [*xs, 2]", "n = max(*xs)"),

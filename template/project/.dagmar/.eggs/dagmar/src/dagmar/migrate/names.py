@@ -444,8 +444,7 @@ class _Naming:
                 for item in node.items
             )
         if isinstance(node, (ast.For, ast.AsyncFor)):
-            values = (n.id for n in ast.walk(node.iter) if isinstance(n, ast.Name))
-            inside = mentions[0].stores and name not in values
+            inside = mentions[0].stores and not _reads_itself(node, name)
             others = [s for s in scopes.statements if s is not statement]
             used = any(use.name == name and not use.stores for s in others for use in s.uses)
             cell = self._book.scopes.index(scopes)
@@ -555,6 +554,19 @@ class _Naming:
             line = draft.lines[first][:start] + text + draft.lines[last][end:]
             draft.lines[first : last + 1] = [line]
             draft.origins[first : last + 1] = [draft.origins[first]]
+
+
+def _reads_itself(loop: ast.For | ast.AsyncFor, name: str) -> bool:
+    """Whether a loop is over a name, or an assignment in it reads the name that it binds."""
+    parts: list[ast.AST] = [loop.iter]
+    for node in ast.walk(loop):
+        if isinstance(node, ast.AugAssign):
+            parts.append(node.target)
+        elif isinstance(node, ast.Assign) and any(name in targets(each) for each in node.targets):
+            parts.append(node.value)
+    return any(
+        isinstance(node, ast.Name) and node.id == name for part in parts for node in ast.walk(part)
+    )
 
 
 def _only_caught(scopes: Scopes, name: str) -> bool:
