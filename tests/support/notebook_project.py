@@ -29,7 +29,6 @@ def _(controls, run):
 
 if __name__ == "__main__":
 """
-SHAPES = ("default", "minimal", "ml", "report")
 
 PYPROJECT = """\
 [tool.dagster]

@@ -178,7 +178,7 @@ PAIRS = {
     "external": ("--asset", "lake/dash-ed.events"),
     "job": ("--job", "greeting"),
 }
-TEMPLATES = ("default", "minimal", "ml", "report")
+TEMPLATES = ("default", "minimal", "ml", "report", "stats")
 PYPROJECT = '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "shop"\n'
 
 

@@ -69,7 +69,7 @@ def cells(text: str) -> list[str]:
 
 def test_there_is_one_of_each_template(shipped: Project) -> None:
     made = [answers(shipped, name)["template"] for name in SHIPPED]
-    assert sorted(made) == sorted([*TEMPLATES, "stats"])
+    assert sorted(made) == sorted(TEMPLATES)
 
 
 def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(

@@ -81,6 +81,8 @@ def test_it_executes_and_says_that_there_is_no_server(
     notebook = results[f"{template}/{name}"]
     shown = "\n".join(notebook["shown"])
     assert ("Dagster did not answer at" in shown) == (template != "minimal")
+    if template == "stats":
+        return  # it is about runs, and loads nothing
     assert LOADED.get(kind, {}).items() <= notebook["loaded"].items()
     assert notebook["partition"] == PARTITION.get(kind)
     if kind == "cell by cell":
