@@ -43,6 +43,7 @@ def test_a_display_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
         ("w.IntSlider(3)", None),
         ("w.Text(value='a', layout=None)", None),
         ("w.interact(print, a=1)", None),
+        ("w.Output()", None),
     ],
 )  # fmt: skip
 def test_widgets_have_an_equal_or_need_a_hand(

@@ -101,6 +101,7 @@ def test_a_file_that_was_run_gives_its_variables(tmp_path: Path) -> None:
         ("%unknown a", "%unknown", "Write what it did"),
         ("x = %unknown a\ny = x", "%unknown", "Write what it did"),
         ("%pip install no-such-package-here", "%pip", "no-such-package-here"),
+        ("!pip install no-such-package-here", "!", "no-such-package-here"),
         ("%run missing.py", "%run", "cannot be read"),
     ],
 )
@@ -111,6 +112,8 @@ def test_what_has_no_equal_is_kept_as_text_in_a_cell_that_runs(
     (remark,) = result.by_hand
     assert (remark.cell, remark.rule) == (1, rule)
     assert todo in remark.todo
+    assert rule in remark.message
+    assert "!!" not in remark.message
     for line in cell.splitlines()[:1]:
         assert f"# {line}" in result.text
     assert final_values(result)["z"] == 1

@@ -86,6 +86,8 @@ def test_all_finds_the_projects_notebooks_and_a_dry_run_writes_nothing(
     found = [book["path"] for book in json.loads(done.stdout)["notebooks"]]
     assert found == ["notebooks/a_book.py", "notebooks/b_book.py"]
     assert not (root / "notebooks").exists()
+    write_ipynb(root / "a/a_book.ipynb", ["%unknown"])
+    assert "invoke dev" not in invoke("--notebook", "a/a_book.ipynb", "--dry-run").stderr
 
 
 def test_one_bad_notebook_does_not_stop_the_others(root: Path) -> None:

@@ -227,6 +227,22 @@ def test_both_failing_at_the_same_place_is_no_difference(tmp_path: Path) -> None
     assert result.comparisons[0].note == "it fails: ValueError: no"
 
 
+def test_what_magics_measure_is_no_difference(tmp_path: Path) -> None:
+    file = write_ipynb(tmp_path / "x.ipynb", ["%%time\nprint(1)"])
+    what = Converted(read_notebook(file), tmp_path / "x.py", "", (), [(1,)], {})
+    timed = "1\nCPU times: user 5.85 ms, sys: 176 μs, total: 6.03 ms\nWall time: 6.1 ms\n"
+    result = compare(what, observed({"printed": timed}), as_new(observed({"printed": "1\n"})))
+    assert [each.status for each in result.comparisons] == ["equal"]
+
+
+def test_a_value_that_a_later_cell_changes_is_not_compared_after_a_failure(tmp_path: Path) -> None:
+    what = converted(tmp_path, [(1,), (2,)], x="x")
+    result = compare(what, observed({}, {}, failed=1, x=1), as_new(observed({}, {}, x=2)))
+    assert result.comparisons[0].status == "not comparable"
+    assert result.error
+    assert result.error.message == "cell 1 of the Jupyter notebook failed: ValueError: no"
+
+
 def test_plots_are_compared_by_their_data(tmp_path: Path) -> None:
     what = converted(tmp_path, [(1,)])
     runs = [observed({"figures": [describe(lines)]}) for lines in ([1, 2], [1, 2], [1, 3])]

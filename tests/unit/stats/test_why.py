@@ -103,14 +103,18 @@ def test_a_slowdown_has_its_first_run_and_what_changed_with_it(
 
 
 def test_it_is_printed_for_people(
-    here: Project, served: Served, capsys: pytest.CaptureFixture[str]
+    here: Project,
+    served: Served,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("UV", "uv")
     ask(here, served.url).show()
     shown = capsys.readouterr().out
     assert "14 × TimeoutError in step orders, first on Thu 2026-09-17 14:14 UTC, " in shown
     assert ", all of partition eu: no answer after <n> s for <partition>\n" in shown
     assert f"    {served.url}/runs/{uuid.UUID(int=1053)}\n" in shown
-    assert f"invoke run --retry {uuid.UUID(int=1053)}" in shown
+    assert f"    To retry, type: uv run invoke run --retry {uuid.UUID(int=1053)}" in shown
     assert "1.5 times as long as before" in shown
     assert "polars: 1.0 → 1.1" in shown
     assert f"git log {'a' * 12}..{'b' * 12}" in shown

@@ -121,15 +121,14 @@ def _convert(
             if new := rule(node, paired) if rule else None:
                 edits.append((node, new, name))
                 draft.needs |= {"run_context"} & {new.partition("(")[0]}
-            elif (package in BY_HAND and rule) or package == "dagstermill":
+            elif package in BY_HAND and (rule or package in ("dagstermill", "ipywidgets")):
                 message = f"{name} has no equal that is certain to mean the same"
+                if package == "ipywidgets" and function[:1].islower():
+                    message = f"{name} calls a function on each change"
                 draft.remark(node.lineno - 1, "by hand", package, message, BY_HAND[package])
             elif name.endswith("get_ipython"):
                 message = f"`{ast.unparse(node)}` is of Jupyter's kernel"
                 draft.remark(node.lineno - 1, "by hand", "undefined", message, "Remove its use.")
-            elif package == "ipywidgets" and function[:1].islower():
-                message = f"{name} calls a function on each change"
-                draft.remark(node.lineno - 1, "by hand", package, message, BY_HAND[package])
         elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
             name = _dotted(node, aliases)
             if name in EXCHANGED and not (name == "display" and name in bound):

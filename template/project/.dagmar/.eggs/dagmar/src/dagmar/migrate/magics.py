@@ -129,6 +129,7 @@ def _convert_lines(draft: Draft, about: About) -> None:
         original = [line.strip() for line in draft.lines[first : last + 1]]
         target = left.strip()
         name, rest = _named(sign, rest)
+        command = sign + (name if sign == "%" else "")
         call = Call(rest.strip(), about, draft, target)
         if sign.startswith("?"):
             message = "asks for documentation, which marimo shows while you type"
@@ -141,15 +142,13 @@ def _convert_lines(draft: Draft, about: About) -> None:
             rule = LINES.get(name)
             made = rule(call) if rule else None
             new, level = made or [], "converted"
-            message = f"is Python now: {sign}{name if sign == '%' else ''}"
+            message = f"is Python now: {command}"
             if made is None:
                 level = "by hand"
-                message = (
-                    call.todo and f"{sign}{name} is left to you"
-                ) or f"{sign}{name} has no equal"
+                message = f"{command} is left to you" if call.todo else f"{command} has no equal"
                 new = [f"{target} = None"] if target else []
         todo = call.todo or "Write what it did in Python." if level == "by hand" else ""
-        draft.remark(first, level, sign + (name if sign == "%" else ""), message, todo, last)
+        draft.remark(first, level, command, message, todo, last)
         kept = [] if level == "converted" else [commented(line) for line in original]
         if indent and not new:
             new = ["pass"]

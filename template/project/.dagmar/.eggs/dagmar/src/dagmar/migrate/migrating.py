@@ -152,7 +152,7 @@ def _convert(
     if other := taken.get(target):
         both = f"{relative(other.source, root)} and {relative(source, root)}"
         message = f"{both} would both be {relative(target, root)}"
-        raise Conflict(message, "Rename one of the two, or migrate them one after the other.")
+        raise Conflict(message, "Rename one of the two.")
     if not source.exists():
         raise UsageError(f"there is no {source}", "Give --notebook the path of an .ipynb file.")
     read = read_notebook(source)

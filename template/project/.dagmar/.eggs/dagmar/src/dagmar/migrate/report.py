@@ -64,8 +64,9 @@ class Migrated:
         if not self.error and (remarks := self.by_hand):
             places = f"{counted(len(remarks), 'place')} of {name} need"
             message = f"{places if len(remarks) > 1 else places + 's'} a hand"
-            command = f"invoke dev --notebook {shlex.quote(name)}"
-            yield Unfinished(message, "Complete what the report lists:", command)
+            command = f"invoke dev --notebook {shlex.quote(name)}" if self.written else ""
+            hint = "Complete what the report lists:" if command else "Convert it without --dry-run."
+            yield Unfinished(message, hint, command)
 
 
 @dataclass

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 Status = Literal["equal", "different", "not comparable"]
 SECRET = re.compile("pass|secret|token|credential|api_?key", re.IGNORECASE)
 RANDOM = re.compile(r"\b(random|shuffle|sample|uuid\d|urandom|now|today|time|perf_counter)\b *\(")
+TIMES = re.compile(
+    r"^(CPU times: .*|Wall time: .*|.* per loop \(mean ± .*\)|Compiler *: .*)(\r?\n|\Z)",
+    re.MULTILINE,
+)
+"""What `%time` and `%timeit` print: it differs from run to run, and is not compared."""
 SEED = "Runs that draw random numbers or read the time differ: set a seed, and verify again."
 
 
@@ -140,8 +145,9 @@ def _run_new(
 
 def compare(converted: Converted, before: Observed, after: Observed) -> Proof:
     """Compare two runs: what failed, the values by name, and the cells."""
+    values = _values(converted.names, before.values, after.values)
     comparisons = [
-        *_values(converted.names, before.values, after.values),
+        *(_unfinished(value) if before.failure else value for value in values),
         *_cells(converted, before, after),
     ]
     reason = ""
@@ -171,6 +177,13 @@ def compare(converted: Converted, before: Observed, after: Observed) -> Proof:
 def _origins(converted: Converted, number: int) -> tuple[int, ...]:
     """Return the cells that a cell of the new notebook is from."""
     return converted.origins[number] if number < len(converted.origins) else ()
+
+
+def _unfinished(value: Comparison) -> Comparison:
+    """Do not call a value different that a cell may have changed which ran in one of them only."""
+    if value.status != "different":
+        return value
+    return replace(value, status="not comparable", note=f"not all cells ran; {value.note}")
 
 
 def _alike(before: Failure, after: Failure | None) -> bool:
@@ -214,6 +227,8 @@ def _cells(converted: Converted, before: Observed, after: Observed) -> Iterator[
             continue
         old, new = [before.cells[n] for n in there], [after.cells[n] for n in news]
         printed = ["".join(cell["printed"] for cell in cells) for cells in (old, new)]
+        if any("%time" in converted.source.cells[number - 1].source for number in there):
+            printed[0] = TIMES.sub("", printed[0])
         if any(printed):
             yield Comparison("printed", there[0], None, *_judge_texts(*printed))
         for number, cell in zip(there, old, strict=True):

@@ -115,7 +115,7 @@ class Stats:
         for cause in self.failures:
             console.out(f"{cause.text}: {cause.message}")
             console.out(f"    {cause.url(self.server)}")
-            console.out(f"    {cause.retry}")
+            console.out(f"    {console.pasteable('To retry, type:', cause.retry)}")
         for slowdown in self.slowdowns:
             console.out(_slowdown(slowdown))
             for changed in slowdown["changed"]:
