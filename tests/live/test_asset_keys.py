@@ -173,7 +173,7 @@ def test_a_report_is_attached_to_the_asset_that_is_named(
         Publisher(load(shop.root), ExportRequest(existing="x", attach=key)).publish(exported)
         assert exported.problems == []
     for rows, key in ((1, INSIDE), (2, BETWEEN), (3, BACKSLASH)):
-        ((_, events),) = read_events(client, [locate_asset(client, key).key], limit=9)
+        ((_, events),) = read_events(client, {locate_asset(client, key).key: None}, limit=9)
         assert [past.numbers["rows"] for past in events.numbers] == [rows]
     assert set(read_neighbours(client, AssetKey(INSIDE), 1)) == {INSIDE, "both"}
 

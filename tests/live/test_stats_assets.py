@@ -13,6 +13,7 @@ from dagmar.server.asset_history import PartitionCounts
 from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.stats.assets import AssetSide, read_asset_side
+from dagmar.stats.cache import Cache
 from dagmar.stats.scope import Scope, choose_assets
 from dagmar.stats.window import Window
 from support.dagster_server import DagsterServer
@@ -29,15 +30,16 @@ def instance(dagster: DagsterServer, dagster_home: Path) -> Iterator[dg.DagsterI
         yield instance
 
 
-def side_of(client: DagsterClient, now: float, *names: str) -> dict[str, AssetSide]:
+def side_of(client: DagsterClient, folder: Path, now: float, *names: str) -> dict[str, AssetSide]:
     rows = choose_assets(client, read_catalog(client, ("assets",)), Scope(names))
     window, before = Window(now - HOUR, now), Window(now - 2 * HOUR, now - HOUR)
-    found = read_asset_side(client, rows.values(), window, before, now)
+    with Cache(folder, client.target.url, "") as cache:
+        found = read_asset_side(client, cache, rows.values(), window, before, now)
     return {name: found[asset] for name, asset in rows.items()}
 
 
 def test_checks_numbers_partitions_and_ages_are_those_of_the_instance(
-    client: DagsterClient, instance: dg.DagsterInstance
+    client: DagsterClient, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     evaluations = [
         dg.AssetCheckEvaluation(WATCHED, "has_rows", passed, {}, severity=severity)
@@ -64,7 +66,7 @@ def test_checks_numbers_partitions_and_ages_are_those_of_the_instance(
     assert latest
     now = latest.timestamp + 60
     gone = str(AssetKey.from_parts(GONE.path))
-    sides = side_of(client, now, "watched", "grid", gone)
+    sides = side_of(client, tmp_path, now, "watched", "grid", gone)
 
     watched = sides["watched"].as_document()
     (check,) = [each for each in watched["checks"] if each["name"] == "has_rows"]
@@ -101,8 +103,10 @@ def test_checks_numbers_partitions_and_ages_are_those_of_the_instance(
     assert sides[gone].age == pytest.approx(60, abs=0.001)
 
 
-def test_an_asset_of_two_code_locations_has_the_partitions_of_each(client: DagsterClient) -> None:
-    sides = side_of(client, 2e9, "shared_colors", "shared")
+def test_an_asset_of_two_code_locations_has_the_partitions_of_each(
+    client: DagsterClient, tmp_path: Path
+) -> None:
+    sides = side_of(client, tmp_path, 2e9, "shared_colors", "shared")
     assert set(sides) >= {"shared@pipelines", "shared@other"}
     assert all(side.state is not None for side in sides.values())
 

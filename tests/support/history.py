@@ -18,6 +18,7 @@ import random
 import shutil
 import sqlite3
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -448,12 +449,15 @@ def _schema() -> Any:
 class Served:
     """A server over an instance, as a context manager; `now` is what its `Date` header says.
 
-    `broken` is the number of requests after which it hangs up; `operations` are what was asked.
+    `broken` is the number of requests after which it hangs up, `stuck_after` that after which it
+    does not answer until `go_on`; `operations` are what was asked.
     """
 
     instance: DagsterInstance
     now: Callable[[], float] | None = None
     broken: int | None = None
+    stuck_after: int | None = None
+    _going: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Served:
         from dagster._core.workspace.context import WorkspaceProcessContext
@@ -468,6 +472,11 @@ class Served:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def go_on(self) -> None:
+        """Answer again."""
+        self.stuck_after = None
+        self._going.set()
 
     @property
     def url(self) -> str:
@@ -487,8 +496,11 @@ class Served:
 
         with handler.server.lock:
             seen = handler.server.seen[-1]
+            stuck = self.stuck_after is not None and len(handler.server.seen) > self.stuck_after
             if self.broken is not None and len(handler.server.seen) > self.broken:
                 return http_server.hang_up(handler)
+        if stuck and self._going.wait(60):
+            return http_server.hang_up(handler)
         sent = seen.sent
         result = asyncio.run(
             self._schema.execute_async(

@@ -155,7 +155,7 @@ def test_many_checks_are_read_in_few_requests() -> None:
 def test_numbers_come_from_materializations_and_observations() -> None:
     for server, client in reading(Recorded()):
         names = [AssetKey(f"a{number}") for number in range(ASSETS_AT_ONCE + 1)]
-        events = dict(read_events(client, names, after=1.5))
+        events = dict(read_events(client, dict.fromkeys(names, 1.5)))
         assert list(events) == names
         assert len(server.seen) == 2
         assert server.seen[0].sent["variables"]["after_0"] == "1500"
@@ -165,25 +165,38 @@ def test_numbers_come_from_materializations_and_observations() -> None:
         assert [past.numbers for past in events[names[0]].numbers] == [{"rows": 7}] * 2
 
 
-NODE = {"assetChecksOrError": {"__typename": "AssetChecks", "checks": [{"name": "rows"}]}}
+NODE = {
+    "assetChecksOrError": {
+        "__typename": "AssetChecks",
+        "checks": [{"name": "rows", "executionForLatestMaterialization": None}],
+    }
+}
 STATS = {"numPartitions": 10, "numMaterialized": 4, "numMaterializing": 1, "numFailed": 2}
 
 
 @pytest.mark.parametrize(
     ("fields", "node", "expected"),
     [
-        (OLD, {"freshnessInfo": None}, AssetState(None, ("rows",))),
-        (OLD, {"freshnessInfo": {"currentMinutesLate": 0.0}}, AssetState(None, ("rows",), "pass")),
-        (OLD, {"freshnessInfo": {"currentMinutesLate": 3.0}}, AssetState(None, ("rows",), "fail")),
+        (OLD, {"freshnessInfo": None}, AssetState(None, {"rows": None})),
+        (
+            OLD,
+            {"freshnessInfo": {"currentMinutesLate": 0.0}},
+            AssetState(None, {"rows": None}, "pass"),
+        ),
+        (
+            OLD,
+            {"freshnessInfo": {"currentMinutesLate": 3.0}},
+            AssetState(None, {"rows": None}, "fail"),
+        ),
         (
             OLD,
             {"freshnessInfo": {"currentMinutesLate": None}},
-            AssetState(None, ("rows",), "unknown"),
+            AssetState(None, {"rows": None}, "unknown"),
         ),
         (
             NEW,
             {"freshnessInfo": None, "freshnessStatusInfo": {"freshnessStatus": "WARNING"}},
-            AssetState(None, ("rows",), "warn"),
+            AssetState(None, {"rows": None}, "warn"),
         ),
         (
             NEW,
@@ -196,7 +209,7 @@ STATS = {"numPartitions": 10, "numMaterialized": 4, "numMaterializing": 1, "numF
                     "warnWindowSeconds": None,
                 },
             },
-            AssetState(None, ("rows",), "unknown", (None, 20)),
+            AssetState(None, {"rows": None}, "unknown", (None, 20)),
         ),
     ],
 )

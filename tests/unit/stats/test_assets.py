@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from dagmar.asset_key import AssetKey
 from dagmar.server.asset_history import (
     MOST_EXECUTIONS,
     AssetEvents,
@@ -15,6 +18,8 @@ from dagmar.server.asset_history import (
     PartitionCounts,
     PastNumbers,
 )
+from dagmar.server.client import DagsterClient
+from dagmar.stats.asset_reading import read_executions
 from dagmar.stats.assets import (
     MOST_NUMBERS,
     MOST_POINTS,
@@ -24,6 +29,7 @@ from dagmar.stats.assets import (
     numbers_over_time,
     thinned,
 )
+from dagmar.stats.cache import Cache
 from dagmar.stats.window import Window
 
 WINDOW, BEFORE = Window(240, 480), Window(0, 240)
@@ -34,7 +40,7 @@ def test_a_terminal_shows_what_is_worth_knowing_in_a_few_words() -> None:
         check_side(name, executions, WINDOW, BEFORE)
         for name, executions in (("rows", [execution(300, "failed")]), ("never", []))
     )
-    state = AssetState(PartitionCounts(1000, 20, 3), ("rows", "never"), "warn")
+    state = AssetState(PartitionCounts(1000, 20, 3), {"rows": None, "never": None}, "warn")
     past = PastNumbers("", 940, None, {"rows": 1234, "share": 0.123456})
     side = AssetSide(8200, state, AssetEvents(1000, (past,)), checks)
     assert side.texts() == (
@@ -169,3 +175,29 @@ def test_numbers_of_many_names_are_those_that_are_there_most_often() -> None:
 def test_a_number_that_json_does_not_have_is_none() -> None:
     events = [PastNumbers("", at, "eu", {"loss": value}) for at, value in enumerate((math.nan, 1))]
     assert numbers_over_time(events) == {"loss": [Point(0, None, "eu"), Point(1, 1, "eu")]}
+
+
+def test_executions_of_a_check_are_asked_for_again_if_its_mark_has_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    check, there, asked = (AssetKey("a"), "rows"), [execution(9)], []
+
+    def answer(client: Any, checks: list[Any], after: float, known: Any) -> dict[Any, Any]:
+        asked.append(known(check))
+        return {each: [item for item in there if item.id > known(each)] for each in checks}
+
+    monkeypatch.setattr("dagmar.server.asset_history.read_executions", answer)
+
+    def read(mark: str, first: float = 5) -> list[int]:
+        with Cache(tmp_path, "http://here", "") as cache:
+            found = read_executions(cast("DagsterClient", None), cache, {check: mark}, first)
+        return [each.id for each in found[check]]
+
+    assert read("one") == [9]
+    there[:0] = [execution(11, "in_progress", None), execution(10)]
+    assert (read("one", 7), asked) == ([9], [0])
+    assert (read("two", 7), asked) == ([11, 10, 9], [0, 9])
+    # What was in progress is read again, and all of it for a window that begins earlier.
+    there[:1] = [execution(12), execution(11)]
+    assert (read("three", 7), asked) == ([12, 11, 10, 9], [0, 9, 10])
+    assert (read("three", 3), asked) == ([12, 11, 10, 9], [0, 9, 10, 0])

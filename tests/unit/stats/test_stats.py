@@ -28,6 +28,7 @@ from support.project import Project, make_project
 
 END = 1_790_000_000.0
 RUNS = 80
+STEPS: dict[DagsterInstance, dict[str, Any]] = {}  # to read a log takes long
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,7 @@ def plain_reading(
     instance: DagsterInstance, by: str, start: float, end: float
 ) -> dict[str | None, dict[str, Any]]:
     """Compute the figures of one window from Dagster's records, one run at a time."""
+    from_log = STEPS.setdefault(instance, {})
     seconds, counts = defaultdict(list), defaultdict(lambda: defaultdict(int))
     for record in instance.get_run_records():
         run, created = record.dagster_run, record.create_timestamp.timestamp()
@@ -89,7 +91,9 @@ def plain_reading(
         took = record.end_time - record.start_time
         origin = run.remote_job_origin
         if by in ("asset", "step"):
-            steps = {step.step_key: step for step in instance.get_run_step_stats(run.run_id)}
+            if run.run_id not in from_log:
+                from_log[run.run_id] = instance.get_run_step_stats(run.run_id)
+            steps = {step.step_key: step for step in from_log[run.run_id]}
             if by == "asset" and run.asset_selection and len(run.asset_selection) == 1:
                 units = [("/".join(next(iter(run.asset_selection)).path), run.status.value, took)]
             else:
@@ -189,6 +193,42 @@ def test_the_second_call_asks_only_for_what_is_new(
     assert changed["updatedAfter"] == END - 120
     assert len(busy["runIds"]) == 1
     assert new["createdAfter"] > END - 200
+
+
+def test_the_second_call_by_asset_asks_for_new_events_alone(tmp_path: Path) -> None:
+    def one(number: int, age: float) -> Past:
+        step = PastStep(
+            "a", END - age, END - age + 9, "SUCCESS", ("a",), metadata={"rows": float(number)}
+        )
+        return Past(f"{number:08}-0000-4000-8000-000000000000", "__ASSET_JOB", "sales", "SUCCESS",
+                    END - age, started=END - age, ended=END - age + 9, assets=("a",),
+                    steps=(step,))  # fmt: skip
+
+    def rows(project: Project) -> tuple[list[Any], list[dict[str, Any]]]:
+        asked = len(served.requests)
+        stats = ask(project, served.url, whole=True)
+        events = [
+            each for each in served.requests[asked:] if each["operationName"] == "AssetEvents"
+        ]
+        return stats.as_document()["rows"], [each["variables"] for each in events]
+
+    instance = history.open_instance(tmp_path / "home")
+    history.generate(instance, [one(1, 9000), one(2, 8000)])
+    project = make_project(tmp_path / "project")
+    clock = [END]
+    with Served(instance, lambda: clock[0]) as served:
+        first, _ = rows(project)
+        clock[0] += 900
+        again, (asked,) = rows(project)
+        assert (asked["made_0"], asked["after_0"]) == (False, str(round((END - 120) * 1000)))
+        assert again[0]["numbers"] == first[0]["numbers"]
+        # The clock of its worker is slow.
+        history.generate(instance, [one(3, 300)])
+        clock[0] += 900
+        new, (asked,) = rows(project)
+        assert asked["made_0"]
+        assert [point["value"] for point in new[0]["numbers"]["rows"]] == [1, 2, 3]
+        assert new == rows(make_project(tmp_path / "other"))[0]
 
 
 def test_changes_new_runs_and_deleted_ones_are_seen(tmp_path: Path) -> None:
@@ -292,7 +332,9 @@ def test_what_was_read_before_a_server_died_is_kept(
         served.broken = 5
         with pytest.raises(Unreachable) as error:
             ask(project, served.url)
-        assert "30 runs that were read are kept: the next call continues there" in error.value.hint
+        assert (
+            "30 runs that were read are kept: the same command continues there" in error.value.hint
+        )
         served.broken = None
         asked = len(served.requests)
         whole = ask(project, served.url).as_document()
@@ -303,30 +345,48 @@ def test_what_was_read_before_a_server_died_is_kept(
     assert len(pages) < len(fresh) - len(pages) - 3
 
 
+def test_what_was_read_before_a_server_timed_out_is_kept(
+    instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.server.history.PAGE", 10)
+    project = make_project(tmp_path / "project")
+    with history.serve(instance, END) as served:
+        served.stuck_after = 5
+        target = Target("local", served.url, timeouts=(5, 2))
+        with DagsterClient(target) as client, pytest.raises(Unreachable) as error:
+            read_stats(load(project.root), client, StatsRequest(by="user"))
+        assert error.value.hint == (
+            "Try again, or raise targets.local.read_timeout in dagmar.yaml. "
+            "30 runs that were read are kept: the same command continues there."
+        )
+        served.go_on()
+        whole = ask(project, served.url, by="user").as_document()
+        other = make_project(tmp_path / "other")
+        assert ask(other, served.url, by="user").as_document() == whole
+
+
 def test_two_calls_at_once_share_the_cache(fresh: Project, served: Served) -> None:
     with ThreadPoolExecutor(2) as pool:
-        calls = [pool.submit(ask, fresh, served.url, by="user", since="3d") for _ in range(2)]
+        calls = [pool.submit(ask, fresh, served.url, since="3d", whole=True) for _ in range(2)]
         answers = [call.result(60).as_document() for call in calls]
-    assert answers[0] == answers[1] == ask(fresh, served.url, by="user", since="3d").as_document()
+    assert answers[0] == answers[1] == ask(fresh, served.url, since="3d", whole=True).as_document()
 
 
 def test_filters_by_asset_job_and_location(here: Project, served: Served) -> None:
-    def stats(*flags: str) -> dict[str, Any]:
-        done = here.invoke("stats", *flags, "--since", "14d", "--json", "--url", served.url)
-        assert (done.returncode, done.stderr) == (0, "")
-        document: dict[str, Any] = json.loads(done.stdout)
-        return document
-
     whole = {row["name"]: row for row in ask(here, served.url, since="14d").as_document()["rows"]}
+    # These depend on how many logs were read until then.
     sampled = {"queued_s": None, "starting_s": None, "step_retries": None}
-    one = stats("--asset", "sales/orders", "--asset", "ml/daily")
+    flags = ("--asset", "sales/orders", "--asset", "ml/daily", "--since", "14d", "--json")
+    done = here.invoke("stats", *flags, "--url", served.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    one = json.loads(done.stdout)
     assert {row["name"]: {**row, **sampled} for row in one["rows"]} == {
         name: {**whole[name], **sampled} for name in ("sales/orders", "ml/daily")
     }
     assert one["totals"]["runs"]["now"] == sum(row["runs"]["now"] for row in one["rows"])
-    place = stats("--location", "sales")
+    place = ask(here, served.url, since="14d", scope=Scope(location="sales")).as_document()
     assert {row["name"].split("/")[0] for row in place["rows"]} == {"sales"}
-    job = stats("--job", "nightly", "--by", "job")
+    job = ask(here, served.url, since="14d", by="job", jobs=("nightly",)).as_document()
     assert [row["name"] for row in job["rows"]] == ["nightly"]
     assert job["totals"]["runs"] == job["rows"][0]["runs"]
 
@@ -352,8 +412,7 @@ def test_a_window_without_runs_is_no_error(here: Project, served: Served) -> Non
     assert done.returncode == 0
     assert done.stdout == ""
     assert "no run has ended" in done.stderr
-    again = here.invoke("stats", "--from", "2020-01-01", "--to", "2020-01-02", "--json")
-    document = json.loads(again.stdout)
+    document = ask(here, served.url, first="2020-01-01", last="2020-01-02").as_document()
     assert document["rows"] == []
     assert document["totals"]["median_s"] == {"now": None, "before": None}
 

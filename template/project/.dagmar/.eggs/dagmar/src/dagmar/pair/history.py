@@ -82,7 +82,7 @@ def read_earlier(context: Context) -> list[PastNumbers]:
     with context.client() as client:
         from dagmar.server.asset_history import read_events
 
-        ((_, events),) = read_events(client, [context.located(client).key], limit=EARLIER)
+        ((_, events),) = read_events(client, {context.located(client).key: None}, limit=EARLIER)
         return list(events.numbers[:EARLIER])
 
 

@@ -5,8 +5,8 @@ Several assets are read in one request. Dagster keeps events by key, wherever it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dagmar.asset_key import AssetKey
@@ -16,8 +16,8 @@ from dagmar.server.located import LocatedAsset, by_place
 from dagmar.server.metadata import NUMBERS, read_metadata
 
 ASSETS_AT_ONCE = 50
-CHECKS_AT_ONCE = 100
-MOST_EVENTS = 1000
+CHECKS_AT_ONCE = 50
+MOST_EVENTS = 200
 MOST_EXECUTIONS = 1000
 FIRST_EXECUTIONS = 25
 # Dagster says more of an asset's health than of its freshness.
@@ -39,10 +39,14 @@ class PastNumbers:
 
 @dataclass(frozen=True)
 class AssetEvents:
-    """When an asset was last materialized, and the numbers of its events, newest first."""
+    """When an asset was last materialized, and the numbers of its events, newest first.
+
+    `whole` is whether these are all events of the time that was asked for.
+    """
 
     latest: float | None = None
     numbers: tuple[PastNumbers, ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,12 @@ class AssetState:
     """What the definition of an asset says, as of now.
 
     `freshness` is the state of its freshness policy: pass, warn, fail or unknown; None without one.
-    `windows` are the ages in seconds at which a policy warns and fails, if it has any.
+    `windows` are the ages in seconds at which a policy warns and fails, if it has any. `checks`
+    has the id and status of each one's execution for the latest materialization, if there is one.
     """
 
     partitions: PartitionCounts | None = None
-    checks: tuple[str, ...] = ()
+    checks: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
     freshness: str | None = None
     windows: tuple[float | None, float] | None = None
 
@@ -123,7 +128,11 @@ def _state(node: Item) -> AssetState:
         missing = stats["numPartitions"] - made - failed - stats["numMaterializing"]
         # Dagster counts partitions that are no longer part of the definition, too.
         counts = PartitionCounts(made, max(missing, 0), failed)
-    checks = tuple(check["name"] for check in node["assetChecksOrError"].get("checks", ()))
+    checks = {
+        check["name"]: last and (last["id"], last["status"])
+        for check in node["assetChecksOrError"].get("checks", ())
+        for last in [check["executionForLatestMaterialization"]]
+    }
     freshness, windows = None, None
     if status := node.get("freshnessStatusInfo"):
         freshness = STATES.get(status["freshnessStatus"])
@@ -135,41 +144,61 @@ def _state(node: Item) -> AssetState:
     return AssetState(counts, checks, freshness, windows)
 
 
+def read_latest(
+    client: DagsterClient, keys: Iterable[AssetKey]
+) -> Iterator[tuple[AssetKey, float | None]]:
+    """Yield when each asset was last materialized: the server looks all of a request up at once."""
+    for some in _portions(list(keys), ASSETS_AT_ONCE):
+        each = [{"key": key.as_input} for key in some]
+        for key, answer in zip(some, client.query_each("AssetLatest", each), strict=True):
+            yield key, max(map(_time, answer.get("latest", ())), default=None)
+
+
 def read_events(
     client: DagsterClient,
-    keys: Iterable[AssetKey],
-    after: float | None = None,
+    keys: Mapping[AssetKey, float | None],
     before: float | None = None,
     limit: int = MOST_EVENTS,
+    observed: Collection[AssetKey] = (),
 ) -> Iterator[tuple[AssetKey, AssetEvents]]:
-    """Yield the events of each asset between two times, in seconds since 1970.
+    """Yield the events of each asset since its time, in seconds since 1970.
 
-    There are up to `limit` materializations and as many observations, the newest ones. An asset
-    that is not defined any more has events, too.
+    There are up to `limit` materializations and as many observations, the newest ones; of assets
+    in `observed` only these. An asset that is not defined any more has events, too.
     """
-    times = {"after": _milliseconds(after), "before": _milliseconds(before)}
     for some in _portions(list(keys), ASSETS_AT_ONCE):
-        each = [{"key": key.as_input, "limit": limit, **times} for key in some]
+        each = [
+            {
+                "key": key.as_input,
+                "limit": limit,
+                "after": _milliseconds(keys[key]),
+                "before": _milliseconds(before),
+                "made": key not in observed,
+            }
+            for key in some
+        ]
         for key, answer in zip(some, client.query_each("AssetEvents", each), strict=True):
-            yield key, _events(answer)
+            yield key, _events(answer, limit)
 
 
 def _milliseconds(seconds: float | None) -> str | None:
     return None if seconds is None else str(round(seconds * 1000))
 
 
-def _events(answer: Item) -> AssetEvents:
+def _events(answer: Item, limit: int) -> AssetEvents:
     if answer["__typename"] == "AssetNotFoundError":
         return AssetEvents()
     asset = member(answer, "Asset")
+    made, seen = asset.get("assetMaterializations", ()), asset["assetObservations"]
     numbers = [
         PastNumbers(event["runId"], _time(event), event["partition"], numbers)
-        for event in (*asset["assetMaterializations"], *asset["assetObservations"])
+        for event in (*made, *seen)
         if (numbers := read_metadata(event["metadataEntries"], NUMBERS))
     ]
     return AssetEvents(
         max(map(_time, asset["latest"]), default=None),
         tuple(sorted(numbers, key=lambda event: -event.at)),
+        max(len(made), len(seen)) < limit,
     )
 
 

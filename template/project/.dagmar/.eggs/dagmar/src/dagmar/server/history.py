@@ -13,9 +13,9 @@ from dagmar.server.client import DagsterClient, member
 
 PAGE = 500
 """Runs in one request."""
-LOGS = 40
+LOGS = 20
 """Runs whose logs are read in one request."""
-IDS = 10_000
+IDS = 2000
 
 Item = dict[str, Any]
 

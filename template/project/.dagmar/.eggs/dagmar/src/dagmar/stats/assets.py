@@ -17,13 +17,13 @@ from dagmar.server.asset_history import (
     AssetState,
     Execution,
     PastNumbers,
-    read_events,
-    read_executions,
     read_states,
 )
 from dagmar.server.client import DagsterClient
 from dagmar.server.located import LocatedAsset
 from dagmar.server.runs import in_utc
+from dagmar.stats.asset_reading import read_events, read_executions
+from dagmar.stats.cache import Cache
 from dagmar.stats.window import Window
 
 ASSET_COLUMNS = ("asset", "materialized", "freshness", "partitions", "checks", "numbers", "here")
@@ -150,6 +150,7 @@ class AssetSide:
 
 def read_asset_side(
     client: DagsterClient,
+    cache: Cache,
     assets: Iterable[LocatedAsset],
     window: Window,
     before: Window,
@@ -162,9 +163,13 @@ def read_asset_side(
     assets = list(assets)
     states = read_states(client, assets)
     keys = dict.fromkeys(asset.key for asset in assets)
-    events = dict(read_events(client, keys, before.start, window.end))
-    wanted = {(asset.key, name) for asset, state in states.items() for name in state.checks}
-    executions = read_executions(client, sorted(wanted), before.start)
+    events = read_events(client, cache, keys, before.start, window.end)
+    marks = {
+        (asset.key, name): f"{events[asset.key].latest} {last}"
+        for asset, state in states.items()
+        for name, last in state.checks.items()
+    }
+    executions = read_executions(client, cache, marks, before.start)
     return {
         asset: AssetSide(
             now,

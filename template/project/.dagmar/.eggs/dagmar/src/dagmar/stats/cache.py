@@ -21,7 +21,7 @@ from dagmar import console
 from dagmar.asset_key import AssetKey
 from dagmar.stats.records import DetailRecord, FailureRecord, RunRecord
 
-VERSION = 1
+VERSION = 2
 """To be raised with every change of the tables; a file of another version is read again."""
 WAIT = 60.0
 FINAL = ("SUCCESS", "FAILURE", "CANCELED")
@@ -45,6 +45,7 @@ CREATE TABLE failures (run_id TEXT, at REAL, step TEXT, cell TEXT, error TEXT, m
 CREATE INDEX failures_run ON failures (run_id);
 CREATE TABLE spans (first REAL, last REAL);
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE sides (kind TEXT, name TEXT, value TEXT, PRIMARY KEY (kind, name)) WITHOUT ROWID;
 """
 DEPENDENT = ("selected", "steps", "step_assets", "failures")
 
@@ -123,7 +124,34 @@ class Cache:
         """Return the first value of a query's first row."""
         return self.connection.execute(text, values).fetchone()[0]
 
+    def batches(self, query: str, values: Any, size: int) -> Iterator[tuple[int, int, list[str]]]:
+        """Yield (how many so far, of how many, ids) of the runs that a query returns.
+
+        They are noted in a table first: what is written in the meantime may change the answer.
+        """
+        execute = self.connection.execute
+        execute("CREATE TEMP TABLE IF NOT EXISTS wanted (run_id TEXT)")
+        execute("DELETE FROM wanted")
+        execute(f"INSERT INTO wanted {query}", values)
+        count, last = self.number("SELECT count(*) FROM wanted"), 0
+        for done in range(0, count, size):
+            query = "SELECT run_id, rowid FROM wanted WHERE rowid > ? ORDER BY rowid LIMIT ?"
+            rows = execute(query, (last, size)).fetchall()
+            last = rows[-1][1]
+            yield done, count, [run_id for run_id, _ in rows]
+
     # What is known
+
+    def side(self, kind: str, name: str) -> Any:
+        """Return what `keep_side` was given last, or None."""
+        query = "SELECT value FROM sides WHERE kind = ? AND name = ?"
+        row = self.connection.execute(query, (kind, name)).fetchone()
+        return row and json.loads(row[0])
+
+    def keep_side(self, kind: str, name: str, value: Any) -> None:
+        """Write what an asset's side is made from, as JSON."""
+        values = (kind, name, json.dumps(value))
+        self.connection.execute("INSERT OR REPLACE INTO sides VALUES (?, ?, ?)", values)
 
     @property
     def mark(self) -> float | None:
@@ -188,12 +216,14 @@ class Cache:
                 [(run.run_id, str(asset)) for asset in assets],
             )
 
-    def add_details(self, details: Iterable[DetailRecord]) -> None:
-        """Write what the logs of runs say."""
+    def add_details(self, run_ids: Iterable[str], details: Iterable[DetailRecord]) -> None:
+        """Write what the logs of runs say; a run that the server has no more has no details."""
+        for run_id in run_ids:
+            self.connection.execute("UPDATE runs SET detailed = 1 WHERE run_id = ?", (run_id,))
         for detail in details:
             run_id = detail.run_id
             self.connection.execute(
-                "UPDATE runs SET detailed = 1, enqueued = ?, launched = ? WHERE run_id = ?",
+                "UPDATE runs SET enqueued = ?, launched = ? WHERE run_id = ?",
                 (detail.enqueued, detail.launched, run_id),
             )
             for step in detail.steps:

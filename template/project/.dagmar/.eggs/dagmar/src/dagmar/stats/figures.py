@@ -199,8 +199,8 @@ class Figures:
                 row.values.setdefault(figure, [0, 0])[win] = number
         for column in dict.fromkeys(column for column, _ in TIMES.values()):
             wanted = {name: share for name, (of, share) in TIMES.items() if of == column}
-            for (name, win), quantiles in self._quantiles(by, column, "win", wanted):
-                for figure, value in quantiles.items():
+            for (name, win), found in self._quantiles(by, column, "win", wanted):
+                for figure, value in found.items():
                     rows[name].values.setdefault(figure, [None, None])[win] = value
         if by == "asset":
             for name, saved in self._saved().items():
@@ -248,12 +248,12 @@ class Figures:
         count, known = 0, dict[int, float]()
         for name, number, rank, total, value in self._cache.query(query, self._values()):
             if place is not None and place != (name, number):
-                yield place, _at(shares, count, known)
+                yield place, quantiles(shares, count, known)
                 known = {}
             place, count = (name, number), total
             known[rank] = value
         if place is not None:
-            yield place, _at(shares, count, known)
+            yield place, quantiles(shares, count, known)
 
     def _add_trends(self, by: str, rows: Mapping[str | None, Row]) -> None:
         window = self.window
@@ -369,8 +369,10 @@ class Figures:
         return query, self._values()
 
 
-def _at(shares: Mapping[str, float], count: int, known: Mapping[int, float]) -> dict[str, float]:
-    """Return quantiles by the values around their positions."""
+def quantiles(
+    shares: Mapping[str, float], count: int, known: Mapping[int, float]
+) -> dict[str, float]:
+    """Return quantiles of `count` values by those that are known: the ones around each."""
     found = {}
     for name, share in shares.items():
         position = (count - 1) * share

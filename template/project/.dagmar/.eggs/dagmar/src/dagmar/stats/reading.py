@@ -7,15 +7,16 @@ then the logs that are needed. What is written stays, whatever happens next.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dagmar.console import LiveLine
 from dagmar.errors import Unreachable
 from dagmar.failure import Failure
 from dagmar.files import encodable
-from dagmar.project.provenance import HERE_TAG, REVISION_TAG, USER_TAG, VERSION_TAG
+from dagmar.project.provenance import HERE_TAG, REVISION_TAG, USER_TAG, versions_in
 from dagmar.server.client import DagsterClient
 from dagmar.server.history import (
     LOGS,
@@ -50,18 +51,15 @@ class Reader:
     def read_runs(self, first: float, last: float) -> None:
         """Read the runs created between two times, as far as they are not known or have changed.
 
-        Raises Unreachable, whose hint says that what was read is kept.
+        Raises what the client raises.
         """
         cache = self._cache
-        try:
-            if cache.mark is None:
-                cache.set_mark(self._now)
-            self._read_changes()
-            for begin, end in cache.gaps(first, min(last, self._now)):
-                self._read_gap(begin, end)
-            self._compare(first, last)
-        except Unreachable as error:
-            raise self._kept(error, first, last) from None
+        if cache.mark is None:
+            cache.set_mark(self._now)
+        self._read_changes()
+        for begin, end in cache.gaps(first, min(last, self._now)):
+            self._read_gap(begin, end)
+        self._compare(first, last)
 
     def _read_changes(self) -> None:
         """Read runs that have changed since the last call, and those in progress then.
@@ -73,9 +71,8 @@ class Reader:
         if newest is None or mark == self._now:
             return
         chosen = run_filter(created_before=newest + TIE, updated_after=mark - LATE)
-        busy = list(cache.query(f"SELECT run_id FROM runs WHERE status NOT IN {FINAL}"))
         self._add(chosen)
-        self._add_by_id([run_id for (run_id,) in busy])
+        self._add_by_id(f"SELECT run_id FROM runs WHERE status NOT IN {FINAL}")
         cache.set_mark(self._now)
 
     def _add(self, chosen: Item) -> None:
@@ -83,9 +80,9 @@ class Reader:
             with self._cache.writing():
                 self._cache.add(map(_run, page))
 
-    def _add_by_id(self, ids: Sequence[str]) -> None:
-        for batch in _batches(ids, PAGE):
-            self._add(run_filter(ids=batch))
+    def _add_by_id(self, query: str) -> None:
+        for _, _, ids in self._cache.batches(query, (), PAGE):
+            self._add(run_filter(ids=ids))
 
     def _read_gap(self, begin: float, end: float) -> None:
         cache, expected = self._cache, None
@@ -124,57 +121,45 @@ class Reader:
                 )
             gone = f"SELECT run_id {where} AND run_id NOT IN there"
             cache.remove([run_id for (run_id,) in list(cache.query(gone, span))])
-            late = list(cache.query("SELECT run_id FROM there WHERE run_id NOT IN "
-                                    "(SELECT run_id FROM runs)"))  # fmt: skip
-        self._add_by_id([run_id for (run_id,) in late])
+        self._add_by_id("SELECT run_id FROM there WHERE run_id NOT IN (SELECT run_id FROM runs)")
 
     def read_details(self, query: str, values: Any) -> None:
         """Read the logs of the runs, by id, that a query of the cache returns.
 
-        Raises Unreachable, whose hint says that what was read is kept.
+        Raises what the client raises.
         """
-        ids = [run_id for (run_id,) in self._cache.query(query, values)]
-        for done, batch in _counted(ids, LOGS):
-            self._line.put("reading steps", done, len(ids))
-            details = [_detail(run) for run in self._ask(read_steps, batch)]
+        count = 0
+        for done, count, ids in self._cache.batches(query, values, LOGS):
+            self._line.put("reading steps", done, count)
+            details = [_detail(run) for run in read_steps(self._client, ids)]
             with self._cache.writing():
-                self._cache.add_details(details)
-        if ids:
+                self._cache.add_details(ids, details)
+        if count:
             with self._cache.writing():
                 self._cache.attribute()
 
     def read_failures(self, query: str, values: Any) -> None:
         """Read why the runs failed, by id, that a query of the cache returns.
 
-        Raises Unreachable, whose hint says that what was read is kept.
+        Raises what the client raises.
         """
-        ids = [run_id for (run_id,) in self._cache.query(query, values)]
-        for done, batch in _counted(ids, LOGS):
-            self._line.put("reading failures", done, len(ids))
-            runs = self._ask(read_failures, batch)
+        for done, count, ids in self._cache.batches(query, values, LOGS):
+            self._line.put("reading failures", done, count)
+            runs = read_failures(self._client, ids)
             with self._cache.writing():
-                self._cache.add_failures(batch, [each for run in runs for each in _failures(run)])
+                self._cache.add_failures(ids, [each for run in runs for each in _failures(run)])
 
-    def _ask(self, read: Any, ids: Sequence[str]) -> list[Item]:
-        try:
-            return list(read(self._client, ids))
-        except Unreachable as error:
-            raise self._kept(error, 0, self._now) from None
 
-    def _kept(self, error: Unreachable, first: float, last: float) -> Unreachable:
-        query = "SELECT count(*) FROM runs WHERE created >= ? AND created < ?"
-        if known := self._cache.number(query, (first, last)):
-            kept = f"{known:,} runs that were read are kept: the next call continues there."
+@contextlib.contextmanager
+def saying_what_is_kept(cache: Cache) -> Iterator[None]:
+    """Add to the hint of Unreachable how much of the history the cache has by then."""
+    try:
+        yield
+    except Unreachable as error:
+        if known := cache.number("SELECT count(*) FROM runs"):
+            kept = f"{known:,} runs that were read are kept: the same command continues there."
             error.hint = f"{error.hint} {kept}".strip()
-        return error
-
-
-def _batches(items: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _counted(items: Sequence[str], size: int) -> Iterable[tuple[int, Sequence[str]]]:
-    return ((number * size, batch) for number, batch in enumerate(_batches(items, size)))
+        raise
 
 
 def _run(run: Item) -> RunRecord:
@@ -195,11 +180,7 @@ def _run(run: Item) -> RunRecord:
         revision=tags.get(REVISION_TAG),
         here=HERE_TAG in tags,
         retry_of=run["parentRunId"],
-        versions={
-            tag.removeprefix(VERSION_TAG): value
-            for tag, value in tags.items()
-            if tag.startswith(VERSION_TAG)
-        },
+        versions=versions_in(tags),
     )
 
 

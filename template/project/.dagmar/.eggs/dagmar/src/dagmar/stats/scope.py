@@ -91,7 +91,7 @@ def _undefined(
     known = {name for asset in catalog.assets for name in names_of(asset)}
     keys = [AssetKey(name) for name in names if name not in known]
     unsure = [key for key in keys if key not in past]
-    events = dict(read_events(client, unsure, limit=1))
+    events = dict(read_events(client, dict.fromkeys(unsure), limit=1))
     if never := [key for key in unsure if events[key] == AssetEvents()]:
         defined = {asset["key"] for asset in catalog.assets}
         if nearest(never[0], past) and not nearest(never[0], defined):

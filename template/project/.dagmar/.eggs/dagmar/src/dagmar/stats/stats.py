@@ -24,7 +24,7 @@ from dagmar.stats.cache import Cache
 from dagmar.stats.causes import Cause, group
 from dagmar.stats.figures import KINDS, Figures, Only, Row, names, sparkline
 from dagmar.stats.onsets import find_slowdowns
-from dagmar.stats.reading import SAMPLE, Reader, server_now
+from dagmar.stats.reading import SAMPLE, Reader, saying_what_is_kept, server_now
 from dagmar.stats.scope import Scope, choose_assets, shared_keys
 from dagmar.stats.verdict import Rule, Verdict, judge
 from dagmar.stats.window import Window, windows
@@ -151,7 +151,8 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
     now = server_now(client)
     window, before = windows(request.since, request.first, request.last, now)
     cache = Cache(settings.root / CACHE, client.target.url, instance)
-    with LiveLine("reading the history", counted=True, after=1) as line, cache:
+    line = LiveLine("reading the history", counted=True, after=1)
+    with line, cache, saying_what_is_kept(cache):
         reader = Reader(client, cache, now, line)
         reader.read_runs(before.start, window.end)
         located, only = _chosen(settings, client, cache, request)
@@ -166,7 +167,7 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
                 rows += [Row(name) for name in sorted(missing)]
             line.put("reading assets", 0, None)
             whole = request.whole or request.html
-            add_sides(client, rows if whole else rows[:MOST_ROWS], located, figures, now)
+            add_sides(client, cache, rows if whole else rows[:MOST_ROWS], located, figures, now)
         stats = Stats(
             client.target.url,
             request.by,
@@ -214,6 +215,7 @@ def _chosen(
 
 def add_sides(
     client: DagsterClient,
+    cache: Cache,
     rows: Iterable[Row],
     located: Mapping[str, LocatedAsset],
     figures: Figures,
@@ -227,7 +229,7 @@ def add_sides(
         if row.name is not None
     ]
     assets = dict.fromkeys(asset for _, asset in by_row)
-    sides = read_asset_side(client, assets, figures.window, figures.before, now)
+    sides = read_asset_side(client, cache, assets, figures.window, figures.before, now)
     for row, asset in by_row:
         row.side = sides[asset]
 

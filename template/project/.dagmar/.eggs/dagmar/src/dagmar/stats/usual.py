@@ -73,16 +73,16 @@ def read_usual(
 
 
 def _usual(runs: Sequence[Mapping[str, Any]], subject: Subject) -> Usual | None:
-    from statistics import median, quantiles
+    from dagmar.stats.figures import quantiles
 
     same = [run for run in runs if _is_of(run, subject)]
     if len(same) >= LEAST:
-        waited = [run["endTime"] - run["creationTime"] for run in same]
-        return Usual(
-            len(same),
-            median(run["endTime"] - run["startTime"] for run in same),
-            quantiles(waited, n=20, method="inclusive")[-1],
+        took, waited = (
+            dict(enumerate(sorted(run["endTime"] - run[begin] for run in same)))
+            for begin in ("startTime", "creationTime")
         )
+        median = quantiles({"median": 0.5}, len(same), took)["median"]
+        return Usual(len(same), median, quantiles({"p95": 0.95}, len(same), waited)["p95"])
     alone = [
         _usual(runs, Subject(subject.location, subject.job, frozenset([key]), subject.ranged))
         for key in (subject.assets if len(subject.assets) > 1 else ())
