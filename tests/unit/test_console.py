@@ -68,6 +68,22 @@ def test_half_a_surrogate_pair_can_be_printed() -> None:
     assert done.stdout.startswith("a�b".encode())
 
 
+def test_printed_commands_name_the_server_of_this_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setattr(console, "_server_flags", "")
+    console.server_is("--target prod")
+    shown = console.pasteable(
+        "`invoke discover` lists them, and `git log` too:", "invoke run --retry x"
+    )
+    assert "`invoke discover --target prod` lists them, and `git log` too" in shown
+    assert shown.endswith("invoke run --retry x --target prod")
+    named = "invoke run --target NAME"
+    assert console.pasteable("", named).endswith(named)
+    assert "--target" not in console.pasteable("Start it with `invoke dev`.")
+    console.server_is("")
+    assert "--target" not in console.pasteable("", "invoke run --retry x")
+
+
 def test_talk_goes_to_stderr_and_data_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     console.say("talk")
     console.warn("careful")

@@ -38,7 +38,9 @@ _STARTERS = {
     "UV": "uv run",
 }
 _TASK = re.compile(r"(?<![^`\n])invoke (?=[a-z]+\b(?!\.))")
+_TO_SERVER = re.compile(r"(?<![^`\n])invoke (?:run|discover|stats)\b[^`\n]*")
 _collection = ""
+_server_flags = ""
 GAP = 3  # between two columns of a table
 
 
@@ -79,11 +81,24 @@ def tasks_below(collection: str) -> None:
     _collection = f"{collection}."
 
 
+def server_is(flags: str) -> None:
+    """Print tasks from now on with the flags that say which server this call talks to."""
+    global _server_flags
+    _server_flags = f" {flags}" if flags else ""
+
+
+def _to_server(task: re.Match[str]) -> str:
+    named = re.search(r" --(target|url)\b", task[0])
+    return task[0] if named else task[0] + _server_flags
+
+
 def pasteable(hint: str, command: str = "") -> str:
     """Join a hint and a command, with `uv run` or its like before our programs.
 
     That is what started this one: its programs may not be on the PATH of the terminal.
     """
+    if _server_flags:
+        hint, command = (_TO_SERVER.sub(_to_server, text) for text in (hint, command))
     if _collection:
         hint, command = (_TASK.sub(f"invoke {_collection}", text) for text in (hint, command))
     if os.environ.get("UV"):

@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -162,7 +163,10 @@ def open_server(
     from dagmar.server.client import DagsterClient
 
     settings = load(project_root(context))
+    flags = {"--target": target, "--url": url}
+    given = " ".join(f"{flag} {shlex.quote(value)}" for flag, value in flags.items() if value)
     with DagsterClient(settings.target(target, url)) as client:
+        console.server_is(given)  # once both are known to be valid
         yield settings, client
 
 
