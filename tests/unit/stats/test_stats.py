@@ -386,9 +386,14 @@ def test_filters_by_asset_job_and_location(here: Project, served: Served) -> Non
     assert one["totals"]["runs"]["now"] == sum(row["runs"]["now"] for row in one["rows"])
     place = ask(here, served.url, since="14d", scope=Scope(location="sales")).as_document()
     assert {row["name"].split("/")[0] for row in place["rows"]} == {"sales"}
-    job = ask(here, served.url, since="14d", by="job", jobs=("nightly",)).as_document()
+    flags = ("--by", "job", "--job", "nightly", "--location", "sales", "--since", "14d", "--json")
+    done = here.invoke("stats", *flags, "--url", served.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    job = json.loads(done.stdout)
     assert [row["name"] for row in job["rows"]] == ["nightly"]
-    assert job["totals"]["runs"] == job["rows"][0]["runs"]
+    anywhere = ask(here, served.url, since="14d", by="job", jobs=("nightly",)).as_document()
+    runs, all_runs = (each["totals"]["runs"]["now"] for each in (job, anywhere))
+    assert 0 < runs == job["rows"][0]["runs"]["now"] < all_runs
 
 
 @pytest.mark.parametrize(
