@@ -12,8 +12,8 @@ from pathlib import Path
 import dagmar
 from support.source import ROOT, SOURCE, imports, module_name, running
 
-OPTIONAL = {"altair", "vl_convert"}
-"""Used if the project has them; their absence is handled."""
+OPTIONAL = {"altair", "ipykernel", "jupyter_client", "nbclient", "vl_convert"}
+"""Used if the project has them; their absence is handled, or says what to install."""
 DISTRIBUTIONS = metadata.packages_distributions()
 
 

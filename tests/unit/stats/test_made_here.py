@@ -78,11 +78,11 @@ def test_retries_of_steps_are_counted_only_if_every_log_was_read(cache: Cache) -
     with cache.writing():
         cache.add(runs)
         step = StepRecord("r0", "orders", (ORDERS,), "SUCCESS", 1500, 1505, attempts=3)
-        cache.add_details([DetailRecord("r0", None, None, (step,))])
+        cache.add_details(["r0"], [DetailRecord("r0", None, None, (step,))])
     assert rows(cache, [])["orders"].pair("step_retries") == (None, None)
     with cache.writing():
         step = StepRecord("r1", "orders", (ORDERS,), "SUCCESS", 1500, 1505)
-        cache.add_details([DetailRecord("r1", None, None, (step,))])
+        cache.add_details(["r1"], [DetailRecord("r1", None, None, (step,))])
     orders = rows(cache, [])["orders"]
     assert (orders.pair("retries"), orders.pair("step_retries")) == ((1, 0), (2, None))
 

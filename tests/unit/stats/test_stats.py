@@ -271,7 +271,7 @@ def test_a_step_that_failed_is_of_the_assets_that_the_run_selects(tmp_path: Path
             run_id = str(number)
             step = StepRecord(run_id, "several", made, status, 1.0, 2.0)
             cache.add([RunRecord(run_id, status, "job", "shop", selected, 1.0, 1.0, 2.0, 2.0)])
-            cache.add_details([DetailRecord(run_id, None, None, (step,))])
+            cache.add_details([run_id], [DetailRecord(run_id, None, None, (step,))])
         cache.attribute()
         found = list(cache.query("SELECT run_id, asset FROM step_assets ORDER BY run_id, asset"))
     assert [asset for run_id, asset in found if run_id == "1"] == ["a", "b"]
