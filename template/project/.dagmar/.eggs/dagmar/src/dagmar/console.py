@@ -53,6 +53,19 @@ def tame(text: str) -> str:
     return _CONTROL.sub("�", COLOR.sub("", text.replace("\r\n", "\n")))
 
 
+def format_duration(seconds: float | None) -> str:
+    """Return a duration in one or two units, such as `1.5 s` or `2 min 3 s`; empty if unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+    return f"{seconds / 86400:.1f} days"
+
+
 def say(text: str = "") -> None:
     """Print talk: progress, hints, warnings."""
     write(tame(text), sys.stderr)

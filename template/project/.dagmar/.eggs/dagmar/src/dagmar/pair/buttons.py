@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from dagmar.console import format_duration
 from dagmar.errors import AnswerLost, DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
@@ -106,7 +107,7 @@ def busy(what: str) -> Iterator[None]:
 
         def count() -> None:
             while not over.wait(1.0):
-                spinner.update(subtitle=drawing.format_duration(time.monotonic() - started))
+                spinner.update(subtitle=format_duration(time.monotonic() - started))
 
         thread = mo.Thread(target=count, daemon=True)
         thread.start()

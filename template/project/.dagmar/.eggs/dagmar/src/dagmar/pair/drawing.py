@@ -136,12 +136,3 @@ def format_age(moment: float) -> str:
             count = int(seconds // size)
             return f"{count} {name}{'s' if count > 1 else ''} ago"
     return "just now"
-
-
-def format_duration(seconds: float | None) -> str:
-    """Return a duration, such as `1.5 s` or `2 min 3 s`; empty if it is unknown."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"

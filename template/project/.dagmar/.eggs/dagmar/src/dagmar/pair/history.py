@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from dagmar.console import format_duration
 from dagmar.pair import drawing
 from dagmar.pair.context import Context
 
@@ -33,7 +34,7 @@ def summary(runs: Sequence[PastRun]) -> str:
     """Return the numbers in one line."""
     ended = [run for run in runs if run.status in ("SUCCESS", "FAILURE", "CANCELED")]
     good = sorted(run.seconds for run in ended if run.status == "SUCCESS" and run.seconds)
-    typical = f", typically {drawing.format_duration(good[len(good) // 2])}" if good else ""
+    typical = f", typically {format_duration(good[len(good) // 2])}" if good else ""
     succeeded = sum(run.status == "SUCCESS" for run in ended)
     unsound = sum(run.status == "SUCCESS" and bool(run.failed_checks) for run in ended)
     checks = f" ({unsound} with failed checks)" if unsound else ""
@@ -48,7 +49,7 @@ def draw_history(runs: Sequence[PastRun], base: str) -> str:
     longest = max(run.seconds or 0 for run in runs)
     bars = []
     for run in runs:
-        duration = drawing.format_duration(run.seconds)
+        duration = format_duration(run.seconds)
         moment = f"{datetime.fromtimestamp(run.created):%Y-%m-%d %H:%M}"
         checks = f"failed checks: {' '.join(run.failed_checks)}" if run.failed_checks else ""
         tooltip = ", ".join(filter(None, [moment, run.status, duration, run.partition, checks]))
@@ -68,7 +69,7 @@ def draw_history(runs: Sequence[PastRun], base: str) -> str:
         f'<div role="group" aria-label="Durations of the last runs" style="display:flex;gap:4px;'
         f'align-items:flex-end;margin:8px 0;height:{HEIGHT}px">{"".join(bars)}</div>'
         f'<div style="{drawing.SMALL}">{first:%b %d, %H:%M} to {last:%b %d, %H:%M}, '
-        f"the longest {drawing.format_duration(longest)}</div>"
+        f"the longest {format_duration(longest)}</div>"
     )
 
 

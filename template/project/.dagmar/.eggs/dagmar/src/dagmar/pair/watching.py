@@ -15,6 +15,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from dagmar.console import format_duration
 from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.pair import drawing
 from dagmar.pair.buttons import Retries, launch_retry
@@ -98,7 +99,7 @@ def draw_run(run: runs.Run, warning: str = "") -> str:
         f"{partition} · {drawing.link(run.url, run.run_id[:8])}</div>"
         f'<div><progress max="{run.steps_total}" value="{run.steps_done}"></progress> '
         f"{run.steps_done} of {run.steps_total} steps{escape(running)} "
-        f'<span style="{drawing.SMALL}">{drawing.format_duration(seconds)} '
+        f'<span style="{drawing.SMALL}">{format_duration(seconds)} '
         f"{escape(run.used)}</span></div>"
         + (drawing.note(warning, kind="warn") if warning else "")
         + (drawing.failure(run.error) if run.error else "")

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagmar.console import tame
+from dagmar.console import format_duration, tame
 from dagmar.errors import Conflict, SetupError
 from dagmar.files import encodable, write_atomically
 
@@ -141,15 +141,7 @@ def share(value: Number) -> str:
 
 def seconds(value: Number) -> str:
     """Return a duration in one or two units."""
-    if value is None:
-        return "–"
-    if value < 60:
-        return f"{value:.1f} s"
-    if value < 3600:
-        return f"{int(value // 60)} min {int(value % 60)} s"
-    if value < 48 * 3600:
-        return f"{int(value // 3600)} h {int(value % 3600 // 60)} min"
-    return f"{value / 86400:.1f} days"
+    return format_duration(value) or "–"
 
 
 def moment(text: str | None) -> str:
