@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _DAGSTER_FRAME = re.compile(
-    r'File ".*(-packages|\.whl)[/\\](dagster|dagster_shared|dagster_graphql)[/\\]|File "<frozen '
+    r'File ".*(-packages|\.whl)[/\\](dagster|dagster_shared|dagster_graphql)[/\\]|File "<frozen |'
+    r'File ".*[/\\]dagmar[/\\]orchestration[/\\](steps|isolated)\.py"'
 )
 
 

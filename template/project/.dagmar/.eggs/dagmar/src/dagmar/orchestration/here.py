@@ -24,14 +24,19 @@ from dagmar.project.sources import merge
 from dagmar.server.configtypes import ConfigType, ConfigTypes, fitted
 
 if TYPE_CHECKING:
-    from dagster import JobDefinition
+    from dagster import (
+        DagsterInstance,
+        ExecuteInProcessResult,
+        JobDefinition,
+        RepositoryDefinition,
+    )
 
     from dagmar.server.checks import Check
 
 IO_MANAGER = "io_manager"
 # When one session of an app starts a run, Dagster sets up logging, which deadlocks with the events
 # of another session's run.
-_RUNNING = threading.RLock()
+RUNNING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,51 @@ class LocalRun:
     memory: int
     error: Failure | None = None
     checks: Sequence[Check] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is executed: a job of the definitions, or these assets of its implicit job.
+
+    `config` is run config that fits; `node` is that of the asset, None for a job.
+    """
+
+    what: str
+    repository: RepositoryDefinition
+    definition: JobDefinition
+    node: Any
+    keys: Sequence[Any]
+    partition: str | None
+    config: Mapping[str, Any]
+
+    def execute(
+        self, local: DagsterInstance, tags: Mapping[str, str], run_id: str | None = None
+    ) -> ExecuteInProcessResult:
+        """Execute it in this process, recorded in the instance; a failure is in the result.
+
+        Raises Invalid for run config that is not valid.
+        """
+        from dagster import DagsterInvalidConfigError
+
+        from dagmar.server.runconfig import not_valid
+
+        definition = self.definition
+        partitions = self.node.partitions_def if self.node else definition.partitions_def
+        try:
+            with no_warnings():
+                return definition.execute_in_process(
+                    run_config=_with_job_defaults(definition, self.partition, self.config) or None,
+                    instance=local,
+                    asset_selection=self.keys,
+                    partition_key=typed_key(partitions, self.partition),
+                    tags=dict(tags),
+                    raise_on_error=False,
+                    resources=_kept_io_manager(definition),
+                    run_id=run_id,
+                )
+        except DagsterInvalidConfigError as error:
+            lines = {re.split(r"\. (?:Sample|Expected)", each.message)[0] for each in error.errors}
+            raise not_valid(self.what, sorted(lines), "Correct it in the controls.") from None
 
 
 @sigterm_kept()
@@ -66,19 +116,37 @@ def materialize(
     Raises SetupError if the project has no instance, Invalid for an unknown name or partition and
     for run config that is not valid.
     """
-    from dagster import DagsterInvalidConfigError
+    require_home(root)
+    plan = make_plan(root, asset, job, partition, config)
+    with RUNNING:
+        return record(plan, instance(root), tags or {})
 
-    from dagmar.server.catalog import IMPLICIT_JOB
-    from dagmar.server.checks import in_words
-    from dagmar.server.runconfig import not_valid
 
+def require_home(root: Path) -> None:
+    """Raise SetupError if the project has no instance to record a run in."""
     if home(root) is None:
         raise SetupError(
             "this project has no Dagster instance to record a run in",
             "Set DAGSTER_HOME, or type:",
             command="mkdir -p .dagmar/dagster_home",
         )
+
+
+def make_plan(
+    root: Path,
+    asset: str = "",
+    job: str = "",
+    partition: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Return what would be executed, from the files as they are now.
+
+    Raises Invalid for an unknown name or partition, and for run config that does not fit.
+    """
+    from dagmar.server.catalog import IMPLICIT_JOB
+
     definitions, local = definitions_of(root), instance(root)
+    node: Any = None
     if asset:
         repository, node = definitions.with_asset(asset)
         if not node.is_materializable:
@@ -100,27 +168,38 @@ def materialize(
     # The executor is this process; config for another one would not be valid.
     settings = {name: value for name, value in (config or {}).items() if name != "execution"}
     settings = fitted(settings, what, lambda: _types_of(definition, keys))
-    try:
-        with _RUNNING, no_warnings(), warm(local), prints_kept(local):
-            with Usage() as usage:
-                result = definition.execute_in_process(
-                    run_config=_with_job_defaults(definition, partition, settings) or None,
-                    instance=local,
-                    asset_selection=keys,
-                    partition_key=typed_key(partitions, partition),
-                    tags=dict(tags or {}),
-                    raise_on_error=False,
-                    resources=_kept_io_manager(definition),
-                )
-            used = {CPU_TAG: f"{usage.cpu:.1f}", MEMORY_TAG: f"{usage.memory / 1e6:.0f}"}
-            local.add_run_tags(result.run_id, used)
-    except DagsterInvalidConfigError as error:
-        lines = {re.split(r"\. (?:Sample|Expected)", each.message)[0] for each in error.errors}
-        raise not_valid(what, sorted(lines), "Correct it in the controls.") from None
+    return Plan(what, repository, definition, node, keys, partition, settings)
+
+
+def record(
+    plan: Plan,
+    local: DagsterInstance,
+    tags: Mapping[str, str],
+    used: tuple[float, int] | None = None,
+    run_id: str | None = None,
+) -> LocalRun:
+    """Execute a plan, recorded in the instance; the caller holds RUNNING.
+
+    `used` are the processor time and the memory to record instead of those measured.
+    Raises Invalid for run config that is not valid.
+    """
+    with warm(local), prints_kept(local):
+        with Usage() as usage:
+            result = plan.execute(local, tags, run_id)
+        cpu, memory = used or (usage.cpu, usage.memory)
+        measured = {CPU_TAG: f"{cpu:.1f}", MEMORY_TAG: f"{memory / 1e6:.0f}"}
+        local.add_run_tags(result.run_id, measured)
+    reason, checks = outcome(result)
+    return LocalRun(result.run_id, result.success, cpu, memory, reason, checks)
+
+
+def outcome(result: ExecuteInProcessResult) -> tuple[Failure | None, list[Check]]:
+    """Return why a run failed, if it did, and its asset checks."""
+    from dagmar.server.checks import in_words
+
     failure = None if result.success else _failure(result.all_events)
     checks = _checks(result, failure)
-    reason = failure and in_words(failure, checks)
-    return LocalRun(result.run_id, result.success, usage.cpu, usage.memory, reason, checks)
+    return failure and in_words(failure, checks), checks
 
 
 def _checks(result: Any, failure: Failure | None) -> list[Check]:

@@ -6,8 +6,10 @@ is: a Dagster that dagmar was not tested with, not a mistake in the user's defin
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -25,11 +27,14 @@ _PLACES = {
     "LocalComputeLogManager": "_core.storage.local_compute_log_manager",
     "SqliteEventLogStorage": "_core.storage.event_log",
     "SqliteRunStorage": "_core.storage.runs",
+    "_trigger_hook": "_core.execution.plan.execute_plan",
     "build_config_schema_snapshot": "_core.snap.config_types",
     "colored_console_logger": "_loggers",
     "create_db_conn_string": "_core.storage.sqlite",
     "create_engine": "_core.storage.sql",
+    "dagster_event_sequence_for_step": "_core.execution.plan.execute_plan",
     "default_job_io_manager": "_core.definitions.job_definition",
+    "execute_core_compute": "_core.execution.plan.execute_step",
     "loadable_targets_from_loaded_module": "_core.workspace.autodiscovery",
     "repository_def_from_target_def": "_core.definitions.reconstruct",
 }
@@ -48,3 +53,18 @@ def internal(name: str) -> Any:
             f"Or install a tested one: `{add_command('dagster<1.14')}`.",
             "invoke update",
         ) from None
+
+
+@contextlib.contextmanager
+def replaced(name: str, new: Any) -> Iterator[None]:
+    """Replace a function of Dagster's private API, where it is called from, inside the block.
+
+    Raises UnknownDagster if it is not there.
+    """
+    before = internal(name)
+    module = importlib.import_module(f"dagster.{_PLACES[name]}")
+    setattr(module, name, new)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)

@@ -44,7 +44,7 @@ def load_value(root: Path, key: str, partition: str | None = None) -> Any:
         keys = [key for key in partition_keys(partitions, local) if key in materialized]
         values = {key: load(key) for key in keys}
     if not values:
-        raise _never_materialized(key, None, partitioned=True)
+        raise never_materialized(key, None, partitioned=True)
     return values
 
 
@@ -59,7 +59,7 @@ def _not_loaded(
     else:
         materialized = partition in local.get_materialized_partitions(node.key)
     if not materialized and node.is_materializable:
-        return _never_materialized(key, partition)
+        return never_materialized(key, partition)
     if not node.is_materializable:
         return LoadFailed(
             f"'{key}' is not materialized by Dagster, and its IO manager failed to load it: "
@@ -75,7 +75,7 @@ def _not_loaded(
     )
 
 
-def _never_materialized(key: str, partition: str | None, partitioned: bool = False) -> Invalid:
+def never_materialized(key: str, partition: str | None, partitioned: bool = False) -> Invalid:
     flags = (
         f" --partition {shlex.quote(partition)}"
         if partition

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,7 @@ from dagmar.server.reach import require_listening
 if TYPE_CHECKING:
     import marimo as mo
 
+    from dagmar.orchestration.here import LocalRun
     from dagmar.runs.prepare import LaunchSpec
     from dagmar.server.checks import Check
     from dagmar.server.client import DagsterClient
@@ -205,35 +206,46 @@ def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[
 def materialize_here(context: Context, options: LaunchOptions) -> Attempt:
     """Materialize the asset, or run the job, in this process and in the project's instance.
 
-    Raises NotAllowed if the target is not this project's local instance or is read-only,
-    RunFailed with the user's traceback, and what `here.materialize` raises.
+    Raises NotAllowed if the target is not this project's local instance or is read-only, and what
+    `here.materialize` raises.
     """
     from dagmar.orchestration import here
-    from dagmar.project.provenance import HERE_TAG, own_tags, version_tags, versions
-    from dagmar.server.runs import NO_REASON
 
-    _require_local(context)
-    target, root = context.target, context.root
+    require_local(context)
     run = here.materialize(
-        root,
+        context.root,
         context.asset,
         context.job,
         options.partition,
         options.config,
-        {**own_tags(root), **version_tags(versions(root)), **options.tags, HERE_TAG: "true"},
+        tags_here(context, options.tags),
     )
-    url = f"{target.url}/runs/{run.run_id}"
+    done = "Materialized" if context.asset else "Ran"
+    used = f"{run.cpu:.1f} s of processor time, {run.memory / 1e6:.0f} MB at most"
+    return attempt_here(context, run, f"{done} {context.what} here, in this kernel: {used}.")
+
+
+def tags_here(context: Context, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of a run in this process."""
+    from dagmar.project.provenance import HERE_TAG, own_tags, version_tags, versions
+
+    root = context.root
+    return {**own_tags(root), **version_tags(versions(root)), **tags, HERE_TAG: "true"}
+
+
+def attempt_here(context: Context, run: LocalRun, message: str) -> Attempt:
+    """Return the result of a run in this process; `message` is for one that succeeded."""
+    from dagmar.server.runs import NO_REASON
+
+    url = f"{context.target.url}/runs/{run.run_id}"
     if run.success:
-        done = "Materialized" if context.asset else "Ran"
-        used = f"{run.cpu:.1f} s of processor time, {run.memory / 1e6:.0f} MB at most"
-        message = f"{done} {context.what} here, in this kernel: {used}."
         return Attempt(run.run_id, url, message, checks=run.checks)
     error = run.error or NO_REASON
     refused = RunFailed(error.text, error.trace)
     return Attempt(run.run_id, url, error=refused, checks=run.checks)
 
 
-def _require_local(context: Context) -> None:
+def require_local(context: Context) -> None:
     """Raise NotAllowed unless the target's server uses the instance of this kernel."""
     from dagmar.orchestration.instance import home, is_own_instance
     from dagmar.server import paired

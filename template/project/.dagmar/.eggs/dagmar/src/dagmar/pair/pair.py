@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dagmar.pair.buttons import Attempt
     from dagmar.pair.controls import LaunchOptions
+    from dagmar.pair.previewing import Previewed
     from dagmar.pair.statistics import Statistics
 
     Controls: TypeAlias = mo.ui.batch | Mapping[str, object]
@@ -61,6 +62,8 @@ class Pair:
         self._retries = buttons.Retries()
         self._launched: Attempt | None = None
         self._run_here: Attempt | None = None
+        self._previewed: Previewed | None = None
+        self._kept: Attempt | None = None
 
     def __repr__(self) -> str:
         """Return what is paired, and with which target."""
@@ -245,6 +248,43 @@ class Pair:
                 message="Nothing was run: this waits for a click on a button of launch_button()."
             )
         return attempt
+
+    def preview(
+        self,
+        controls: Controls | None,
+        button: mo.ui.run_button | None,
+        keys: Sequence[str] = (),
+    ) -> Previewed | None:
+        """Show what the asset would become, if the button was just clicked: nothing is stored.
+
+        It is executed in this kernel with its inputs, resources and config, from the files as they
+        are now, and compared with the recorded value. `keys` are columns that identify a row.
+        Without a click it returns the last preview, None before the first one.
+        Raises UsageError for a button that is not from `launch_button`.
+
+        For example: `preview = pair.preview(controls, preview_button)`
+        """
+        if self._clicks.take(button):
+            from dagmar.pair import previewing
+
+            self._previewed = None  # should it be interrupted
+            self._previewed = previewing.show(self._context, controls, keys)
+        return self._previewed
+
+    def keep(self, preview: Previewed | None, button: mo.ui.run_button | None) -> Attempt | None:
+        """Store the value that `preview` returned, if the button was just clicked, and record it.
+
+        Nothing is executed again. Without a click it returns the result of the last one, None
+        before the first one.
+        Raises UsageError for a button that is not from `launch_button`.
+
+        For example: `kept = pair.keep(preview, keep_button)`
+        """
+        if self._clicks.take(button):
+            from dagmar.pair import previewing
+
+            self._kept = previewing.keep(self._context, preview)
+        return self._kept
 
     def export(self) -> mo.Html:
         """Show the newest report of this notebook, and a button that writes another."""

@@ -1,0 +1,129 @@
+"""The preview of an asset on the page, and what keeps it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from dagmar.asset_key import AssetKey
+from dagmar.console import format_duration
+from dagmar.errors import DagmarError, Invalid, RunFailed, UsageError
+from dagmar.pair import buttons, drawing
+from dagmar.pair.buttons import Attempt
+from dagmar.pair.context import Context
+from dagmar.pair.controls import LaunchOptions, read_options
+
+if TYPE_CHECKING:
+    from dagmar.orchestration.preview import Preview
+    from dagmar.server.checks import Check
+
+
+@dataclass(frozen=True, eq=False)
+class Previewed:
+    """What a preview has shown: the value that the asset would have, or why there is none.
+
+    `seconds` are those of the clock, and `memory` the most bytes that were resident at one time.
+    """
+
+    asset: AssetKey
+    error: DagmarError | None = None
+    checks: Sequence[Check] = ()
+    seconds: float = 0.0
+    memory: int = 0
+    _preview: Preview | None = None
+    _tags: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def values(self) -> Mapping[str, Any]:
+        """The value of each asset that is materialized together with this one, by key.
+
+        They are copies: what a cell changes in them is not kept.
+        """
+        own = self._preview.values if self._preview else {}
+        return {key: _copied(value) for key, value in own.items()}
+
+    @property
+    def value(self) -> Any:
+        """The value that the asset would have; None if there is none."""
+        return self.values.get(self.asset)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata of the asset's materialization, without what its IO manager would add."""
+        return self._preview.metadata.get(self.asset, {}) if self._preview else {}
+
+    def _display_(self) -> Any:
+        import marimo as mo
+
+        found = drawing.checks(self.checks)
+        if self.error or not self._preview:
+            error = self.error and drawing.refusal(self.error)
+            return mo.Html((error or drawing.note("No value.")) + found)
+        used = f"{format_duration(self.seconds)}, {self.memory / 1e6:.0f} MB at most"
+        parts = [
+            mo.Html(drawing.note(f"A preview of {self.asset}: nothing is stored or recorded."))
+        ]
+        for key, value in self._preview.values.items():
+            metadata = self._preview.metadata.get(key, {})
+            facts = [(name, escape(str(entry))) for name, entry in metadata.items()]
+            parts += [mo.Html(drawing.facts([("asset", escape(key)), *facts])), mo.as_html(value)]
+        return mo.vstack([*parts, mo.Html(found + drawing.facts([("took", used)]))])
+
+
+def show(context: Context, controls: object, keys: Sequence[str] = ()) -> Previewed:
+    """Execute the asset in this process, and store and record nothing; an error is shown.
+
+    `keys` are columns that identify a row, to compare it with the recorded one.
+    """
+    with buttons.busy(f"Previewing {context.what}"):
+        try:
+            return _preview(context, read_options(controls), keys)
+        except DagmarError as error:
+            return Previewed(context.asset, error)
+
+
+def _preview(context: Context, options: LaunchOptions, keys: Sequence[str]) -> Previewed:
+    from dagmar.orchestration.preview import preview
+
+    if not context.asset:
+        raise UsageError(
+            "only an asset can be previewed", "Pair a notebook with one of the assets."
+        )
+    made = preview(context.root, context.asset, options.partition, options.config)
+    error = RunFailed(made.error.text, made.error.trace) if made.error else None
+    return Previewed(
+        context.asset, error, made.checks, made.seconds, made.memory, made, options.tags
+    )
+
+
+def keep(context: Context, shown: Previewed | None) -> Attempt:
+    """Store the value that was previewed and record a run of it; an error is shown."""
+    with buttons.busy(f"Keeping {context.what}"):
+        try:
+            return _keep(context, shown)
+        except DagmarError as error:
+            return Attempt(error=error)
+
+
+def _keep(context: Context, shown: Previewed | None) -> Attempt:
+    from dagmar.orchestration.preview import keep
+
+    if shown is None or shown._preview is None:
+        raise Invalid("there is no preview to keep", "Preview the asset first.")
+    buttons.require_local(context)
+    earlier = shown._preview.kept
+    run = keep(context.root, shown._preview, buttons.tags_here(context, shown._tags))
+    done = "was kept already" if earlier else "is kept: its value is the one that was shown"
+    return buttons.attempt_here(context, run, f"The preview of {context.what} {done}.")
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of a value, or the value itself if it cannot be copied."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # whatever a user's class raises
+        return value
