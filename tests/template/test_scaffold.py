@@ -91,6 +91,7 @@ def test_an_asset_gets_a_notebook_from_the_definitions_and_a_second_call_changes
         "path": "notebooks/daily.py",
         "asset": "daily",
         "job": None,
+        "select": None,
         "template": "default",
         "answers_file": ".dagmar/notebooks/daily.yml",
         "status": "created",
@@ -151,6 +152,30 @@ def test_several_and_a_selection_are_one_call(online: Project) -> None:
         "notebooks/greeting.py",
     ]
     assert 'dagmar.Pair(job="greeting")' in online.read("notebooks/greeting.py")
+
+
+def test_one_notebook_for_a_selection_is_known_to_every_task(online: Project) -> None:
+    (notebook,) = scaffold(online, "--select", "key:orders or key:note", "--one")
+    assert notebook == {
+        "path": "notebooks/key_orders_or_key_note.py",
+        "asset": None,
+        "job": None,
+        "select": "key:orders or key:note",
+        "template": "selection",
+        "answers_file": ".dagmar/notebooks/key_orders_or_key_note.yml",
+        "status": "created",
+    }
+    text = online.read(notebook["path"])
+    assert 'pair = dagmar.Pair(select="key:orders or key:note")' in text
+    assert "pair.lineage(after=run)" in text
+    assert "here=True" not in text
+    done = invoke(online, "check")
+    assert (done.returncode, "warning" in done.stdout) == (0, False), done.stdout
+    assets = json.loads(invoke(online, "discover", "--kind", "assets", "--json").stdout)["assets"]
+    paired = {asset["key"] for asset in assets if notebook["path"] in asset["notebooks"]}
+    assert paired == {"orders", "note"}
+    (again,) = scaffold(online, "--select", "key:orders or key:note", "--one")
+    assert again["status"] == "kept"
 
 
 def test_dry_run_shows_a_tree_and_writes_nothing(online: Project) -> None:

@@ -39,6 +39,11 @@ def test_the_job_of_a_pair_is_found(tmp_path: Path) -> None:
     assert read == Pairings(jobs={"nightly": ["notebooks/report.py"]})
 
 
+def test_the_selection_of_a_pair_is_found(tmp_path: Path) -> None:
+    read = pairings(tmp_path, sales="dagmar.Pair(select='group:sales')\n")
+    assert read == Pairings(selections={"group:sales": ["notebooks/sales.py"]})
+
+
 def test_several_notebooks_and_several_pairs_are_found_in_order(tmp_path: Path) -> None:
     read = pairings(
         tmp_path,

@@ -72,8 +72,10 @@ def test_a_pair_prints_what_it_is(project: Project) -> None:
     assert repr(dagmar.Pair(job="nightly", target="local")) == "Pair(job='nightly', target='local')"
 
 
-@pytest.mark.parametrize("names", [{}, {"asset": "a", "job": "b"}])
-def test_a_pair_has_one_asset_or_one_job(names: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "names", [{}, {"asset": "a", "job": "b"}, {"asset": "a", "select": "group:b"}]
+)
+def test_a_pair_has_one_asset_or_one_job_or_one_selection(names: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         dagmar.Pair(**names)
 

@@ -216,12 +216,33 @@ def _passes(item: Mapping[str, Any], filters: Filters) -> bool:
 
 def _add_notebooks(catalog: Catalog, settings: Settings) -> None:
     pairings = read_pairings(settings.root, settings.notebooks)
+    by_selection = _selected_by(catalog, pairings.selections)
     for item, paired in (
         *((asset, pairings.assets) for asset in catalog.assets),
         *((job, pairings.jobs) for job in catalog.jobs),
     ):
         files = {file for name in names_of(item) for file in paired.get(name, [])}
+        if "key" in item:
+            files |= by_selection.get(names_of(item)[-1], set())
         item["notebooks"] = sorted(files)
+
+
+def _selected_by(catalog: Catalog, selections: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """Return the notebooks that select each asset, by the asset's longest name."""
+    if not (selections and catalog.assets):
+        return {}
+    from dagmar.orchestration.selection import select
+
+    files: dict[str, set[str]] = {}
+    for expression, paths in selections.items():
+        try:
+            selected = select(expression, catalog.assets)
+        except Invalid as error:
+            console.warn(f"{', '.join(paths)}: {error.message}")
+            continue
+        for asset in selected:
+            files.setdefault(names_of(asset)[-1], set()).update(paths)
+    return files
 
 
 def warn_of_locations(catalog: Catalog) -> None:

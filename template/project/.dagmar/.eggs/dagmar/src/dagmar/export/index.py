@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "index.html"
 HALF_WRITTEN = temporary_of(NAME)
+WRONG_SELECTION = ("DagsterError", "CheckError")
 LINK = "reports"
 """The metadata of an asset that links to the page of its notebook's exports."""
 
@@ -91,6 +93,7 @@ def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions
 
     from dagmar.asset_key import AssetKey
     from dagmar.notebook.pairing import read_pairings
+    from dagmar.orchestration.internals import internal
     from dagmar.project.layout import find_root, folder_of
     from dagmar.project.settings import load
 
@@ -99,18 +102,25 @@ def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions
     base = str(settings.export.get("public_url") or settings.reports_url).rstrip("/")
     if not base:
         return definitions
-    paired = read_pairings(settings.root, settings.notebooks).assets
-    pages = {
-        key: f"{base}/{place_of(settings, (settings.root / paths[0]).resolve()).name}/{NAME}"
-        for key, paths in paired.items()
-    }
+    paired = read_pairings(settings.root, settings.notebooks)
 
-    def linked(spec: AssetSpec) -> AssetSpec:
-        page = pages.get(AssetKey.from_parts(spec.key.path))
-        if page is None:
+    def page_of(paths: Sequence[str]) -> str:
+        return f"{base}/{place_of(settings, (settings.root / paths[0]).resolve()).name}/{NAME}"
+
+    pages = {key: page_of(paths) for key, paths in paired.assets.items()}
+
+    def linked(spec: AssetSpec, page: str = "") -> AssetSpec:
+        page = pages.get(AssetKey.from_parts(spec.key.path)) or page
+        if not page:
             return spec
         return spec.merge_attributes(metadata={LINK: dg.MetadataValue.url(page)})
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Dagster calls it a preview
+        for expression, paths in paired.selections.items():
+            link = functools.partial(linked, page=page_of(paths))
+            # `invoke check` reports a selection that is wrong; the definitions still load.
+            with contextlib.suppress(NotImplementedError, *map(internal, WRONG_SELECTION)):
+                selection = dg.AssetSelection.from_string(expression)
+                definitions = definitions.map_resolved_asset_specs(func=link, selection=selection)
         return definitions.map_resolved_asset_specs(func=linked)

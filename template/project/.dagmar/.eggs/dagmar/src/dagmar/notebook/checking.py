@@ -279,6 +279,8 @@ def _against(
             job, message, what_to_do = find("job", pair.job, catalog.jobs)
             if job is None:
                 yield Finding(pair.line, severity, "pair", message, what_to_do)
+        if pair.select and (problem := _selects_nothing(pair.select, catalog)):
+            yield Finding(pair.line, severity, "pair", *problem)
         if pair.asset:
             asset, message, what_to_do = find("asset", pair.asset, catalog.assets)
             if asset is None:
@@ -293,6 +295,18 @@ def _against(
             loads[number] = replace(load, key=asset["key"])
     if paired:
         yield from _upstream(paired, inputs, loads, known)
+
+
+def _selects_nothing(expression: str, catalog: Catalog) -> tuple[str, str] | None:
+    """Return why a selection selects no asset, and what to do; None if it selects one."""
+    from dagmar.orchestration.selection import select
+
+    try:
+        if select(expression, catalog.assets):
+            return None
+    except Invalid as error:
+        return error.message, error.hint
+    return f"the selection {expression!r} selects no asset", "Correct it in the setup cell."
 
 
 def _upstream(

@@ -1,4 +1,4 @@
-"""Which notebook is paired with which asset or job.
+"""Which notebook is paired with which asset, job or selection of assets.
 
 It is read from the `dagmar.Pair(...)` call in the file, as syntax: nothing is run.
 """
@@ -18,20 +18,25 @@ from dagmar.project.layout import relative
 
 @dataclass(frozen=True)
 class Paired:
-    """One `dagmar.Pair(...)` with a literal key or name; a `target` that is not one is None."""
+    """One `dagmar.Pair(...)` with a literal key, name or selection.
+
+    A `target` that is not a literal is None.
+    """
 
     asset: AssetKey
     job: str
     target: str | None
     line: int
+    select: str = ""
 
 
 @dataclass
 class Pairings:
-    """Paths of the notebooks, relative to the project, by asset key and by job name."""
+    """Paths of the notebooks, relative to the project, by asset key, job name and selection."""
 
     assets: dict[str, list[str]] = field(default_factory=dict)
     jobs: dict[str, list[str]] = field(default_factory=dict)
+    selections: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_pairings(root: Path, folder: Path) -> Pairings:
@@ -46,7 +51,11 @@ def read_pairings(root: Path, folder: Path) -> Pairings:
             continue
         path = relative(file, root)
         for pair in read_pairs(source.tree):
-            for name, paths in ((pair.asset, pairings.assets), (pair.job, pairings.jobs)):
+            for name, paths in (
+                (pair.asset, pairings.assets),
+                (pair.job, pairings.jobs),
+                (pair.select, pairings.selections),
+            ):
                 if name and path not in paths.setdefault(name, []):
                     paths[name].append(path)
     return pairings
@@ -58,8 +67,9 @@ def read_pairs(tree: ast.Module) -> Iterator[Paired]:
     for call in sorted(calls, key=lambda call: call.lineno):
         values = {keyword.arg: literal(keyword.value) for keyword in call.keywords}
         asset, job = AssetKey(values.get("asset") or ""), values.get("job") or ""
-        if asset or job:
-            yield Paired(asset, job, values.get("target", ""), call.lineno)
+        select = values.get("select") or ""
+        if asset or job or select:
+            yield Paired(asset, job, values.get("target", ""), call.lineno, select)
 
 
 def paired_with(pairs: Sequence[Paired]) -> tuple[AssetKey | None, str | None]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid
+from dagmar.errors import Invalid, UsageError
 from dagmar.orchestration.internals import internal
-from dagmar.server.catalog import Asset
-from dagmar.server.names import names_of
+from dagmar.project.layout import CACHE
+from dagmar.server.catalog import Asset, read_catalog
+from dagmar.server.names import distinct_names, names_of, require_one_each
+
+if TYPE_CHECKING:
+    from dagmar.server.client import DagsterClient
 
 ONLY_IN_THE_UI = (
     "automation_type", "changed_in_branch", "code_location", "column", "column_tag",
@@ -44,6 +50,24 @@ def select(expression: str, assets: Sequence[Asset]) -> list[Asset]:
         keys = resolve(expression, graph, names)
         chosen |= {names_of(item)[-1] for item in graph if item["key"] in keys}
     return [asset for asset in assets if names_of(asset)[-1] in chosen]
+
+
+def select_materializable(expression: str, client: DagsterClient, root: Path) -> dict[str, Asset]:
+    """Return the selected assets that Dagster can materialize, by the name that means each.
+
+    The catalog comes from the cache of the project if it is still true. Raises UsageError if the
+    selection has none, Invalid as `resolve` does and for a key that several places define.
+    """
+    assets = read_catalog(client, ("assets",), root / CACHE).assets
+    chosen = [item for item in select(expression, assets) if item["materializable"]]
+    if not chosen:
+        raise UsageError(
+            f"--select {expression!r} selects no asset that can be materialized",
+            "To see what it selects, type:",
+            command=f"invoke discover --select {shlex.quote(expression)}",
+        )
+    require_one_each("asset", chosen)
+    return dict(zip(distinct_names(chosen, assets), chosen, strict=True))
 
 
 def resolve(

@@ -19,6 +19,7 @@ from dagmar.errors import AnswerLost, DagmarError, NotAllowed, RunFailed, Unreac
 from dagmar.pair import drawing
 from dagmar.pair.context import Context, may_act
 from dagmar.pair.controls import CHOOSE_PARTITION, LaunchOptions
+from dagmar.pair.selection import one_run
 from dagmar.server.reach import require_listening
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def launch(context: Context, options: LaunchOptions) -> Attempt:
     spec = LaunchSpec(
         assets=(context.asset,) if context.asset else (),
         job=context.job,
+        select=context.select,
         partitions=Choice(keys=() if options.partition is None else (options.partition,)),
         config=options.config,
         tags=options.tags,
@@ -199,7 +201,9 @@ def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[
         choose_partition=CHOOSE_PARTITION,
         no_partitions="Run the cell of the controls again.",
     )
-    (prepared,) = prepare(client, context.root, spec, hints)
+    launches = prepare(client, context.root, spec, hints)
+    one_run(context, launches)
+    (prepared,) = launches
     return launch_run(client, prepared), prepared.description
 
 
@@ -252,6 +256,8 @@ def require_local(context: Context) -> None:
 
     target = context.target
     instead = "Use the launch button instead: it runs on the server."
+    if context.select:
+        raise NotAllowed(f"{context.what} does not run in this kernel: one asset does", instead)
     if target.read_only:
         raise NotAllowed(f"the target '{target.name}' is read_only in the settings", instead)
     if not target.loopback:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dagmar.errors import DagmarError
-from dagmar.pair import drawing
+from dagmar.pair import drawing, selection
 from dagmar.pair.context import Context
 
 MOST_COLUMNS = 40
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
 def card(context: Context) -> str:
     """Return the card: what it is, its last materialization or run, its target and instance."""
-    title = f'<div style="font-size:1.2em;font-weight:600">{escape(context.asset or context.job)}'
-    title += f' <span style="{drawing.SMALL}">{"asset" if context.asset else "job"}</span></div>'
+    kind, _, name = context.what.partition(" ")
+    title = f'<div style="font-size:1.2em;font-weight:600">{escape(name)}'
+    title += f' <span style="{drawing.SMALL}">{kind}</span></div>'
     try:
         place = _place(context)
     except DagmarError as error:
         return drawing.box(title, drawing.refusal(error))
     try:
         with context.client() as client:
-            body = _asset(context, client) if context.asset else _job(context, client)
+            draw = selection.cards if context.select else _asset if context.asset else _job
+            body = draw(context, client)
     except DagmarError as error:
         body = drawing.refusal(error, "what Dagster knows about it")
     return drawing.box(title, body, place)
@@ -143,6 +145,8 @@ def _description(item: Item) -> str:
 def lineage(context: Context, depth: int) -> str:
     """Return the asset and its neighbors, or the steps of the job, as a mermaid diagram.
 
+    Of a selection it is its assets with their states, and what is directly upstream of them.
+
     Raises DagmarError if the server does not answer.
     """
     with context.client() as client:
@@ -151,6 +155,9 @@ def lineage(context: Context, depth: int) -> str:
 
         if context.job:
             return mermaid(read_job(client, locate_job(client, context.job))["steps"])
+        if context.select:
+            depends, marks, outer = selection.graph(*selection.read(context, client))
+            return mermaid(depends, external=outer, marks=marks)
         key = context.located(client).key
         near = read_neighbours(client, key, depth)
     external = [key for key, item in near.items() if not item["materializable"]]
@@ -159,11 +166,20 @@ def lineage(context: Context, depth: int) -> str:
 
 
 def mermaid(
-    graph: Mapping[str, Iterable[str]], here: str = "", external: Iterable[str] = ()
+    graph: Mapping[str, Iterable[str]],
+    here: str = "",
+    external: Iterable[str] = (),
+    marks: Mapping[str, tuple[str, str]] | None = None,
 ) -> str:
-    """Return a left-to-right diagram of name → what it depends on, with `here` marked."""
+    """Return a left-to-right diagram of name → what it depends on, with `here` marked.
+
+    `marks` are a word and a color by name.
+    """
     ids = {name: f"n{number}" for number, name in enumerate(sorted(graph))}
-    lines = ["graph LR", *(f'  {ids[name]}["{_label(name)}"]' for name in sorted(graph))]
+    marks = {name: mark for name, mark in (marks or {}).items() if name in ids}
+    words = {name: f"{_label(name)}<br>{word}" for name, (word, _) in marks.items()}
+    lines = ["graph LR"]
+    lines += [f'  {ids[name]}["{words.get(name) or _label(name)}"]' for name in sorted(graph)]
     lines += [
         f"  {ids[above]} --> {ids[name]}"
         for name in sorted(graph)
@@ -174,6 +190,7 @@ def mermaid(
     lines.append("  classDef default fill:none,stroke:#888")
     if here in ids:
         lines.append(f"  style {ids[here]} stroke:{drawing.BUSY},stroke-width:3px")
+    lines += [f"  style {ids[name]} stroke:{color}" for name, (_, color) in marks.items()]
     lines += [f"  style {ids[name]} stroke-dasharray:4" for name in external if name in ids]
     return "\n".join(lines)
 

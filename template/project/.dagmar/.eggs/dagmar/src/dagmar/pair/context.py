@@ -17,6 +17,7 @@ from dagmar.server.reach import require_listening
 
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings, Target
+    from dagmar.server.catalog import Asset
     from dagmar.server.client import DagsterClient
     from dagmar.server.located import LocatedAsset
 
@@ -29,10 +30,13 @@ class Context:
     job: str
     target_name: str
     start: Path
+    select: str = ""
 
     @property
     def what(self) -> str:
-        """The asset or job, as in a sentence."""
+        """The asset, the job or the selection, as in a sentence."""
+        if self.select:
+            return f"selection {self.select}"
         return f"asset {self.asset}" if self.asset else f"job {self.job}"
 
     @functools.cached_property
@@ -67,6 +71,12 @@ class Context:
         from dagmar.server.located import locate_asset
 
         return locate_asset(client, self.asset)
+
+    def selected(self, client: DagsterClient) -> dict[str, Asset]:
+        """Return the assets of the selection by name. Raises Invalid and UsageError."""
+        from dagmar.orchestration.selection import select_materializable
+
+        return select_materializable(self.select, client, self.root)
 
 
 def live() -> bool:

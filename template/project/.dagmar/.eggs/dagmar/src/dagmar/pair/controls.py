@@ -10,6 +10,7 @@ from dagmar import scalars
 from dagmar.errors import DagmarError, Invalid
 from dagmar.pair import drawing
 from dagmar.pair.context import Context
+from dagmar.pair.selection import one_run
 
 if TYPE_CHECKING:
     import marimo as mo
@@ -47,6 +48,8 @@ def read_choices(context: Context, client: DagsterClient) -> Choices:
     from dagmar.server.launchable import locate_job
     from dagmar.server.partitions import of_job
 
+    if context.select:
+        return _of_selection(context, client)
     if context.asset:
         located = context.located(client)
         asset = paired.read_asset(client, located)
@@ -63,6 +66,22 @@ def read_choices(context: Context, client: DagsterClient) -> Choices:
             # Each partition has its own config; what is typed is merged over it.
             return Choices(dimensions, {})
     return Choices(dimensions, paired.read_default_config(client, launch))
+
+
+def _of_selection(context: Context, client: DagsterClient) -> Choices:
+    """Return what can be chosen for all assets of the selection together.
+
+    Raises Invalid if they are partitioned differently, or in several code locations.
+    """
+    from dagmar.server import paired
+    from dagmar.server.launchable import Hints, find_assets
+
+    hints = Hints("", CHOOSE_PARTITION, "")
+    items = find_assets(client, list(context.selected(client)), None, hints)
+    one_run(context, [item.launch for item in items])
+    (item,) = items
+    dimensions = item.partitions.dimensions if item.partitions else {}
+    return Choices(dimensions, paired.read_default_config(client, item.launch))
 
 
 def draw_controls(

@@ -63,9 +63,9 @@ def link(url: str, text: str) -> str:
     )
 
 
-def badge(status: str) -> str:
-    """Return a run's status, in its color."""
-    color = COLORS.get(status, BUSY)
+def badge(status: str, color: str = "") -> str:
+    """Return a status; without `color` it is a run's, in its color."""
+    color = color or COLORS.get(status, BUSY)
     return (
         f'<span style="background:{color};color:white;border-radius:4px;padding:1px 8px;'
         f'font-size:0.85em">{escape(status)}</span>'

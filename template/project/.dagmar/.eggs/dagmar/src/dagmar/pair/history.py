@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from dagmar.console import format_duration
+from dagmar.errors import UsageError
 from dagmar.pair import drawing
 from dagmar.pair.context import Context
 
@@ -22,6 +23,11 @@ EARLIER = 5
 
 def read_history(context: Context, limit: int) -> list[PastRun]:
     """Return the last runs of the asset or job, oldest first. Raises DagmarError."""
+    if context.select:
+        raise UsageError(
+            f"{context.what} has no history: one asset or job has one",
+            "Use pair.list_runs(), pair.stats(), or a pair for one of its assets.",
+        )
     with context.client() as client:
         from dagmar.server.paired import read_asset_history, read_job_history
 

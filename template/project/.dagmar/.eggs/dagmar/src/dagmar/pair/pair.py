@@ -1,4 +1,4 @@
-"""`dagmar.Pair`: the asset or job that a notebook is paired with, and its widgets."""
+"""`dagmar.Pair`: the asset, job or selection that a notebook is paired with, and its widgets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, UsageError
-from dagmar.pair import buttons, cards, controls, drawing, history
+from dagmar.pair import buttons, cards, controls, drawing, history, listing
 from dagmar.pair.context import Context, live, read_parameter
 from dagmar.project.layout import folder_of
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dagmar.pair.controls import LaunchOptions
     from dagmar.pair.previewing import Previewed
     from dagmar.pair.statistics import Statistics
+    from dagmar.server.catalog import Item
 
     Controls: TypeAlias = mo.ui.batch | Mapping[str, object]
     Number: TypeAlias = float | str | bool | None
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Pair:
-    """Pairs a notebook with one asset or one job of Dagster.
+    """Pairs a notebook with one asset, one job or one selection of assets of Dagster.
 
     Creating it costs nothing: until something is shown, no server is asked and nothing slow is
     imported. Only a click launches anything.
@@ -39,24 +40,32 @@ class Pair:
     """
 
     def __init__(
-        self, *, asset: str = "", job: str = "", target: str = "", root: str | Path = ""
+        self,
+        *,
+        asset: str = "",
+        job: str = "",
+        select: str = "",
+        target: str = "",
+        root: str | Path = "",
     ) -> None:
-        """Pair with the asset of this key, or with the job of this name.
+        """Pair with the asset of this key, the job of this name, or the assets of this selection.
 
-        If several code locations have it, `KEY@LOCATION` or `NAME@LOCATION` chooses one.
+        A selection is what `invoke run --select` takes, such as `group:sales`. If several code
+        locations have an asset or job, `KEY@LOCATION` or `NAME@LOCATION` chooses one.
 
         `target` names a target of dagmar.yaml; the default is the one the settings choose.
         `root` is a folder of the project; the default is that of the notebook's file.
-        Raises UsageError unless exactly one of asset and job is given.
+        Raises UsageError unless exactly one of asset, job and select is given.
         """
-        if bool(asset) == bool(job):
+        if [bool(asset), bool(job), bool(select)].count(True) != 1:
             raise UsageError(
-                "a pair has one asset or one job", 'For example: dagmar.Pair(asset="raw/orders")'
+                "a pair has one asset, one job or one selection",
+                'For example: dagmar.Pair(asset="raw/orders")',
             )
         # The caller is the notebook: its file decides which project it is.
         file = sys._getframe(1).f_globals.get("__file__")
         start = Path(root).resolve() if root else folder_of(file)
-        self._context = Context(AssetKey(asset), job, target, start)
+        self._context = Context(AssetKey(asset), job, target, start, select)
         self._file = str(file or "")
         self._clicks = buttons.Clicks()
         self._retries = buttons.Retries()
@@ -68,7 +77,8 @@ class Pair:
     def __repr__(self) -> str:
         """Return what is paired, and with which target."""
         context = self._context
-        paired = f"asset={context.asset!r}" if context.asset else f"job={context.job!r}"
+        kinds = {"asset": context.asset, "job": context.job, "select": context.select}
+        paired = ", ".join(f"{kind}={name!r}" for kind, name in kinds.items() if name)
         try:
             name = context.target_name or context.settings.default_target
         except DagmarError:
@@ -77,13 +87,18 @@ class Pair:
 
     @property
     def asset(self) -> str:
-        """The key of the asset; empty for a job."""
+        """The key of the asset; empty for a job or a selection."""
         return self._context.asset
 
     @property
     def job(self) -> str:
-        """The name of the job; empty for an asset."""
+        """The name of the job; empty for an asset or a selection."""
         return self._context.job
+
+    @property
+    def select(self) -> str:
+        """The selection of assets; empty for an asset or a job."""
+        return self._context.select
 
     def load(self, key: str, partition: str | None = None) -> Any:
         """Return the value of an asset, through the project's own IO managers.
@@ -120,6 +135,7 @@ class Pair:
     ) -> mo.Html:
         """Show the asset or job, its last materialization or run, the target and the instance.
 
+        Of a selection it shows each asset with its state, updated while the run goes on.
         `title` is Markdown to show above it. `after` is what `launch` or `materialize` returned,
         or both: the card is updated when such a run has ended, and must be alone in its cell.
         """
@@ -131,14 +147,23 @@ class Pair:
 
         return self._drawn(draw, after)
 
-    def lineage(self, depth: int = 1) -> mo.Html:
-        """Show the assets up to `depth` steps above and below, or the steps of the job."""
+    def lineage(
+        self, depth: int = 1, after: Attempt | Sequence[Attempt | None] | None = None
+    ) -> mo.Html:
+        """Show the assets up to `depth` steps above and below, or the steps of the job.
+
+        Of a selection it shows its assets with their states. `after` is what `launch` returned:
+        the states are updated while that run goes on; the lineage must be alone in its cell.
+        """
         import marimo as mo
 
-        try:
-            return mo.mermaid(cards.lineage(self._context, depth))
-        except DagmarError as error:
-            return mo.Html(drawing.refusal(error, "the lineage"))
+        def draw() -> mo.Html:
+            try:
+                return mo.mermaid(cards.lineage(self._context, depth))
+            except DagmarError as error:
+                return mo.Html(drawing.refusal(error, "the lineage"))
+
+        return self._drawn(draw, after)
 
     def controls(self) -> mo.ui.batch:
         """Show what a run can be launched with: partition, run config, tags.
@@ -220,6 +245,36 @@ class Pair:
         from dagmar.pair import statistics
 
         return statistics.read(self._context, since, by, everything)
+
+    def list_assets(self, select: str = "") -> list[Item]:
+        """Return a row for each asset with its state, for a table or a data frame.
+
+        They are those of `select`; without it those of the pair's own selection, or all of them.
+        Raises Invalid for a selection that is not valid, and Unreachable.
+
+        For example: `pl.DataFrame(pair.list_assets("group:sales"))`
+        """
+        return listing.list_assets(self._context, select)
+
+    def list_jobs(self) -> list[Item]:
+        """Return a row for each job, with its schedules and sensors. Raises Unreachable."""
+        return listing.list_jobs(self._context)
+
+    def list_partitions(self, asset: str = "") -> list[Item]:
+        """Return a row for each partition of an asset or of the paired job, with its state.
+
+        The default is what is paired; there are no rows if it has no partitions.
+        Raises Invalid for an unknown asset, UsageError for a selection, and Unreachable.
+        """
+        return listing.list_partitions(self._context, AssetKey(asset))
+
+    def list_runs(self) -> list[Item]:
+        """Return a row for each run of the server that is in progress or queued.
+
+        `position` is the place in the queue, 1 for the next one; None for a run that has left it.
+        Raises Unreachable.
+        """
+        return listing.list_runs(self._context)
 
     def materialize(
         self,
@@ -354,5 +409,6 @@ class Pair:
         if live() and run_ids:
             from dagmar.pair.watching import draw_at_the_end
 
-            draw_at_the_end(self._context, run_ids, self._retries, draw)
+            proceeding = bool(self._context.select)
+            draw_at_the_end(self._context, run_ids, self._retries, draw, proceeding)
         return drawn

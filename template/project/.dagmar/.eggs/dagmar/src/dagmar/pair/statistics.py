@@ -56,14 +56,15 @@ class Statistics:
 
 
 def read(context: Context, since: str, by: str, everything: bool) -> Statistics:
-    """Return the statistics of the server, or of the paired asset or job alone."""
+    """Return the statistics of the server, or of what is paired alone."""
     from dagmar.stats.scope import Scope
     from dagmar.stats.stats import StatsRequest, read_stats
 
     assets = () if everything or not context.asset else (context.asset,)
     jobs = () if everything or not context.job else (context.job,)
+    scope = Scope(assets, "" if everything else context.select)
     try:
-        request = StatsRequest(since=since, by=by, scope=Scope(assets), jobs=jobs, whole=True)
+        request = StatsRequest(since=since, by=by, scope=scope, jobs=jobs, whole=True)
         with context.client() as client:
             return Statistics(read_stats(context.settings, client, request).as_document())
     except DagmarError as error:

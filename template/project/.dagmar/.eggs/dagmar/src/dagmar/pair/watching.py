@@ -108,21 +108,34 @@ def draw_run(run: runs.Run, warning: str = "") -> str:
 
 
 def draw_at_the_end(
-    context: Context, run_ids: Sequence[str], retries: Retries, draw: Callable[[], Any]
+    context: Context,
+    run_ids: Sequence[str],
+    retries: Retries,
+    draw: Callable[[], mo.Html],
+    proceeding: bool = False,
 ) -> None:
-    """Draw the cell again when one of the runs has ended, and when a retry of it has."""
+    """Draw the cell again when one of the runs has ended, and when a retry of it has.
+
+    With `proceeding` also while they go on, whenever that changes what is drawn.
+    """
     import marimo as mo
 
     def follow() -> None:
         thread = mo.current_thread()
         ended: set[str] = set()
+        shown = ""
         with DagsterClient(context.target) as client:
             while not thread.should_exit:
                 for run_id in {retries.newest(run_id) for run_id in run_ids} - ended:
                     with contextlib.suppress(DagmarError):
-                        if runs.read_run(client, run_id).final:
+                        final = runs.read_run(client, run_id).final
+                        if final or proceeding:
+                            drawn = draw()
+                            if final or drawn.text != shown:
+                                mo.output.replace(drawn)
+                            shown = drawn.text
+                        if final:
                             ended.add(run_id)
-                            mo.output.replace(draw())
                 time.sleep(max(context.settings.poll_seconds, IDLE_SECONDS))
 
     mo.Thread(target=follow, daemon=True).start()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Invalid, UsageError
+from dagmar.orchestration.selection import select_materializable
 from dagmar.project.provenance import own_tags, version_tags, versions
 from dagmar.project.sources import merge
 from dagmar.server import launchable
@@ -25,7 +26,7 @@ from dagmar.server.runconfig import named_ops, no_such_ops
 class LaunchSpec:
     """What to launch: assets, a job, or the failed steps of a run; and with which values.
 
-    Assets and the job are given by name: a key, or `KEY@LOCATION`.
+    Assets and the job are given by name: a key, or `KEY@LOCATION`; `select` is an asset selection.
     """
 
     assets: Sequence[str] = ()
@@ -34,6 +35,7 @@ class LaunchSpec:
     partitions: Choice = field(default_factory=Choice)
     config: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    select: str = ""
 
 
 def prepare(
@@ -44,7 +46,7 @@ def prepare(
     Assets of several code locations are several launches. `root` is the folder of the project.
     Raises Invalid, NotAllowed or UsageError, with hints in the caller's terms.
     """
-    shares = _shares(client, _find(client, spec, hints), spec.config, hints)
+    shares = _shares(client, _find(client, root, spec, hints), spec.config, hints)
     own, here = own_tags(root), versions(root) if client.target.loopback else {}
     launches = []
     for item, config in shares:
@@ -69,13 +71,16 @@ def _versions(item: Launchable, here: Mapping[str, str]) -> dict[str, str]:
     return version_tags({**(here if served == here.get("dagster") else {}), **item.versions})
 
 
-def _find(client: DagsterClient, spec: LaunchSpec, hints: Hints) -> list[Launchable]:
+def _find(client: DagsterClient, root: Path, spec: LaunchSpec, hints: Hints) -> list[Launchable]:
     partitioned = bool(spec.partitions)
     if spec.retry:
         return [launchable.find_failed(client, spec.retry)]
     if spec.job:
         return [launchable.find_job(client, spec.job, partitioned, hints)]
-    return launchable.find_assets(client, list(dict.fromkeys(spec.assets)), partitioned, hints)
+    names = list(dict.fromkeys(spec.assets))
+    if spec.select:
+        names = list(select_materializable(spec.select, client, root))
+    return launchable.find_assets(client, names, partitioned, hints)
 
 
 def _shares(

@@ -12,11 +12,9 @@ from dagmar.runs import summary
 from dagmar.runs.following import warn_on_error
 from dagmar.runs.prepare import LaunchSpec, prepare
 from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns, sigterm_as_ctrl_c
-from dagmar.server.catalog import read_catalog
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from dagmar.server.launchable import Hints
-from dagmar.server.names import distinct_names, require_one_each
 from dagmar.stats.usual import DAYS, LEAST, Subject, Usual, of_launch, read_usual
 
 SHORTEST_SECONDS = 60.0  # of --timeout auto: a start may be slow once
@@ -35,7 +33,6 @@ FLAGS = Hints(
 class RunRequest(LaunchSpec):
     """The flags of `invoke run`; exactly one of those that name what to do is set."""
 
-    select: str = ""
     follow: str = ""
     cancel: str = ""
     validate_only: bool = False
@@ -94,11 +91,7 @@ def _run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunR
         client.require_writable()
     if request.cancel:
         return tracked.cancel(request.cancel)
-    spec: LaunchSpec = request
-    if request.select:
-        assets = _selected(client, request.select)
-        spec = LaunchSpec(assets, "", "", request.partitions, request.config, request.tags)
-    launches = prepare(client, settings.root, spec, FLAGS)
+    launches = prepare(client, settings.root, request, FLAGS)
     if not launches:
         console.say("Nothing to do: none of the requested partitions is missing or failed.")
     if request.validate_only:
@@ -128,19 +121,3 @@ def _usual_timeout(client: DagsterClient, launches: Sequence[Launch]) -> float |
     timeout = max(SHORTEST_SECONDS, *timeouts)
     console.say(f"Time-out: {timeout:.0f} s, twice the usual time of the last {DAYS} days.")
     return timeout
-
-
-def _selected(client: DagsterClient, expression: str) -> list[str]:
-    """Return the names of the selected assets; one that several places define must be chosen."""
-    from dagmar.orchestration.selection import select
-
-    assets = read_catalog(client, ("assets",)).assets
-    chosen = [item for item in select(expression, assets) if item["materializable"]]
-    if not chosen:
-        raise UsageError(
-            f"--select {expression!r} selects no asset that can be materialized",
-            "To see what it selects, type:",
-            command=f"invoke discover --select {expression!r}",
-        )
-    require_one_each("asset", chosen)
-    return distinct_names(chosen, assets)

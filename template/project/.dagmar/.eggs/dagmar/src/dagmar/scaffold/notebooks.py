@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,11 +30,12 @@ from dagmar.project.worktree import read_worktree
 from dagmar.scaffold.folder import files_for
 from dagmar.scaffold.naming import Names
 from dagmar.scaffold.own_template import as_saved
-from dagmar.scaffold.rendering import OWN, SHAPE, TEMPLATES, Renderer
+from dagmar.scaffold.rendering import OWN, SELECTION, SHAPE, TEMPLATES, Renderer
 from dagmar.server.catalog import Catalog, Inputs, Item
 from dagmar.server.names import Kind, Named, choose, distinct_names, names_of, similar_names
 
 UNKNOWN = f"{templates.ANSWERS} does not say which version of the template they are from"
+PAIRED = ("asset", "job", "select")
 OPTIONS = {"width": ("columns", "compact", "full", "medium")}
 
 
@@ -47,6 +49,7 @@ class ScaffoldRequest:
     assets: Sequence[str] = ()
     jobs: Sequence[str] = ()
     select: str = ""
+    one: bool = False
     template: str = "default"
     name: str = ""
     title: str = ""
@@ -68,9 +71,14 @@ class ScaffoldRequest:
             yield "scaffold needs one or more --asset or --job, or a --select", example
         if not all((*self.assets, *self.jobs)):
             yield "a name is empty", example
+        if self.one and not self.select:
+            yield "--one is for a --select", "For example: --select group:sales --one"
+        if self.one and self.template != "default" and not self.own_template:
+            message = f"the template '{self.template}' is for one asset or one job"
+            yield message, "Leave --template out, or give the path of a folder of your own."
         for flag, value in (("--name", self.name), ("--title", self.title)):
-            if value and named != 1:
-                yield f"{flag} is for one notebook", "Use it with one --asset or one --job."
+            if value and named != 1 and not self.one:
+                yield f"{flag} is for one notebook", "Use it with one --asset or --job, or --one."
         if self.name:
             Names().check(self.name)
         own = self.own_template
@@ -118,8 +126,8 @@ class Notebook:
     @property
     def pair(self) -> str:
         """What the notebook is paired with, in words."""
-        kind = "asset" if "asset" in self.answers else "job"
-        return f"{kind} {self.answers[kind]}"
+        kind = next(kind for kind in PAIRED if kind in self.answers)
+        return f"{'selection' if kind == 'select' else kind} {self.answers[kind]}"
 
     @property
     def files(self) -> list[Path]:
@@ -132,6 +140,7 @@ class Notebook:
             "path": relative(self.file, root),
             "asset": self.answers.get("asset"),
             "job": self.answers.get("job"),
+            "select": self.answers.get("select"),
             "template": self.template or None,
             "answers_file": self.answers_file and relative(self.answers_file, root),
             "status": self.status,
@@ -235,6 +244,8 @@ def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
         if not chosen:
             message = "--select matches no asset"
             raise Invalid(message, "Try it with:", command="invoke discover --select …")
+    if request.one:
+        return [{"select": request.select}]
     for job in request.jobs:
         _find("job", job, catalog.jobs, catalog)
     known = catalog.inputs(chosen) if chosen else {}
@@ -287,7 +298,10 @@ def _notebook(
 
     own = request.own_template
     name = names.check(request.name) if request.name else ""
-    name = name or names.of_notebook(fact.get("asset") or fact["job"])
+    subject = next(fact[kind] for kind in PAIRED if kind in fact)
+    if "select" in fact:  # a selection has signs around its words
+        subject = re.sub(r"\W+", "_", subject).strip("_") or subject
+    name = name or names.of_notebook(subject)
     upstream: Inputs = fact.pop("upstream", Inputs())
     near = fact.pop("near", {})
     keys = sorted(upstream.values)
@@ -305,13 +319,14 @@ def _notebook(
     answers = {
         "name": name,
         **fact,
-        "template": OWN if own else request.template,
+        "template": OWN if own else SELECTION if request.one else request.template,
         "folder": folder.relative_to(root).as_posix(),
         "marimo": version("marimo"),
         **{answer: value for answer, value in optional.items() if value},
     }
     answers_file = None if own else root / NOTEBOOK_ANSWERS / f"{name}.yml"
-    return Notebook(answers, folder / f"{name}.py", answers_file, request.template)
+    template = request.template if own else answers["template"]
+    return Notebook(answers, folder / f"{name}.py", answers_file, template)
 
 
 @contextlib.contextmanager
@@ -345,10 +360,12 @@ def _meet(settings: Settings, notebook: Notebook, pairings: Pairings, force: boo
     if real.is_dir() or not real.is_relative_to(root):
         what = "a folder" if real.is_dir() else "a link to outside of the project"
         raise Conflict(f"{path} is {what}", "Move it away, or choose a name with --name.")
-    asset, job = (notebook.answers.get(kind, "") for kind in ("asset", "job"))
+    asset, job, select = (notebook.answers.get(kind, "") for kind in PAIRED)
+    same = [pairings.assets.get(asset, ()), pairings.jobs.get(job, ())]
+    same.append(pairings.selections.get(select, ()))
     if force:
         notebook.status = "overwritten"
-    elif path in (*pairings.assets.get(asset, ()), *pairings.jobs.get(job, ())):
+    elif any(path in paths for paths in same):
         notebook.status = "kept"
         file, existing = templates.made_from(root, notebook.answers["name"])
         # Which folder of the user a notebook was created from is not recorded.

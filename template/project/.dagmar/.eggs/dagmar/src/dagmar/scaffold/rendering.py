@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TEMPLATES = ("default", "minimal", "ml", "report", "stats")
 OWN = "own"
+SELECTION = "selection"
+"""The template of a notebook for a whole selection."""
 SHAPE = "notebook.jinja"
 FOLDER = Path(__file__).parent
 # What an expression in a template can raise, and reading a file that is not text.

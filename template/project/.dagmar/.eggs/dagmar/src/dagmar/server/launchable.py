@@ -70,18 +70,20 @@ class Launchable:
 
 
 def find_assets(
-    client: DagsterClient, names: Sequence[str], partitioned: bool, hints: Hints
+    client: DagsterClient, names: Sequence[str], partitioned: bool | None, hints: Hints
 ) -> list[Launchable]:
     """Return the assets as what can be launched, one for each code location.
 
-    `partitioned` is whether partitions will be chosen; if not, a partitioned asset is refused.
+    `partitioned` is whether partitions will be chosen; if not, a partitioned asset is refused. With
+    None that is not known yet: partitions are read, and neither is refused.
     Raises Invalid for an asset that does not exist, is ambiguous, cannot be materialized or is
     partitioned unlike the others, NotAllowed if the server forbids it.
     """
     nodes: dict[LocatedAsset, Item] = {}
     for group in by_place(locate_assets(client, names)):
         paths = [asset.key.as_input for asset in group]
-        answer = client.query("AssetsToLaunch", keys=paths, at=group[0].at, partitioned=partitioned)
+        variables = {"at": group[0].at, "partitioned": partitioned is not False}
+        answer = client.query("AssetsToLaunch", keys=paths, **variables)
         by_key = {node["assetKey"]: node for node in answer["assetNodes"]}
         nodes.update((asset, by_key[asset.key]) for asset in group)
     jobs: dict[tuple[str, str, str], dict[AssetKey, Item]] = {}
@@ -111,13 +113,13 @@ def job_of(node: Item) -> tuple[str, str, str]:
     return repository["location"]["name"], repository["name"], job
 
 
-def _check_asset(key: str, node: Item, partitioned: bool, hints: Hints) -> None:
+def _check_asset(key: str, node: Item, partitioned: bool | None, hints: Hints) -> None:
     if not node["isMaterializable"]:
         raise Invalid(
             f"the asset '{key}' cannot be materialized: Dagster only observes it",
             "Choose one that it materializes; `invoke discover --kind assets` lists them.",
         )
-    if node["isPartitioned"] and not partitioned:
+    if node["isPartitioned"] and partitioned is False:
         raise Invalid(
             f"the asset '{key}' is partitioned: choose partitions", hints.choose_partition
         )

@@ -14,7 +14,7 @@ from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.launchable import job_of, locate_job
 from dagmar.server.located import LocatedAsset, no_such_asset
 from dagmar.server.metadata import VALUES, read_columns, read_metadata
-from dagmar.server.partitions import dimensions_of
+from dagmar.server.partitions import Partitions, dimensions_of, of_asset
 from dagmar.server.runconfig import read_yaml
 
 MOST_JOBS = 5
@@ -128,6 +128,13 @@ def read_dimensions(client: DagsterClient, asset: LocatedAsset) -> dict[str, lis
     """
     (node,) = client.query("AssetPartitionKeys", **asset.variables)["assetNodes"]
     return dimensions_of(node)
+
+
+def read_partitions(client: DagsterClient, asset: LocatedAsset) -> Partitions | None:
+    """Return the partitions of the asset with their states; None if it has none."""
+    answer = client.query("AssetsToLaunch", **asset.variables, partitioned=True)
+    (node,) = answer["assetNodes"]
+    return of_asset(asset.key, node) if node["isPartitioned"] else None
 
 
 def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dagmar.server.launch import PARTITION_TAG, Launch
 
 RANGE = "..."
 SEPARATOR = "|"
+WORDS = {"MATERIALIZED": "materialized", "MATERIALIZING": "running", "FAILED": "failed"}
+RUN_WORDS = {"SUCCESS": "materialized", "FAILURE": "failed", "CANCELED": "failed"}
 DIMENSION_TAG = f"{PARTITION_TAG}/"
 
 
@@ -55,7 +57,8 @@ class Partitions:
 
     `dimensions` has each dimension's keys by name; a single dimension is called `default`.
     A key of several dimensions joins theirs with `|`, in alphabetical order of the names.
-    `missing` or `failed` is None if assets that are launched together differ in it.
+    `missing` or `failed` is None if assets that are launched together differ in it. `states` are
+    materialized, failed or running by key; a missing partition has none.
     """
 
     what: str
@@ -63,6 +66,7 @@ class Partitions:
     missing: list[str] | None = field(default_factory=list)
     failed: list[str] | None = field(default_factory=list)
     single_run: bool = False
+    states: dict[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -84,6 +88,7 @@ class Partitions:
             self.missing if self.missing == other.missing else None,
             self.failed if self.failed == other.failed else None,
             self.single_run and other.single_run,
+            self.states if self.states == other.states else {},
         )
 
     def choose(self, choice: Choice) -> list[str]:
@@ -243,6 +248,7 @@ def of_asset(key: str, node: Item) -> Partitions:
         states = _states(partitions, node["assetPartitionStatuses"])
         partitions.missing = [key for key in partitions.keys if key not in states]
         partitions.failed = [key for key in partitions.keys if states.get(key) == "FAILED"]
+        partitions.states = {key: WORDS[state] for key, state in states.items()}
     return partitions
 
 
@@ -301,7 +307,8 @@ def of_job(client: DagsterClient, job: Launch) -> Partitions:
         f"the job '{job.job}'",
         _dimensions_of_job(keys, partition_set["partitionsOrError"]),
         missing=[key for key in keys if not states.get(key)],
-        failed=[key for key in keys if states.get(key) in ("FAILURE", "CANCELED")],
+        failed=[key for key in keys if RUN_WORDS.get(states.get(key) or "") == "failed"],
+        states={key: RUN_WORDS.get(state, "running") for key, state in states.items() if state},
     )
 
 

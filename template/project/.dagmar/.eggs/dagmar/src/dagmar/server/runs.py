@@ -30,6 +30,9 @@ NO_DAEMON = (
     "or start Dagster with `dg dev`, which runs one"
 )
 DAEMONS = {"QUEUED": "QUEUED_RUN_COORDINATOR", "REQUESTED": "BACKFILL"}
+IN_PROGRESS = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+PRIORITY_TAG = "dagster/priority"
+RUNS_AT_ONCE = 500
 NO_REASON = Failure("Dagster logged no reason")
 # Those of Dagster's events that show its progress; warnings and errors are always shown.
 SHOWN_EVENTS = re.compile(
@@ -53,6 +56,7 @@ class Run:
     location: str = ""
     assets: list[AssetKey] = field(default_factory=list)
     partition: str | None = None
+    created: float | None = None
     started: float | None = None
     ended: float | None = None
     steps_total: int = 0
@@ -133,6 +137,35 @@ def read_tagged_runs(client: DagsterClient, tag: str, value: str) -> list[Run]:
     return [_parse(client, run) for run in reversed(member(answer, "Runs")["results"])]
 
 
+def read_active_runs(client: DagsterClient) -> list[Run]:
+    """Return the runs in progress, oldest first, then the queued ones in the queue's order."""
+    runs: list[Run] = []
+    for statuses in (IN_PROGRESS, ("QUEUED",)):
+        found: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            answer = client.query("ActiveRuns", statuses=statuses, cursor=cursor)["runsOrError"]
+            page = member(answer, "Runs")["results"]
+            found += page
+            if len(page) < RUNS_AT_ONCE:
+                break
+            cursor = page[-1]["runId"]
+        # The queue has the runs of the highest priority first; those of the same one by age.
+        found.sort(key=lambda run: run["creationTime"])
+        if statuses != IN_PROGRESS:
+            found.sort(key=_priority, reverse=True)
+        runs += [_parse(client, run) for run in found]
+    return runs
+
+
+def _priority(run: Mapping[str, Any]) -> int:
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    try:
+        return int(tags.get(PRIORITY_TAG, 0))
+    except ValueError:
+        return 0
+
+
 def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     origin = run["repositoryOrigin"] or {}
@@ -146,6 +179,7 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
         location=origin.get("repositoryLocationName", ""),
         assets=sorted(run["assetSelection"] or ()),
         partition=partition_of(tags),
+        created=run.get("creationTime"),
         started=run["startTime"],
         ended=run["endTime"],
         steps_total=max(len(plan["steps"]), len(steps)),

@@ -27,6 +27,7 @@ def scaffold(
         Many, "Job to create a notebook for, NAME or NAME@LOCATION; may be repeated."
     ] = (),
     select: Annotated[str, "Assets of this Dagster asset selection, one notebook for each."] = "",
+    one: Annotated[bool, "With --select: one notebook for all of the assets."] = False,
     template: Annotated[
         str, "default, minimal, ml, report, stats, or the path of your own folder."
     ] = "default",
@@ -45,6 +46,7 @@ def scaffold(
     Examples:
       invoke scaffold --asset raw/orders
       invoke scaffold --select 'group:sales' --template minimal --dry-run
+      invoke scaffold --select 'group:sales' --one
       invoke scaffold --job nightly --name nightly_report --title 'Nightly report'
     """
     from dagmar.flags import parse_pairs
@@ -54,6 +56,7 @@ def scaffold(
         assets=asset,
         jobs=job,
         select=select,
+        one=one,
         template=template,
         name=name,
         title=title,
