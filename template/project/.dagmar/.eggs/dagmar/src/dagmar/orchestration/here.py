@@ -117,8 +117,8 @@ def materialize(
     for run config that is not valid.
     """
     require_home(root)
-    plan = make_plan(root, asset, job, partition, config)
     with RUNNING:
+        plan = make_plan(root, asset, job, partition, config)
         return record(plan, instance(root), tags or {})
 
 

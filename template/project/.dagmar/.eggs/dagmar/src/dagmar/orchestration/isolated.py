@@ -19,6 +19,8 @@ _READS = ("get_", "has_", "can_", "is_", "supports_", "fetch_", "all_", "asset_r
 # What Dagster itself writes about a run that it executes.
 _OF_A_RUN = ("add_run", "add_snapshot", "add_job_snapshot", "add_execution_plan_snapshot")
 _OF_THIS_RUN = ("handle_run_event", "add_run_tags", "add_run_telemetry")
+# Whether they have to be added before a run.
+_SNAPSHOTS = ("has_snapshot", "has_job_snapshot", "has_execution_plan_snapshot")
 
 
 @contextlib.contextmanager
@@ -116,10 +118,10 @@ class _Runs:
         found = getattr(self._real, name)
         if not callable(found):
             return found
+        if name in (*_OF_A_RUN, *_SNAPSHOTS):
+            return getattr(self._own, name)
         if name.startswith(_READS):
             return functools.partial(self._read, name)
-        if name in _OF_A_RUN:
-            return getattr(self._own, name)
         return functools.partial(self._write, name) if name in _OF_THIS_RUN else _refusal(name)
 
     def _read(self, name: str, *args: Any, **options: Any) -> Any:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Conflict, NotAllowed, RunFailed, some
+from dagmar.errors import Conflict, Interrupted, Invalid, NotAllowed, RunFailed, some
 from dagmar.failure import Failure
 from dagmar.orchestration import here
 from dagmar.orchestration.instance import instance
 from dagmar.orchestration.isolated import isolated
+from dagmar.orchestration.partitions import partition_keys
 from dagmar.orchestration.quiet import sigterm_kept
 from dagmar.orchestration.steps import Recording, recorded, replayed
 from dagmar.orchestration.usage import Usage
@@ -74,24 +75,30 @@ def preview(
     too. There are no retries and no hooks. One at a time, as `here.materialize`.
 
     Raises NotAllowed for an asset that writes its data by itself, Invalid for an input that was
-    never materialized, and what `here.make_plan` raises.
+    never materialized, Interrupted, and what `here.make_plan` raises.
     """
-    plan = here.make_plan(root, asset, partition=partition, config=config)
-    _refuse_writers(plan)
     local, run_id = instance(root), str(uuid.uuid4())
     with here.RUNNING, warm(local), isolated(local, run_id) as twin:
+        plan = here.make_plan(root, asset, partition=partition, config=config)
+        _refuse_writers(plan)
         records = _newest(plan, local)
         began = time.perf_counter()
         with recorded(run_id) as recording, Usage() as usage:
             result = plan.execute(twin, tags or {}, run_id)
         seconds = time.perf_counter() - began
     error, checks = here.outcome(result)
-    if any(event.is_step_failure and _is_of_inputs(event) for event in result.all_events):
-        _refuse_missing(plan, local)
+    for event in result.all_events:
+        if event.is_step_failure:
+            _refuse_failure(plan, local, event.step_failure_data, recording)
     events = result.get_asset_materialization_events()
-    done = {event.asset_key: event.materialization for event in events if event.asset_key}
+    # Without those of tables and the like, which an asset may log.
+    done = {
+        event.asset_key: event.materialization
+        for event in events
+        if event.asset_key and event.asset_key in plan.keys
+    }
     if not error:
-        _refuse_written(plan, [AssetKey.from_parts(key.path) for key in done], recording)
+        _refuse_written(plan, done, recording)
     return Preview(
         AssetKey(asset),
         partition,
@@ -136,8 +143,7 @@ def keep(root: Path, shown: Preview, tags: Mapping[str, str] | None = None) -> h
         local = instance(root)
         newest = _newest(plan, local)
         if changed := [key for key in newest if newest[key] != shown._records[key]]:
-            names = some([f"'{AssetKey.from_parts(key.path)}'" for key in changed])
-            raise Conflict(f"{names}: materialized again since the preview", AGAIN)
+            raise Conflict(f"{_listed(changed)}: materialized again since the preview", AGAIN)
         run_id = str(uuid.uuid4())
         with replayed(run_id, shown._recording):
             run = here.record(plan, local, tags or {}, (shown.cpu, shown.memory), run_id)
@@ -168,54 +174,74 @@ def _refuse_writers(plan: here.Plan) -> None:
     """Raise NotAllowed for an asset whose function says that it returns no value."""
     import dagster as dg
 
-    definition = plan.node.assets_def
-    of_outputs = definition.keys_by_output_name.items()
-    outputs = {key: definition.node_def.output_def_named(name) for name, key in of_outputs}
-    names = [key for key in plan.keys if key in outputs and outputs[key].dagster_type.is_nothing]
-    function = definition.node_def
+    function = plan.node.assets_def.node_def
     decorated = isinstance(function, dg.OpDefinition) and function.is_from_decorator()
-    if decorated and function.get_output_annotation() is dg.MaterializeResult:
-        names = list(plan.keys)
-    if names:
+    types = _types(plan)
+    # In newer versions its type may be anything.
+    bare = decorated and function.get_output_annotation() is dg.MaterializeResult
+    if names := [key for key in plan.keys if bare or types[key].is_nothing]:
         raise NotAllowed(
-            f"{_listed(AssetKey.from_parts(key.path) for key in names)} returns no value: it "
-            "writes its data by itself, which a preview cannot hold back. Nothing was executed",
+            f"the function of {_listed(names)} returns no value: it writes its data by itself, "
+            "which a preview cannot hold back. Nothing was executed",
             "Materialize it here instead. If it does return a value, annotate it: "
             "`-> dg.MaterializeResult[TYPE]`.",
         )
 
 
-def _refuse_written(plan: here.Plan, done: Iterable[AssetKey], recording: Recording) -> None:
+def _refuse_written(plan: here.Plan, done: Iterable[Any], recording: Recording) -> None:
     """Raise NotAllowed for assets that turn out to have no value."""
-    if names := [key for key in done if recording.values.get(key) is None]:
+    types, values = _types(plan), recording.values
+    own = {key: AssetKey.from_parts(key.path) for key in done}
+    if names := [
+        key
+        for key, name in own.items()
+        if name not in values or (values[name] is None and types[key].is_any)
+    ]:
         raise NotAllowed(
-            f"{_listed(names)} returned no value. If it writes its data by itself, it has just "
-            "done so: a preview cannot hold that back. Nothing was recorded",
+            f"the function of {_listed(names)} returned no value. If it writes its data by "
+            "itself, it has just done so: a preview cannot hold that back. Nothing was recorded",
             "Annotate it with `-> None`: then it is refused before it runs.",
         )
 
 
-def _refuse_missing(plan: here.Plan, local: DagsterInstance) -> None:
-    """Raise Invalid for an input that was never materialized."""
-    graph = plan.repository.asset_graph
-    for key in sorted({key for own in plan.keys for key in graph.get(own).parent_keys}):
-        node = graph.get(key)
-        if key in plan.keys or not node.is_materializable:
-            continue
-        name, same = AssetKey.from_parts(key.path), node.partitions_def == plan.node.partitions_def
-        if node.partitions_def is None:
-            if not local.get_latest_materialization_event(key):
-                raise never_materialized(name, None)
-        elif not (materialized := local.get_materialized_partitions(key)):
-            raise never_materialized(name, plan.partition if same else None, partitioned=True)
-        elif same and plan.partition not in materialized:
-            raise never_materialized(name, plan.partition)
+def _types(plan: here.Plan) -> dict[Any, Any]:
+    """Return Dagster's types of the assets' values."""
+    definition = plan.node.assets_def
+    outputs = definition.keys_by_output_name.items()
+    return {key: definition.node_def.output_def_named(name).dagster_type for name, key in outputs}
 
 
-def _is_of_inputs(event: Any) -> bool:
-    error = event.step_failure_data.error
-    return error is not None and error.cls_name == "DagsterExecutionLoadInputError"
+def _refuse_failure(
+    plan: here.Plan, local: DagsterInstance, failure: Any, recording: Recording
+) -> None:
+    """Raise Interrupted, or Invalid for an input that was never materialized."""
+    if failure.error_source.name == "INTERRUPT":
+        raise Interrupted(f"the preview of '{plan.what}' was interrupted", AGAIN)
+    if failure.error is None or failure.error.cls_name != "DagsterExecutionLoadInputError":
+        return
+    key = plan.node.assets_def.keys_by_input_name.get(recording.input)
+    node = plan.repository.asset_graph.get(key) if key else None
+    if node and node.is_materializable and (missing := _missing(plan, node, local)):
+        raise missing
 
 
-def _listed(names: Iterable[str]) -> str:
-    return some([f"'{name}'" for name in names])
+def _missing(plan: here.Plan, node: Any, local: DagsterInstance) -> Invalid | None:
+    """Return which partition of an input, or that all of it, was never materialized."""
+    name, partitions = AssetKey.from_parts(node.key.path), node.partitions_def
+    if partitions is None:
+        event = local.get_latest_materialization_event(node.key)
+        return None if event else never_materialized(name, None)
+    materialized = local.get_materialized_partitions(node.key)
+    needed: list[str] = []
+    if partitions == plan.node.partitions_def:
+        needed = [plan.partition or ""]
+    elif plan.partition is None:
+        needed = partition_keys(partitions, local)
+    for key in needed:
+        if key not in materialized:
+            return never_materialized(name, key)
+    return None if materialized else never_materialized(name, None, partitioned=True)
+
+
+def _listed(keys: Iterable[Any]) -> str:
+    return some([f"'{AssetKey.from_parts(key.path)}'" for key in keys])

@@ -7,6 +7,7 @@ the functions and of the inputs' IO managers is called: no hook, and no second a
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,13 @@ Report = Callable[[Any], None]
 class Recording:
     """What the functions of a run's steps yielded and reported, by step, and the values of assets.
 
-    An event is what was yielded; a report is a call that applies to the events after it.
+    An event is what was yielded; a report is a call that applies to the events after it. `input`
+    is the one that was loaded last.
     """
 
     events: dict[str, list[tuple[bool, Any]]] = field(default_factory=dict)
     values: dict[AssetKey, Any] = field(default_factory=dict)
+    input: str = ""
 
 
 @contextlib.contextmanager
@@ -79,6 +82,8 @@ def recorded(run_id: str) -> Iterator[Recording]:
 @contextlib.contextmanager
 def replayed(run_id: str, recording: Recording) -> Iterator[None]:
     """Yield what was recorded, instead of calling functions, in the run with this id."""
+    from dagster import DagsterEvent
+
     compute = internal("execute_core_compute")
 
     def replay(step: Any, *args: Any) -> Iterator[Any]:
@@ -87,10 +92,13 @@ def replayed(run_id: str, recording: Recording) -> Iterator[None]:
             return
         step.log.info("Kept from a preview in a notebook: nothing is executed again.")
         for is_event, item in recording.events.get(step.step.key, ()):
-            if is_event:
-                yield item
-            else:
+            if not is_event:
                 item(step)
+                continue
+            if isinstance(item, DagsterEvent):  # by context.log_event, which has logged it
+                item = item._replace(logging_tags=step.event_tags)
+                step.log.log_dagster_event(logging.DEBUG, item.message or "", item)
+            yield item
 
     with replaced("execute_core_compute", replay):
         yield
@@ -113,6 +121,10 @@ def _kind(base: Any, recording: Recording, outputs: dict[Any, Any]) -> type:
         add_output_metadata = reporting("add_output_metadata")
         add_asset_metadata = reporting("add_asset_metadata")
         set_data_version = reporting("set_data_version")
+
+        def for_input_manager(self, name: str, *args: Any, **options: Any) -> Any:
+            recording.input = name
+            return super().for_input_manager(name, *args, **options)
 
         @property
         def step_launcher(self) -> None:
