@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import uuid
@@ -15,6 +16,8 @@ from dagmar.server.client import DagsterClient
 from support import forked
 from support.dagster_server import DagsterServer, dagster_server
 from support.project import Project, make_project
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
 TESTS = Path(__file__).parent
 LIVE = {"dagster"}
@@ -70,12 +73,43 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.relative_to(TESTS).as_posix() in SLOW else None
 
 
+class GroupsAndFiles(LoadGroupScheduling):
+    """Keep a group, or else a file, in one worker: what its tests share is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope = super()._split_scope(nodeid)
+        return nodeid.partition("::")[0] if scope == nodeid else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupsAndFiles:
+    return GroupsAndFiles(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector forget what has been imported: it is looked through no more."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the live server after its last test in this worker; idle, it takes time from others."""
+    in_worker = hasattr(item.config, "workerinput")
+    if in_worker and nextitem and _group(item) == "live" != _group(nextitem):
+        for fixture in item.session._fixturemanager.getfixturedefs("dagster", item) or ():
+            fixture.finish(item._request)  # type: ignore[attr-defined]
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else ""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         # One server serves them all, so they stay in one worker.
-        named = item.get_closest_marker("xdist_group")
-        if not named and LIVE & set(item.fixturenames):  # type: ignore[attr-defined]
+        if not _group(item) and LIVE & set(item.fixturenames):  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.xdist_group("live"))
         if config.option.nightly and item.get_closest_marker("nightly"):
             item.add_marker(pytest.mark.timeout(0))

@@ -15,6 +15,9 @@ from dagmar.upkeep.checking import Project
 from support.git import GIT_ENVIRON
 from support.healthy_project import make_sound
 
+_KEPT: set[str] = set()
+"""The names of modules that are of no project: to look at thousands for each test takes long."""
+
 
 @pytest.fixture(autouse=True)
 def _no_other_projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -27,7 +30,8 @@ def _no_other_projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 def _forget_projects(base: str) -> None:
     sys.path[:] = [place for place in sys.path if not place.startswith(base)]
-    tops = {name: vars(module) for name, module in sys.modules.items() if "." not in name}
+    new = sys.modules.keys() - _KEPT
+    tops = {name: vars(sys.modules[name]) for name in new if "." not in name}
     gone = {
         name
         for name, known in tops.items()
@@ -35,8 +39,9 @@ def _forget_projects(base: str) -> None:
             str(at).startswith(base) for at in (known.get("__file__"), *known.get("__path__", ()))
         )
     }
-    for name in [name for name in sys.modules if name.partition(".")[0] in gone]:
+    for name in [name for name in new if name.partition(".")[0] in gone]:
         del sys.modules[name]
+    _KEPT.update(sys.modules)
 
 
 @pytest.fixture(autouse=True)
