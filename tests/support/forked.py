@@ -41,7 +41,8 @@ LIBRARIES = (
 )
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ")
 """How the names begin of variables that an interpreter reads as it starts."""
-MODULES = ("dagmar.export.worker",)
+MODULES = (("dagmar.export.worker",), ("marimo", "check"))
+"""What follows `python -m` in calls that fork, too."""
 TESTS = str(Path(__file__).parents[1])
 profile = SimpleNamespace(may_fork=True)
 
@@ -138,9 +139,10 @@ class Forking(subprocess.Popen[Any]):
         cwd, env, shell, *streams = rest[4], rest[5], *rest[8:15]
         plain = not (rest[1] or rest[3] or shell or isinstance(args, str))
         words = [os.fsdecode(word) for word in args] if plain else []
-        module = words[words.index("-m") + 1] if "-m" in words[:3] else ""
+        called = words[words.index("-m") + 1 :] if "-m" in words[:3] else []
+        known = any(called[: len(module)] == [*module] for module in MODULES)
         alone = threading.active_count() == 1
-        if words[:1] != [sys.executable] or module not in MODULES or not alone:
+        if words[:1] != [sys.executable] or not known or not alone:
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return
         sys.stdout.flush()
@@ -148,7 +150,7 @@ class Forking(subprocess.Popen[Any]):
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                _become(words, module, cwd, os.environ if env is None else env, streams)
+                _become(words, called[0], cwd, os.environ if env is None else env, streams)
             finally:
                 os._exit(1)
         self._child_created = True

@@ -62,94 +62,120 @@ DECLARED = '[tool.dagster]\nmodule_name = "shop.definitions"\n'
 
 def findings(root: Path, text: str, catalog: Catalog | None = CATALOG) -> list[tuple[str, str]]:
     """Check one notebook and return (severity, rule: message) of each finding."""
-    write(root, {"notebooks/orders.py": text, "pyproject.toml": DECLARED})
+    (found,) = findings_of(root, {"notebooks/orders.py": text}, catalog)
+    return found
+
+
+def findings_of(
+    root: Path, notebooks: dict[str, str], catalog: Catalog | None = CATALOG
+) -> list[list[tuple[str, str]]]:
+    """Check notebooks in one call, which takes no longer than one notebook does."""
+    write(root, {**notebooks, "pyproject.toml": DECLARED})
     settings = load(root, environ={}, home=root)
-    notebooks = checking.find_notebooks(settings, ())
-    (checked,) = checking.check(settings, notebooks, catalog).notebooks
-    return [(each.severity, f"{each.rule}: {each.message}") for each in checked.findings]
+    checked = checking.check(settings, [(root / name).resolve() for name in notebooks], catalog)
+    assert [each.path for each in checked.notebooks] == [*notebooks]
+    return [
+        [(each.severity, f"{each.rule}: {each.message}") for each in notebook.findings]
+        for notebook in checked.notebooks
+    ]
+
+
+def changed(changes: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the sound notebook with each change, in a folder of its own."""
+    assert all(old in SOUND for old, _ in changes)
+    return {
+        f"notebooks/{number}/orders.py": SOUND.replace(old, new, 1)
+        for number, (old, new) in enumerate(changes)
+    }
 
 
 def test_a_sound_notebook_of_an_older_marimo_has_no_findings(tmp_path: Path) -> None:
     assert findings(tmp_path, SOUND) == []
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
+PROBLEMS = [
+    (
+        "len(customers)",
+        "len(costumers)",
+        ("error", "undefined-name: no cell defines 'costumers'"),
+    ),
+    (
+        'asset="raw/orders"',
+        'asset="raw/ordres"',
+        ("error", "pair: there is no asset 'raw/ordres' — did you mean 'raw/orders'?"),
+    ),
+    (
+        'asset="raw/orders"',
+        'job="nigthly"',
+        ("error", "pair: there is no job 'nigthly' — did you mean 'nightly'?"),
+    ),
+    (
+        'load("raw/customers")',
+        'load("raw/customer")',
         (
-            "len(customers)",
-            "len(costumers)",
-            ("error", "undefined-name: no cell defines 'costumers'"),
+            "error",
+            "inputs: there is no asset 'raw/customer' — did you mean 'raw/customers'?",
         ),
+    ),
+    (
+        'load("raw/customers")',
+        'load("other")',
+        ("warning", "inputs: 'other' is not upstream of 'raw/orders'"),
+    ),
+    (
+        'load("raw/customers")',
+        'load("other")',
+        ("warning", "inputs: 'raw/customers' is upstream of 'raw/orders', and is not loaded"),
+    ),
+    (
+        "def _(customers)",
+        "def _(customers, pair)",
+        ("warning", "form: marimo would format this file differently"),
+    ),
+    (
+        "    mo.md(str(len(customers)))",
+        "    customers = 1",
         (
-            'asset="raw/orders"',
-            'asset="raw/ordres"',
-            ("error", "pair: there is no asset 'raw/ordres' — did you mean 'raw/orders'?"),
+            "error",
+            "marimo:multiple-definitions: Variable 'customers' is defined in multiple cells",
         ),
-        (
-            'asset="raw/orders"',
-            'job="nigthly"',
-            ("error", "pair: there is no job 'nigthly' — did you mean 'nightly'?"),
-        ),
-        (
-            'load("raw/customers")',
-            'load("raw/customer")',
-            (
-                "error",
-                "inputs: there is no asset 'raw/customer' — did you mean 'raw/customers'?",
-            ),
-        ),
-        (
-            'load("raw/customers")',
-            'load("other")',
-            ("warning", "inputs: 'other' is not upstream of 'raw/orders'"),
-        ),
-        (
-            'load("raw/customers")',
-            'load("other")',
-            ("warning", "inputs: 'raw/customers' is upstream of 'raw/orders', and is not loaded"),
-        ),
-        (
-            "def _(customers)",
-            "def _(customers, pair)",
-            ("warning", "form: marimo would format this file differently"),
-        ),
-        (
-            "    mo.md(str(len(customers)))",
-            "    customers = 1",
-            (
-                "error",
-                "marimo:multiple-definitions: Variable 'customers' is defined in multiple cells",
-            ),
-        ),
-        ("def inputs():", "def inputs(:", ("error", "syntax: orders.py is not valid Python: ")),
-        (
-            "import marimo\n",
-            "<<<<<<< before updating\nimport marimo\n=======\n>>>>>>> after updating\n",
-            ("error", "syntax: orders.py has conflict markers of a merge, line 1"),
-        ),
-        (
-            "len(customers)",
-            "len(customers), _theirs",
-            ("error", "undefined-name: no cell defines '_theirs'"),
-        ),
-        (
-            "app = marimo.App()",
-            "app = notebook = marimo.App()",
-            ("error", "no-notebook: marimo does not read this as a notebook: "),
-        ),
-        (
-            'dagmar.Pair(asset="raw/orders")',
-            'dagmar.Pair(asset="raw/orders"), dagmar.Pair(asset="othre"), dagmar.Pair(job="x")',
-            ("error", "pair: there is no asset 'othre' — did you mean 'other'?"),
-        ),
-    ],
-)
-def test_problems_are_found(tmp_path: Path, old: str, new: str, expected: tuple[str, str]) -> None:
-    assert old in SOUND
-    found = findings(tmp_path, SOUND.replace(old, new, 1))
-    matches = [rule for severity, rule in found if severity == expected[0]]
-    assert any(rule.startswith(expected[1]) for rule in matches), found
+    ),
+    ("def inputs():", "def inputs(:", ("error", "syntax: orders.py is not valid Python: ")),
+    (
+        "import marimo\n",
+        "<<<<<<< before updating\nimport marimo\n=======\n>>>>>>> after updating\n",
+        ("error", "syntax: orders.py has conflict markers of a merge, line 1"),
+    ),
+    (
+        "len(customers)",
+        "len(customers), _theirs",
+        ("error", "undefined-name: no cell defines '_theirs'"),
+    ),
+    (
+        "app = marimo.App()",
+        "app = notebook = marimo.App()",
+        ("error", "no-notebook: marimo does not read this as a notebook: "),
+    ),
+    (
+        'dagmar.Pair(asset="raw/orders")',
+        'dagmar.Pair(asset="raw/orders"), dagmar.Pair(asset="othre"), dagmar.Pair(job="x")',
+        ("error", "pair: there is no asset 'othre' — did you mean 'other'?"),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> list[list[tuple[str, str]]]:
+    """What is found in a notebook with each problem; all are checked in one call."""
+    changes = [(old, new) for old, new, _ in PROBLEMS]
+    return findings_of(tmp_path_factory.mktemp("problems"), changed(changes))
+
+
+@pytest.mark.parametrize("number", range(len(PROBLEMS)))
+def test_problems_are_found(problems: list[list[tuple[str, str]]], number: int) -> None:
+    *_, (severity, message) = PROBLEMS[number]
+    matches = [rule for how, rule in problems[number] if how == severity]
+    assert any(rule.startswith(message) for rule in matches), problems[number]
 
 
 PRIVATE = """\
@@ -171,25 +197,21 @@ PRIVATE = """\
 """
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("    mo.md(str(len(customers)))\n", PRIVATE),
-        ('asset="raw/orders"', 'job="nightly@shop"'),
-        ('asset="raw/orders"', 'asset="gone", target="prod"'),
-        ('asset="raw/orders"', 'asset="gone", target=str(1)'),
-        ('Pair(asset="raw/orders")', 'Pair(asset="raw/orders"), dagmar.Pair(asset="other")'),
-    ],
-)
+VALID = [
+    ("    mo.md(str(len(customers)))\n", PRIVATE),
+    ('asset="raw/orders"', 'job="nightly@shop"'),
+    ('asset="raw/orders"', 'asset="gone", target="prod"'),
+    ('asset="raw/orders"', 'asset="gone", target=str(1)'),
+    ('Pair(asset="raw/orders")', 'Pair(asset="raw/orders"), dagmar.Pair(asset="other")'),
+]
+
+
 @pytest.mark.parametrize("catalog", [CATALOG, ONLINE], ids=["definitions", "server"])
-def test_valid_notebooks_have_no_errors(
-    tmp_path: Path, old: str, new: str, catalog: Catalog
-) -> None:
+def test_valid_notebooks_have_no_errors(tmp_path: Path, catalog: Catalog) -> None:
     write(tmp_path, {"dagmar.yaml": "targets: {prod: {url: 'https://dagster.example.invalid'}}"})
-    assert old in SOUND
-    found = findings(tmp_path, SOUND.replace(old, new, 1), catalog)
-    assert "error" not in [severity for severity, _ in found]
-    assert not any("upstream" in rule for _, rule in found)
+    found = findings_of(tmp_path, changed(VALID), catalog)
+    assert [one for one in found if "error" in [severity for severity, _ in one]] == []
+    assert not any("upstream" in rule for one in found for _, rule in one)
 
 
 @pytest.mark.parametrize(
