@@ -29,6 +29,12 @@ ADOPT, UPDATE = "Add it to an existing Dagster repository", "Update"
 EXECUTED_HERE = {START, REPORTS, PIP, ADOPT, UPDATE}
 EXECUTED_BY_CI = {"uv run invoke demo", "uv run pytest"}
 NOT_EXECUTED = {"pip install uv": "uv is what runs these tests"}
+NEWER = (
+    'echo "# upstream" >> template/project/.gitignore && '
+    f"sed -i \"s/marimo.App(/marimo.App(app_title='newer', /\" {NOTEBOOK_FILE} && "
+    "git commit -q -a -m y"
+)
+"""What the template's authors commit."""
 BLOCK = re.compile(r"^```(?:bash|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.xdist_group("docs")
@@ -317,40 +323,6 @@ def test_the_readme_adds_dagmar_to_a_repository(
 
 
 @needs_uv
-@pytest.mark.parametrize(
-    "with_copier", [False, pytest.param(True, marks=pytest.mark.nightly)], ids=["task", "copier"]
-)
-def test_the_readme_updates_a_project(
-    clone: Path, environ: dict[str, str], tmp_path: Path, with_copier: bool
-) -> None:
-    upstream = Terminal(shutil.copytree(clone, tmp_path / "dagmar", symlinks=True), environ)
-    terminal = Terminal(upstream.folder, environ)
-    terminal.type(sections(README)[START][0])
-    project = terminal.folder
-    newer = "app_title='newer'"
-    upstream.type(
-        'echo "# upstream" >> template/project/.gitignore && '
-        f'sed -i "s/marimo.App(/marimo.App({newer}, /" {NOTEBOOK_FILE} && '
-        "git commit -q -a -m y"
-    )
-    (project / "mine.txt").write_text("mine\n")
-    commit, *update = sections(README)[UPDATE][0].splitlines(keepends=True)
-    terminal.type(commit)
-    if with_copier:
-        (alone,) = re.findall(r"`(uvx copier update[^`]*)`", README.read_text("utf-8"))
-        done = terminal.type(alone)
-        # It updates the project only, and names the command for its notebooks.
-        assert "uv run invoke update " in done.stdout + done.stderr
-        terminal.type("git add -A && git commit -q -m update")
-    terminal.type("".join(update))
-    for notebook in (project / "notebooks").glob("*.py"):
-        assert newer in notebook.read_text("utf-8")
-    assert (project / ".gitignore").read_text("utf-8").endswith("# upstream\n")
-    assert (project / "mine.txt").read_text("utf-8") == "mine\n"
-    assert (project / ".venv").is_dir()
-
-
-@needs_uv
 @pytest.mark.nightly
 def test_the_readme_installs_with_plain_pip(
     clone: Path, environ: dict[str, str], tmp_path: Path
@@ -403,3 +375,44 @@ def test_the_tutorial_works_from_the_first_line_to_the_last(
     assert (terminal.folder / "notebooks/raw_flights.py").is_file()
     assert "Checked 6 notebooks." in "".join(one.stderr for one in done)
     assert "raw_flights.py  (asset raw/flights, default)" in said
+
+
+@needs_uv
+def test_the_readme_updates_a_project(clone: Path, environ: dict[str, str], project: Path) -> None:
+    """The last test of the project that the others use: it gets an update."""
+    upstream = Terminal(clone, environ)
+    upstream.type(NEWER)
+    try:
+        (project / "mine.txt").write_text("mine\n")
+        Terminal(project, environ).type(sections(README)[UPDATE][0])
+    finally:
+        upstream.type("git reset -q --hard HEAD~1")
+    assert_updated(project)
+
+
+@needs_uv
+@pytest.mark.nightly
+def test_copier_alone_updates_a_project_and_names_the_command_for_its_notebooks(
+    clone: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    upstream = Terminal(shutil.copytree(clone, tmp_path / "dagmar", symlinks=True), environ)
+    terminal = Terminal(upstream.folder, environ)
+    terminal.type(sections(README)[START][0])
+    upstream.type(NEWER)
+    (terminal.folder / "mine.txt").write_text("mine\n")
+    commit, *update = sections(README)[UPDATE][0].splitlines(keepends=True)
+    terminal.type(commit)
+    (alone,) = re.findall(r"`(uvx copier update[^`]*)`", README.read_text("utf-8"))
+    done = terminal.type(alone)
+    assert "uv run invoke update " in done.stdout + done.stderr
+    terminal.type("git add -A && git commit -q -m update")
+    terminal.type("".join(update))
+    assert_updated(terminal.folder)
+
+
+def assert_updated(project: Path) -> None:
+    for notebook in (project / "notebooks").glob("*.py"):
+        assert "app_title='newer'" in notebook.read_text("utf-8")
+    assert (project / ".gitignore").read_text("utf-8").endswith("# upstream\n")
+    assert (project / "mine.txt").read_text("utf-8") == "mine\n"
+    assert (project / ".venv").is_dir()
