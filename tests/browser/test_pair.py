@@ -126,6 +126,7 @@ def test_a_slow_run_is_cancelled(edit: Open, client: DagsterClient) -> None:
     assert len(runs(client) - before) == 1
 
 
+@pytest.mark.nightly
 def test_a_failure_shows_the_users_traceback(edit: Open, client: DagsterClient) -> None:
     before = runs(client)
     page = edit("failing")

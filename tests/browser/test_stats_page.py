@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from support.stats_document import document
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
 def test_the_page_is_read_with_mouse_and_keyboard_and_asks_for_nothing(
     browser: Browser, tmp_path: Path, scheme: str
 ) -> None:

@@ -578,10 +578,11 @@ EXPORT = ("-m", "marimo", "-q", "export", "html", "--no-sandbox", "-f", "-o", "o
 
 
 A_STEP = pytest.param("a step", marks=pytest.mark.nightly)
+EXPORTED = pytest.param("export", marks=pytest.mark.nightly)
 PYTEST = pytest.param("pytest", marks=pytest.mark.nightly)  # the example's own tests do it too
 
 
-@pytest.mark.parametrize("where", ["script", PYTEST, A_STEP, "export", "dagmar's export"])
+@pytest.mark.parametrize("where", ["script", PYTEST, A_STEP, EXPORTED, "dagmar's export"])
 def test_nothing_launches_by_itself(paired: Make, client: DagsterClient, where: str) -> None:
     context = paired("orders")
     file = write_notebook(context.start, "orders")

@@ -30,7 +30,10 @@ def test_an_asset_is_materialized_once_and_followed_to_success(
 
 @pytest.mark.parametrize(
     ("name", "job", "location"),
-    [("counting", "counting", "pipelines"), ("tidy@other", "tidy", "other")],
+    [
+        pytest.param("counting", "counting", "pipelines", marks=pytest.mark.nightly),
+        ("tidy@other", "tidy", "other"),
+    ],
 )
 def test_a_job_is_run(
     live: Project, client: DagsterClient, tag: str, name: str, job: str, location: str
@@ -101,7 +104,10 @@ def test_a_failing_step_is_explained_with_the_users_traceback(
 
 @pytest.mark.parametrize(
     ("asset", "words"),
-    [("needs_resource", "warehouse is not there"), ("killed", "exit")],
+    [
+        pytest.param("needs_resource", "warehouse is not there", marks=pytest.mark.nightly),
+        ("killed", "exit"),
+    ],
 )
 def test_a_run_that_fails_outside_its_steps_is_explained(
     live: Project, tag: str, asset: str, words: str

@@ -297,6 +297,7 @@ def test_a_queue_without_a_daemon_is_warned_about(
     assert talk.count("no daemon is running") == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.xdist_group("live")
 def test_a_code_location_whose_process_is_gone_is_reported(
     without_daemon: DagsterServer, tmp_path: Path, tag: str
@@ -318,6 +319,7 @@ def is_child(pid: int, server: DagsterServer) -> bool:
     return os.getpgid(pid) == server.group
 
 
+@pytest.mark.nightly
 @pytest.mark.xdist_group("live")
 def test_a_read_only_server_launches_and_cancels_nothing(
     tmp_path: Path,

@@ -52,6 +52,7 @@ def test_config_is_read_from_standard_input(live: Project, tag: str) -> None:
         assert done.returncode == status, done.stderr
 
 
+@pytest.mark.nightly
 def test_the_fixed_config_of_a_job_stays_under_what_is_set(
     live: Project, client: DagsterClient, tag: str
 ) -> None:

@@ -18,9 +18,10 @@ from support.project import Project, run
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (
+        pytest.param(
             ("--asset", "daily_sales", "--partition", "2026-01-02"),
             {"dagster/partition": "2026-01-02"},
+            marks=pytest.mark.nightly,
         ),
         (("--asset", "daily_sales", "--latest"), {"dagster/partition": "2026-01-10"}),
         (
@@ -31,9 +32,10 @@ from support.project import Project, run
                 "dagster/partition/day": "2026-01-05",
             },
         ),
-        (
+        pytest.param(
             ("--asset", "grid", "--partition", "day=2026-01-06|color=blue"),
             {"dagster/partition": "blue|2026-01-06"},
+            marks=pytest.mark.nightly,
         ),
         (("--job", "daily_job", "--partition", "2026-01-03"), {"dagster/partition": "2026-01-03"}),
     ],
@@ -96,6 +98,7 @@ def status_of(live: Project, tag: str, *flags: str) -> str:
     return str(ended["status"])
 
 
+@pytest.mark.nightly
 def test_a_job_has_missing_and_failed_partitions_and_a_date_stays_text(
     live: Project, client: DagsterClient, tag: str
 ) -> None:

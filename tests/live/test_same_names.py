@@ -69,7 +69,9 @@ def test_what_could_run_elsewhere_is_refused(
     assert LAUNCH_TAG not in done.stderr
 
 
-@pytest.mark.parametrize("location", ["other", "pipelines"])
+@pytest.mark.parametrize(
+    "location", ["other", pytest.param("pipelines", marks=pytest.mark.nightly)]
+)
 def test_the_one_that_is_named_runs(
     live: Project, client: DagsterClient, tag: str, location: str
 ) -> None:

@@ -6,9 +6,11 @@ import json
 import shlex
 from pathlib import Path
 
+import pytest
 from support.project import Project, run
 
 
+@pytest.mark.nightly
 def test_the_command_of_a_cause_retries_its_run(
     live: Project, tag: str, dagster_home: Path
 ) -> None:

@@ -767,5 +767,5 @@ score
         differs="a time is printed",
     ),
 }  # fmt: skip
-CI = ("pandas_eda",)
+CI = ("report",)
 """Those that run in every CI, and not only at night."""

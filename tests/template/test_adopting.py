@@ -14,7 +14,7 @@ from support.project import Project
 from support.repositories import REPOSITORIES, ROWS, Adopted
 from support.template_releases import Template, write
 
-IN_CI = ("two locations", "one file", "Makefile and Dockerfile")
+IN_CI = ("two locations", "one file")
 
 
 @pytest.fixture(scope="module")

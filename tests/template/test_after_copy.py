@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -420,8 +421,15 @@ def test_a_failure_asks_for_no_second_repository(here: Path):
     assert "git init" not in said
 
 
-@pytest.mark.parametrize("pattern", [".*", ".dagmar/", ".dagmar/*", "*\n!*.txt", "dagmar.yaml"])
-@pytest.mark.parametrize("place", [".gitignore", ".git/info/exclude"])
+PATTERNS = (".*", ".dagmar/", ".dagmar/*", "*\n!*.txt", "dagmar.yaml")
+IN_CI = {(".*", ".gitignore"), ("*\n!*.txt", ".git/info/exclude")}
+IGNORED = [
+    pytest.param(*case, marks=() if case in IN_CI else pytest.mark.nightly)
+    for case in itertools.product(PATTERNS, (".gitignore", ".git/info/exclude"))
+]
+
+
+@pytest.mark.parametrize(("pattern", "place"), IGNORED)
 def test_what_git_ignores_is_taken_back_as_shown(here: Path, pattern: str, place: str):
     make_repository(here, **{"requirements.txt": "dagster\n", "requirements-dev.txt": "x\n"})
     kept = [

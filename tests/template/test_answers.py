@@ -88,7 +88,7 @@ def parse(folder: Path) -> None:
             list(yaml.safe_load_all(content))
 
 
-@pytest.mark.parametrize("example", [True, False])
+@pytest.mark.parametrize("example", [True, pytest.param(False, marks=pytest.mark.nightly)])
 def test_a_project_is_rendered_from_its_answers(render: Render, example: bool):
     result = render(project_name="sales-pipeline", package="sales", example=example)
     assert result.exception is None

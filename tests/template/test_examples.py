@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,9 +74,10 @@ def test_there_is_one_of_each_template(shipped: Project) -> None:
 
 
 def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
-    released: Template, tmp_path: Path
+    shipped: Project, tmp_path: Path
 ) -> None:
-    project = released.project(tmp_path / "scaffolded-flights")
+    place = shutil.copytree(shipped.path, tmp_path / "scaffolded-flights")
+    project = Project(place, shipped.template)
     settings = load(project.path, environ={}, home=tmp_path)
     catalog = read_definitions(project.path)
     for name in SHIPPED:

@@ -181,7 +181,7 @@ def several_at_once(project: Project) -> None:
     write(project.path, {"notes.rej": "mine\n"})
 
 
-IN_CI = (several_at_once, a_link_to_a_folder_of_untracked_files, the_same_content)
+IN_CI = (several_at_once, the_same_content)
 EACH = [
     pytest.param(name, marks=() if place in IN_CI else pytest.mark.nightly, id=name)
     for name, (place, _) in CASES.items()

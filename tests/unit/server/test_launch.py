@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, UsageError
+from dagmar.errors import Invalid, Unreachable, UsageError
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagmar.server.launch import Launch, given_tags, launch_backfill, validate
+from dagmar.server.launch import Launch, given_tags, launch_backfill, refusals, validate
 from dagmar.server.launchable import find_failed
 from support.http_server import dagster, serve
 
@@ -122,3 +122,11 @@ def test_config_that_cannot_be_sent_is_refused_before_any_query() -> None:
     ):
         validate(client, launch)
     assert server.seen == []
+
+
+def test_a_code_location_whose_process_is_gone_is_named() -> None:
+    answer = {"__typename": "PythonError", "message": "DagsterUserCodeUnreachableError: no pipe\n"}
+    error = refusals(backfill("orders"))["PythonError"](answer)
+    assert isinstance(error, Unreachable)
+    assert error.message == "the code location 'shop' does not answer: its process is gone"
+    assert "Reload the code location" in error.hint
