@@ -81,7 +81,7 @@ def findings_of(
 
 
 def changed(changes: list[tuple[str, str]]) -> dict[str, str]:
-    """Return the sound notebook with each change, in a folder of its own."""
+    """Return the sound notebook with each change, each in another folder."""
     assert all(old in SOUND for old, _ in changes)
     return {
         f"notebooks/{number}/orders.py": SOUND.replace(old, new, 1)
