@@ -69,7 +69,11 @@ LOADS = {
 PARTITIONED = {"daily", "grid", "report_of_day", "report_of_cell"}
 
 
-@pytest.mark.parametrize("catalog_from", ["shop", "online"], ids=["definitions", "server"])
+@pytest.mark.parametrize(
+    "catalog_from",
+    ["shop", pytest.param("online", marks=pytest.mark.nightly)],
+    ids=["definitions", "server"],
+)
 def test_inputs_are_loaded_by_the_partition_they_share_and_not_without_a_value(
     catalog_from: str, request: pytest.FixtureRequest
 ) -> None:

@@ -327,6 +327,7 @@ def test_output_names_another_folder_and_dev_gives_http_links(tmp_path: Path) ->
     assert "cdn.jsdelivr.net" not in page
 
 
+@pytest.mark.nightly
 def test_two_exports_of_one_notebook_at_the_same_time_both_exist(tmp_path: Path) -> None:
     project = export_project(tmp_path, good=GOOD)
     with ThreadPoolExecutor(2) as threads:

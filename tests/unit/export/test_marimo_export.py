@@ -22,6 +22,7 @@ def by_name(exports: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {Path(export["notebook"]).stem: export for export in exports}
 
 
+@pytest.mark.nightly
 def test_an_untested_marimo_writes_reports_and_one_warning_says_what_is_missing(
     tmp_path: Path,
 ) -> None:
