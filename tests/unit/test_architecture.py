@@ -21,6 +21,7 @@ FLOORS = (
     "runs",
     "stats",
     "notebook",
+    "diff",
     "orchestration",
     "server",
     "project",
