@@ -12,8 +12,13 @@ from dagmar.errors import AnswerLost, DagmarError, Invalid, NotAllowed, Unreacha
 from dagmar.notebook.fallbacks import as_static
 from dagmar.pair.buttons import Retries
 from dagmar.pair.context import Context
+from dagmar.pair.controls import LaunchOptions
 from dagmar.pair.watching import Watcher
 from dagmar.project.settings import Target
+from dagmar.scaffold import failed
+from dagmar.scaffold.failed import OpenedRun
+from dagmar.scaffold.notebooks import Notebook, Scaffolded, ScaffoldRequest
+from dagmar.server.failed import FailedRun
 from support.project import Project
 
 RETRY, CANCEL = "<retry button>", "<cancel button>"
@@ -179,3 +184,62 @@ def test_a_cancel_is_repeated_while_the_run_starts(project: Project, server: Any
         assert server.cancelled == times
         assert "cancelling" in watcher.page()
         assert "it cannot" not in watcher.page()
+
+
+def test_a_retry_has_what_is_in_the_controls_when_it_is_clicked(
+    project: Project, server: Any
+) -> None:
+    sent, chosen = [], [LaunchOptions(config={"ops": {"a": {}}})]
+
+    def launch(*given: Any) -> str:
+        sent.append(given[-1])
+        return "new"
+
+    def choose() -> LaunchOptions:
+        if not chosen:
+            raise Invalid("this is not a mapping")
+        return chosen.pop()
+
+    for changed, options in ((True, chosen[0]), (False, LaunchOptions())):
+        watcher = Watcher(Context(AssetKey("a"), "", "", project.root), "old", launch=launch)
+        watcher._chosen, watcher.buttons = choose, {"retry": RETRY, "change": "<change>"}
+        watcher.look(server)
+        assert RETRY in watcher.page()
+        watcher.retry(changed)
+        watcher.look(server)
+        assert sent.pop() == options
+    watcher = Watcher(Context(AssetKey("a"), "", "", project.root), "old", launch=launch)
+    watcher._chosen, watcher.buttons = choose, {"retry": RETRY, "change": "<change>"}
+    watcher.look(server)
+    watcher.retry(changed=True)
+    watcher.look(server)
+    assert "this is not a mapping" in watcher.page()
+    assert "<change>" in watcher.page()
+    assert sent == []
+
+
+def test_a_failed_run_is_opened_by_a_link_that_needs_no_token(
+    project: Project, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = watch(project, server, "old")
+    watcher.buttons = {"retry": RETRY, "open": "<open>"}
+    assert "<open>" in watcher.page()
+
+    def open_run(settings: Any, client: Any, request: ScaffoldRequest) -> OpenedRun:
+        run = FailedRun(request.run, "shop", "", (), {}, None)
+        file = project.root / "notebooks" / "a.py"
+        made = Scaffolded(project.root, [Notebook({"asset": "a"}, file, None, "default")])
+        return OpenedRun(made, run, (), "?file=a.py&run=old", "http://127.0.0.1:2718/x")
+
+    monkeypatch.setattr(failed, "open_run", open_run)
+    watcher.open()
+    assert "opening…" in watcher.page()
+    watcher.look(server)
+    assert 'href="?file=a.py&amp;run=old"' in watcher.page()
+    assert "marimo edit notebooks/a.py -- --run old" in watcher.page()
+    monkeypatch.setattr(failed, "open_run", lambda *_: refuse(Invalid("it was renamed"))())
+    watcher.open()
+    watcher.look(server)
+    assert "it was renamed" in watcher.page()
+    server.runs["old"] = "CANCELED"
+    assert "<open>" not in watch(project, server, "old").page()

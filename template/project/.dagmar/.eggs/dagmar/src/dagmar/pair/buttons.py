@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dagmar.console import format_duration
 from dagmar.errors import AnswerLost, DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
-from dagmar.pair import drawing
+from dagmar.pair import drawing, opened
 from dagmar.pair.context import Context, may_act
 from dagmar.pair.controls import CHOOSE_PARTITION, LaunchOptions
 from dagmar.pair.selection import one_run
@@ -179,14 +179,26 @@ class Retries:
             raise
 
 
-def launch_retry(context: Context, client: DagsterClient, run_id: str) -> str:
+def opened_run(context: Context) -> Attempt | None:
+    """Return the run that the notebook was opened with, for `watch`; None without one."""
+    if not (id := opened.run_id()):
+        return None
+    return Attempt(id, f"{context.target.url}/runs/{id}", "Opened with the values of the run")
+
+
+def launch_retry(
+    context: Context, client: DagsterClient, run_id: str, changes: LaunchOptions | None = None
+) -> str:
     """Launch the failed steps of a run and those after them; return the new run's id.
 
+    The config and the tags in `changes` are merged over those of the run.
     Raises what `launch` raises.
     """
     from dagmar.runs.prepare import LaunchSpec
 
-    return _launch(context, client, LaunchSpec(retry=run_id))[0]
+    options = changes or LaunchOptions()
+    spec = LaunchSpec(retry=run_id, config=options.config, tags=options.tags)
+    return _launch(context, client, spec)[0]
 
 
 def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[str, str]:

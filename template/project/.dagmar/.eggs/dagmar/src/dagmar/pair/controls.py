@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from dagmar import scalars
 from dagmar.errors import DagmarError, Invalid
-from dagmar.pair import drawing
+from dagmar.pair import drawing, opened
 from dagmar.pair.context import Context
 from dagmar.pair.selection import one_run
+from dagmar.project.sources import merge
 
 if TYPE_CHECKING:
     import marimo as mo
@@ -21,6 +23,7 @@ CONFIG = "config"
 TAGS = "tags"
 DIMENSION = "dimension_"
 MANY_KEYS = 20
+SECRETS = "secrets stay with Dagster, and a retry has them"
 CHOOSE_PARTITION = "Choose one in the controls."
 
 
@@ -89,7 +92,8 @@ def draw_controls(
 ) -> mo.ui.batch:
     """Return the controls as one UI element, whose value `read_options` understands.
 
-    `read_shown` returns the partition that the notebook shows, if any: it is the default.
+    `read_shown` returns the partition that the notebook shows, if any: it is the default. If the
+    notebook was opened with a run, the defaults are the run's values.
     Without a server they are a remark, and their value is empty.
     """
     import marimo as mo
@@ -99,10 +103,13 @@ def draw_controls(
 
     try:
         with context.client() as client:
+            from dagmar.server.relaunch import LaunchedWith
+
             choices = read_choices(context, client)
+            run = opened.read_values(context, client) or LaunchedWith(None, {}, {})
     except DagmarError as error:
         return remark(drawing.refusal(error, "what can be chosen for a run"))
-    defaults = _default_keys(choices.dimensions, read_shown)
+    defaults = _default_keys(choices.dimensions, lambda: run.partition or read_shown())
     elements: dict[str, Any] = {}
     rows = []
     for number, (name, keys) in enumerate(sorted(choices.dimensions.items())):
@@ -117,7 +124,7 @@ def draw_controls(
         )
         label = "partition" if len(choices.dimensions) == 1 else name
         rows.append((_literal(f"{label} ({len(keys)})"), f"{{{DIMENSION}{number}}}"))
-    config = choices.config
+    config = merge(choices.config, run.config)
     elements[CONFIG] = mo.ui.code_editor(
         value=scalars.dump(dict(config)) if config else "",
         language="yaml",
@@ -126,8 +133,11 @@ def draw_controls(
         show_copy_button=False,
         debounce=True,
     )
-    elements[TAGS] = mo.ui.text(placeholder="key=value, key=value", full_width=True)
+    tags = ", ".join(f"{key}={value}" for key, value in run.tags.items() if "," not in value)
+    elements[TAGS] = mo.ui.text(tags, placeholder="key=value, key=value", full_width=True)
     rows += [("run config (YAML)", f"{{{CONFIG}}}"), ("tags", f"{{{TAGS}}}")]
+    if run.secrets:
+        rows.append(("left out", _literal(escape(f"{', '.join(run.secrets)}: {SECRETS}"))))
     return mo.ui.batch(mo.Html(drawing.box(drawing.facts(rows, "100%"))), elements)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -9,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError, UsageError
-from dagmar.pair import buttons, cards, controls, drawing, history, listing
+from dagmar.errors import DagmarError, Invalid, UsageError
+from dagmar.pair import buttons, cards, controls, drawing, history, listing, opened
 from dagmar.pair.context import Context, live, read_parameter
 from dagmar.project.layout import folder_of
 
@@ -69,6 +71,7 @@ class Pair:
         self._file = str(file or "")
         self._clicks = buttons.Clicks()
         self._retries = buttons.Retries()
+        self._controls: Controls | None = None
         self._launched: Attempt | None = None
         self._run_here: Attempt | None = None
         self._previewed: Previewed | None = None
@@ -117,8 +120,9 @@ class Pair:
         """Return the partition that the notebook is about: the latest materialized one.
 
         `--partition_key KEY` after `--` on the command line chooses another, and so does
-        `?partition_key=KEY` in the address of the page. It is None if nothing is materialized,
-        for an asset without partitions, and for a job.
+        `?partition_key=KEY` in the address of the page. If the page was opened with a run, the
+        default is the partition of that run. It is None if nothing is materialized, for an asset
+        without partitions, and for a job.
         Raises Invalid for an unknown asset or partition.
         """
         if not self.asset:
@@ -128,6 +132,9 @@ class Pair:
         root = self._context.root
         if key := read_parameter("partition_key"):
             return partitions.require_partition(root, self.asset, key)
+        if key := opened.read_partition(self._context):
+            with contextlib.suppress(Invalid):  # of another asset of that run
+                return partitions.require_partition(root, self.asset, key)
         return partitions.latest_partition(root, self.asset)
 
     def card(
@@ -168,10 +175,12 @@ class Pair:
     def controls(self) -> mo.ui.batch:
         """Show what a run can be launched with: partition, run config, tags.
 
-        The default partition is that of `partition_key`, else the last one.
+        The default partition is that of `partition_key`, else the last one. If the page was opened
+        with a run (`?run=RUN_ID`, or `--run RUN_ID` after `--`), its values are the defaults.
         For example, in a cell that ends with `controls`: `controls = pair.controls()`
         """
-        return controls.draw_controls(self._context, self.partition_key)
+        self._controls = drawn = controls.draw_controls(self._context, self.partition_key)
+        return drawn
 
     def launch_button(self, label: str = "Launch", kind: Kind = "success") -> mo.ui.run_button:
         """Return a button for `launch` or `materialize`, whose every click counts once.
@@ -183,19 +192,22 @@ class Pair:
     def launch(self, controls: Controls | None, button: mo.ui.run_button | None) -> Attempt | None:
         """Launch a run if the button was just clicked, and return the last launch.
 
-        It is None before the first one. `watch` shows why a launch was refused.
+        Before the first one it is the run that the page was opened with, or None. `watch` shows
+        why a launch was refused.
         Raises UsageError for a button that is not from `launch_button`.
 
         For example: `run = pair.launch(controls, button)`
         """
         if self._clicks.take(button):
             self._launched = self._attempt(buttons.launch, controls, "Launching")
+        self._launched = self._launched or buttons.opened_run(self._context)
         return self._launched
 
     def watch(self, run: Attempt | str | None) -> mo.Html:
         """Show a run until it ends: status, steps, log, failure, buttons to cancel and retry.
 
-        `run` is what `launch` or `materialize` returned, or a run id.
+        `run` is what `launch` or `materialize` returned, or a run id. A failed run can be retried
+        with the config and tags that are in the controls then, and opened as a notebook.
         """
         import marimo as mo
 
@@ -208,8 +220,11 @@ class Pair:
         # Not before there is a run: it brings an HTTP library.
         from dagmar.pair.watching import Watcher
 
+        chosen = None
+        if self._controls is not None:
+            chosen = functools.partial(controls.read_options, self._controls)
         try:
-            return Watcher(self._context, run, self._retries).show()
+            return Watcher(self._context, run, self._retries, chosen=chosen).show()
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 

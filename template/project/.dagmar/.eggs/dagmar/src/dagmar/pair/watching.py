@@ -15,11 +15,13 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from dagmar.console import format_duration
+from dagmar.console import format_duration, pasteable
 from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.pair import drawing
 from dagmar.pair.buttons import Retries, launch_retry
 from dagmar.pair.context import Context, live
+from dagmar.pair.controls import LaunchOptions
+from dagmar.project.layout import relative
 from dagmar.server import runs
 from dagmar.server.client import DagsterClient
 
@@ -144,7 +146,8 @@ def draw_at_the_end(
 class Watcher:
     """Watches one run, and its retries.
 
-    `buttons` is the HTML of the buttons `cancel` and `retry`; it is empty if nobody can click.
+    `buttons` is the HTML of the buttons `cancel`, `retry`, `change` and `open`; it is empty if
+    nobody can click. `change` retries with what is chosen in the controls.
     """
 
     def __init__(
@@ -152,16 +155,18 @@ class Watcher:
         context: Context,
         run_id: str,
         retries: Retries | None = None,
-        launch: Callable[[Context, DagsterClient, str], str] = launch_retry,
+        launch: Callable[[Context, DagsterClient, str, LaunchOptions | None], str] = launch_retry,
         cancel_again_seconds: float = runs.CANCEL_AGAIN_SECONDS,
+        chosen: Callable[[], LaunchOptions] | None = None,
     ) -> None:
-        """Watch a run, or its last retry."""
+        """Watch a run, or its last retry; `chosen` reads the controls, if there are some."""
         self._context = context
         self._retries = retries or Retries()
         self._launch, self._cancel_again_seconds = launch, cancel_again_seconds
         self.buttons: Mapping[str, str] = {}
         self._clicked = threading.Event()
-        self._retry_wanted = False
+        self._retry_wanted = self._open_wanted = False
+        self._chosen, self._changes = chosen, LaunchOptions()
         self._watch(run_id)
 
     def _watch(self, run_id: str) -> None:
@@ -170,7 +175,7 @@ class Watcher:
         self._log = RunLog(self.run_id)
         self._refused: dict[str, DagmarError] = {}
         self._trouble: DagmarError | None = None
-        self._warning = ""
+        self._warning = self._opened = ""
         self._since = time.monotonic()
         self._cancel_wanted, self._cancelled_at = False, 0.0
 
@@ -179,6 +184,8 @@ class Watcher:
         try:
             if self._retry_wanted:
                 self._send_retry(client)
+            if self._open_wanted:
+                self._open(client)
             if self._retried:
                 self._watch(self.run_id)
             if self._moves:
@@ -210,11 +217,33 @@ class Watcher:
     def _send_retry(self, client: DagsterClient) -> None:
         failed = self.run_id
         try:
-            self._retries.send(failed, lambda: self._launch(self._context, client, failed))
+            self._retries.send(
+                failed, lambda: self._launch(self._context, client, failed, self._changes)
+            )
         except DagmarError as error:
             self._refused["retry"] = error
         finally:
             self._retry_wanted = False
+
+    def _open(self, client: DagsterClient) -> None:
+        """Create the notebook of what failed, unless there is one, and link to it."""
+        from dagmar.scaffold.failed import open_run
+        from dagmar.scaffold.notebooks import ScaffoldRequest
+
+        try:
+            made = open_run(self._context.settings, client, ScaffoldRequest(run=self.run_id))
+            path = relative(made.notebook.file, made.scaffolded.root)
+            # Relative to this page: its browser has logged in to the editor.
+            self._opened = (
+                f'<div><a href="{escape(made.link)}" target="_blank" style="color:{drawing.LINK};'
+                f'text-decoration:underline">Open {escape(path)} with the values of this run</a> '
+                f'<span style="{drawing.SMALL}">or type: '
+                f"{escape(pasteable('', made.command))}</span></div>"
+            )
+        except DagmarError as error:
+            self._refused["open"] = error
+        finally:
+            self._open_wanted = False
 
     def _warn(self, client: DagsterClient, run: runs.Run) -> None:
         if run.status != "QUEUED":
@@ -244,10 +273,15 @@ class Watcher:
         button = self._button
         retry = self._retries.sent.get(self.run_id) or self._refused.get("retry")
         refused = retry if run.final else self._refused.get("cancel")
-        parts = [drawing.refusal(refused)] if refused else []
+        parts = [drawing.refusal(error) for error in (refused, self._refused.get("open")) if error]
         if button:
             also = " cancelling…" if self._cancel_wanted and button == "cancel" else ""
-            parts.append(f"<div>{self.buttons[button]}{also}</div>")
+            names = [button]
+            if button == "retry":
+                names += ["change", "open"] if run.status == "FAILURE" else ["change"]
+                also = " opening…" if self._open_wanted else ""
+            shown = " ".join(self.buttons[name] for name in names if name in self.buttons)
+            parts.append(f"<div>{shown}{also}</div>{self._opened}")
         elif self._retry_wanted or (self.run_id in self._retries.sent and not refused):
             parts.append("<div>retrying…</div>")
         return parts
@@ -283,8 +317,18 @@ class Watcher:
             return mo.Html(self.page())
         cancel = mo.ui.button(label="Cancel", kind="danger", on_change=lambda _: self.cancel())
         retry = mo.ui.button(label="Retry", kind="warn", on_change=lambda _: self.retry())
-        self._elements = (cancel, retry)  # marimo keeps no strong reference to them
-        self.buttons = {"cancel": cancel.text, "retry": retry.text}
+        elements = {"cancel": cancel, "retry": retry}
+        if self._chosen:
+            elements["change"] = mo.ui.button(
+                label="Retry with the config and tags of the controls",
+                on_change=lambda _: self.retry(changed=True),
+            )
+        if mo.app_meta().mode == "edit":  # an app creates no files
+            elements["open"] = mo.ui.button(
+                label="Open as a notebook", on_change=lambda _: self.open()
+            )
+        self._elements = elements  # marimo keeps no strong reference to them
+        self.buttons = {name: element.text for name, element in elements.items()}
         mo.Thread(target=self._follow, daemon=True).start()
         return mo.Html(self.page())
 
@@ -294,12 +338,26 @@ class Watcher:
         self._cancel_wanted = True
         self._clicked.set()
 
-    def retry(self) -> None:
-        """Retry the run at the next look, if it can be retried and was not yet."""
-        if self._button == "retry":
-            self._refused = {}
+    def retry(self, changed: bool = False) -> None:
+        """Retry the run at the next look, if it can be retried and was not yet.
+
+        With `changed` its config and tags are merged with those that are chosen now.
+        """
+        if self._button != "retry":
+            return
+        self._refused = {}
+        try:
+            self._changes = self._chosen() if changed and self._chosen else LaunchOptions()
             self._retry_wanted = True
-            self._clicked.set()
+        except DagmarError as error:
+            self._refused["retry"] = error
+        self._clicked.set()
+
+    def open(self) -> None:
+        """Open the notebook of what failed at the next look."""
+        self._refused = {}
+        self._open_wanted = True
+        self._clicked.set()
 
     def _follow(self) -> None:
         """Update the page whenever the run changes, until the cell runs again."""
@@ -319,9 +377,10 @@ class Watcher:
 
         with DagsterClient(self._context.target) as client:
             while not thread.should_exit:
-                if self._retry_wanted:  # sending it may take long
+                wanted = self._retry_wanted or self._open_wanted
+                if wanted:  # it may take long
                     draw()
-                if self._moves or self._retry_wanted:
+                if self._moves or wanted:
                     self.look(client)
                 draw()
                 pause = self._context.settings.poll_seconds if self._moves else IDLE_SECONDS

@@ -19,12 +19,14 @@ from dagmar.server.client import DagsterClient
 from dagmar.server.launch import RANGE_END_TAG, RANGE_START_TAG, Launch, ops_to_run, typed, validate
 from dagmar.server.launchable import Hints, Launchable, with_defaults
 from dagmar.server.partitions import Choice
-from dagmar.server.runconfig import named_ops, no_such_ops
+from dagmar.server.runconfig import named_ops, no_such_ops, share
 
 
 @dataclass(frozen=True)
 class LaunchSpec:
     """What to launch: assets, a job, or the failed steps of a run; and with which values.
+
+    A retry has the config of its run, over which `config` is merged.
 
     Assets and the job are given by name: a key, or `KEY@LOCATION`; `select` is an asset selection.
     """
@@ -91,22 +93,16 @@ def _shares(
     Raises Invalid for an op that none of them runs.
     """
     names = named_ops(config)
-    if len(items) == 1 or not names:
+    if not names or (len(items) == 1 and not items[0].launch.parent):
         return [(item, config) for item in items]
     launches = [replace(item.launch, ops=ops_to_run(client, item.launch, config)) for item in items]
     ops = frozenset().union(*(launch.ops for launch in launches))
     if unknown := [name for name in names if name not in ops]:
         raise no_such_ops(", ".join(launch.what for launch in launches), unknown, ops, hints.config)
     return [
-        (replace(item, launch=launch), _share(config, launch.ops))
+        (replace(item, launch=launch), share(config, launch.ops))
         for item, launch in zip(items, launches, strict=True)
     ]
-
-
-def _share(config: Mapping[str, Any], ops: frozenset[str]) -> Mapping[str, Any]:
-    share = {name: value for name, value in config["ops"].items() if str(name) in ops}
-    others = {key: value for key, value in config.items() if key != "ops"}
-    return {**others, "ops": share} if share else others
 
 
 def _checked(

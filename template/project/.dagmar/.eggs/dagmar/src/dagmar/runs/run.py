@@ -51,7 +51,7 @@ class RunRequest(LaunchSpec):
         if not (self.assets or self.select or self.job):
             extra = {
                 "partitions": self.partitions,
-                "--config, --set and --executor": self.config,
+                "--config, --set and --executor": self.config and not self.retry,
                 "--validate-only": self.validate_only,
                 "--tag": self.tags and not self.retry,
             }

@@ -49,6 +49,7 @@ class ScaffoldRequest:
     assets: Sequence[str] = ()
     jobs: Sequence[str] = ()
     select: str = ""
+    run: str = ""
     one: bool = False
     template: str = "default"
     name: str = ""
@@ -67,8 +68,10 @@ class ScaffoldRequest:
         """Yield a message and a hint."""
         example = "For example: --asset raw/orders"
         named = len(self.assets) + len(self.jobs)
-        if bool(named) == bool(self.select):
-            yield "scaffold needs one or more --asset or --job, or a --select", example
+        if self.run and (self.select or self.jobs or named > 1 or self.force):
+            yield "--run fits with one --asset, and without --force", "Use --run RUN_ID alone."
+        if not self.run and bool(named) == bool(self.select):
+            yield "scaffold needs one or more --asset or --job, a --select, or a --run", example
         if not all((*self.assets, *self.jobs)):
             yield "a name is empty", example
         if self.one and not self.select:
@@ -77,7 +80,7 @@ class ScaffoldRequest:
             message = f"the template '{self.template}' is for one asset or one job"
             yield message, "Leave --template out, or give the path of a folder of your own."
         for flag, value in (("--name", self.name), ("--title", self.title)):
-            if value and named != 1 and not self.one:
+            if value and named != 1 and not (self.one or self.run):
                 yield f"{flag} is for one notebook", "Use it with one --asset or --job, or --one."
         if self.name:
             Names().check(self.name)

@@ -253,16 +253,18 @@ def read_defaults(client: DagsterClient, launch: Launch, partition: str | None) 
     )
 
 
+def read_to_retry(client: DagsterClient, run_id: str) -> Item:
+    """Return a run with its config, its selection and its steps. Raises Invalid if unknown."""
+    unknown = {"RunNotFoundError": lambda _: no_such_run(client, run_id)}
+    return member(client.query("RunToRetry", id=run_id)["runOrError"], "Run", unknown)
+
+
 def find_failed(client: DagsterClient, run_id: str) -> Launchable:
     """Return the failed steps of a run, and those after them, as what can be launched.
 
     Raises Invalid for an unknown run and for one that has not failed, NotAllowed.
     """
-    run = member(
-        client.query("RunToRetry", id=run_id)["runOrError"],
-        "Run",
-        {"RunNotFoundError": lambda _: no_such_run(client, run_id)},
-    )
+    run = read_to_retry(client, run_id)
     if run["status"] not in RETRYABLE:
         raise Invalid(
             f"run {run_id} is {run['status'].lower()}: there is nothing to retry",
@@ -274,7 +276,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
     origin = run["repositoryOrigin"]
     if origin is None:
         raise Invalid(f"run {run_id} was not launched from a code location: it cannot be retried")
-    tags = {tag["key"]: tag["value"] for tag in run["tags"] if _is_kept(tag["key"])}
+    tags = {tag["key"]: tag["value"] for tag in run["tags"] if is_kept(tag["key"])}
     selected = run["assetCheckSelection"]
     checks = ({**check, "assetKey": check["assetKey"].as_input} for check in selected or ())
     launch = Launch(
@@ -291,6 +293,6 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
     return Launchable(launch)
 
 
-def _is_kept(tag: str) -> bool:
+def is_kept(tag: str) -> bool:
     """Whether a retry keeps this tag of its parent; Dagster and dagmar set theirs again."""
     return is_of_partition(tag) or not is_reserved(tag)

@@ -102,6 +102,16 @@ def named_ops(config: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in ops] if isinstance(ops, Mapping) else []
 
 
+def share(config: Mapping[str, Any], ops: frozenset[str]) -> Mapping[str, Any]:
+    """Return the config with the part of these ops alone."""
+    named = set(named_ops(config))
+    kept = {
+        name: config["ops"][name] for name in config.get("ops") or () if str(name) in named & ops
+    }
+    others = {key: value for key, value in config.items() if key != "ops"}
+    return {**others, "ops": kept} if kept else others
+
+
 def unsendable(config: Mapping[str, Any]) -> list[str]:
     """Return a line, with its path, for each value that JSON (and so a launch) cannot have."""
     if fault := scalars.unwalkable(config):

@@ -13,6 +13,7 @@ from dagmar.tasks.command import (
     catalog_if_any,
     command,
     open_catalog,
+    open_server,
     project_root,
 )
 
@@ -28,6 +29,7 @@ def scaffold(
     ] = (),
     select: Annotated[str, "Assets of this Dagster asset selection, one notebook for each."] = "",
     one: Annotated[bool, "With --select: one notebook for all of the assets."] = False,
+    run: Annotated[str, "Failed run: the notebook of what failed, to open with its values."] = "",
     template: Annotated[
         str, "default, minimal, ml, report, stats, or the path of your own folder."
     ] = "default",
@@ -47,6 +49,7 @@ def scaffold(
       invoke scaffold --asset raw/orders
       invoke scaffold --select 'group:sales' --template minimal --dry-run
       invoke scaffold --select 'group:sales' --one
+      invoke scaffold --run RUN_ID
       invoke scaffold --job nightly --name nightly_report --title 'Nightly report'
     """
     from dagmar.flags import parse_pairs
@@ -56,6 +59,7 @@ def scaffold(
         assets=asset,
         jobs=job,
         select=select,
+        run=run,
         one=one,
         template=template,
         name=name,
@@ -65,6 +69,11 @@ def scaffold(
         dry_run=dry_run,
         git_commit=git_commit,
     )
+    if run:
+        from dagmar.scaffold.failed import open_run
+
+        with open_server(context, target, url) as (settings, client):
+            return open_run(settings, client, request)
     with open_catalog(context, target, url) as (settings, catalog):
         return scaffold(settings, catalog, request)
 
