@@ -9,8 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from dagmar.dev.supervisor import ORDERLY_SECONDS, SAME_SECONDS
-from support.dev_process import Dev, make_dev_project, running_dev, stored_status, wait_for
+from dagmar.dev.supervisor import ORDERLY_SECONDS, RESTARTS, SAME_SECONDS
+from support.dev_process import (
+    DEFINITIONS,
+    Dev,
+    make_dev_project,
+    run_status,
+    running_dev,
+    stored_status,
+    wait_for,
+)
 from support.processes import listening
 
 END_SECONDS = 10.0
@@ -81,7 +89,13 @@ CELLS = [
 ]
 
 
-def end_it(dev: Dev, end: str) -> None:
+def end_it(dev: Dev, end: str, moment: str) -> None:
+    """End it; a Dagster that was ready starts again until it has died too often."""
+    if end == "dagster-crash" and moment != "starting":
+        for _ in range(RESTARTS):
+            os.kill(dev.pid_of("dagster"), signal.SIGKILL)
+            dev.until("restarting")
+            dev.until("starting", server="dagster")
     if end in SIGNALS:
         os.kill(dev.process.pid, SIGNALS[end])
     else:
@@ -97,15 +111,23 @@ def test_nothing_is_left(end: str, moment: str, turn: int, tmp_path: Path) -> No
         if moment != "starting":
             url = dev.until("ready")["dagster_url"]
             if moment == "run":
+                if turn == 1:
+                    reload_on_save(dev)
                 run_id = dev.launch_slow(url)
+                if turn == 2:  # a run in progress goes on
+                    reload_on_save(dev)
+                    assert run_status(url, run_id) == "STARTED"
         elif turn == 2:  # half way: with a code server, and without a webserver
             wait_for(lambda: len(dev.processes()) >= 6, "Dagster has children", dev)
         sockets = dev.sockets()
         if moment != "starting":
             assert len(sockets) >= 3  # Dagster, marimo, reports
         assert len(dev.processes()) >= 3
+        if end == "dagster-crash":
+            end_it(dev, end, moment)
         begun = time.monotonic()
-        end_it(dev, end)
+        if end != "dagster-crash":
+            end_it(dev, end, moment)
         wait_for(lambda: not dev.processes(), f"no process: {dev.processes()}", dev)
         took = time.monotonic() - begun
         assert took <= END_SECONDS, dev.said
@@ -131,22 +153,77 @@ def test_nothing_is_left(end: str, moment: str, turn: int, tmp_path: Path) -> No
         )
         assert was_ready or moment == "starting"
         assert status == (5 if was_ready else 3)
-        (ended,) = (event for event in dev.events if event["event"] == "ended")
-        assert (ended["server"], ended["status"]) == (server, -signal.SIGKILL)
+        ends = [event for event in dev.events if event["event"] == "ended"]
+        assert len(ends) == (RESTARTS + 1 if server == "dagster" and moment != "starting" else 1)
+        assert {(event["server"], event["status"]) for event in ends} == {(server, -signal.SIGKILL)}
     if run_id:
-        assert stored_status(root, run_id) == "CANCELED"
+        # A run that died with its Dagster is marked at the next start.
+        expected = "STARTED" if end == "dagster-crash" else "CANCELED"
+        assert stored_status(root, run_id) == expected
+
+
+def reload_on_save(dev: Dev) -> None:
+    """Add an asset: its code location is reloaded, and the asset is reported."""
+    code = DEFINITIONS.replace("defs = ", "@dg.asset\ndef more(): ...\n\n\ndefs = ")
+    file = dev.root / "src/shop/definitions.py"
+    file.write_text(code.replace("[orders, slow]", "[orders, slow, more]"), "utf-8")
+    assert watches_files(dev)
+    reloaded = dev.until("reloaded")
+    assert reloaded["files"] == ["src/shop/definitions.py"]
+    added = {"added": ["more"], "removed": [], "changed": []}
+    assert reloaded["changes"] == {"assets": added}
 
 
 @pytest.mark.nightly
-def test_a_webserver_that_is_gone_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["-m dagster_webserver", "-m dagster._daemon"])
+def test_a_dagster_that_loses_a_part_is_started_again(part: str, tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
-    with running_dev(root, "--no-marimo") as dev:
-        dev.until("ready")
-        (webserver,) = (line for line in dev.processes() if "-m dagster_webserver" in line)
-        os.kill(int(webserver.split()[0]), signal.SIGKILL)
+    with running_dev(root) as dev:
+        ready = dev.until("ready")
+        marimo = dev.pid_of("marimo")
+        run_id = dev.launch_slow(ready["dagster_url"])
+        (process,) = (line for line in dev.processes() if part in line)
+        os.kill(int(process.split()[0]), signal.SIGKILL)
+        dev.until("restarting")
+        assert dev.until("server_ready")["url"] == ready["dagster_url"]
+        assert dev.until("runs_failed")["run_ids"] == [run_id]
+        assert run_status(ready["dagster_url"], run_id) == "FAILURE"
+        assert dev.pid_of("marimo") == marimo
+        assert any(line.startswith(f"{marimo} ") for line in dev.processes())
+        # Ctrl-C during a restart.
+        os.kill(dev.pid_of("dagster"), signal.SIGKILL)
+        dev.until("starting", server="dagster")
+        begun = time.monotonic()
+        os.kill(dev.process.pid, signal.SIGINT)
+        wait_for(lambda: not dev.processes(), "no process", dev)
+        assert time.monotonic() - begun <= END_SECONDS
+        assert dev.finished() == 130
+    assert dev.events[-1]["event"] == "stopped"
+    assert sum(event["event"] == "ready" for event in dev.events) == 1
+
+
+def test_a_dagster_that_keeps_ending_is_started_three_times_on_its_port(tmp_path: Path) -> None:
+    root = make_dev_project(tmp_path / "shop")
+    before = "print('its last line', flush=True); os.environ['TMPDIR'] += f'/{os.getpid()}'; "
+    before += "os.mkdir(os.environ['TMPDIR'])"
+    code = IN_ITS_PLACE.format(before=before, hangs=0)
+    flags = ("--no-marimo", "--no-reload")
+    with running_dev(root, *flags, program=(sys.executable, "-c", code)) as dev:
+        url = dev.until("ready")["dagster_url"]
+        assert not watches_files(dev)
+        for attempt in range(1, RESTARTS + 1):
+            os.kill(dev.pid_of("dagster"), signal.SIGKILL)
+            assert dev.until("ended")["last_lines"][0] == "its last line"
+            assert dev.until("restarting")["attempt"] == attempt
+            assert dev.until("server_ready")["url"] == url
+        os.kill(dev.pid_of("dagster"), signal.SIGKILL)
         assert dev.finished() == 5
         assert dev.processes() == []
-    assert dev.events[-1]["message"].startswith("Dagster ")
+    message = dev.events[-1]["message"]
+    assert message.startswith(
+        "Dagster was started 3 times again, and ended. Dagster ended (signal 9)"
+    )
+    assert "The last lines it printed:\n  its last line" in message
 
 
 def test_a_second_ctrl_c_kills_what_ignores_the_first(tmp_path: Path) -> None:
@@ -181,6 +258,12 @@ def test_one_ctrl_c_is_enough(before: str, hangs: int, seconds: float, tmp_path:
         took = time.monotonic() - begun
         assert dev.finished() == 130
     assert took <= seconds, dev.said
+
+
+def watches_files(dev: Dev) -> bool:
+    """Whether the supervisor waits for reports of changed files."""
+    handles = Path(f"/proc/{dev.process.pid}/fd").iterdir()
+    return any("inotify" in os.readlink(handle) for handle in handles)
 
 
 def _own_output(dev: Dev) -> str:

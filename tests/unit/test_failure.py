@@ -123,3 +123,10 @@ def test_a_document_of_another_shape_is_refused(changed: dict[str, Any]) -> None
 )
 def test_a_failure_is_told_in_full_or_on_one_line(failure: Failure, text: str, line: str) -> None:
     assert (failure.text, failure.line) == (text, line)
+
+
+def test_the_message_of_a_syntax_error_is_what_is_wrong() -> None:
+    place = '  File "/home/ann/shop/defs.py", line 4\n    def x(:\n          ^\n'
+    failure = Failure.from_graphql(error("SyntaxError", f"{place}SyntaxError: invalid syntax\n"))
+    assert failure.line == "SyntaxError: invalid syntax"
+    assert 'defs.py", line 4' in failure.trace

@@ -37,7 +37,9 @@ class Failure:
         chain = [link["error"] for link in error.get("errorChain") or []] or [error]
         raised = chain[0]
         kind = raised.get("className") or "Error"
-        message = re.sub(rf"^([\w.]+\.)?{re.escape(kind)}: ", "", raised["message"].strip())
+        # That of a syntax error begins with its place and its line.
+        where = r'(File "[^"\n]*", line \d+\n(.*\n)*)?'
+        message = re.sub(rf"^{where}([\w.]+\.)?{re.escape(kind)}: ", "", raised["message"].strip())
         traces = [_traceback(link) for link in reversed(chain)]
         return cls(message, kind, "\nwhich led to:\n\n".join(traces), place)
 

@@ -82,6 +82,9 @@ def marimo_command(target: Path, port: int, token_file: Path, log_level: str) ->
         *(sys.executable, "-m", "marimo", "--yes"),
         *(["--log-level", level] if level else []),
         *("edit", str(target), "--headless", "--no-sandbox", "--skip-update-check"),
+        # Shows what an IDE, an agent or `invoke update` saves, and runs nothing, unless the user's
+        # own `watcher_on_save` says so.
+        "--watch",
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--token-password-file", str(token_file)),
     ]

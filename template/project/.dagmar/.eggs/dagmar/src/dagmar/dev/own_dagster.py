@@ -22,7 +22,8 @@ STOP_TIMEOUTS = (0.5, 2.0)
 LEFTOVER_SECONDS = 60.0
 
 
-def _client(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterClient:
+def client_of(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterClient:
+    """Return a client of the Dagster at an address of this machine."""
     from dagmar.project.settings import Target
     from dagmar.server.client import DagsterClient
 
@@ -59,7 +60,7 @@ def broken_locations(url: str) -> dict[str, str]:
     from dagmar.server.catalog import read_catalog
 
     try:
-        with _client(url) as client:
+        with client_of(url) as client:
             catalog = read_catalog(client, (), None)
         return {name: failure.line for name, failure in catalog.broken.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -88,7 +89,7 @@ def fail_leftovers(url: str, before: float, environ: Mapping[str, str], begun: B
     from dagmar.orchestration import abandoned
     from dagmar.server.runs import unfinished_runs
 
-    with _client(url) as client:
+    with client_of(url) as client:
         if not unfinished_runs(client, before):
             return []
     arguments = (environ["DAGSTER_HOME"], str(before))
@@ -122,7 +123,7 @@ def cancel_runs(url: str, scratch: Path) -> int:
     sockets: list[Path] = []
     with contextlib.suppress(OSError):  # files may vanish in the meantime
         sockets = [path for path in scratch.iterdir() if path.is_socket()]
-    with _client(url, STOP_TIMEOUTS) as client:
+    with client_of(url, STOP_TIMEOUTS) as client:
         for socket in sockets:
             with contextlib.suppress(DagmarError, OSError, ValueError, LookupError, TypeError):
                 cancelled += cancel_runs_of_code_server(client, str(socket))

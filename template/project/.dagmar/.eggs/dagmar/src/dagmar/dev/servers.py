@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dagmar.dev.ports import HOST, bindable, taken
@@ -32,8 +32,10 @@ class Server:
     port: int
     tries: int = 0
     ready: bool = False
+    was_ready: bool = False
     silent: int = 0
     child: Child | None = None
+    restarts: list[float] = field(default_factory=list)
 
     @property
     def title(self) -> str:

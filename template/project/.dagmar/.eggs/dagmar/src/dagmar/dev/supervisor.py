@@ -20,7 +20,8 @@ from dagmar.dev import environment, own_dagster
 from dagmar.dev.editor import Editor
 from dagmar.dev.logs import LogFile, plain
 from dagmar.dev.ports import free_port, refused
-from dagmar.dev.processes import Child, add_mark, marked
+from dagmar.dev.processes import Child, add_mark, end_all, marked
+from dagmar.dev.reloads import Reloads
 from dagmar.dev.reporter import Reporter, open_pages
 from dagmar.dev.reports_server import ReportsServer
 from dagmar.dev.resources import Resources
@@ -35,7 +36,14 @@ from dagmar.dev.servers import (
     says_busy,
 )
 from dagmar.dev.session import Session
-from dagmar.errors import Conflict, ServerEnded, SetupError, TimedOut, UsageError, did_you_mean
+from dagmar.errors import (
+    Conflict,
+    ServerEnded,
+    SetupError,
+    TimedOut,
+    UsageError,
+    did_you_mean,
+)
 from dagmar.project import devfile
 from dagmar.project.environ import HOME, read_environ
 from dagmar.project.layout import EXPORTS, LOGS
@@ -49,6 +57,10 @@ SAME_SECONDS = 0.5
 SILENT_TICKS = 3
 START_SECONDS = 300.0
 PATIENCE_SECONDS = 20.0
+# How often Dagster is started again if it ends by itself, within how many seconds.
+RESTARTS, RESTARTS_SECONDS = 3, 300.0
+# What marimo prints if it watches notebooks and saves them, which tests/browser/test_dev.py tries.
+EXPECTED = "Enabling watch mode may interfere with auto-save"
 # Together with the guard's clean-up less than ten seconds.
 CANCEL_SECONDS = 3.0
 ORDERLY_SECONDS = 4.5
@@ -68,6 +80,7 @@ class DevRequest:
     marimo: bool = True
     once: bool = False
     watch: bool = False
+    reload: bool = True
     log_level: str = ""
 
     def __post_init__(self) -> None:
@@ -99,6 +112,7 @@ class Supervisor:
         self._logs: dict[str, LogFile] = {}
         self._editor: Editor | None = None
         self._reports: ReportsServer | None = None
+        self._reloads: Reloads | None = None
         self._helpers: list[subprocess.Popen[str]] = []
         self._environ: dict[str, str] = {}
         self._started_at = devfile.now()
@@ -107,6 +121,7 @@ class Supervisor:
         self._patient = PATIENCE_SECONDS
         self._resources = Resources()
         self._looked_at = self._began
+        self._announced = False
         self._done = False
 
     def run(self) -> None:
@@ -122,6 +137,8 @@ class Supervisor:
             try:
                 self._session.open()
                 self._prepare()
+                if self._reloads:
+                    self._reloads.start()
                 for server in self._servers.values():
                     self._start(server)
                 self._watch()
@@ -172,6 +189,8 @@ class Supervisor:
         level = request.log_level
         if request.dagster:
             commands[DAGSTER] = lambda port: environment.dagster_command(root, port, level)
+            if request.reload and not request.once:
+                self._watch_code(Path(request.env_file) if request.env_file else None)
         if request.marimo:
             folder = self._settings.notebooks
             folder.mkdir(parents=True, exist_ok=True)
@@ -192,12 +211,23 @@ class Supervisor:
         exports.mkdir(parents=True, exist_ok=True)
         self._reports = ReportsServer(exports, self._ports())
 
-    def _ports(self) -> set[int]:
-        return {server.port for server in self._servers.values()}
+    def _watch_code(self, env_file: Path | None) -> None:
+        try:
+            self._reloads = Reloads(self._settings.root, env_file, self._reporter)
+        except SetupError as error:
+            self._reporter.warn(f"nothing is reloaded on save: {error.message}")
+
+    def _ports(self, but: Server | None = None) -> set[int]:
+        return {server.port for server in self._servers.values() if server is not but}
+
+    def _mark_of(self, server: Server) -> str:
+        """Return the mark of one server's processes, which also have that of the session."""
+        return f"{self._session.mark}-{server.name}"
 
     def _start(self, server: Server) -> None:
         server.tries += 1
-        child = Child(server.command(server.port), self._settings.root, self._environ)
+        environ = add_mark(self._environ, self._mark_of(server))
+        child = Child(server.command(server.port), self._settings.root, environ)
         server.child = child
         child.watch(
             lambda line: self._printed(server, child, line),
@@ -216,7 +246,7 @@ class Supervisor:
     def _printed(self, server: Server, child: Child, line: str) -> None:
         """Pass a line on; called from the child's thread."""
         line = self._without_token(line)
-        if line.strip():
+        if line.strip() and EXPECTED not in line:
             self._reporter.line(server.name, line)
         self._logs[server.name].write(plain(line))
         if not server.ready and server.child is child:
@@ -263,11 +293,15 @@ class Supervisor:
         self._reporter.event("loading", server=server.name, seconds=self._seconds())
 
     def _is_up(self, server: Server) -> None:
-        server.ready = True
+        server.ready = server.was_ready = True
         seconds = self._seconds()
         self._reporter.event("server_ready", server=server.name, url=server.url, seconds=seconds)
+        if self._reloads and server.name == DAGSTER:
+            self._reloads.ready(server.url)
         if all(other.ready for other in self._servers.values()):
-            self._announce()
+            if not self._announced:
+                self._announced = True
+                self._announce()
             self._look()
 
     def _tick(self) -> None:
@@ -277,7 +311,7 @@ class Supervisor:
             # `dg dev` may go on without its webserver.
             server.silent = server.silent + 1 if server.ready and refused(server.port) else 0
             if server.child and server.silent == SILENT_TICKS:
-                self._fail(server, server.child, "does not listen any more")
+                self._lost(server, server.child, "does not listen any more")
         now = time.monotonic()
         if self._request.watch and now - self._looked_at >= self._reporter.watch_seconds:
             self._looked_at = now
@@ -317,18 +351,47 @@ class Supervisor:
             return
         reason = f"status {status}" if status >= 0 else f"signal {-status}"
         when = "" if server.ready else " before it was ready"
-        self._fail(server, child, f"ended{when} ({reason})", status)
+        self._lost(server, child, f"ended{when} ({reason})", status)
 
-    def _fail(self, server: Server, child: Child, how: str, status: int | None = None) -> None:
-        """Raise the error that stops everything: a server is gone."""
+    def _lost(self, server: Server, child: Child, how: str, status: int | None = None) -> None:
+        """Start a Dagster again that is gone; else raise the error that stops everything."""
         lines = [plain(self._without_token(line)) for line in child.last if line.strip()]
         self._reporter.event("ended", server=server.name, status=status, last_lines=lines)
         tail = "".join(f"\n  {line}" for line in lines)
-        error = ServerEnded if server.ready else SetupError
-        raise error(
-            f"{server.title} {how}. The last lines it printed:{tail}",
-            f"Its whole output is in .dagmar/logs/{server.name}.log.",
-        )
+        message = f"{server.title} {how}. The last lines it printed:{tail}"
+        now = time.monotonic()
+        server.restarts = [at for at in server.restarts if now - at < RESTARTS_SECONDS]
+        once = self._request.once
+        if server.name == DAGSTER and server.was_ready and not once:
+            if len(server.restarts) < RESTARTS:
+                server.restarts.append(now)
+                self._restart(server, child, message)
+                return
+            message = f"Dagster was started {RESTARTS} times again, and ended. {message}"
+        error = ServerEnded if server.was_ready else SetupError
+        raise error(message, f"Its whole output is in .dagmar/logs/{server.name}.log.")
+
+    def _restart(self, server: Server, child: Child, message: str) -> None:
+        """Start a server again after the end of all its processes, on the same port if it is free.
+
+        The processes of other servers go on: kernels keep their state.
+        """
+        attempt = len(server.restarts)
+        minutes = RESTARTS_SECONDS / 60
+        text = f"{message}\nStarting it again ({attempt} of {RESTARTS} in {minutes:.0f} minutes)."
+        self._reporter.event("restarting", text, server=server.name, attempt=attempt)
+        if self._reloads:
+            self._reloads.ready("")
+        server.child, server.ready, server.silent, server.tries = None, False, 0, 0
+        end_all(self._mark_of(server), [child.session])
+        self._session.discard(child.session)
+        # Runs from before this moment died with it.
+        self._began, self._began_at = time.monotonic(), time.time()
+        self._patient = PATIENCE_SECONDS
+        wanted, server.port = server.port, free_port(server.port, self._ports(server))
+        if server.port != wanted:
+            self._reporter.event("port_taken", server=server.name, wanted=wanted, port=server.port)
+        self._start(server)
 
     def _move(self, server: Server) -> None:
         """Start a server again on the next free port: another program has this one."""
@@ -398,6 +461,8 @@ class Supervisor:
             reason = signal.Signals(self._signals[0]).name if self._signals else None
             self._reporter.event("stopping", signal=reason)
         try:
+            if self._reloads:
+                self._reloads.stop()
             if self._reports:
                 self._reports.stop()
             self._stop_in_order(len(self._signals))

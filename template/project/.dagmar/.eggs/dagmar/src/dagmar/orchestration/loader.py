@@ -8,12 +8,10 @@ that does not load any more is an error: what was loaded before is never run ins
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import importlib.util
 import inspect
 import os
-import stat
 import sys
 import threading
 import time
@@ -28,22 +26,13 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, UnknownDagster, did_you_mean
 from dagmar.orchestration.internals import internal
 from dagmar.orchestration.quiet import no_warnings, one_line
-from dagmar.project import devfile, locations
+from dagmar.project import code, devfile, locations
 from dagmar.project.environ import apply_environ, current_environ, own_environ, read_environ
 from dagmar.server.names import choose, names_of, possible_names, similar_names
 
 if TYPE_CHECKING:
     from dagster import RepositoryDefinition
 
-Stamp = tuple[int, int] | frozenset[str] | None
-"""When a file was last changed, in nanoseconds, and its size; of a folder, its source files.
-
-None if there is neither.
-"""
-
-SOURCES = (".py", ".yaml", ".yml")
-# Folders in the project that its definitions are not imported from.
-ELSEWHERE = {"__marimo__", "__pycache__", "node_modules", "notebooks", "site-packages", "tests"}
 _LOCK = threading.RLock()
 _PROJECTS: dict[Path, Definitions] = {}
 
@@ -61,7 +50,7 @@ class Definitions:
     root: Path
     _workspace: locations.Workspace | None = None
     _loaded: dict[locations.CodeLocation, list[RepositoryDefinition]] = field(default_factory=dict)
-    _stamps: dict[Path, Stamp] = field(default_factory=dict)
+    _stamps: dict[Path, code.Stamp] = field(default_factory=dict)
     _modules: set[str] = field(default_factory=set)
     _env_file: str | None = None
 
@@ -155,12 +144,12 @@ class Definitions:
         self._stated = locations.of_settings(self.root)
         self._workspace = locations.read_workspace(self.root)
         for name in (*locations.DECLARING_FILES, ".env", *filter(None, [self._env_file])):
-            self._stamps[self.root / name] = _stamp(self.root / name)
+            self._stamps[self.root / name] = code.stamp(self.root / name)
 
     def _changed(self) -> bool:
         if new := [name for name in list(sys.modules) if name not in self._modules]:
             self._watch(new, 0)
-        changed = any(_stamp(path) != stamp for path, stamp in self._stamps.items())
+        changed = any(code.stamp(path) != stamp for path, stamp in self._stamps.items())
         if changed or _env_file(self.root) != self._env_file:
             return True
         return locations.of_settings(self.root) != self._stated
@@ -177,7 +166,7 @@ class Definitions:
         if location.folder and location.folder != self.root:
             environ = current_environ(self.root, own_environ())
             apply_environ(read_environ(location.folder, "", environ))
-            self._stamps[location.folder / ".env"] = _stamp(location.folder / ".env")
+            self._stamps[location.folder / ".env"] = code.stamp(location.folder / ".env")
         self._make_room(location)
         targets_of = internal("loadable_targets_from_loaded_module")
         repository_of = internal("repository_def_from_target_def")
@@ -201,7 +190,8 @@ class Definitions:
     def _failure(self, location: locations.CodeLocation, error: Exception) -> SetupError:
         message = f"the code location '{location.name}' does not load: {one_line(error)}"
         # What Python says of a syntax error names the file already, without its folder.
-        if where := _place(error, self.root):
+        trace = "".join(traceback.format_exception(error, chain=False))
+        if where := code.last_place(self.root, trace):
             message += f" ({where})"
         own = location.executable
         if own and Path(own).parent.resolve() != Path(sys.executable).parent.resolve():
@@ -227,7 +217,7 @@ class Definitions:
         if source := location.source:
             alone = location.kind == locations.FILE or source.parent in location.places
             package = source if alone else source.parent
-            for file in [package] if package.is_file() else _sources(package):
+            for file in [package] if package.is_file() else code.sources(package):
                 # Python itself compares whole seconds, and the size.
                 _remove_bytecode(file, only_older=True)
 
@@ -235,8 +225,8 @@ class Definitions:
         """Note the state of the files behind modules: their package's, and their own."""
         now = time.time_ns()
 
-        def stamped(path: Path) -> Stamp:
-            stamp = _stamp(path)
+        def stamped(path: Path) -> code.Stamp:
+            stamp = code.stamp(path)
             if isinstance(stamp, tuple) and started and started <= stamp[0] <= now:
                 return (0, 0)  # saved while it was loaded: perhaps after it was read
             return stamp
@@ -249,14 +239,14 @@ class Definitions:
             top = Path(_file_of(sys.modules.get(name.partition(".")[0])) or file)
             package = top if top.is_dir() else top.parent
             if top.name in ("__init__.py", package.name) and package not in self._stamps:
-                paths += [*_folders(package), *_sources(package)]
+                paths += [*code.folders(package), *code.sources(package)]
             for path in paths:
                 self._stamps.setdefault(path, stamped(path))
 
     def _drop(self) -> None:
         """Drop the project's own modules, and the bytecode of files that were changed."""
         for file, stamp in self._stamps.items():
-            if file.suffix == ".py" and _stamp(file) != stamp:
+            if file.suffix == ".py" and code.stamp(file) != stamp:
                 _remove_bytecode(file)
         for name, _ in list(self._own_modules(list(sys.modules))):
             sys.modules.pop(name, None)
@@ -274,7 +264,7 @@ class Definitions:
             if name.partition(".")[0] in ("__main__", "__mp_main__", "dagmar", "tasks"):
                 continue
             folder = next(folder for folder in folders if Path(file).is_relative_to(folder))
-            if _may_be_imported(Path(file), folder):
+            if code.may_be_imported(Path(file), folder):
                 yield name, Path(file)
 
 
@@ -352,62 +342,10 @@ def _first_on_path(location: locations.CodeLocation) -> Iterator[None]:
             sys.path.append(first)
 
 
-def _place(error: BaseException, root: Path) -> str:
-    """Return the last place in the project that an exception passed: `src/shop/x.py, line 3`."""
-    if isinstance(error, SyntaxError) and error.filename:
-        places = [(error.filename, error.lineno)]
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-        places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
-    for name, line in places:
-        file = Path(name)
-        if file.is_relative_to(root) and _may_be_imported(file, root):
-            return f"{file.relative_to(root)}, line {line}"
-    return ""
-
-
 def _env_file(root: Path) -> str | None:
     """Return the file of variables that a running `invoke dev` was given."""
     running = devfile.read(root)
     return running.env_file if running else None
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    if stat.S_ISDIR(state.st_mode):
-        return _names(path, state.st_mtime_ns)
-    return state.st_mtime_ns, state.st_size
-
-
-@functools.lru_cache(maxsize=4096)
-def _names(folder: Path, changed: int) -> frozenset[str]:
-    """Return the names of a folder's sources and folders; data may be written next to the code."""
-    inner = [path for path in folder.glob("*") if path.is_dir() and _may_hold_code(path)]
-    return frozenset(path.name for path in (*_sources_in(folder), *inner))
-
-
-def _sources_in(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("*") if path.suffix in SOURCES and path.is_file()]
-
-
-def _folders(package: Path) -> Iterator[Path]:
-    """Yield a package's folder and the folders in it that code may be imported from."""
-    for folder, inner, _ in os.walk(package):
-        inner[:] = [name for name in inner if _may_hold_code(Path(folder, name))]
-        yield Path(folder)
-
-
-def _may_hold_code(folder: Path) -> bool:
-    name = folder.name
-    return not (name in ELSEWHERE or name.startswith(".") or (folder / "pyvenv.cfg").exists())
-
-
-def _sources(package: Path) -> Iterator[Path]:
-    for folder in _folders(package):
-        yield from _sources_in(folder)
 
 
 def _file_of(module: object) -> str | None:
@@ -420,20 +358,6 @@ def _file_of(module: object) -> str | None:
         except KeyError:  # its parent is no longer loaded
             return None
     return file if isinstance(file, str) and os.path.isabs(file) else None
-
-
-def _may_be_imported(file: Path, folder: Path) -> bool:
-    """Return whether a file in the folder is project code: not a test, a notebook or a library."""
-    *parts, name = file.relative_to(folder).parts
-    if ELSEWHERE & set(parts) or any(part.startswith(".") for part in parts):
-        return False
-    if name == "conftest.py" or name.startswith("test_"):
-        return False
-    environments = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
-    return not any(
-        place != folder and place.is_relative_to(folder) and file.is_relative_to(place)
-        for place in environments
-    )
 
 
 def _remove_bytecode(file: Path, only_older: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Code locations as a server has loaded them, and loading one of them again."""
+"""Code locations as a server has loaded them, loading one again, and what that changed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 from dagmar.errors import Invalid
 from dagmar.failure import Failure
-from dagmar.server.catalog import Item, broken, location
+from dagmar.server.catalog import IMPLICIT_JOB, Item, broken, location
 from dagmar.server.client import DagsterClient, member
+
+KINDS = ("assets", "jobs", "schedules", "sensors")
+Outline = dict[str, dict[str, Item]]
+"""What a code location defines: facts by kind and name. The code of functions is not among them."""
+Changes = dict[str, dict[str, list[str]]]
+"""Names that were `added`, `removed` or `changed`, by kind."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,37 @@ def reload_location(client: DagsterClient, name: str) -> LoadedLocation:
 def _loaded(entry: Item) -> LoadedLocation:
     failures = broken([location(entry)])
     return LoadedLocation(entry["name"], entry["updatedTimestamp"], failures.get(entry["name"]))
+
+
+def read_outline(client: DagsterClient) -> dict[str, Outline]:
+    """Return what each code location that loads defines, as far as changes of it are reported.
+
+    Raises what `DagsterClient.query` raises.
+    """
+    found: dict[str, Outline] = {}
+    answer = client.query("Outline")["repositoriesOrError"]
+    for node in member(answer, "RepositoryConnection")["nodes"]:
+        outline = found.setdefault(node["location"]["name"], {kind: {} for kind in KINDS})
+        for kind in KINDS:
+            for item in node[kind]:
+                name = str(item.get("key") or item["name"])
+                if item.get("isAssetJob"):  # its snapshot changes with every asset
+                    item.pop("pipelineSnapshotId")
+                if not name.startswith(IMPLICIT_JOB):
+                    outline[kind][name] = item
+    return found
+
+
+def changes(before: Outline, after: Outline) -> Changes:
+    """Return the names that were added, removed and changed, by kind; nothing for other kinds."""
+    found: Changes = {}
+    for kind in KINDS:
+        old, new = before.get(kind, {}), after.get(kind, {})
+        names = {
+            "added": sorted(new.keys() - old.keys()),
+            "removed": sorted(old.keys() - new.keys()),
+            "changed": sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
+        }
+        if any(names.values()):
+            found[kind] = names
+    return found

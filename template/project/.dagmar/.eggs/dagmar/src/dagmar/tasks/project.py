@@ -19,6 +19,7 @@ def dev(
     no_marimo: Annotated[bool, "Do not start marimo."] = False,
     once: Annotated[bool, "Stop everything once it is ready; status 0 if it got ready."] = False,
     watch: Annotated[bool, "Show what Dagster and marimo use: CPU, memory, kernels."] = False,
+    no_reload: Annotated[bool, "Do not reload code locations when their files change."] = False,
     log_level: Annotated[str, "critical, error, warning, info or debug."] = "",
     json: Annotated[bool, "Print one line of JSON on stdout for each event."] = False,
 ) -> None:
@@ -43,6 +44,7 @@ def dev(
         marimo=not no_marimo,
         once=once,
         watch=watch,
+        reload=not no_reload,
         log_level=log_level,
     )
     supervisor.dev(load(project_root(context)), request, json)
