@@ -19,6 +19,8 @@ from support.project import make_project
 
 RUN = ("--asset", "raw/orders")
 BACKFILL = ("--asset", "colored", "--all-partitions")
+SEARCH = "\nfrom dagmar.server import launch\n\nlaunch.SEARCH_SECONDS = 10.0\n"
+"""A launch of which nothing is found is waited for 30 s otherwise."""
 CUTS = [cut for cut in get_args(Cut) if cut]
 
 
@@ -30,6 +32,8 @@ def launch_through(
     with FaultProxy(dagster.url, cut) as proxy:
         settings = f"targets: {{local: {{url: '{proxy.url}'}}}}"
         project = make_project(folder / tag, settings)
+        with (project.root / "tasks.py").open("a", encoding="utf-8") as tasks:
+            tasks.write(SEARCH)
         done = project.invoke("run", *flags, "--no-wait", "--json", "--tag", f"test={tag}")
     return tag, done.returncode, proxy.operations, done.stdout, done.stderr
 
@@ -59,7 +63,7 @@ def check(
 
 
 def check_all(dagster: DagsterServer, client: DagsterClient, folder: Path) -> None:
-    """Cut runs and backfills at each point, all at once: some wait 30 s for their id."""
+    """Cut runs and backfills at each point, all at once: some wait for their id in vain."""
     with ThreadPoolExecutor(2 * len(CUTS)) as pool:
         checks = [
             pool.submit(check, cut, flags, dagster, client, folder)

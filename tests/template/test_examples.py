@@ -151,6 +151,7 @@ def test_a_project_without_the_example_is_whole_too(released: Template, tmp_path
     assert {"module": "dagmar"} in modules
 
 
+@pytest.mark.nightly
 def test_they_are_updated_with_the_project_and_a_deleted_one_stays_deleted(
     template: Template, tmp_path: Path
 ) -> None:

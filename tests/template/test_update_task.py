@@ -100,6 +100,11 @@ def test_project_and_edited_notebooks_are_one_merge_and_a_deleted_one_stays_dele
         assert (answers["_commit"], answers["_src_path"]) == ("v1.1.0", str(project.template.path))
     assert project.answers()["kind"] == "project"
     assert "notebooks" not in project.answers()
+
+
+@pytest.mark.nightly
+def test_after_an_update_there_is_nothing_to_do(project: Project) -> None:
+    update(project)
     project.commit()
     assert not update(project)["available"]
     project.update()  # Copier alone still works, and finds nothing to do
@@ -109,6 +114,7 @@ def test_project_and_edited_notebooks_are_one_merge_and_a_deleted_one_stays_dele
 HOSTILE = "it's \"\"\" {{ 7 * 7 }} {% raw %} {# x #} \\N{DEGREE SIGN} \\ 'x'\nb: - 😀"
 
 
+@pytest.mark.nightly
 def test_text_from_dagster_stays_what_it_is(template: Template, tmp_path: Path) -> None:
     project = template.project(tmp_path / "my-project")
     inputs = [{"name": "a", "asset": HOSTILE}, {"name": "b", "asset": "b"}]
@@ -196,6 +202,7 @@ def test_notebooks_behind_are_first_brought_to_the_projects_version(project: Pro
     assert project.answers()["_commit"] == "v1.2.0"
 
 
+@pytest.mark.nightly
 def test_an_adopted_repository_keeps_its_files_and_its_notebooks_update(
     template: Template, tmp_path: Path
 ) -> None:
@@ -223,8 +230,12 @@ def test_a_template_that_is_gone_is_an_error_and_changes_nothing(project: Projec
     assert project.status() == []
 
 
-def test_from_names_another_place_which_is_remembered(project: Project) -> None:
-    elsewhere = shutil.move(project.template.path, project.template.path.parent / "elsewhere")
+def move_template(project: Project) -> Path:
+    return Path(shutil.move(project.template.path, project.template.path.parent / "elsewhere"))
+
+
+def test_from_looks_for_the_versions_in_another_place(project: Project) -> None:
+    elsewhere = move_template(project)
     assert update(project, "--check", "--from", f"file://{elsewhere}")["available"]
     assert project.status() == []
     bare = project.path.parent / "bare"
@@ -234,6 +245,11 @@ def test_from_names_another_place_which_is_remembered(project: Project) -> None:
     assert f"the template at {bare} has no version v1.0.0" in done.stderr
     assert "Push its tags there." in done.stderr
     assert project.status() == []
+
+
+@pytest.mark.nightly
+def test_from_names_another_place_which_is_remembered(project: Project) -> None:
+    elsewhere = move_template(project)
     write(project.path, {".dagmar/tmp/update.yml": "of an update that was interrupted\n"})
     update(project, "--from", f"file://{elsewhere}")
     assert not (project.path / ".dagmar/tmp/update.yml").exists()

@@ -105,6 +105,7 @@ def test_an_update_to_the_same_version_changes_nothing_and_runs_no_hook(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.nightly  # with the task, in every run: test_update_task.py
 def test_a_conflict_is_marked_and_can_be_listed(
     project: Project, capfd: pytest.CaptureFixture[str]
 ):
@@ -184,6 +185,7 @@ def test_one_notebook_updates_and_keeps_the_users_edit_and_its_marimo_version(pr
     ]
 
 
+@pytest.mark.nightly  # with the task, in every run: test_update_task.py
 def test_all_notebooks_update_in_one_merge_and_a_deleted_one_stays_deleted(project: Project):
     gone = ORDERS | {"name": "gone"}
     project.scaffold(ORDERS, SALES, gone)
