@@ -36,7 +36,8 @@ class Reloads:
         """Read where the code locations are. Raises SetupError if nothing says it."""
         self._root, self._reporter, self._env_file = root.resolve(), reporter, env_file
         self._workspace = locations.read_workspace(self._root)
-        self._known: dict[str, Outline] = {}
+        # What Dagster has loaded; None if it has not been asked since it became ready.
+        self._known: dict[str, Outline] | None = None
         self._waiting: set[Path] = set()
         self._url = ""
         self._stopped = False
@@ -61,6 +62,7 @@ class Reloads:
         with self._news:
             self._url = url
             if not url:
+                self._known = None
                 self._waiting.clear()
             self._news.notify()
 
@@ -89,28 +91,30 @@ class Reloads:
         while True:
             with self._news:
                 self._news.wait_for(
-                    lambda: self._stopped or (self._url and (self._waiting or not self._known))
+                    lambda: self._stopped or (self._url and (self._waiting or self._known is None))
                 )
                 if self._stopped:
                     return
                 files, self._waiting, url = self._waiting, set(), self._url
+                known = self._known = self._known or {}
             try:
                 with client_of(url, TIMEOUTS) as client:
-                    self._reload(client, files)
-            except (DagmarError, OSError, ValueError, LookupError, TypeError) as error:
+                    self._reload(client, known, files)
+            except (
+                DagmarError, OSError, ValueError, LookupError, TypeError, AttributeError
+            ) as error:  # fmt: skip
                 with self._news:
                     gone = self._stopped or self._url != url
                 if not gone:
                     text = str(error).partition("\n")[0] or type(error).__name__
                     self._reporter.warn(f"the code locations could not be reloaded: {text}")
-                    self._known = self._known or {"": {}}  # try again at the next change only
 
-    def _reload(self, client: DagsterClient, files: set[Path]) -> None:
-        """Load the code locations of these files again, and report each; without files, look."""
+    def _reload(self, client: DagsterClient, known: dict[str, Outline], files: set[Path]) -> None:
+        """Load the code locations of these files again, and report each; keep what is `known`."""
         from dagmar.server.reloading import changes, read_outline, reload_location
 
-        if not self._known or not files:
-            self._known = read_outline(client) or {"": {}}
+        if not known:
+            known.update(read_outline(client))
         for place in self._of(files):
             began = time.monotonic()
             loaded = reload_location(client, place.name)
@@ -118,8 +122,8 @@ class Reloads:
             found: Changes = {}
             if loaded.failure is None:
                 outline = read_outline(client).get(place.name, {})
-                found = changes(self._known.get(place.name, {}), outline)
-                self._known[place.name] = outline
+                found = changes(known.get(place.name, {}), outline)
+                known[place.name] = outline
             self._report(loaded, files, seconds, found)
 
     def _of(self, files: set[Path]) -> list[CodeLocation]:
