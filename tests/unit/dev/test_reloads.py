@@ -149,6 +149,17 @@ def test_code_that_does_not_load_is_reported_with_its_line(shop: Path) -> None:
         assert text.endswith(": \N{MINUS SIGN} asset orders")
 
 
+def test_a_code_server_that_is_gone_is_not_called_broken_code(shop: Path) -> None:
+    dagster = Dagster("shop")
+    with reloading(shop, dagster) as (_, reports, _):
+        kind = "_InactiveRpcError"
+        dagster.error = {"__typename": "PythonError", "message": f"<{kind} of RPC>",
+                         "className": kind, "stack": [], "errorChain": []}  # fmt: skip
+        (shop / "src/shop/a.py").touch()
+        text, _ = reports.next("reload_failed")
+    assert text == "The code server of shop is gone. Stop invoke dev, and start it again."
+
+
 def test_changes_during_a_reload_are_one_more_reload(shop: Path) -> None:
     dagster = Dagster("shop")
     with reloading(shop, dagster) as (reloads, reports, _):

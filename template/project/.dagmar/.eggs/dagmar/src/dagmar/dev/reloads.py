@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 TIMEOUTS = (5.0, 600.0)
 SHOWN_NAMES = 3
+AGAIN = "Stop invoke dev, and start it again."
+# The class of what Dagster raises if the process with the code does not answer.
+UNREACHABLE = "_InactiveRpcError"
 SIGNS = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "~"}
 
 
@@ -146,9 +149,8 @@ class Reloads:
 
     def _needs_restart(self, declaring: set[Path]) -> str:
         """Return why Dagster cannot take in changes of these files; nothing if it can."""
-        again = "Stop invoke dev, and start it again."
         if self._env_file in declaring:
-            return f"{self._env_file} has changed. {again}"
+            return f"{self._env_file} has changed. {AGAIN}"
         try:
             same = locations.read_workspace(self._root).locations == self._workspace.locations
         except SetupError as error:
@@ -156,7 +158,7 @@ class Reloads:
         return (
             ""
             if same
-            else f"{', '.join(self._names(declaring))} changed the code locations. {again}"
+            else f"{', '.join(self._names(declaring))} changed the code locations. {AGAIN}"
         )
 
     def _names(self, files: set[Path]) -> list[str]:
@@ -170,6 +172,8 @@ class Reloads:
         if failure := loaded.failure:
             where = code.last_place(self._root, failure.trace)
             text = f"{loaded.name} does not load: {failure.line}" + f" ({where})" * bool(where)
+            if failure.kind == UNREACHABLE:  # Dagster does not start a code server again
+                text = f"The code server of {loaded.name} is gone. {AGAIN}"
             error = {**failure.as_document(), "place": where or None}
             self._reporter.event("reload_failed", text, **fields, error=error)
         else:
