@@ -63,10 +63,20 @@ environment.dagster_command = lambda root, port, level: [sys.executable, "-c", c
 program.run()
 """
 OWN_LINE = "worker: Address already in use"
+ERROR = {"className": "ValueError", "message": "ValueError: there is no\nsuch table\n", "stack": []}
+LOCATION = {
+    "name": "shop",
+    "loadStatus": "LOADED",
+    "updatedTimestamp": 0.0,
+    "locationOrLoadError": {"__typename": "PythonError", **ERROR, "errorChain": []},
+}
+WORKSPACE = {"__typename": "Workspace", "locationEntries": [LOCATION]}
+BROKEN = {"data": {"version": "1.13.0", "workspaceOrError": WORKSPACE}}
 PRINT_IT = f'print("{OWN_LINE}", flush=True)'
 
 
 def in_its_place(before: str = "", status: int = 200, answer: bytes = b"{}") -> tuple[str, ...]:
+    answer = answer.replace(b"\\", b"\\\\")  # a string within a string
     code = IN_ITS_PLACE.format(before=before, status=status, answer=answer)
     return (sys.executable, "-c", code)
 
@@ -212,11 +222,13 @@ def test_a_run_that_is_alive_is_not_marked(tmp_path: Path) -> None:
         assert run_status(url, run_id) == "STARTED"
 
 
-def test_a_broken_code_location_is_one_line_and_once_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_a_broken_code_location_is_one_line_and_once_fails(real: bool, tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     broken = "raise ValueError('there is no\\nsuch table')\n" + DEFINITIONS
     (root / "src/shop/definitions.py").write_text(broken, "utf-8")
-    with running_dev(root, "--no-marimo", "--once", "--log-level", "critical") as dev:
+    options = {} if real else {"program": in_its_place(answer=json.dumps(BROKEN).encode())}
+    with running_dev(root, "--no-marimo", "--once", "--log-level", "critical", **options) as dev:
         assert dev.finished() == 3
     assert "marimo_url" not in next(e for e in dev.events if e["event"] == "ready")
     (warning,) = (event["message"] for event in dev.events if event["event"] == "warning")
