@@ -31,7 +31,7 @@ def test_a_failed_run_is_opened_with_its_values_and_retried_with_others(
     page.get_by_role("button", name="Launch", exact=True).click()
     failed = run_of(page)
     page.get_by_role("button", name="Open as a notebook").click()
-    link = page.get_by_role("link", name=re.compile("Open notebooks/.* with the values"))
+    link = page.get_by_role("link", name="with the values of this run")
     with page.context.expect_page() as opening:
         link.click()
     other = opening.value
@@ -49,4 +49,4 @@ def test_a_failed_run_is_opened_with_its_values_and_retried_with_others(
     assert again != failed
     retried = tags_of(client, again)
     assert (retried["test"], retried["dagster/partition"]) == ("again", "2026-01-09")
-    assert retried["dagster/parent_run_id"] == failed
+    assert client.query("RunToRetry", id=again)["runOrError"]["rootRunId"] == failed
