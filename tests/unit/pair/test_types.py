@@ -20,6 +20,11 @@ controls, button = pair.controls(), pair.launch_button()
 run = pair.launch(controls, button)
 here = pair.materialize(controls, button=button, here=True)
 
+preview = pair.preview(controls, button, keys=["id"])
+kept = pair.keep(preview, button)
+
+reveal_type(preview)
+reveal_type(kept)
 reveal_type(controls)
 reveal_type(button)
 reveal_type(run)
@@ -53,6 +58,8 @@ def test_a_user_sees_what_each_method_returns(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     revealed = re.findall(r'Revealed type is "(.+)"', done.stdout)
     assert [text.replace("builtins.", "") for text in revealed] == [
+        "dagmar.pair.previewing.Previewed | None",
+        ATTEMPT,
         "marimo._plugins.ui._impl.batch.batch",
         "marimo._plugins.ui._impl.run_button.run_button",
         *[ATTEMPT] * 2,

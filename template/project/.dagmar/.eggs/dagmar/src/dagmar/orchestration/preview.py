@@ -100,7 +100,7 @@ def preview(
     if not error:
         _refuse_written(plan, done, recording)
     return Preview(
-        AssetKey(asset),
+        AssetKey.from_parts(plan.node.key.path),
         partition,
         plan.config,
         recording.values,
@@ -137,7 +137,9 @@ def keep(root: Path, shown: Preview, tags: Mapping[str, str] | None = None) -> h
     with here.RUNNING:
         if shown.kept:
             return shown.kept
-        plan = here.make_plan(root, shown.asset, partition=shown.partition, config=shown.config)
+        plan = here.make_plan(
+            root, shown._plan.what, partition=shown.partition, config=shown.config
+        )
         if plan.repository is not shown._plan.repository:
             raise Conflict("the project's code has changed since the preview", AGAIN)
         local = instance(root)

@@ -16,8 +16,12 @@ from dagmar.pair import buttons, drawing
 from dagmar.pair.buttons import Attempt
 from dagmar.pair.context import Context
 from dagmar.pair.controls import LaunchOptions, read_options
+from dagmar.pair.difference import draw
 
 if TYPE_CHECKING:
+    import marimo as mo
+
+    from dagmar.diff.model import Difference
     from dagmar.orchestration.preview import Preview
     from dagmar.server.checks import Check
 
@@ -26,12 +30,14 @@ if TYPE_CHECKING:
 class Previewed:
     """What a preview has shown: the value that the asset would have, or why there is none.
 
-    `seconds` are those of the clock, and `memory` the most bytes that were resident at one time.
+    `differences` are by asset key: how each value differs from the recorded one. `seconds` are
+    those of the clock, and `memory` the most bytes that were resident at one time.
     """
 
     asset: AssetKey
     error: DagmarError | None = None
     checks: Sequence[Check] = ()
+    differences: Mapping[AssetKey, Difference] = field(default_factory=dict)
     seconds: float = 0.0
     memory: int = 0
     _preview: Preview | None = None
@@ -52,26 +58,35 @@ class Previewed:
         return self.values.get(self.asset)
 
     @property
+    def difference(self) -> Difference | None:
+        """How the value differs from the recorded one; its `reason` says if there is none."""
+        return self.differences.get(self.asset)
+
+    @property
     def metadata(self) -> Mapping[str, Any]:
         """The metadata of the asset's materialization, without what its IO manager would add."""
         return self._preview.metadata.get(self.asset, {}) if self._preview else {}
 
-    def _display_(self) -> Any:
+    def _display_(self) -> mo.Html:
         import marimo as mo
 
         found = drawing.checks(self.checks)
         if self.error or not self._preview:
-            error = self.error and drawing.refusal(self.error)
-            return mo.Html((error or drawing.note("No value.")) + found)
+            return mo.Html((drawing.refusal(self.error) if self.error else "") + found)
+        shown = self._preview
+        part = f" ({shown.partition})" if shown.partition else ""
         used = f"{format_duration(self.seconds)}, {self.memory / 1e6:.0f} MB at most"
-        parts = [
-            mo.Html(drawing.note(f"A preview of {self.asset}: nothing is stored or recorded."))
-        ]
-        for key, value in self._preview.values.items():
-            metadata = self._preview.metadata.get(key, {})
-            facts = [(name, escape(str(entry))) for name, entry in metadata.items()]
-            parts += [mo.Html(drawing.facts([("asset", escape(key)), *facts])), mo.as_html(value)]
-        return mo.vstack([*parts, mo.Html(found + drawing.facts([("took", used)]))])
+        nothing = "" if shown.values else " It has no output: nothing would be materialized."
+        text = f"A preview of {self.asset}{part}: nothing is stored or recorded.{nothing}"
+        parts = [mo.Html(drawing.note(text, used) + found)]
+        for key, value in shown.values.items():
+            metadata = shown.metadata.get(key, {}).items()
+            facts = [(name, escape(str(entry))) for name, entry in metadata]
+            if len(shown.values) > 1:
+                facts = [("asset", f"<b>{escape(key)}</b>"), *facts]
+            difference = draw(self.differences[key]) if key in self.differences else ""
+            parts += [mo.Html(drawing.facts(facts) + difference), mo.as_html(value)]
+        return mo.vstack(parts)
 
 
 def show(context: Context, controls: object, keys: Sequence[str] = ()) -> Previewed:
@@ -95,9 +110,32 @@ def _preview(context: Context, options: LaunchOptions, keys: Sequence[str]) -> P
         )
     made = preview(context.root, context.asset, options.partition, options.config)
     error = RunFailed(made.error.text, made.error.trace) if made.error else None
+    differences = {} if error else {key: _compared(context, made, key, keys) for key in made.values}
     return Previewed(
-        context.asset, error, made.checks, made.seconds, made.memory, made, options.tags
+        made.asset,
+        error,
+        made.checks,
+        differences,
+        made.seconds,
+        made.memory,
+        made,
+        options.tags,
     )
+
+
+def _compared(context: Context, shown: Preview, key: AssetKey, keys: Sequence[str]) -> Difference:
+    """Return how a value differs from the recorded one of the same partition."""
+    from dagmar.diff.compare import compare
+    from dagmar.diff.model import Difference
+    from dagmar.orchestration.values import load_value
+
+    try:
+        # Its name may say of which code location.
+        name = context.asset if key == shown.asset else key
+        recorded = load_value(context.root, name, shown.partition)
+    except DagmarError as error:
+        return Difference("other", equal=False, reason=error.message)
+    return compare(recorded, shown.values[key], keys)
 
 
 def keep(context: Context, shown: Previewed | None) -> Attempt:
