@@ -298,7 +298,7 @@ FRAME = st.lists(CELL, max_size=8).map(
 
 
 @given(FRAME, FRAME, st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_swapping_swaps_and_counts_add_up(old: pl.DataFrame, new: pl.DataFrame, key: bool) -> None:
     if key:
         old, new = old.unique("id", maintain_order=True), new.unique("id", maintain_order=True)
