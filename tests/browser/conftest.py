@@ -69,8 +69,8 @@ def edit(editor: tuple[Path, str], page: Page) -> Open:
     """Open the default notebook of an asset or job in the shared `marimo edit`."""
     folder, address = editor
 
-    def open_it(key: str, pairing: str = "asset") -> Page:
-        file = write_notebook(folder, key, pairing, probe=True)
+    def open_it(key: str, pairing: str = "asset", cells: str = "") -> Page:
+        file = write_notebook(folder, key, pairing, probe=True, cells=cells)
         page.goto(f"{address}&file={file.name}")
         return page
 

@@ -16,7 +16,7 @@ from dagmar.server.runconfig import read_yaml
 from playwright.sync_api import Locator, Page, expect
 from support.dagster_server import DagsterServer, tags_of
 from support.fault_proxy import FaultProxy
-from support.notebook_project import Open, render_notebooks
+from support.notebook_project import LOADING, Open, render_notebooks
 
 PATIENCE = 180.0
 
@@ -85,7 +85,7 @@ def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
     edit: Open, client: DagsterClient, dagster_home: Path
 ) -> None:
     before = runs(client)
-    page = edit("daily_sales")
+    page = edit("daily_sales", cells=LOADING)
     ready(page)
     sees(page, "orders")  # lineage
     sees(page, str(dagster_home))  # which instance
@@ -101,6 +101,7 @@ def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
     assert (tags["dagster/partition"], tags["test"]) == ("2026-01-05", "first")
     sees(page, 'Finished execution of step "daily_sales"')  # its log
     materialized_just_now(page, first)  # its card is updated
+    sees(page, "load 2: ")  # and a cell that loads it runs again
     past = [
         run.status for run in read_asset_history(client, locate_asset(client, "daily_sales"), 30)
     ]

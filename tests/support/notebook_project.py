@@ -29,6 +29,25 @@ def _(controls, run):
 
 if __name__ == "__main__":
 """
+# A cell that counts how often it loads the asset that the notebook is paired with.
+LOADING = """\
+@app.cell
+def _():
+    loads = iter(range(1, 100))
+    return (loads,)
+
+
+@app.cell
+def _(loads):
+    try:
+        _value = pair.load(pair.asset, after=materialized)
+    except Exception as _error:
+        _value = type(_error).__name__
+    mo.plain_text(f"load {next(loads)}: {_value}")
+    return
+
+
+"""
 
 PYPROJECT = """\
 [tool.dagster]
@@ -59,11 +78,13 @@ def render_notebooks(root: Path, *notebooks: Mapping[str, Any]) -> list[Path]:
     return files
 
 
-def write_notebook(folder: Path, key: str, pairing: str = "asset", probe: bool = False) -> Path:
+def write_notebook(
+    folder: Path, key: str, pairing: str = "asset", probe: bool = False, cells: str = ""
+) -> Path:
     """Write the default template's notebook of an asset or a job; `probe` adds that cell."""
     text = Renderer().notebook({"marimo": "0.25.2", pairing: key})
     if probe:
-        text = text.replace('if __name__ == "__main__":\n', PROBE)
+        text = text.replace('if __name__ == "__main__":\n', cells + PROBE)
     file = folder / f"{key.replace('/', '_')}.py"
     file.write_text(text, "utf-8")
     return file

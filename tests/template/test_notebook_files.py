@@ -170,22 +170,29 @@ def test_text_from_dagster_stays_text(notebooks: Path, name: str, shape: str):
 
 
 @pytest.mark.parametrize("shape", ["default", "minimal", "report"])
-def test_without_inputs_it_says_how_the_assets_own_value_is_loaded(notebooks: Path, shape: str):
+def test_it_says_how_the_assets_own_value_is_loaded(notebooks: Path, shape: str):
     texts = {
         kind: (notebooks / f"notebooks/{shape}_{kind}.py").read_text("utf-8") for kind in FACTS
     }
     said = {
-        kind: [
-            line.rpartition(": ")[2]
-            for line in text.splitlines()
-            if "once it is materialized" in line
-        ]
+        kind: call
         for kind, text in texts.items()
+        for call in re.findall(r"(?m)^    # Its value, .*:(?: |\n    # )(pair\.load.*)$", text)
     }
-    assert {kind: lines for kind, lines in said.items() if lines} == {
-        "asset": ['pair.load("raw/orders")'],
-        "days": ['pair.load("days", partition=partition_key)'],
-    }
+    assert said == (
+        {  # with the buttons that a run is started with
+            **dict.fromkeys(
+                ["asset", "one", "many"], 'pair.load("raw/orders", after=materialized)'
+            ),
+            "wide": 'pair.load("x", after=materialized)',
+            "days": 'pair.load("days", partition=partition_key, after=materialized)',
+        }
+        if shape == "default"
+        else {  # without inputs
+            "asset": 'pair.load("raw/orders")',
+            "days": 'pair.load("days", partition=partition_key)',
+        }
+    )
 
 
 @pytest.mark.parametrize("name", HOSTILE)

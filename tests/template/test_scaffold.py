@@ -171,7 +171,7 @@ def test_one_notebook_for_a_selection_is_known_to_every_task(online: Project) ->
     }
     text = online.read(notebook["path"])
     assert 'pair = dagmar.Pair(select="key:orders or key:note")' in text
-    assert "pair.lineage(after=run)" in text
+    assert "materialized = pair.materialized()" in text
     assert "here=True" not in text
     done = invoke(online, "check")
     assert (done.returncode, "warning" in done.stdout) == (0, False), done.stdout

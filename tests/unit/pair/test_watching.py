@@ -10,9 +10,9 @@ import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import AnswerLost, DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.notebook.fallbacks import as_static
-from dagmar.pair.buttons import Retries
 from dagmar.pair.context import Context
 from dagmar.pair.controls import LaunchOptions
+from dagmar.pair.started import StartedRuns
 from dagmar.pair.watching import Watcher
 from dagmar.project.settings import Target
 from dagmar.scaffold import failed
@@ -67,10 +67,12 @@ def server() -> Server:
     return Server()
 
 
-def watch(project: Project, server: Any, run_id: str, retries: Retries | None = None) -> Watcher:
+def watch(
+    project: Project, server: Any, run_id: str, started: StartedRuns | None = None
+) -> Watcher:
     """Return a watcher whose cell was run, and that has looked once."""
     context = Context(AssetKey("a"), "", "", project.root)
-    watcher = Watcher(context, run_id, retries, server.retry, cancel_again_seconds=-1)
+    watcher = Watcher(context, run_id, started, server.retry, cancel_again_seconds=-1)
     watcher.buttons = {"retry": RETRY, "cancel": CANCEL}
     watcher.look(server)
     return watcher
@@ -92,8 +94,8 @@ def test_a_retry_on_its_way_is_not_sent_again(project: Project, server: Any) -> 
         return "new"
 
     server.launch = slow
-    retries = Retries()
-    watcher, other = (watch(project, server, "old", retries) for _ in range(2))
+    started = StartedRuns()
+    watcher, other = (watch(project, server, "old", started) for _ in range(2))
     assert RETRY in watcher.page()
     for each in (watcher, other):
         each.retry()
@@ -103,7 +105,7 @@ def test_a_retry_on_its_way_is_not_sent_again(project: Project, server: Any) -> 
     assert sending.wait(240)
 
     other.look(server)
-    again = watch(project, server, "old", retries)  # the cell is run again
+    again = watch(project, server, "old", started)  # the cell is run again
     for each in (watcher, other, again):
         assert "retrying…" in each.page()
         assert RETRY not in each.page()
@@ -121,11 +123,11 @@ def test_a_retry_on_its_way_is_not_sent_again(project: Project, server: Any) -> 
 
 def test_a_retry_whose_answer_is_lost_is_not_sent_again(project: Project, server: Any) -> None:
     server.launch = refuse(AnswerLost("the connection broke", "look for it"))
-    retries = Retries()
-    watcher = watch(project, server, "old", retries)
+    started = StartedRuns()
+    watcher = watch(project, server, "old", started)
     watcher.retry()
     watcher.look(server)
-    for each in (watcher, watch(project, server, "old", retries)):
+    for each in (watcher, watch(project, server, "old", started)):
         each.retry()
         each.look(server)
         assert "the connection broke" in each.page()

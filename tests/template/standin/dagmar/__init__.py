@@ -17,17 +17,20 @@ class Pair:
     def partition_key(self) -> str | None:
         return None
 
-    def load(self, key: str, partition: str | None = None) -> pl.DataFrame:
+    def materialized(self) -> object:
+        return mo.state(0)[0]
+
+    def load(self, key: str, partition: str | None = None, after: object = None) -> pl.DataFrame:
         return pl.DataFrame(
             {"id": range(20), "name": ["x"] * 20, "amount": [i * 2.0 for i in range(20)]}
         )
 
-    def card(self, title: str = "", after: object = None) -> mo.Html:
+    def card(self, title: str = "") -> mo.Html:
         return mo.md(title or "card")
 
     lineage = controls = card
 
-    def history(self, after: object = None) -> mo.Html:
+    def history(self) -> mo.Html:
         return mo.md("history")
 
     def launch_button(self, label: str = "", kind: str = "") -> mo.ui.run_button:
@@ -35,6 +38,8 @@ class Pair:
 
     def launch(self, controls: object, button: mo.ui.run_button) -> None:
         assert not button.value
+
+    preview = keep = launch
 
     def watch(self, run: object) -> mo.Html:
         return mo.md("nothing runs")

@@ -52,6 +52,7 @@ class LocalRun:
     memory: int
     error: Failure | None = None
     checks: Sequence[Check] = ()
+    materialized: frozenset[AssetKey] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,12 @@ def record(
         measured = {CPU_TAG: f"{cpu:.1f}", MEMORY_TAG: f"{memory / 1e6:.0f}"}
         local.add_run_tags(result.run_id, measured)
     reason, checks = outcome(result)
-    return LocalRun(result.run_id, result.success, cpu, memory, reason, checks)
+    made = frozenset(
+        AssetKey.from_parts(event.asset_key.path)
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    )
+    return LocalRun(result.run_id, result.success, cpu, memory, reason, checks, made)
 
 
 def outcome(result: ExecuteInProcessResult) -> tuple[Failure | None, list[Check]]:

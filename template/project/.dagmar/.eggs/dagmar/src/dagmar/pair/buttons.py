@@ -9,13 +9,14 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
+from dagmar.asset_key import AssetKey
 from dagmar.console import format_duration
-from dagmar.errors import AnswerLost, DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
+from dagmar.errors import DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
 from dagmar.pair import drawing, opened
 from dagmar.pair.context import Context, may_act
 from dagmar.pair.controls import CHOOSE_PARTITION, LaunchOptions
@@ -33,13 +34,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempt:
-    """The result of a click: a run, or the reason why there is none."""
+    """The result of a click: a run, or the reason why there is none.
+
+    `materialized` are the assets that a run in this kernel has materialized; it is None for a run
+    on the server.
+    """
 
     run_id: str = ""
     url: str = ""
     message: str = ""
     error: DagmarError | None = None
     checks: Sequence[Check] = ()
+    materialized: Collection[AssetKey] | None = None
 
     def _repr_html_(self) -> str:
         found = drawing.checks(self.checks)
@@ -143,42 +149,6 @@ def launch(context: Context, options: LaunchOptions) -> Attempt:
         return Attempt(run_id, run_url(client, run_id), f"Launched {description}.")
 
 
-@dataclass
-class Retries:
-    """The retries of one notebook's runs; it outlives the cells that show them.
-
-    `sent` are the runs whose retry may have been launched, with the reason why it is not known.
-    """
-
-    sent: dict[str, AnswerLost | None] = field(default_factory=dict)
-    _launched: dict[str, str] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def newest(self, run_id: str) -> str:
-        """Return the last retry of a run, or the run itself if there is none."""
-        while run_id in self._launched:
-            run_id = self._launched[run_id]
-        return run_id
-
-    def send(self, run_id: str, launch: Callable[[], str]) -> None:
-        """Launch the retry of a run, unless an earlier attempt may have launched it.
-
-        Raises what `launch` raises.
-        """
-        with self._lock:
-            if run_id in self.sent:
-                return
-            self.sent[run_id] = None
-        try:
-            self._launched[run_id] = launch()
-        except AnswerLost as error:
-            self.sent[run_id] = error
-            raise
-        except DagmarError:
-            del self.sent[run_id]
-            raise
-
-
 def opened_run(context: Context) -> Attempt | None:
     """Return the run that the notebook was opened with, for `watch`; None without one."""
     if not (id := opened.run_id()):
@@ -255,10 +225,10 @@ def attempt_here(context: Context, run: LocalRun, message: str) -> Attempt:
 
     url = f"{context.target.url}/runs/{run.run_id}"
     if run.success:
-        return Attempt(run.run_id, url, message, checks=run.checks)
+        return Attempt(run.run_id, url, message, None, run.checks, run.materialized)
     error = run.error or NO_REASON
     refused = RunFailed(error.text, error.trace)
-    return Attempt(run.run_id, url, error=refused, checks=run.checks)
+    return Attempt(run.run_id, url, "", refused, run.checks, run.materialized)
 
 
 def require_local(context: Context) -> None:

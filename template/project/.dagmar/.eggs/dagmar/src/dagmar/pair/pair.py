@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, UsageError
 from dagmar.pair import buttons, cards, controls, drawing, history, listing, opened
-from dagmar.pair.context import Context, live, read_parameter
+from dagmar.pair.context import Context, read_parameter
+from dagmar.pair.started import StartedRuns
 from dagmar.project.layout import folder_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Pair:
         self._context = Context(AssetKey(asset), job, target, start, select)
         self._file = str(file or "")
         self._clicks = buttons.Clicks()
-        self._retries = buttons.Retries()
+        self._started = StartedRuns()
         self._controls: Controls | None = None
         self._launched: Attempt | None = None
         self._run_here: Attempt | None = None
@@ -103,10 +104,13 @@ class Pair:
         """The selection of assets; empty for an asset or a job."""
         return self._context.select
 
-    def load(self, key: str, partition: str | None = None) -> Any:
+    def load(
+        self, key: str, partition: str | None = None, *, after: Callable[[], object] | None = None
+    ) -> Any:
         """Return the value of an asset, through the project's own IO managers.
 
         Without `partition`, a partitioned asset is a dict of its materialized partitions.
+        `after` is a variable with what `materialized` returned: a cell that names it runs again.
         Raises Invalid for an unknown asset or partition and for one never materialized, and
         LoadFailed, from the IO manager's own exception, if that fails.
 
@@ -115,6 +119,18 @@ class Pair:
         from dagmar.orchestration.values import load_value
 
         return load_value(self._context.root, AssetKey(key), partition)
+
+    def materialized(self, *keys: str) -> Callable[[], int]:
+        """Return a state: a cell that names it runs again when one of the assets is materialized.
+
+        What counts are runs from this notebook: on the server when they have ended, in this kernel,
+        and retries. The default is the paired asset, and for a job, any asset that it materializes.
+        In a lazy notebook such cells become stale instead. Nothing is launched.
+
+        For example, in the setup cell: `materialized = pair.materialized()`, and in another
+        `orders = pair.load("raw/orders", after=materialized)`
+        """
+        return self._started.materialized(*map(AssetKey, keys or filter(None, [self.asset])))
 
     def partition_key(self) -> str | None:
         """Return the partition that the notebook is about: the latest materialized one.
@@ -137,14 +153,12 @@ class Pair:
                 return partitions.require_partition(root, self.asset, key)
         return partitions.latest_partition(root, self.asset)
 
-    def card(
-        self, title: str = "", after: Attempt | Sequence[Attempt | None] | None = None
-    ) -> mo.Html:
+    def card(self, title: str = "", after: object = None) -> mo.Html:
         """Show the asset or job, its last materialization or run, the target and the instance.
 
         Of a selection it shows each asset with its state, updated while the run goes on.
-        `title` is Markdown to show above it. `after` is what `launch` or `materialize` returned,
-        or both: the card is updated when such a run has ended, and must be alone in its cell.
+        `title` is Markdown to show above it. The card is updated when a run from this notebook has
+        ended, and must be alone in its cell. `after` is no longer needed.
         """
         import marimo as mo
 
@@ -152,15 +166,14 @@ class Pair:
             card = mo.Html(cards.card(self._context))
             return mo.vstack([mo.md(title), card]) if title else card
 
-        return self._drawn(draw, after)
+        self._started.redraw(self._context, draw)
+        return draw()
 
-    def lineage(
-        self, depth: int = 1, after: Attempt | Sequence[Attempt | None] | None = None
-    ) -> mo.Html:
+    def lineage(self, depth: int = 1) -> mo.Html:
         """Show the assets up to `depth` steps above and below, or the steps of the job.
 
-        Of a selection it shows its assets with their states. `after` is what `launch` returned:
-        the states are updated while that run goes on; the lineage must be alone in its cell.
+        Of a selection it shows its assets with their states, which are updated while a run from
+        this notebook goes on; the lineage must be alone in its cell.
         """
         import marimo as mo
 
@@ -170,7 +183,9 @@ class Pair:
             except DagmarError as error:
                 return mo.Html(drawing.refusal(error, "the lineage"))
 
-        return self._drawn(draw, after)
+        if self.select:
+            self._started.redraw(self._context, draw)
+        return draw()
 
     def controls(self) -> mo.ui.batch:
         """Show what a run can be launched with: partition, run config, tags.
@@ -201,6 +216,7 @@ class Pair:
         if self._clicks.take(button):
             self._launched = self._attempt(buttons.launch, controls, "Launching")
         self._launched = self._launched or buttons.opened_run(self._context)
+        self._started.follow(self._context)
         return self._launched
 
     def watch(self, run: Attempt | str | None) -> mo.Html:
@@ -224,17 +240,15 @@ class Pair:
         if self._controls is not None:
             chosen = functools.partial(controls.read_options, self._controls)
         try:
-            return Watcher(self._context, run, self._retries, chosen=chosen).show()
+            return Watcher(self._context, run, self._started, chosen=chosen).show()
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 
-    def history(
-        self, limit: int = 30, after: Attempt | Sequence[Attempt | None] | None = None
-    ) -> mo.Html:
+    def history(self, limit: int = 30, after: object = None) -> mo.Html:
         """Show how long the last runs took, and how they ended.
 
-        `after` is what `launch` or `materialize` returned, or both: the chart is updated when
-        such a run has ended, and must be alone in its cell.
+        The chart is updated when a run from this notebook has ended, and must be alone in its
+        cell. `after` is no longer needed.
         """
         import marimo as mo
 
@@ -245,7 +259,8 @@ class Pair:
             except DagmarError as error:
                 return mo.Html(drawing.refusal(error, "the history"))
 
-        return self._drawn(draw, after)
+        self._started.redraw(self._context, draw)
+        return draw()
 
     def stats(self, since: str = "7d", by: str = "asset", *, everything: bool = True) -> Statistics:
         """Return the server's history in numbers, as `invoke stats` has it; a cell shows it.
@@ -337,7 +352,7 @@ class Pair:
         if self._clicks.take(button):
             from dagmar.pair import previewing
 
-            self._previewed = None  # should it be interrupted
+            self._previewed = self._kept = None  # should it be interrupted
             self._previewed = previewing.show(self._context, controls, keys)
         return self._previewed
 
@@ -345,7 +360,7 @@ class Pair:
         """Store the value that `preview` returned, if the button was just clicked, and record it.
 
         Nothing is executed again. Without a click it returns the result of the last one, None
-        before the first one.
+        before the first one and after another preview.
         Raises UsageError for a button that is not from `launch_button`.
 
         For example: `kept = pair.keep(preview, keep_button)`
@@ -353,7 +368,7 @@ class Pair:
         if self._clicks.take(button):
             from dagmar.pair import previewing
 
-            self._kept = previewing.keep(self._context, preview)
+            self._kept = self._started.add(previewing.keep(self._context, preview))
         return self._kept
 
     def export(self) -> mo.Html:
@@ -408,22 +423,9 @@ class Pair:
     def _attempt(
         self, act: Callable[[Context, LaunchOptions], Attempt], chosen: Controls | None, doing: str
     ) -> Attempt:
+        """Do what was clicked; cells that follow the notebook's runs follow this one too."""
         with buttons.busy(doing):
             try:
-                return act(self._context, controls.read_options(chosen))
+                return self._started.add(act(self._context, controls.read_options(chosen)))
             except DagmarError as error:
                 return buttons.Attempt(error=error)
-
-    def _drawn(
-        self, draw: Callable[[], mo.Html], after: Attempt | Sequence[Attempt | None] | None
-    ) -> mo.Html:
-        """Draw now, and again when a run has ended; that launches nothing."""
-        drawn = draw()
-        attempts = after if isinstance(after, Sequence) else [after]
-        run_ids = [attempt.run_id for attempt in attempts if attempt and attempt.run_id]
-        if live() and run_ids:
-            from dagmar.pair.watching import draw_at_the_end
-
-            proceeding = bool(self._context.select)
-            draw_at_the_end(self._context, run_ids, self._retries, draw, proceeding)
-        return drawn

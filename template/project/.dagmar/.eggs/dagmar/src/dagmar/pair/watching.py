@@ -5,11 +5,10 @@ A thread of the cell reads the run and updates the page. It ends with the cell.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from dagmar.console import format_duration, pasteable
 from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable
 from dagmar.pair import drawing
-from dagmar.pair.buttons import Retries, launch_retry
+from dagmar.pair.buttons import launch_retry
 from dagmar.pair.context import Context, live
 from dagmar.pair.controls import LaunchOptions
+from dagmar.pair.started import IDLE_SECONDS, StartedRuns
 from dagmar.project.layout import relative
 from dagmar.server import runs
 from dagmar.server.client import DagsterClient
@@ -28,7 +28,6 @@ from dagmar.server.client import DagsterClient
 if TYPE_CHECKING:
     import marimo as mo
 
-IDLE_SECONDS = 0.5
 FIRST_LOOKS = 3
 MOST_LINES = 200
 MOST_LETTERS = 500
@@ -109,40 +108,6 @@ def draw_run(run: runs.Run, warning: str = "") -> str:
     )
 
 
-def draw_at_the_end(
-    context: Context,
-    run_ids: Sequence[str],
-    retries: Retries,
-    draw: Callable[[], mo.Html],
-    proceeding: bool = False,
-) -> None:
-    """Draw the cell again when one of the runs has ended, and when a retry of it has.
-
-    With `proceeding` also while they go on, whenever that changes what is drawn.
-    """
-    import marimo as mo
-
-    def follow() -> None:
-        thread = mo.current_thread()
-        ended: set[str] = set()
-        shown = ""
-        with DagsterClient(context.target) as client:
-            while not thread.should_exit:
-                for run_id in {retries.newest(run_id) for run_id in run_ids} - ended:
-                    with contextlib.suppress(DagmarError):
-                        final = runs.read_run(client, run_id).final
-                        if final or proceeding:
-                            drawn = draw()
-                            if final or drawn.text != shown:
-                                mo.output.replace(drawn)
-                            shown = drawn.text
-                        if final:
-                            ended.add(run_id)
-                time.sleep(max(context.settings.poll_seconds, IDLE_SECONDS))
-
-    mo.Thread(target=follow, daemon=True).start()
-
-
 class Watcher:
     """Watches one run, and its retries.
 
@@ -154,14 +119,14 @@ class Watcher:
         self,
         context: Context,
         run_id: str,
-        retries: Retries | None = None,
+        started: StartedRuns | None = None,
         launch: Callable[[Context, DagsterClient, str, LaunchOptions | None], str] = launch_retry,
         cancel_again_seconds: float = runs.CANCEL_AGAIN_SECONDS,
         chosen: Callable[[], LaunchOptions] | None = None,
     ) -> None:
         """Watch a run, or its last retry; `chosen` reads the controls, if there are some."""
         self._context = context
-        self._retries = retries or Retries()
+        self._started = started or StartedRuns()
         self._launch, self._cancel_again_seconds = launch, cancel_again_seconds
         self.buttons: Mapping[str, str] = {}
         self._clicked = threading.Event()
@@ -170,7 +135,7 @@ class Watcher:
         self._watch(run_id)
 
     def _watch(self, run_id: str) -> None:
-        self.run_id = self._retries.newest(run_id)
+        self.run_id = self._started.newest(run_id)
         self._run: runs.Run | None = None
         self._log = RunLog(self.run_id)
         self._refused: dict[str, DagmarError] = {}
@@ -193,6 +158,7 @@ class Watcher:
                 if known and known.checks is not None:
                     self._run.error, self._run.checks = known.error, known.checks
                 elif self._run.final:
+                    self._started.look(client, self.run_id)
                     runs.read_outcome(client, self._run)
                 self._warn(client, self._run)
             if self._cancel_wanted and self._run and not self._run.final:
@@ -217,7 +183,7 @@ class Watcher:
     def _send_retry(self, client: DagsterClient) -> None:
         failed = self.run_id
         try:
-            self._retries.send(
+            self._started.retry(
                 failed, lambda: self._launch(self._context, client, failed, self._changes)
             )
         except DagmarError as error:
@@ -271,7 +237,7 @@ class Watcher:
     def _draw_button(self, run: runs.Run) -> list[str]:
         """Return the button that applies now, and the result of the last click on it."""
         button = self._button
-        retry = self._retries.sent.get(self.run_id) or self._refused.get("retry")
+        retry = self._started.sent.get(self.run_id) or self._refused.get("retry")
         refused = retry if run.final else self._refused.get("cancel")
         parts = [drawing.refusal(error) for error in (refused, self._refused.get("open")) if error]
         if button:
@@ -282,7 +248,7 @@ class Watcher:
                 also = " opening…" if self._open_wanted else ""
             shown = " ".join(self.buttons[name] for name in names if name in self.buttons)
             parts.append(f"<div>{shown}{also}</div>{self._opened}")
-        elif self._retry_wanted or (self.run_id in self._retries.sent and not refused):
+        elif self._retry_wanted or (self.run_id in self._started.sent and not refused):
             parts.append("<div>retrying…</div>")
         return parts
 
@@ -296,7 +262,7 @@ class Watcher:
     @property
     def _retried(self) -> bool:
         """Whether a retry was launched, by any cell."""
-        return self._retries.newest(self.run_id) != self.run_id
+        return self._started.newest(self.run_id) != self.run_id
 
     @property
     def _button(self) -> str:
@@ -304,7 +270,7 @@ class Watcher:
             return ""
         if not self._run.final:
             return "cancel"
-        sent = self._retry_wanted or self.run_id in self._retries.sent
+        sent = self._retry_wanted or self.run_id in self._started.sent
         return "retry" if self._run.status != "SUCCESS" and not sent else ""
 
     def show(self) -> mo.Html:

@@ -25,9 +25,9 @@ DEVICES = re.compile(r"aux|con|nul|prn|(com|lpt)[0-9]")
 # What the cells of the shipped templates define, and what every notebook module has.
 TAKEN = {
     "app", "baseline", "button", "by", "controls", "dagmar", "errors", "everything", "feature",
-    "frame", "here", "inputs", "lines", "local_run", "marimo", "mo", "numbers", "nw",
-    "pair", "partition_key", "predicted", "rows", "run", "since", "slope", "stats", "table",
-    "tables", "tabs", "target", "test", "title", "train", "x", "y",
+    "frame", "here", "inputs", "keep", "lines", "look", "marimo", "materialized", "mo",
+    "numbers", "nw", "pair", "partition_key", "predicted", "preview", "rows", "run", "since",
+    "slope", "stats", "table", "tables", "tabs", "target", "test", "title", "train", "x", "y",
 }  # fmt: skip
 
 

@@ -118,6 +118,14 @@ def read_run_and_logs(
     return _run(client, run_id, answer), member(answer["logsForRun"], "EventConnection")
 
 
+def read_materialized(client: DagsterClient, run_id: str) -> set[AssetKey]:
+    """Return the assets that a run has materialized. Raises Invalid if it does not exist."""
+    unknown = {"RunNotFoundError": lambda _: no_such_run(client, run_id)}
+    answer = client.query("RunMaterialized", id=run_id)["runOrError"]
+    events = member(answer, "Run", unknown)["assetMaterializations"]
+    return {event["assetKey"] for event in events if event["assetKey"]}
+
+
 def no_such_run(client: DagsterClient, run_id: str) -> Invalid:
     """Return the error for a run that the server does not know."""
     hint = "Look for it in the Dagster UI, under Runs."
