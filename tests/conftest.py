@@ -47,6 +47,7 @@ SLOW = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run all tests, as CI does")
     parser.addoption("--nightly", action="store_true", help="run the long matrices too")
+    parser.addoption("--pictures", action="store_true", help="take the pictures of docs/ again")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -93,14 +93,23 @@ def test_several_keys_identify_a_row(make: Make) -> None:
         (["ids"], [1, 2, 3, 4], "the recorded value has no column ids"),
         (["id"], [1, 1, 3, 4], "the new value has a key more than once"),
         (["id"], [None, 2, 3, 4], "the new value has rows without a key"),
+        (["id"], ["1", "2", "3", "4"], "the type of id changed from Int64 to "),
     ],
 )
 def test_keys_that_identify_no_row_are_refused_in_words(
-    make: Make, keys: list[str], ids: list[int], reason: str
+    make: Make, keys: list[str], ids: list[object], reason: str
 ) -> None:
     found = compare(make(OLD), make({**OLD, "id": ids}), keys)
     assert _rows(found).by == "position"
     assert any(reason in remark for remark in found.remarks)
+
+
+def test_a_key_may_be_a_whole_number_of_another_width() -> None:
+    old = pl.DataFrame({"id": [1, 2], "x": [0.5, 1.5]})
+    new = pl.DataFrame({"id": [2, 3], "x": [2.5, 3.5]}, {"id": pl.Int32, "x": pl.Float64})
+    for keys in ([], ["id"]):
+        rows = _rows(compare(old, new, keys))
+        assert (list(rows.keys), rows.added, rows.removed, rows.changed) == (["id"], 1, 1, 1)
 
 
 def test_without_a_key_rows_are_matched_by_position(make: Make) -> None:

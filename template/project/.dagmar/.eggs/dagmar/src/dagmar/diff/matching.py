@@ -107,6 +107,10 @@ def _no_key(old: Table, new: Table, keys: Sequence[str]) -> str:
             return f"{name} has rows without a key"
         if not _unique(series):
             return f"{name} has a key more than once"
+    for key in keys:
+        a, b = old.columns[key].dtype, new.columns[key].dtype
+        if a != b and not (a.is_integer() and b.is_integer()):
+            return f"the type of {key} changed from {a} to {b}"
     return ""
 
 
@@ -136,7 +140,7 @@ def _candidates(old: Table, new: Table, shared: Sequence[str]) -> Iterator[Seque
     for name in dict.fromkeys([*named, *shared]):
         a, b = old.columns[name], new.columns[name]
         kinds = (a.dtype.is_integer(), a.dtype == nw.String, a.dtype.is_temporal())
-        if name in index or a.dtype != b.dtype or not any(kinds):
+        if name in index or not any(kinds):
             continue
         # Most columns that are not unique show it early.
         if any(not _unique([each.head(1000)]) for each in (a, b)):
@@ -151,7 +155,7 @@ def _candidates(old: Table, new: Table, shared: Sequence[str]) -> Iterator[Seque
 def _by_keys(old: Table, new: Table, keys: Sequence[str], every: int) -> Matching:
     import narwhals.stable.v2 as nw
 
-    sides = [[table.columns[key] for key in keys] for table in (old, new)]
+    sides = [[_wide(table.columns[key]) for key in keys] for table in (old, new)]
     if old.rows == new.rows and not any(unequal(a, b).any() for a, b in zip(*sides, strict=True)):
         positions = _every(old, every) if every > 1 else None
         pairs = old.rows if positions is None else len(positions)
@@ -182,6 +186,16 @@ def _by_keys(old: Table, new: Table, keys: Sequence[str], every: int) -> Matchin
         len(removed) - len(joined),
         _without(added, after, new.rows),
         _without(removed, before, old.rows),
+    )
+
+
+def _wide(series: nw.Series[Any]) -> nw.Series[Any]:
+    """Return whole numbers of any width as numbers of one, which can be joined."""
+    import narwhals.stable.v2 as nw
+
+    wide = (nw.Int64, nw.UInt64)
+    return (
+        series.cast(nw.Int64) if series.dtype.is_integer() and series.dtype not in wide else series
     )
 
 

@@ -45,11 +45,10 @@ def _frame(difference: Difference) -> str:
     rows = difference.rows or Rows(0, 0)
     columns = sorted(difference.columns, key=lambda column: column.equal)
     changed = [column for column in columns if not column.equal]
-    counts = [f"{_number(rows.before)} → {counted(rows.after, 'row')}"]
-    if rows.by:
-        counts += [f"{_number(rows.added)} added", f"{_number(rows.removed)} removed"]
-    if rows.by in ("keys", "position"):
-        counts.append(f"{_number(rows.changed)} changed")
+    was = f"{_number(rows.before)} → " if rows.before != rows.after else ""
+    numbers = {"added": rows.added, "removed": rows.removed, "changed": rows.changed}
+    counts = [was + counted(rows.after, "row")]
+    counts += [f"{_number(number)} {kind}" for kind, number in numbers.items() if number]
     head = f"<div><b>{' · '.join(counts)}</b></div>"
     head += f'<div style="{drawing.SMALL}">{_matched(rows)}</div>'
     body = ""
@@ -86,13 +85,11 @@ def _columns(columns: Iterable[Column], rows: Rows) -> str:
             name += f'<div style="{drawing.SMALL}">was {escape(column.renamed_from)}</div>'
         types = dict.fromkeys(filter(None, (column.before_type, column.after_type)))
         figures = dict.fromkeys([*column.before, *column.after])
-        numbers = "".join(
-            f"<tr>{_cell(escape(figure), HEAD)}"
-            f"{_side(column.before.get(figure))}{_side(column.after.get(figure))}</tr>"
+        numbers = " ".join(
+            _named(figure, column.before.get(figure), column.after.get(figure))
             for figure in figures
         )
-        table = f'<table style="border-collapse:collapse">{numbers}</table>' if numbers else ""
-        cells = (name, escape(" → ".join(types)), _share(column, rows), table)
+        cells = (name, escape(" → ".join(types)), _share(column, rows), numbers)
         lines.append("<tr>" + "".join(map(_cell, cells)) + "</tr>")
     titles = ("column", "type", "changed cells", "before and after")
     head = "".join(_cell(title, HEAD) for title in titles)
@@ -117,28 +114,38 @@ def _share(column: Column, rows: Rows) -> str:
 
 
 def _rows(title: str, rows: Sequence[Row], total: int) -> str:
-    """Return the first rows: what identifies each, and its cells, old and new side by side."""
+    """Return the first rows as a table: what identifies each, and its cells, old → new."""
     if not rows:
         return ""
+    columns = list(dict.fromkeys(change.place for row in rows for change in row.cells))
+    shown = columns[:MOST_CELLS]
     lines = []
     for row in rows:
-        name = ", ".join(f"{escape(key)} {escape(text)}" for key, text in row.name.items())
-        cells = "".join(_pair(change) for change in row.cells[:MOST_CELLS])
-        cells += _more(len(row.cells), min(len(row.cells), MOST_CELLS), "cell")
-        lines.append(f"<tr>{_cell(name)}{_cell(cells)}</tr>")
+        cells = {change.place: _pair(change.before, change.after) for change in row.cells}
+        texts = [*map(escape, row.name.values()), *(cells.get(column, "") for column in shown)]
+        lines.append("<tr>" + "".join(map(_cell, texts)) + "</tr>")
+    head = "".join(_cell(escape(title), HEAD) for title in (*rows[0].name, *shown))
     first = f", the first {len(rows)} of {_number(total)}" if total > len(rows) else ""
-    return f'<div style="margin-top:12px"><b>{title}</b>{first}</div>{_table("", lines)}'
+    more = _more(len(columns), len(shown), "column")
+    return f'<div style="margin-top:12px"><b>{title}</b>{first}</div>{_table(head, lines)}{more}'
 
 
-def _pair(change: Change) -> str:
-    """Return a cell of a row: its column, and what it was and is."""
-    sides = " ".join(
-        f'<span style="background:{color};padding:0 4px">{escape(text)}</span>'
-        for text, color in ((change.before, REMOVED), (change.after, ADDED))
+def _named(name: str, before: str | None, after: str | None) -> str:
+    """Return a number of a column; one that is the same before and after stands back."""
+    text = f'<span style="{drawing.SMALL}">{escape(name)}</span> '
+    same = f'<span style="opacity:0.75">{escape(after or "")}</span>'
+    text += same if before == after else _pair(before, after)
+    return f'<span style="display:inline-block;margin-right:12px">{text}</span>'
+
+
+def _pair(before: str | None, after: str | None) -> str:
+    """Return what was and what is."""
+    return " → ".join(
+        f'<span style="background:{color};padding:0 4px;overflow-wrap:anywhere">{escape(text)}'
+        "</span>"
+        for text, color in ((before, REMOVED), (after, ADDED))
         if text is not None
     )
-    name = f'<span style="{drawing.SMALL}">{escape(change.place)}</span>'
-    return f'<div style="overflow-wrap:anywhere">{name} {sides}</div>'
 
 
 def _changes(changes: Iterable[Change]) -> str:
@@ -163,7 +170,7 @@ def _lines(lines: Iterable[str]) -> str:
     return f'<pre style="{drawing.PRE};font-size:0.85em;{SCROLL}">{text}</pre>'
 
 
-def _side(text: str | None, color: str = "none") -> str:
+def _side(text: str | None, color: str) -> str:
     return _cell("" if text is None else escape(text), f"{drawing.CELL};background:{color}")
 
 
