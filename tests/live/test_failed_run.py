@@ -15,13 +15,8 @@ from support.dagster_server import logged
 from support.project import Project, run
 
 
-def test_a_failed_run_gets_its_notebook_with_its_values_and_is_retried_with_others(
-    live: Project,
-    client: DagsterClient,
-    tag: str,
-    dagster_home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def fail(live: Project, tag: str, dagster_home: Path) -> str:
+    """Return the id of a new run in which two assets fail."""
     fails = dagster_home / "second-fails"
     fails.touch()
     rows = ("--set", "ops.limited.config.rows=7")
@@ -29,7 +24,13 @@ def test_a_failed_run_gets_its_notebook_with_its_values_and_is_retried_with_othe
         _, document, _ = run(live, tag, "--asset", "limited", "--asset", "failing", *rows)
     finally:
         fails.unlink()
-    failed = document["runs"][0]["run_id"]
+    return str(document["runs"][0]["run_id"])
+
+
+def test_a_failed_run_gets_its_notebook_with_its_values(
+    live: Project, tag: str, dagster_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = fail(live, tag, dagster_home)
     done = live.invoke("scaffold", "--run", failed, "--asset", "limited", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -49,6 +50,12 @@ def test_a_failed_run_gets_its_notebook_with_its_values_and_is_retried_with_othe
     assert attempt
     assert attempt.run_id == failed
 
+
+@pytest.mark.nightly
+def test_a_failed_run_is_retried_with_other_config(
+    live: Project, client: DagsterClient, tag: str, dagster_home: Path
+) -> None:
+    failed = fail(live, tag, dagster_home)
     changed = ("--retry", failed, "--set", "ops.limited.config.label=repaired")
     _, document, _ = run(live, f"{tag}-again", *changed)
     assert "rows=7 label=repaired" in logged(client, document["runs"][0]["run_id"])

@@ -162,7 +162,7 @@ def test_the_name_of_a_refused_attribute_in_quotes_is_text() -> None:
     "expression", ["", "group:sales and (", "nonsense:1", "key:", 'key:"a', "is:purple"]
 )
 def test_bad_syntax_is_invalid(expression: str) -> None:
-    with pytest.raises(Invalid, match=r"--select .*Invalid selection string") as caught:
+    with pytest.raises(Invalid, match=r"the selection .*Invalid selection string") as caught:
         resolve(expression, catalog())
     assert "\n" not in caught.value.message
     assert caught.value.exit_code == 7

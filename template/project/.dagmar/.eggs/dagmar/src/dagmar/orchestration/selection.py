@@ -30,7 +30,7 @@ KEY = re.compile(r'(\bkey\s*:\s*")([^"]*)')
 HIDDEN = {ord("\\"): "\ue000", ord("/"): "\ue001"}
 SHOWN = {0xE000: "\\", 0xE001: "/"}
 
-EXAMPLES = "For example: --select 'group:sales and kind:polars' or '+key:\"raw/orders\"'."
+EXAMPLES = "For example: 'group:sales and kind:polars' or '+key:\"raw/orders\"'."
 
 
 def select(expression: str, assets: Sequence[Asset]) -> list[Asset]:
@@ -62,7 +62,7 @@ def select_materializable(expression: str, client: DagsterClient, root: Path) ->
     chosen = [item for item in select(expression, assets) if item["materializable"]]
     if not chosen:
         raise UsageError(
-            f"--select {expression!r} selects no asset that can be materialized",
+            f"the selection {expression!r} selects no asset that can be materialized",
             "To see what it selects, type:",
             command=f"invoke discover --select {shlex.quote(expression)}",
         )
@@ -102,13 +102,13 @@ def resolve(
         except (NotImplementedError, internal("CheckError")):
             instead = " Use --location for code_location." if "code_location" in used else ""
             raise Invalid(
-                f"--select cannot use {' or '.join(used) or 'this attribute'}: "
+                f"a selection cannot use {' or '.join(used) or 'this attribute'}: "
                 "Dagster resolves it in its UI only",
                 EXAMPLES + instead,
             ) from None
         except dagster_error as error:
             reason = str(error).replace(hidden, expression).strip().splitlines()[0]
-            raise Invalid(f"--select {expression!r}: {reason}", EXAMPLES) from None
+            raise Invalid(f"the selection {expression!r}: {reason}", EXAMPLES) from None
     return {AssetKey.from_parts(part.translate(SHOWN) for part in key.path) for key in selected}
 
 

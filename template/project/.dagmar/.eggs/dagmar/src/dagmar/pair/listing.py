@@ -24,19 +24,16 @@ def list_assets(context: Context, expression: str = "") -> list[Item]:
     """
     from dagmar.orchestration.selection import select
     from dagmar.server.catalog import read_catalog
-    from dagmar.server.located import locate_assets
     from dagmar.server.names import distinct_names
-    from dagmar.server.states import AssetState, read_states
+    from dagmar.server.states import read_states
 
     with context.client() as client:
         chosen = assets = read_catalog(client, ("assets",), context.root / CACHE).assets
         if expression := expression or context.select:
             chosen = select(expression, assets)
-        located = locate_assets(client, distinct_names(chosen, assets)) if chosen else []
-        states = read_states(client, located)
+        states = read_states(client, distinct_names(chosen, assets))
     rows = []
-    for asset, place in zip(chosen, located, strict=True):
-        state = states.get(place) or AssetState("")
+    for asset, state in zip(chosen, states, strict=True):
         count, materialized = state.partitions or (None, None)
         rows.append(
             {

@@ -34,12 +34,12 @@ def read(
     context: Context, client: DagsterClient
 ) -> tuple[dict[str, Asset], dict[AssetKey, AssetState]]:
     """Return the assets of the selection by name, and their states by key. Raises DagmarError."""
-    from dagmar.server.located import locate_assets
     from dagmar.server.states import read_states
 
     assets = context.selected(client)
-    states = read_states(client, locate_assets(client, list(assets)))
-    return assets, {asset.key: state for asset, state in states.items()}
+    states = read_states(client, list(assets))
+    keys = (asset["key"] for asset in assets.values())
+    return assets, {key: state for key, state in zip(keys, states, strict=True) if state.state}
 
 
 def one_run(context: Context, launches: Sequence[Launch]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dagmar.server.catalog import MOST_AT_ONCE, Item
 from dagmar.server.client import DagsterClient
-from dagmar.server.located import LocatedAsset, by_place
+from dagmar.server.located import LocatedAsset, by_place, locate_assets
 
 RUNNING, QUEUED, FAILED = "running", "queued", "failed"
 MISSING, STALE, MATERIALIZED, EXTERNAL = "missing", "stale", "materialized", "external"
@@ -27,10 +27,12 @@ class AssetState:
     partitions: tuple[int, int] | None = None
 
 
-def read_states(
-    client: DagsterClient, assets: Sequence[LocatedAsset]
-) -> dict[LocatedAsset, AssetState]:
-    """Return the state of each of these assets that the server still knows."""
+def read_states(client: DagsterClient, names: Sequence[str]) -> list[AssetState]:
+    """Return the state of each asset that these names mean; it is empty if there is none any more.
+
+    Raises Invalid for unknown and ambiguous names.
+    """
+    assets = locate_assets(client, names) if names else []
     states: dict[LocatedAsset, AssetState] = {}
     for group in by_place(assets):
         for start in range(0, len(group), MOST_AT_ONCE):
@@ -44,7 +46,7 @@ def read_states(
                 for asset in portion
                 if asset.key in nodes
             }
-    return states
+    return [states.get(asset, AssetState("")) for asset in assets]
 
 
 def state_of(node: Item, latest: Item) -> AssetState:
