@@ -11,7 +11,7 @@ ON_TIME_MINUTES = 15  # the U.S. Department of Transportation's own limit
 days = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-15")  # exclusive
 
 
-def table(df: pl.DataFrame, **metadata) -> dg.MaterializeResult:
+def table(df: pl.DataFrame, **metadata) -> dg.MaterializeResult[pl.DataFrame]:
     """The data frame as the asset's value, with its size and first rows for the Dagster UI."""
     preview = dg.MetadataValue.md(markdown(df.head(5)))
     return dg.MaterializeResult(
@@ -53,7 +53,7 @@ def markdown(df: pl.DataFrame) -> str:
         )
     },
 )
-def raw_flights() -> dg.MaterializeResult:
+def raw_flights() -> dg.MaterializeResult[pl.DataFrame]:
     """`data/flights.csv` as it is: times are numbers such as 517 for 5:17, `NA` is missing."""
     return table(pl.read_csv(SOURCE, null_values="NA"))
 
@@ -80,7 +80,7 @@ def raw_flights() -> dg.MaterializeResult:
         )
     },
 )
-def clean_flights(raw_flights: pl.DataFrame) -> dg.MaterializeResult:
+def clean_flights(raw_flights: pl.DataFrame) -> dg.MaterializeResult[pl.DataFrame]:
     """One row per planned flight, with real timestamps and a flag for cancelled ones."""
     flights = raw_flights.select(
         pl.date("year", "month", "day").alias("date"),
@@ -132,7 +132,9 @@ def at_time(column: str) -> pl.Expr:
         )
     },
 )
-def daily_delays(context: dg.AssetExecutionContext, flights: pl.DataFrame) -> dg.MaterializeResult:
+def daily_delays(
+    context: dg.AssetExecutionContext, flights: pl.DataFrame
+) -> dg.MaterializeResult[pl.DataFrame]:
     """One day in numbers, for each carrier. A flight that never arrived is not on time."""
     day = flights.filter(pl.col("date") == pl.lit(context.partition_key).str.to_date())
     return table(
@@ -158,7 +160,7 @@ def daily_delays(context: dg.AssetExecutionContext, flights: pl.DataFrame) -> dg
         )
     },
 )
-def on_time_rate(daily_delays: dict[str, pl.DataFrame]) -> dg.MaterializeResult:
+def on_time_rate(daily_delays: dict[str, pl.DataFrame]) -> dg.MaterializeResult[pl.DataFrame]:
     """The share of flights that arrived on time, over the days that are materialized."""
     if not daily_delays:
         raise dg.Failure("Materialize at least one day of daily_delays first.")
@@ -197,7 +199,9 @@ class ReportConfig(dg.Config):
         )
     },
 )
-def on_time_report(flights: pl.DataFrame, config: ReportConfig) -> dg.MaterializeResult:
+def on_time_report(
+    flights: pl.DataFrame, config: ReportConfig
+) -> dg.MaterializeResult[pl.DataFrame]:
     """On-time rate by airport and part of the day, as a table to read in the Dagster UI."""
     on_time = (pl.col("arrival_delay") < config.threshold_minutes).fill_null(False)
     hour = pl.col("scheduled").dt.hour()
