@@ -10,6 +10,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.pair import buttons
 from dagmar.pair.context import Context
 from dagmar.pair.controls import draw_controls, read_options
+from dagmar.pair.started import StartedRuns
 from dagmar.server.client import DagsterClient
 from support.dagster_server import logged
 from support.project import Project, run
@@ -46,7 +47,7 @@ def test_a_failed_run_gets_its_notebook_with_its_values(
     # That of the other asset is not this notebook's.
     assert chosen.config == {"ops": {"limited": {"config": {"rows": 7, "label": "small"}}}}
     assert chosen.tags["test"] == tag
-    attempt = buttons.opened_run(context)
+    attempt = buttons.opened_run(context, StartedRuns())
     assert attempt
     assert attempt.run_id == failed
 

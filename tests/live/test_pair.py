@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from dagmar.notebook.fallbacks import as_static
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.values import load_value
 from dagmar.pair import buttons, cards
-from dagmar.pair.context import Context
+from dagmar.pair.context import Context, LastRun
 from dagmar.pair.controls import LaunchOptions, draw_controls, read_options
 from dagmar.pair.history import read_earlier, read_history
+from dagmar.pair.started import StartedRuns
 from dagmar.pair.watching import Watcher
 from dagmar.project.settings import Target, load
 from dagmar.runs.run import RunRequest, run
@@ -273,16 +275,35 @@ def test_nothing_runs_here_for_a_target_that_is_elsewhere(
     assert runs_tagged(client, tag) == []
 
 
-def test_a_launch_is_one_run_with_what_was_chosen(
-    paired: Make, client: DagsterClient, tag: str
+def test_a_launch_is_one_run_with_what_was_chosen_and_is_shown_when_opened_again(
+    paired: Make, client: DagsterClient, tag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def copy() -> Context:
+        """Return the context of another copy of the notebook, or after a restart."""
+        return replace(paired("grid"), file=str(file), last=LastRun())
+
+    file = write_notebook(paired("grid").start, "grid")
     chosen = LaunchOptions("red|2026-01-05", tags={"test": tag})
-    launched = buttons.launch(paired("grid"), chosen)
+    other = copy()
+    monkeypatch.setattr("dagmar.pair.opened._edited", lambda: True)
+    shown = buttons.opened_run(other, StartedRuns())
+    launched = buttons.launch(copy(), chosen)
     assert runs_tagged(client, tag) == [launched.run_id]
     tags = tags_of(client, launched.run_id)
     assert tags["dagster/partition"] == "red|2026-01-05"
     assert tags["dagster/partition/color"] == "red"
     assert tags["user"]
+    assert tags["dagmar/notebook"] == "notebooks/grid.py"
+
+    assert buttons.opened_run(other, StartedRuns()) == shown  # it was open before
+    context, started = copy(), StartedRuns()
+    options = read_options(draw_controls(context, lambda: "blue|2026-01-07").value)
+    assert (options.partition, options.tags) == ("red|2026-01-05", {"test": tag})
+    last = buttons.opened_run(context, started)
+    assert last
+    assert last.run_id == launched.run_id
+    monkeypatch.setattr("dagmar.pair.opened._edited", lambda: False)  # an app
+    assert buttons.opened_run(copy(), started) is None
 
 
 @pytest.mark.parametrize(

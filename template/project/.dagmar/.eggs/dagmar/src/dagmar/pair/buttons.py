@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     import marimo as mo
 
     from dagmar.orchestration.here import LocalRun
+    from dagmar.pair.started import StartedRuns
     from dagmar.runs.prepare import LaunchSpec
     from dagmar.server.checks import Check
     from dagmar.server.client import DagsterClient
+
+LAST = "The last run launched from this notebook before it was opened; the controls have its values"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Attempt:
     """The result of a click: a run, or the reason why there is none.
 
     `materialized` are the assets that a run in this kernel has materialized; it is None for a run
-    on the server.
+    on the server. An `earlier` run was not launched by this copy of the notebook.
     """
 
     run_id: str = ""
@@ -46,6 +49,7 @@ class Attempt:
     error: DagmarError | None = None
     checks: Sequence[Check] = ()
     materialized: Collection[AssetKey] | None = None
+    earlier: bool = False
 
     def _repr_html_(self) -> str:
         found = drawing.checks(self.checks)
@@ -149,11 +153,21 @@ def launch(context: Context, options: LaunchOptions) -> Attempt:
         return Attempt(run_id, run_url(client, run_id), f"Launched {description}.")
 
 
-def opened_run(context: Context) -> Attempt | None:
-    """Return the run that the notebook was opened with, for `watch`; None without one."""
+def opened_run(context: Context, started: StartedRuns) -> Attempt | None:
+    """Return the run that the notebook was opened with, else the last one launched from it.
+
+    It is for `watch`, and followed if it is in progress. It is None if there is none, and without
+    a server.
+    """
+    message = "Opened with the values of the run"
     if not (id := opened.run_id()):
+        message = LAST
+        with contextlib.suppress(DagmarError):
+            id = opened.last_run(context)
+    if not id:
         return None
-    return Attempt(id, f"{context.target.url}/runs/{id}", "Opened with the values of the run")
+    run = Attempt(id, f"{context.target.url}/runs/{id}", message, earlier=True)
+    return started.add(run) if context.last.in_progress else run
 
 
 def launch_retry(
@@ -178,6 +192,7 @@ def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[
     from dagmar.server.launchable import Hints
 
     client.require_writable()
+    spec = replace(spec, tags={**spec.tags, **context.tags})
     hints = Hints(
         config="Correct it in the run config of the controls.",
         choose_partition=CHOOSE_PARTITION,
@@ -216,7 +231,8 @@ def tags_here(context: Context, tags: Mapping[str, str]) -> dict[str, str]:
     from dagmar.project.provenance import HERE_TAG, own_tags, version_tags, versions
 
     root = context.root
-    return {**own_tags(root), **version_tags(versions(root)), **tags, HERE_TAG: "true"}
+    own = {**own_tags(root), **version_tags(versions(root))}
+    return {**own, **tags, **context.tags, HERE_TAG: "true"}
 
 
 def attempt_here(context: Context, run: LocalRun, message: str) -> Attempt:

@@ -7,12 +7,12 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.project.layout import find_root
+from dagmar.project.layout import find_root, relative
 from dagmar.server.reach import require_listening
 
 if TYPE_CHECKING:
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from dagmar.server.catalog import Asset
     from dagmar.server.client import DagsterClient
     from dagmar.server.located import LocatedAsset
+
+
+@dataclass
+class LastRun:
+    """The last run of the notebook, as this copy of it knows it.
+
+    `own` is the last one that this copy launched; another copy's never is. `earlier` is the newest
+    one from before that: None until it was looked up, empty if there is none.
+    """
+
+    own: str = ""
+    earlier: str | None = None
+    in_progress: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,8 @@ class Context:
     target_name: str
     start: Path
     select: str = ""
+    file: str = ""
+    last: LastRun = field(default_factory=LastRun, compare=False)
 
     @property
     def what(self) -> str:
@@ -43,6 +58,18 @@ class Context:
     def root(self) -> Path:
         """The nearest folder upwards that has a dagmar.yaml. Raises SetupError if none has."""
         return find_root(self.start)
+
+    @functools.cached_property
+    def tags(self) -> dict[str, str]:
+        """The tag of the runs that the notebook launches; empty without a file in the project.
+
+        Raises SetupError.
+        """
+        from dagmar.project.provenance import NOTEBOOK_TAG
+
+        path = relative(Path(self.file).resolve(), self.root)
+        known = Path(self.file).is_file() and not Path(path).is_absolute()
+        return {NOTEBOOK_TAG: path} if known else {}
 
     @functools.cached_property
     def settings(self) -> Settings:

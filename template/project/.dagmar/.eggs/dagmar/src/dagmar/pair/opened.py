@@ -1,14 +1,17 @@
 """The run that a notebook was opened with, for its controls and its watched run.
 
-`?run=RUN_ID` in the address of the page, or `--run RUN_ID` on the command line. Nothing of the run
-is written into the notebook's file.
+`?run=RUN_ID` in the address of the page, or `--run RUN_ID` on the command line; else the last run
+that was launched from the notebook. Nothing of the run is written into the notebook's file.
 """
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dagmar.pair.context import Context, read_parameter
+from dagmar.errors import DagmarError
+from dagmar.pair.context import Context, live, read_parameter
 
 if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
@@ -22,15 +25,50 @@ def run_id() -> str:
     return "" if mo.app_meta().mode == "run" else read_parameter("run") or ""
 
 
+def last_run(context: Context, client: DagsterClient | None = None) -> str:
+    """Return the id of the user's last run from before this copy of the notebook was opened.
+
+    It is looked up once, so runs of other copies that are open are not shown. It is empty without
+    one, and wherever nobody edits: viewers of an app are not shown each other's runs.
+    Raises DagmarError.
+    """
+    last = context.last
+    if last.earlier is None and (not _edited() or not context.tags):
+        return ""
+    if last.earlier is None:
+        from dagmar.project.provenance import user_tag
+        from dagmar.server.runs import read_newest_run
+
+        with contextlib.nullcontext(client) if client else context.client() as client:
+            run = read_newest_run(client, {**context.tags, **user_tag()})
+        last.earlier, last.in_progress = run.run_id if run else "", bool(run and not run.final)
+    return last.earlier
+
+
+def _edited() -> bool:
+    """Return whether somebody edits the notebook."""
+    import marimo as mo
+
+    return live() and mo.app_meta().mode == "edit"
+
+
 def read_values(context: Context, client: DagsterClient) -> LaunchedWith | None:
     """Return the values of the run, with the config of the paired asset's ops only.
 
-    It is None if the notebook was not opened with a run. Raises Invalid for an unknown one.
+    Without a run that the notebook was opened with, it is the last one that this copy launched,
+    else the last one of before; None if there is none. Raises Invalid for an unknown one.
     """
-    if not (id := run_id()):
-        return None
-    from dataclasses import replace
+    if id := run_id():
+        return _read(context, client, id)
+    with contextlib.suppress(DagmarError):  # it may have been deleted
+        if id := context.last.own or last_run(context, client):
+            values = _read(context, client, id)
+            # The address may say which partition.
+            return replace(values, partition=None) if read_parameter("partition_key") else values
+    return None
 
+
+def _read(context: Context, client: DagsterClient, id: str) -> LaunchedWith:
     from dagmar.server.launchable import Hints, find_assets
     from dagmar.server.relaunch import read_launched_with
     from dagmar.server.runconfig import share

@@ -68,8 +68,7 @@ class Pair:
         # The caller is the notebook: its file decides which project it is.
         file = sys._getframe(1).f_globals.get("__file__")
         start = Path(root).resolve() if root else folder_of(file)
-        self._context = Context(AssetKey(asset), job, target, start, select)
-        self._file = str(file or "")
+        self._context = Context(AssetKey(asset), job, target, start, select, str(file or ""))
         self._clicks = buttons.Clicks()
         self._started = StartedRuns()
         self._controls: Controls | None = None
@@ -191,7 +190,8 @@ class Pair:
         """Show what a run can be launched with: partition, run config, tags.
 
         The default partition is that of `partition_key`, else the last one. If the page was opened
-        with a run (`?run=RUN_ID`, or `--run RUN_ID` after `--`), its values are the defaults.
+        with a run (`?run=RUN_ID`, or `--run RUN_ID` after `--`), its values are the defaults; else
+        those of the last run that `launch` shows, or that was launched here since.
         For example, in a cell that ends with `controls`: `controls = pair.controls()`
         """
         self._controls = drawn = controls.draw_controls(self._context, self.partition_key)
@@ -207,15 +207,16 @@ class Pair:
     def launch(self, controls: Controls | None, button: mo.ui.run_button | None) -> Attempt | None:
         """Launch a run if the button was just clicked, and return the last launch.
 
-        Before the first one it is the run that the page was opened with, or None. `watch` shows
-        why a launch was refused.
+        Before the first one it is the run that the page was opened with, else the last one that
+        you launched from this notebook before this copy of it was opened, else None. An app has
+        its own runs only. `watch` shows why a launch was refused.
         Raises UsageError for a button that is not from `launch_button`.
 
         For example: `run = pair.launch(controls, button)`
         """
         if self._clicks.take(button):
             self._launched = self._attempt(buttons.launch, controls, "Launching")
-        self._launched = self._launched or buttons.opened_run(self._context)
+        self._launched = self._launched or buttons.opened_run(self._context, self._started)
         self._started.follow(self._context)
         return self._launched
 
@@ -227,12 +228,13 @@ class Pair:
         """
         import marimo as mo
 
+        note = ""
         if run is None:
             return mo.Html(drawing.note("Nothing was launched from here yet."))
         if not isinstance(run, str):
             if run.error or not run.run_id:
                 return mo.Html(run._repr_html_())
-            run = run.run_id
+            note, run = run.message if run.earlier else "", run.run_id
         # Not before there is a run: it brings an HTTP library.
         from dagmar.pair.watching import Watcher
 
@@ -240,7 +242,7 @@ class Pair:
         if self._controls is not None:
             chosen = functools.partial(controls.read_options, self._controls)
         try:
-            return Watcher(self._context, run, self._started, chosen=chosen).show()
+            return Watcher(self._context, run, self._started, chosen=chosen, note=note).show()
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 
@@ -368,7 +370,7 @@ class Pair:
         if self._clicks.take(button):
             from dagmar.pair import previewing
 
-            self._kept = self._started.add(previewing.keep(self._context, preview))
+            self._kept = self._add(previewing.keep(self._context, preview))
         return self._kept
 
     def export(self) -> mo.Html:
@@ -377,12 +379,12 @@ class Pair:
 
         from dagmar.pair.report import Exporter
 
-        if not Path(self._file).is_file():
+        if not Path(self._context.file).is_file():
             return mo.Html(
                 drawing.note("Save this notebook first: a report is exported from its file.")
             )
         try:
-            return Exporter(self._context, Path(self._file).resolve()).show()
+            return Exporter(self._context, Path(self._context.file).resolve()).show()
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 
@@ -426,6 +428,11 @@ class Pair:
         """Do what was clicked; cells that follow the notebook's runs follow this one too."""
         with buttons.busy(doing):
             try:
-                return self._started.add(act(self._context, controls.read_options(chosen)))
+                return self._add(act(self._context, controls.read_options(chosen)))
             except DagmarError as error:
                 return buttons.Attempt(error=error)
+
+    def _add(self, attempt: Attempt) -> Attempt:
+        """Take a run of this copy of the notebook into account, and return it."""
+        self._context.last.own = attempt.run_id or self._context.last.own
+        return self._started.add(attempt)

@@ -123,8 +123,12 @@ class Watcher:
         launch: Callable[[Context, DagsterClient, str, LaunchOptions | None], str] = launch_retry,
         cancel_again_seconds: float = runs.CANCEL_AGAIN_SECONDS,
         chosen: Callable[[], LaunchOptions] | None = None,
+        note: str = "",
     ) -> None:
-        """Watch a run, or its last retry; `chosen` reads the controls, if there are some."""
+        """Watch a run, or its last retry; `chosen` reads the controls, if there are some.
+
+        `note` is shown above the run, but not above a retry.
+        """
         self._context = context
         self._started = started or StartedRuns()
         self._launch, self._cancel_again_seconds = launch, cancel_again_seconds
@@ -132,6 +136,7 @@ class Watcher:
         self._clicked = threading.Event()
         self._retry_wanted = self._open_wanted = False
         self._chosen, self._changes = chosen, LaunchOptions()
+        self._note = run_id, note
         self._watch(run_id)
 
     def _watch(self, run_id: str) -> None:
@@ -220,7 +225,8 @@ class Watcher:
 
     def page(self) -> str:
         """Return the run as it is known now, as HTML."""
-        parts = []
+        run_id, note = self._note
+        parts = [drawing.note(note)] if note and run_id == self.run_id else []
         if self._run is not None:
             parts += [draw_run(self._run, self._warning), self._log.draw()]
         elif self._trouble is None:

@@ -16,6 +16,8 @@ from dagmar.project.templates import git
 
 USER_TAG = "user"
 REVISION_TAG = "dagmar/git-revision"
+NOTEBOOK_TAG = "dagmar/notebook"
+"""Of a run that a notebook launched: its file, relative to the project."""
 HERE_TAG = "dagmar/here"
 """Of a run that a notebook's kernel made."""
 CPU_TAG, MEMORY_TAG = "dagmar/cpu-seconds", "dagmar/peak-memory-mb"
@@ -28,14 +30,19 @@ MOST_LETTERS = 48  # of a name, as Dagster takes 63 for all behind the slash; an
 
 def own_tags(root: Path) -> dict[str, str]:
     """Return who launches, and from which revision, as far as both are known."""
-    tags = {}
-    with contextlib.suppress(OSError, KeyError):  # a container may have no such user
-        tags[USER_TAG] = getpass.getuser()
+    tags = user_tag()
     with contextlib.suppress(OSError, SetupError):  # no git
         revision = git(root, "rev-parse", "--verify", "HEAD", timeout=5)
         if revision.returncode == 0:  # else no repository, or no commit
             tags[REVISION_TAG] = revision.stdout.strip()
     return tags
+
+
+def user_tag() -> dict[str, str]:
+    """Return who launches, if that is known."""
+    with contextlib.suppress(OSError, KeyError):  # a container may have no such user
+        return {USER_TAG: getpass.getuser()}
+    return {}
 
 
 def versions(root: Path) -> dict[str, str]:

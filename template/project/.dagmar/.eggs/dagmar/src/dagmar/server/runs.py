@@ -145,6 +145,13 @@ def read_tagged_runs(client: DagsterClient, tag: str, value: str) -> list[Run]:
     return [_parse(client, run) for run in reversed(member(answer, "Runs")["results"])]
 
 
+def read_newest_run(client: DagsterClient, tags: Mapping[str, str]) -> Run | None:
+    """Return the newest run with all of these tags, or None."""
+    wanted = [{"key": key, "value": value} for key, value in tags.items()]
+    answer = client.query("TaggedRuns", tags=wanted, limit=1)["runsOrError"]
+    return next((_parse(client, run) for run in member(answer, "Runs")["results"]), None)
+
+
 def read_active_runs(client: DagsterClient) -> list[Run]:
     """Return the runs in progress, oldest first, then the queued ones in the queue's order."""
     runs: list[Run] = []
