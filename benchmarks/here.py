@@ -49,10 +49,12 @@ class Kernel:
 
     name = "materialize(here=True), warm"
 
-    def __init__(self, project: Path, environ: dict[str, str]) -> None:
+    def __init__(
+        self, project: Path, environ: dict[str, str], script: str = KERNEL, *arguments: str
+    ) -> None:
         self.runs: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, "-c", KERNEL],
+            [sys.executable, "-c", script, *arguments],
             cwd=project,
             env=environ,
             stdin=subprocess.PIPE,
@@ -69,9 +71,13 @@ class Kernel:
 
     def seconds(self) -> float:
         """Materialize once."""
+        return self.click()
+
+    def click(self, line: str = "") -> float:
+        """Send a line to the process, and return how long it says that its work took."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
         took, _, run = self._process.stdout.readline().partition(" ")
         if not run:
