@@ -115,6 +115,15 @@ def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
     saw(page, "2026-01-06", "test=second", first)
     assert runs(client) - before == {first}
 
+    page.keyboard.press("Control+k")
+    page.keyboard.insert_text("Restart kernel")
+    page.get_by_role("option", name="Restart kernel").first.click()
+    page.get_by_role("button", name="Restart").last.click()
+    saw(page, "2026-01-05", "test=first", first)
+    sees(page, "The last run launched from this notebook")
+    assert run_shows(page, "SUCCESS").endswith(first)
+    assert runs(client) - before == {first}
+
 
 @pytest.mark.nightly
 def test_a_slow_run_is_cancelled(edit: Open, client: DagsterClient) -> None:
