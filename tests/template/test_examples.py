@@ -99,6 +99,13 @@ def test_they_are_what_scaffold_makes_but_for_the_cells_somebody_worked_in(
         assert [one.status for one in scaffold(settings, catalog, again).notebooks] == ["kept"]
 
 
+def test_each_of_their_assets_can_be_previewed(shipped: Project) -> None:
+    # An asset with a result that is not annotated with the type of its value may write by itself.
+    assets = shipped.read("src/shipped_flights/defs/flights/assets.py")
+    assert assets.count(" -> dg.MaterializeResult[pl.DataFrame]:\n") == 6
+    assert " -> dg.MaterializeResult:" not in assets
+
+
 def test_marimo_and_check_find_nothing_to_say(shipped: Project) -> None:
     command = [sys.executable, "-m", "marimo", "check", "--strict", "notebooks"]
     done = subprocess.run(command, cwd=shipped.path, capture_output=True, text=True)
