@@ -28,11 +28,12 @@ def test_no_difference_is_said() -> None:
     frame = pl.DataFrame({"id": [1], "x": [2]})
     assert _text(draw(compare(frame, frame.clone()))) == "No difference. Rows are matched by id."
     assert _text(draw(compare([1], [1]))) == "No difference."
+    assert _text(draw(compare(41, 41))) == "No difference."
 
 
 def test_what_cannot_be_compared_says_why() -> None:
     page = draw(Difference("other", equal=False, reason="it was never <materialized>"))
-    assert "It cannot be compared." in page
+    assert "It cannot be compared: it was never" in page
     assert "it was never" in page
     assert "<materialized" not in page
 

@@ -106,6 +106,14 @@ def test_an_edit_shows_what_would_differ_and_keeping_it_stores_that(module: Path
     assert second.differences[AssetKey("total")].equal
     # The code is newer, but that of the first one is kept already.
     assert keep(sales, first).run_id == kept.run_id
+    assert "kept as it is here" in html(first)
+
+    module.write_text("def orders(:\n", "utf-8")
+    broken = html(show(sales, None))
+    assert f'File "{module}", line 1' in broken
+    assert "def orders(:" in broken
+    assert "loader.py" not in broken
+    module.write_text(DEFINITIONS, "utf-8")
 
 
 def test_why_nothing_is_previewed_or_kept_is_shown(module: Path) -> None:

@@ -26,7 +26,10 @@ def _compare(before: object, after: object, keys: Sequence[str]) -> Difference:
     from dagmar.diff.tables import read_table
 
     if before is after:
-        return Difference(_kind(before), equal=True, remarks=["Both are the same object."])
+        # Small numbers and the like always are.
+        plain = isinstance(before, Number | str | bytes) or before is None
+        remarks = [] if plain else ["Both are the same object."]
+        return Difference(_kind(before), equal=True, remarks=remarks)
     old, new = read_table(before), read_table(after)
     if old and new:
         return compare_frames(old, new, keys)

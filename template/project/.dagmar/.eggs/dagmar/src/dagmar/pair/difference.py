@@ -23,7 +23,7 @@ HEAD = f"{drawing.CELL};{drawing.SMALL};white-space:nowrap"
 def draw(difference: Difference) -> str:
     """Return what differs as HTML."""
     if difference.reason:
-        body = drawing.note("It cannot be compared.", difference.reason, "warn")
+        body = drawing.note(f"It cannot be compared: {difference.reason}.", kind="warn")
     elif difference.equal:
         body = "<div>No difference.</div>"
     elif difference.kind == "frame":

@@ -6,11 +6,14 @@ a badge, a frame, or a link that opens in another tab.
 
 from __future__ import annotations
 
+import re
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dagmar.errors import DagmarError, Unreachable, counted
@@ -28,6 +31,10 @@ LINK, RED, ORANGE = "var(--link, #1565c0)", "var(--red-11, #c62828)", "var(--amb
 SMALL = "font-size:0.85em;opacity:0.75"
 BOX = "border:1px solid #8884;border-radius:8px;padding:12px 16px;line-height:1.5"
 PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0"
+# Files that are not the user's own.
+_FOREIGN = re.compile(
+    rf"-packages[/\\]|[/\\]lib[/\\]python3|^<frozen|^{re.escape(str(Path(__file__).parents[1]))}"
+)
 CELL = "padding:2px 16px 2px 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"
 
 
@@ -50,7 +57,24 @@ def refusal(error: DagmarError, missing: str = "") -> str:
     if missing and isinstance(error, Unreachable):
         hint = f"{error.suggestion} Then run this cell again."
         return note(f"{error.message}: {missing} cannot be shown.", hint, "warn")
-    return note(error.message, error.suggestion, "danger")
+    return note(error.message, error.suggestion, "danger") + _trace(_own_trace(error.__cause__))
+
+
+def _own_trace(cause: BaseException | None) -> str:
+    """Return the frames of the user's code in an exception; empty if it came from elsewhere."""
+    if cause is None:
+        return ""
+    found = traceback.TracebackException.from_exception(cause)
+    own = [frame for frame in found.stack if not _FOREIGN.search(frame.filename)]
+    if not own and not isinstance(cause, SyntaxError):
+        return ""
+    lines = [*traceback.StackSummary.from_list(own).format(), *found.format_exception_only()]
+    return "".join(lines).rstrip()
+
+
+def _trace(text: str) -> str:
+    style = f"{PRE};font-size:0.8em;max-height:30em;overflow:auto"
+    return f'<pre style="{style}">{escape(text)}</pre>' if text else ""
 
 
 def link(url: str, text: str) -> str:
@@ -100,9 +124,7 @@ def table(rows: Iterable[Iterable[str]]) -> str:
 def failure(error: Failure) -> str:
     """Return why a run failed, with the user's traceback."""
     where = f"Step {error.place}: " if error.place else ""
-    style = f"{PRE};font-size:0.8em;max-height:30em;overflow:auto"
-    trace = f'<pre style="{style}">{escape(error.trace)}</pre>' if error.trace else ""
-    return note(f"{where}{error.text}", kind="danger") + trace
+    return note(f"{where}{error.text}", kind="danger") + _trace(error.trace)
 
 
 def checks(results: Sequence[Check]) -> str:

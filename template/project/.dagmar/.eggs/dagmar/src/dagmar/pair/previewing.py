@@ -75,9 +75,11 @@ class Previewed:
             return mo.Html((drawing.refusal(self.error) if self.error else "") + found)
         shown = self._preview
         part = f" ({shown.partition})" if shown.partition else ""
-        used = f"{format_duration(self.seconds)}, {self.memory / 1e6:.0f} MB at most"
+        memory = f"{self.memory / 1e6:.0f} MB"
+        used = f"{format_duration(self.seconds)}, peak memory of the kernel {memory}"
         nothing = "" if shown.values else " It has no output: nothing would be materialized."
-        text = f"A preview of {self.asset}{part}: nothing is stored or recorded.{nothing}"
+        fate = "kept as it is here" if shown.kept else "nothing is stored or recorded"
+        text = f"A preview of {self.asset}{part}: {fate}.{nothing}"
         parts = [mo.Html(drawing.note(text, used) + found)]
         for key, value in shown.values.items():
             metadata = shown.metadata.get(key, {}).items()
