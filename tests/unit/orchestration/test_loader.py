@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import shutil
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -22,7 +24,8 @@ from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.probe import Broken, find_broken
 from dagmar.orchestration.values import load_value
-from dagmar.project import devfile
+from dagmar.pair.pair import Pair
+from dagmar.project import devfile, installed
 from dagmar.project.environ import apply_environ, instance_folder
 from dagmar.project.locations import GRPC, Workspace, read_workspace
 from dagmar.project.settings import load as load_settings
@@ -283,10 +286,77 @@ def test_code_that_does_not_load_is_an_error_and_the_old_code_never_runs(
             here.materialize(root, "orders")
         assert isinstance(caught.value.__cause__, SyntaxError)
     write({"shop/helper.py": "\n\nVALUE = 1 / 0\n"})
-    with pytest.raises(SetupError, match=r"ZeroDivisionError: .*\(shop/helper.py, line 3\)"):
+    place = r"ZeroDivisionError: .*\(shop/helper.py, line 3\)"
+    with pytest.raises(SetupError, match=place) as caught:
+        Pair(asset="orders", root=root).load("orders")
+    # The user's frames only: of what was raised, and around it none of dagmar's but the call.
+    assert caught.value.__cause__
+    trace = "".join(traceback.format_exception(caught.value.__cause__))
+    files = [line for line in trace.splitlines() if line.startswith("  File ")]
+    assert len(files) == 2
+    assert all(f'"{root}/shop/' in file for file in files)
+    assert "VALUE = 1 / 0" in trace
+    assert caught.traceback[-1].name == "load"
+    write({"shop/helper.py": "from shop.definitions import defs\n\nVALUE = 2\n"})
+    with pytest.raises(SetupError, match=r"circular import.*\(shop/helper.py, line 1\)"):
+        load_value(root, "orders")
+    write({"shop/helper.py": "import sys\n\nsys.exit(3)\n"})
+    with pytest.raises(SetupError, match=r"SystemExit: 3 \(shop/helper.py, line 3\)"):
+        load_value(root, "orders")
+    (root / "shop/helper.py").unlink()
+    with pytest.raises(SetupError, match=r"No module named 'shop.helper' \(shop/definitions.py"):
         load_value(root, "orders")
     write({"shop/helper.py": "VALUE = 5\n"})
     assert run(root) == 5
+
+
+def test_an_editable_library_counts_and_an_upgraded_one_asks_for_a_restart(
+    write: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    site, shared = tmp_path / "site-packages", tmp_path / "shared"
+    for name in ("_states", "_known", "_outdated"):
+        monkeypatch.setattr(installed, name, {})
+
+    def distribute(name: str, record: str, origin: str = "{}") -> None:
+        (site / f"{name}.dist-info").mkdir(parents=True)
+        (site / f"{name}.dist-info/RECORD").write_text(record)
+        (site / f"{name}.dist-info/direct_url.json").write_text(origin)
+
+    (shared / "src").mkdir(parents=True)
+    (shared / "src/shared_lib.py").write_text("VALUE = 1\n")
+    origin = json.dumps({"url": shared.as_uri(), "dir_info": {"editable": True}})
+    distribute("shared_lib-1.0", "shared.pth,,\n", origin)
+    distribute("installed_lib-1.0", "installed_lib.py,,\n")
+    distribute("unused_lib-1.0", "unused_lib.py,,\n")
+    (site / "installed_lib.py").write_text("")
+    sys.path[:0] = [str(site), str(shared / "src")]
+    code = "import installed_lib\nfrom shared_lib import VALUE\n" + defs(value="VALUE")
+    project = PACKAGE.get("pyproject.toml", "") + '\n[project]\ndependencies = ["pandas"]\n'
+    root = write({**PACKAGE, "shop/definitions.py": code, "pyproject.toml": project})
+    assert run(root) == 1
+    (shared / "src/shared_lib.py").write_text("VALUE = 2\n")
+    assert run(root) == 2
+    (shared / "src/shared_lib.py").write_text("VALUE = (\n")
+    with pytest.raises(SetupError, match=r"\(.*/shared/src/shared_lib.py, line 1"):
+        load_value(root, "orders")
+    (shared / "src/shared_lib.py").write_text("VALUE = 2\n")
+    assert load_value(root, "orders") == 2
+    assert "restart the kernel" not in capsys.readouterr().err
+    write({"pyproject.toml": project.replace("pandas", "polars")})
+    for _ in range(2):
+        assert load_value(root, "orders") == 2
+    assert capsys.readouterr().err.count("restart the kernel") == 1
+    for name in ("unused_lib", "installed_lib"):
+        assert load_value(root, "orders") == 2
+        shutil.rmtree(site / f"{name}-1.0.dist-info")
+        distribute(f"{name}-1.1", f"{name}.py,,\n")
+    for _ in range(2):
+        with pytest.raises(SetupError, match=r"^installed-lib was changed from 1.0 to 1.1") as it:
+            load_value(root, "orders")
+        assert "Restart the kernel" in it.value.suggestion
 
 
 KERNEL = """\

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import AnswerLost, Invalid
+from dagmar.errors import AnswerLost, Invalid, Unreachable
 from dagmar.pair.buttons import Attempt
+from dagmar.pair.context import Context
+from dagmar.pair.definition import Definition
 from dagmar.pair.started import StartedRuns
 
 ORDERS, SALES = AssetKey("raw/orders"), AssetKey("sales")
@@ -74,3 +80,74 @@ def test_a_retry_counts_as_a_run() -> None:
     assert started.newest("failed") == "retry"
     started.look(server, "retry")
     assert orders() == 1
+
+
+class Loaded:
+    """Stands in for a server whose code locations are loaded again: what each defines."""
+
+    def __init__(self) -> None:
+        self.at, self.outlines = 1.0, 0
+        self.assets = [asset("raw/orders"), asset("sales")]
+        self.error: dict[str, Any] | None = None
+
+    def query(self, name: str) -> dict[str, Any]:
+        load = self.error or {"__typename": "RepositoryLocation"}
+        if name == "Workspace":
+            state = {"loadStatus": "LOADED", "locationOrLoadError": load}
+            entry = {"name": "shop", "updatedTimestamp": self.at, **state}
+            return {"workspaceOrError": {"__typename": "Workspace", "locationEntries": [entry]}}
+        assert name == "Outline"
+        self.outlines += 1
+        empty: dict[str, Any] = {"jobs": [], "schedules": [], "sensors": []}
+        node = {"location": {"name": "shop"}, "assets": self.assets, **empty}
+        nodes = [] if self.error else [node]
+        return {"repositoriesOrError": {"__typename": "RepositoryConnection", "nodes": nodes}}
+
+
+def asset(key: str, **facts: Any) -> dict[str, Any]:
+    return {"key": AssetKey(key), "configField": None, "partitionDefinition": None, **facts}
+
+
+def test_a_page_says_that_its_asset_has_changed_or_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Loaded()
+    definition = Definition(Context(ORDERS, "", "", Path()))
+    away = False
+
+    @contextlib.contextmanager
+    def client(_: Context) -> Iterator[Loaded]:
+        if away:
+            raise Unreachable("nothing answers")
+        yield server
+
+    monkeypatch.setattr(Context, "client", client)
+
+    def reloaded(*assets: dict[str, Any]) -> bool:
+        server.at, server.assets = server.at + 1, list(assets)
+        return definition.look()
+
+    def remark() -> str:
+        return html.unescape(html.unescape(definition.remark))
+
+    assert not definition.look()
+    assert not definition.look()
+    assert server.outlines == 1  # nothing was loaded since
+    assert not reloaded(asset("raw/orders"), asset("sales", configField={}))  # another's
+    assert reloaded(asset("raw/orders", partitionDefinition={"description": "daily"}))
+    assert "'raw/orders' has changed: partitions." in remark()
+    assert not definition.missing
+    assert reloaded(asset("raw/orders_v2"), asset("sales"))
+    assert definition.missing
+    assert "is gone; did you mean 'raw/orders_v2'?" in remark()
+    assert 'dagmar.Pair(asset="raw/orders_v2")' in remark()
+    away, before = True, remark()
+    assert not definition.look()
+    assert remark() == before
+    away = False
+    error = {"message": "SyntaxError: invalid syntax", "className": "SyntaxError", "stack": []}
+    server.error = {"__typename": "PythonError", "errorChain": [], **error}
+    assert reloaded()
+    assert "its code does not load" in remark()
+    assert "SyntaxError: invalid syntax" in remark()
+    server.error = None
+    assert reloaded(asset("raw/orders"))
+    assert (definition.remark, definition.missing) == ("", False)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import sysconfig
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 _DAGSTER_FRAME = re.compile(
     r'File ".*(-packages|\.whl)[/\\](dagster|dagster_shared|dagster_graphql)[/\\]|File "<frozen |'
     r'File ".*[/\\]dagmar[/\\]orchestration[/\\](steps|isolated)\.py"'
 )
+# Of Python, of libraries, and of dagmar.
+_PACKAGES = {"site-packages", "dist-packages"}
+_OTHERS = (sysconfig.get_path("stdlib"), str(Path(__file__).parent), "<frozen ")
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,22 @@ class Failure:
     kind: str | None = None
     traceback: str | None = None
     place: str | None = None
+
+    @classmethod
+    def from_exception(cls, error: BaseException) -> Failure:
+        """Return the failure that an exception is.
+
+        Frames that are not the user's are removed from the exception and from what led to it.
+        """
+        raised, seen = [error], set[int]()
+        while raised:
+            each = raised.pop()
+            if id(each) not in seen:
+                seen.add(id(each))
+                each.__traceback__ = _user_frames(each.__traceback__)
+                raised += filter(None, (each.__cause__, each.__context__))
+        trace = "".join(traceback.format_exception(error))
+        return cls(str(error), type(error).__name__, trace)
 
     @classmethod
     def from_graphql(cls, error: Mapping[str, Any], place: str | None = None) -> Failure:
@@ -81,3 +104,15 @@ def _traceback(error: Mapping[str, Any]) -> str:
     theirs = [i for i, frame in enumerate(frames) if not _DAGSTER_FRAME.search(frame)]
     shown = frames[theirs[0] :] if theirs else frames
     return "".join([*shown, error["message"].strip(), "\n"])
+
+
+def _user_frames(trace: TracebackType | None) -> TracebackType | None:
+    frames, kept = [], None
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith(_OTHERS) and _PACKAGES.isdisjoint(Path(file).parts):
+            frames.append(trace)
+        trace = trace.tb_next
+    for own in reversed(frames):
+        kept = TracebackType(kept, own.tb_frame, own.tb_lasti, own.tb_lineno)
+    return kept

@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, SetupError, UnknownDagster, did_you_mean
+from dagmar.failure import Failure
 from dagmar.orchestration.internals import internal
 from dagmar.orchestration.quiet import no_warnings, one_line
-from dagmar.project import code, devfile, locations
+from dagmar.project import code, devfile, installed, locations
 from dagmar.project.environ import apply_environ, current_environ, own_environ, read_environ
+from dagmar.project.installing import sync_command
+from dagmar.project.survey import declared_dependencies
 from dagmar.server.names import choose, names_of, possible_names, similar_names
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ class Definitions:
     _stamps: dict[Path, code.Stamp] = field(default_factory=dict)
     _modules: set[str] = field(default_factory=set)
     _env_file: str | None = None
+    # Of distributions that are installed as editable: of a monorepo, for example.
+    _editable: list[Path] = field(default_factory=list)
+    _declared: list[object] | None = None
 
     def with_asset(self, name: str) -> tuple[RepositoryDefinition, Any]:
         """Return the repository that defines an asset, and its node in the asset graph.
@@ -111,9 +116,10 @@ class Definitions:
 
         If `name` ends with `@` and a code location, only that one is loaded. A code location that
         does not load is added to `failures`. Raises SetupError if the project does not declare its
-        definitions.
+        definitions, and if an imported library was changed on disk.
         """
         with _LOCK, no_warnings():
+            installed.require_current()
             self._refresh()
             assert self._workspace is not None
             order = sorted(self._workspace.locations, key=lambda place: place not in self._loaded)
@@ -139,12 +145,25 @@ class Definitions:
             self._drop()
         self._workspace = None
         self._loaded, self._stamps = {}, {}
+        self._editable = installed.editable_folders()
+        self._remark()
         self._env_file = _env_file(self.root)
         apply_environ(current_environ(self.root, own_environ()))
         self._stated = locations.of_settings(self.root)
         self._workspace = locations.read_workspace(self.root)
         for name in (*locations.DECLARING_FILES, ".env", *filter(None, [self._env_file])):
             self._stamps[self.root / name] = code.stamp(self.root / name)
+
+    def _remark(self) -> None:
+        """Say once that the project declares other dependencies than before."""
+        before, now = self._declared, declared_dependencies(self.root)
+        self._declared = now or before
+        if before and now and before != now:
+            print(
+                "The dependencies in pyproject.toml have changed: install them with "
+                f"`{sync_command(self.root)}`, and restart the kernel.",
+                file=sys.stderr,
+            )
 
     def _changed(self) -> bool:
         if new := [name for name in list(sys.modules) if name not in self._modules]:
@@ -179,7 +198,7 @@ class Definitions:
                 ]
             for repository in repositories:
                 repository.asset_graph  # noqa: B018  errors in it are raised here
-        except Exception as error:  # whatever the user's modules raise
+        except (Exception, SystemExit) as error:  # whatever the user's modules raise
             raise self._failure(location, error) from error
         finally:
             self._watch(list(sys.modules), started)
@@ -187,11 +206,11 @@ class Definitions:
             raise self._error(f"the code location '{location.name}' has no Dagster definitions")
         return repositories
 
-    def _failure(self, location: locations.CodeLocation, error: Exception) -> SetupError:
+    def _failure(self, location: locations.CodeLocation, error: BaseException) -> SetupError:
         message = f"the code location '{location.name}' does not load: {one_line(error)}"
         # What Python says of a syntax error names the file already, without its folder.
-        trace = "".join(traceback.format_exception(error, chain=False))
-        if where := code.last_place(self.root, trace):
+        trace = Failure.from_exception(error).trace
+        if where := code.last_place(self.root, trace, self._editable):
             message += f" ({where})"
         own = location.executable
         if own and Path(own).parent.resolve() != Path(sys.executable).parent.resolve():
@@ -210,10 +229,11 @@ class Definitions:
         began = None if self._modules else _began()
         for project in _PROJECTS.values():
             for name, file in list(project._own_modules(list(sys.modules))):
-                if name.partition(".")[0] in tops:
-                    foreign = not any(file.is_relative_to(place) for place in location.places)
-                    if foreign or (began and file.exists() and file.stat().st_mtime_ns > began):
-                        sys.modules.pop(name, None)
+                own = name.partition(".")[0] in tops
+                foreign = own and not any(file.is_relative_to(at) for at in location.places)
+                edited = began and file.exists() and file.stat().st_mtime_ns > began
+                if foreign or (edited and (own or project is self)):
+                    sys.modules.pop(name, None)
         if source := location.source:
             alone = location.kind == locations.FILE or source.parent in location.places
             package = source if alone else source.parent
@@ -255,7 +275,7 @@ class Definitions:
     def _own_modules(self, names: list[str]) -> Iterator[tuple[str, Path]]:
         """Yield the modules that the definitions may come from, each with its file."""
         places = self._workspace.locations if self._workspace else ()
-        folders = [self.root, *(place.working_directory for place in places)]
+        folders = [self.root, *(place.working_directory for place in places), *self._editable]
         prefixes = tuple(f"{folder}{os.sep}" for folder in folders)
         for name in names:
             file = _file_of(sys.modules.get(name))
@@ -289,7 +309,9 @@ def _unknown(
     end = "" if message.endswith("?") else "."
     reasons = "\n  ".join(failure.message for failure in failed.values())
     message += f"{end} Not every code location loads:\n  {reasons}"
-    return Invalid(message, first.hint, first.command)
+    error = Invalid(message, first.hint, first.command)
+    error.__cause__ = first.__cause__
+    return error
 
 
 def _targets(location: locations.CodeLocation, targets_of: Any) -> Iterator[Any]:

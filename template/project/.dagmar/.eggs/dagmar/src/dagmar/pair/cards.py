@@ -15,12 +15,16 @@ MOST_COLUMNS = 40
 MOST_LETTERS = 120
 
 if TYPE_CHECKING:
+    from dagmar.pair.definition import Definition
     from dagmar.server.catalog import Item
     from dagmar.server.client import DagsterClient
 
 
-def card(context: Context) -> str:
-    """Return the card: what it is, its last materialization or run, its target and instance."""
+def card(context: Context, definition: Definition | None = None) -> str:
+    """Return the card: what it is, its last materialization or run, its target and instance.
+
+    What has happened to its definition is said first.
+    """
     kind, _, name = context.what.partition(" ")
     title = f'<div style="font-size:1.2em;font-weight:600">{escape(name)}'
     title += f' <span style="{drawing.SMALL}">{kind}</span></div>'
@@ -28,13 +32,16 @@ def card(context: Context) -> str:
         place = _place(context)
     except DagmarError as error:
         return drawing.box(title, drawing.refusal(error))
+    if definition and definition.missing:
+        return drawing.box(title, definition.remark, place)
     try:
         with context.client() as client:
             draw = selection.cards if context.select else _asset if context.asset else _job
             body = draw(context, client)
     except DagmarError as error:
         body = drawing.refusal(error, "what Dagster knows about it")
-    return drawing.box(title, body, place)
+    remark = definition.remark if definition else ""
+    return drawing.box(title, remark, body, place)
 
 
 def _place(context: Context) -> str:

@@ -15,6 +15,7 @@ from dagmar.errors import DagmarError, Invalid, UsageError
 from dagmar.pair import buttons, cards, controls, drawing, history, listing, opened
 from dagmar.pair.context import Context, read_parameter
 from dagmar.pair.started import StartedRuns
+from dagmar.project.installed import note_installed
 from dagmar.project.layout import folder_of
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Pair:
         self._run_here: Attempt | None = None
         self._previewed: Previewed | None = None
         self._kept: Attempt | None = None
+        note_installed()
 
     def __repr__(self) -> str:
         """Return what is paired, and with which target."""
@@ -117,7 +119,10 @@ class Pair:
         """
         from dagmar.orchestration.values import load_value
 
-        return load_value(self._context.root, AssetKey(key), partition)
+        try:
+            return load_value(self._context.root, AssetKey(key), partition)
+        except DagmarError as error:  # without dagmar's frames: the user's follow from its cause
+            raise error.with_traceback(None) from error.__cause__
 
     def materialized(self, *keys: str) -> Callable[[], int]:
         """Return a state: a cell that names it runs again when one of the assets is materialized.
@@ -157,15 +162,20 @@ class Pair:
 
         Of a selection it shows each asset with its state, updated while the run goes on.
         `title` is Markdown to show above it. The card is updated when a run from this notebook has
-        ended, and must be alone in its cell. `after` is no longer needed.
+        ended, and says so when its server has loaded another definition, or none; it must be alone
+        in its cell. `after` is no longer needed.
         """
         import marimo as mo
 
+        from dagmar.pair.definition import Definition
+
+        definition = Definition(self._context)
+
         def draw() -> mo.Html:
-            card = mo.Html(cards.card(self._context))
+            card = mo.Html(cards.card(self._context, definition))
             return mo.vstack([mo.md(title), card]) if title else card
 
-        self._started.redraw(self._context, draw)
+        self._started.redraw(self._context, draw, definition.look)
         return draw()
 
     def lineage(self, depth: int = 1) -> mo.Html:

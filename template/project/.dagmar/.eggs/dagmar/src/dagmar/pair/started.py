@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
 
 IDLE_SECONDS = 0.5
+LOOK_SECONDS = 2.0
 
 
 @dataclass
@@ -106,10 +107,13 @@ class StartedRuns:
 
         mo.Thread(target=follow, daemon=True).start()
 
-    def redraw(self, context: Context, draw: Callable[[], mo.Html]) -> None:
+    def redraw(
+        self, context: Context, draw: Callable[[], mo.Html], look: Callable[[], bool] | None = None
+    ) -> None:
         """Draw the cell again, by a thread of it, whenever a run has ended.
 
-        What is about a selection is also drawn while runs go on, whenever it changes.
+        What is about a selection is also drawn while runs go on, whenever it changes. `look` is
+        called every other second, and returns whether the cell is to be drawn again.
         """
         if not live():
             return
@@ -119,12 +123,15 @@ class StartedRuns:
 
         def follow() -> None:
             nonlocal ended
-            thread, shown = mo.current_thread(), ""
+            thread, shown, next_look = mo.current_thread(), "", 0.0
             while not thread.should_exit:
                 proceeding = bool(context.select and self._running)
                 time.sleep(max(context.settings.poll_seconds if proceeding else 0, IDLE_SECONDS))
-                if proceeding or ended != self.ended:
-                    over, ended = ended != self.ended, self.ended
+                stale = False
+                if look and time.monotonic() >= next_look:
+                    stale, next_look = look(), time.monotonic() + LOOK_SECONDS
+                if stale or proceeding or ended != self.ended:
+                    over, ended = stale or ended != self.ended, self.ended
                     drawn = draw()
                     if over or drawn.text != shown:
                         mo.output.replace(drawn)

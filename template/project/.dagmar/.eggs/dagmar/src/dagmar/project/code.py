@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 Stamp = tuple[int, int] | frozenset[str] | None
@@ -78,13 +78,15 @@ def may_be_imported(file: Path, folder: Path) -> bool:
     )
 
 
-def last_place(root: Path, traceback: str) -> str:
+def last_place(root: Path, traceback: str, others: Sequence[Path] = ()) -> str:
     """Return the last place in the project that a traceback names: `src/shop/x.py, line 3`.
 
+    A file in one of the `others` counts as well, and is named with its folder.
     An empty text if it names none.
     """
     for name, line in reversed(_FRAME.findall(traceback)):
         file = Path(name)
-        if file.is_relative_to(root) and may_be_imported(file, root):
-            return f"{file.relative_to(root)}, line {line}"
+        for folder in (root, *others):
+            if file.is_relative_to(folder) and may_be_imported(file, folder):
+                return f"{file.relative_to(root) if folder == root else file}, line {line}"
     return ""

@@ -325,6 +325,18 @@ def requirements(root: Path) -> list[str]:
     return list(dict.fromkeys(match[1].lower().replace("_", "-") for match in matches))
 
 
+def declared_dependencies(root: Path) -> list[object] | None:
+    """Return what pyproject.toml says of dependencies; None if it cannot be read."""
+    try:
+        document = read_toml(_home(root) / "pyproject.toml")
+    except SetupError:
+        return None
+    project, poetry = _table(document, "project"), _table(_table(document, "tool"), POETRY)
+    parts = ((project, "dependencies"), (project, "optional-dependencies"))
+    more = ((document, "dependency-groups"), (poetry, "dependencies"), (poetry, "group"))
+    return [table.get(name) for table, name in (*parts, *more)]
+
+
 def _requires(requirements: object, package: str) -> bool:
     names = requirements if isinstance(requirements, list | dict) else ()
     pattern = re.compile(rf"\s*{re.escape(package)}(?![\w-])", re.IGNORECASE)
