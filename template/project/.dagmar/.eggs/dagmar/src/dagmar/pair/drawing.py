@@ -6,14 +6,11 @@ a badge, a frame, or a link that opens in another tab.
 
 from __future__ import annotations
 
-import re
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dagmar.errors import DagmarError, Unreachable, counted
@@ -31,10 +28,6 @@ LINK, RED, ORANGE = "var(--link, #1565c0)", "var(--red-11, #c62828)", "var(--amb
 SMALL = "font-size:0.85em;opacity:0.75"
 BOX = "border:1px solid #8884;border-radius:8px;padding:12px 16px;line-height:1.5"
 PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0"
-# Files that are not the user's own.
-_FOREIGN = re.compile(
-    rf"-packages[/\\]|[/\\]lib[/\\]python3|^<frozen|^{re.escape(str(Path(__file__).parents[1]))}"
-)
 CELL = "padding:2px 16px 2px 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"
 
 
@@ -61,15 +54,12 @@ def refusal(error: DagmarError, missing: str = "") -> str:
 
 
 def _own_trace(cause: BaseException | None) -> str:
-    """Return the frames of the user's code in an exception; empty if it came from elsewhere."""
+    """Return the traceback of an exception of the user's code; empty if it came from elsewhere."""
     if cause is None:
         return ""
-    found = traceback.TracebackException.from_exception(cause)
-    own = [frame for frame in found.stack if not _FOREIGN.search(frame.filename)]
-    if not own and not isinstance(cause, SyntaxError):
-        return ""
-    lines = [*traceback.StackSummary.from_list(own).format(), *found.format_exception_only()]
-    return "".join(lines).rstrip()
+    failure = Failure.from_exception(cause)
+    own = cause.__traceback__ or isinstance(cause, SyntaxError)
+    return failure.trace.rstrip() if own else ""
 
 
 def _trace(text: str) -> str:
