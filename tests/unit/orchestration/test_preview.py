@@ -484,6 +484,16 @@ def test_what_executes_together_is_kept_together(root: Path, done: list[str]) ->
     assert load_value(root, "parted") == {"eu": "eu", "us": "us"}
 
 
+def test_a_value_is_loaded_without_an_instance_in_memory(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert here.materialize(root, "raw").success
+    created: list[object] = []
+    monkeypatch.setattr(dg.DagsterInstance, "ephemeral", lambda *args: created.append(args))
+    assert load_value(root, "raw") == [1, 2, 3]
+    assert created == []
+
+
 def test_a_preview_is_not_kept_if_value_input_or_code_has_changed(root: Path) -> None:
     file = root / f"{NAME}.py"
     for change, words in [

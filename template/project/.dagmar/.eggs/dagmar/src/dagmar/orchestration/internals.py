@@ -34,6 +34,7 @@ _PLACES = {
     "create_engine": "_core.storage.sql",
     "dagster_event_sequence_for_step": "_core.execution.plan.execute_plan",
     "default_job_io_manager": "_core.definitions.job_definition",
+    "ephemeral_instance_if_missing": "_core.execution.build_resources",
     "execute_core_compute": "_core.execution.plan.execute_step",
     "loadable_targets_from_loaded_module": "_core.workspace.autodiscovery",
     "repository_def_from_target_def": "_core.definitions.reconstruct",
@@ -62,9 +63,13 @@ def replaced(name: str, new: Any) -> Iterator[None]:
     Raises UnknownDagster if it is not there.
     """
     before = internal(name)
-    module = importlib.import_module(f"dagster.{_PLACES[name]}")
-    setattr(module, name, new)
+    replace(name, new)
     try:
         yield
     finally:
-        setattr(module, name, before)
+        replace(name, before)
+
+
+def replace(name: str, new: Any) -> None:
+    """Replace a function of Dagster's private API, where it is called from."""
+    setattr(importlib.import_module(f"dagster.{_PLACES[name]}"), name, new)

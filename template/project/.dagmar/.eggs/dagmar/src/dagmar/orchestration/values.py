@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shlex
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import Invalid, LoadFailed
+from dagmar.errors import Invalid, LoadFailed, UnknownDagster
 from dagmar.orchestration.instance import instance
+from dagmar.orchestration.internals import internal, replace
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.partitions import check_partition, partition_keys, typed_key
 from dagmar.orchestration.quiet import one_line, quiet, sigterm_kept
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+_LENT: ContextVar[DagsterInstance | None] = ContextVar("lent", default=None)
+
+
+@contextlib.contextmanager
+def _lent(local: DagsterInstance) -> Iterator[None]:
+    """Let the contexts that Dagster makes for an IO manager have the project's instance.
+
+    Otherwise it creates one in memory for each of them: most of the time of a short load.
+    """
+    with contextlib.suppress(UnknownDagster):  # then it takes longer, no more
+        _lend()
+    token = _LENT.set(local)
+    try:
+        yield
+    finally:
+        _LENT.reset(token)
+
+
+@functools.cache
+def _lend() -> None:
+    # For the whole process, because several threads may load; without `_lent` nothing is different.
+    name = "ephemeral_instance_if_missing"
+    missing = internal(name)
+    replace(name, lambda given: missing(given or _LENT.get()))
 
 
 @sigterm_kept()
@@ -28,7 +58,8 @@ def load_value(root: Path, key: str, partition: str | None = None) -> Any:
     local, partitions = instance(root), node.partitions_def
     if partition is not None:
         check_partition(partitions, local, key, partition)
-    with quiet(), repository.get_asset_value_loader(instance=local) as loader:
+    loading = repository.get_asset_value_loader(instance=local)
+    with quiet(), _lent(local), loading as loader:
 
         def load(part: str | None) -> Any:
             try:
