@@ -160,7 +160,7 @@ def test_a_paired_notebook_is_listed_with_its_asset(live: Project) -> None:
         (("--location", "pipeline"), 7, "did you mean 'pipelines'"),
         (("--select", "status:FAILED"), 7, "status"),
         (("--select", "code_location:other"), 7, "--location"),
-        (("--select", "group:(("), 7, "--select"),
+        (("--select", "group:(("), 7, "the selection 'group:(('"),
         (("--target", "prod"), 2, "no target 'prod'"),
     ],
 )

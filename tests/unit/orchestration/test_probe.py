@@ -41,7 +41,11 @@ def test_what_does_not_load_is_reported_with_the_user_s_own_exception(tmp_path: 
     assert said.pop("refused.py").startswith("DagsterInvalidDefinitionError: ")
     ended = "its process ended with status 5: to stdout"
     assert said.pop("raises.py") == "RuntimeError: no table (helper.py, line 3)"
-    assert said == {"leaves.py": "SystemExit: 3", "dies.py": ended, "never.py": ended}
+    assert said == {
+        "leaves.py": "SystemExit: 3 (leaves.py, line 2)",
+        "dies.py": ended,
+        "never.py": ended,
+    }
 
 
 def test_what_hangs_is_given_up(tmp_path: Path) -> None:

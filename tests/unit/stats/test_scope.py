@@ -86,7 +86,7 @@ def test_filters_choose_assets(scope: Scope, names: list[str]) -> None:
         (Scope(("lst",)), "there is no asset 'lst' — did you mean 'lost'"),
         (Scope(("orders",), location="other"), "no asset passes all of these filters"),
         (Scope(select="kind:polars"), "no asset passes all of these filters"),
-        (Scope(select="kind:("), "--select"),
+        (Scope(select="kind:("), r"the selection 'kind:\('"),
     ],
 )
 def test_what_does_not_exist_is_refused(scope: Scope, message: str) -> None:

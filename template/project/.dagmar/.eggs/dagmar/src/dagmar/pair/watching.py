@@ -208,7 +208,7 @@ class Watcher:
             self._opened = (
                 f'<div><a href="{escape(made.link)}" target="_blank" style="color:{drawing.LINK};'
                 f'text-decoration:underline">Open {escape(path)} with the values of this run</a> '
-                f'<span style="{drawing.SMALL}">or type: '
+                f'<span style="{drawing.SMALL}">or in a terminal: '
                 f"{escape(pasteable('', made.command))}</span></div>"
             )
         except DagmarError as error:
