@@ -69,11 +69,8 @@ def _refuse(name: str, *args: Any, **options: Any) -> None:
     )
 
 
-class _Events:
-    """An event log storage that reads the real one, and forgets the events of one run."""
-
-    supports_global_concurrency_limits = False
-    handles_run_events_in_store_event = False
+class _Twin:
+    """A storage that keeps one run in memory, and only reads the real one."""
 
     def __init__(self, real: Any, own: Any, run_id: str) -> None:
         self._real = real
@@ -85,6 +82,19 @@ class _Events:
         if not callable(found):
             return found
         return functools.partial(self._read, name) if name.startswith(_READS) else _refusal(name)
+
+    def _read(self, name: str, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def dispose(self) -> None:
+        """Leave the real storage open."""
+
+
+class _Events(_Twin):
+    """An event log storage that reads the real one, and forgets the events of one run."""
+
+    supports_global_concurrency_limits = False
+    handles_run_events_in_store_event = False
 
     def _read(self, name: str, *args: Any, **options: Any) -> Any:
         # To look for the events of a run, Dagster creates their database.
@@ -102,27 +112,16 @@ class _Events:
     def can_write_asset_status_cache(self) -> bool:
         return False
 
-    def dispose(self) -> None:
-        """Leave the real storage open."""
 
-
-class _Runs:
+class _Runs(_Twin):
     """A run storage that keeps one run in memory, and finds all others in the real one."""
 
-    def __init__(self, real: Any, own: Any, run_id: str) -> None:
-        self._real = real
-        self._own = own
-        self._run_id = run_id
-
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
-        if not callable(found):
-            return found
         if name in (*_OF_A_RUN, *_SNAPSHOTS):
             return getattr(self._own, name)
-        if name.startswith(_READS):
-            return functools.partial(self._read, name)
-        return functools.partial(self._write, name) if name in _OF_THIS_RUN else _refusal(name)
+        if name in _OF_THIS_RUN:
+            return functools.partial(self._write, name)
+        return super().__getattr__(name)
 
     def _read(self, name: str, *args: Any, **options: Any) -> Any:
         own = getattr(self._own, name)(*args, **options)
@@ -135,9 +134,6 @@ class _Runs:
         if run_id != self._run_id:
             _refuse(name)
         return getattr(self._own, name)(run_id, *args, **options)
-
-    def dispose(self) -> None:
-        """Leave the real storage open."""
 
 
 def _refusal(name: str) -> Any:
