@@ -19,7 +19,7 @@ from support.dev_process import (
     stored_status,
     wait_for,
 )
-from support.processes import listening
+from support.processes import listening, open_files
 
 END_SECONDS = 10.0
 SIGNALS = {
@@ -262,8 +262,7 @@ def test_one_ctrl_c_is_enough(before: str, hangs: int, seconds: float, tmp_path:
 
 def watches_files(dev: Dev) -> bool:
     """Whether the supervisor waits for reports of changed files."""
-    handles = Path(f"/proc/{dev.process.pid}/fd").iterdir()
-    return any("inotify" in os.readlink(handle) for handle in handles)
+    return any("inotify" in file for file in open_files(dev.process.pid))
 
 
 def _own_output(dev: Dev) -> str:

@@ -22,7 +22,7 @@ import requests
 from dagmar.dev.ports import free_port
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from support.processes import TAG, die_with_tests, listening, tagged
+from support.processes import TAG, die_with_tests, listening, open_files, tagged
 from support.project import TASKS
 
 SECONDS = 300.0
@@ -204,14 +204,8 @@ class Dev:
 
     def sockets(self) -> set[str]:
         """The inodes of the listening sockets of those processes."""
-        mine = set()
-        for line in self.processes():
-            for handle in Path("/proc", line.split()[0], "fd").iterdir():
-                with contextlib.suppress(OSError):
-                    target = os.readlink(handle)
-                    if target.startswith("socket:["):
-                        mine.add(target[8:-1])
-        return mine & listening()
+        opened = [file for line in self.processes() for file in open_files(line.split()[0])]
+        return {file[8:-1] for file in opened if file.startswith("socket:[")} & listening()
 
     def end(self) -> None:
         """Kill whatever a failed test left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,17 @@ def tagged(tag: str) -> list[str]:
             if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found.append(f"{folder.name} {line}")
+    return found
+
+
+def open_files(pid: int | str) -> set[str]:
+    """Return what the process has open, such as `socket:[4711]`; nothing if it has ended."""
+    found = set()
+    # Processes end, and close files, while they are listed.
+    with contextlib.suppress(OSError):
+        for handle in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(handle))
     return found
 
 
