@@ -207,11 +207,11 @@ class Definitions:
         return repositories
 
     def _failure(self, location: locations.CodeLocation, error: BaseException) -> SetupError:
+        where = code.last_place(self.root, Failure.from_exception(error).trace, self._editable)
+        if where and isinstance(error, SyntaxError):  # its text has a place, without the folder
+            error = type(error)(error.msg)
         message = f"the code location '{location.name}' does not load: {one_line(error)}"
-        # What Python says of a syntax error names the file already, without its folder.
-        trace = Failure.from_exception(error).trace
-        if where := code.last_place(self.root, trace, self._editable):
-            message += f" ({where})"
+        message += f" ({where})" * bool(where)
         own = location.executable
         if own and Path(own).parent.resolve() != Path(sys.executable).parent.resolve():
             message += f". Dagster loads it with another Python: {own}"
