@@ -232,6 +232,18 @@ def asks_for_retry():
 
 
 @dg.asset
+def logs(context):
+    context.log.info("reading the table")
+    context.log.error("the table is late")
+    raise ValueError("no such table")
+
+
+@dg.asset
+def logs_too(context):
+    raise ValueError("no such column")
+
+
+@dg.asset
 def exits():
     sys.exit(3)
 
@@ -275,6 +287,7 @@ def database():
 defs = dg.Definitions(
     assets=dg.load_assets_from_current_module(),
     asset_checks=dg.load_asset_checks_from_current_module(),
+    jobs=[dg.define_asset_job("failing", ["logs", "logs_too"])],
     resources={"files": Files(prefix="shared"), "database": database},
 )
 """
@@ -414,6 +427,21 @@ def test_a_failure_has_the_users_line_and_is_not_tried_again(root: Path, done: l
     assert "blocking check 'gate'" in blocked.error.message
     with pytest.raises(Interrupted):
         preview(root, "interrupted")
+
+
+def test_why_it_failed_is_not_logged_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = preview(root, "logs"), here.materialize(root, "logs")
+    assert all(each.error and each.error.text == "ValueError: no such table" for each in failed)
+    logged = capsys.readouterr().err
+    assert logged.count("reading the table") == logged.count("the table is late") == 2
+    assert "no such table" not in logged
+    assert "Traceback" not in logged
+    job = here.materialize(root, job="failing")
+    assert job.error
+    logged = capsys.readouterr().err
+    # The page has one of them.
+    other = {"logs": "no such column", "logs_too": "no such table"}[str(job.error.place)]
+    assert logged.count(f"ValueError: {other}") == logged.count("Stack Trace") == 1
 
 
 @pytest.mark.usefixtures("untouched")

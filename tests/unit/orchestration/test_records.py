@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import sys
 import threading
@@ -23,6 +24,8 @@ from dagster._core.storage.compute_log_manager import ComputeIOType
 DEFINITIONS = """
 import contextlib
 import os
+import signal
+import signal
 import sys
 import threading
 
@@ -44,7 +47,28 @@ def orders(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     return dg.MaterializeResult(metadata={"rows": 3})
 
 
-defs = dg.Definitions(assets=[orders])
+@dg.resource
+def database():
+    stop("opening")
+    try:
+        yield 1
+    finally:
+        stop("closing")
+        sys.stops.append("closed")
+
+
+def stop(where):
+    if where in sys.stops:
+        signal.raise_signal(signal.SIGINT)
+
+
+@dg.asset(required_resource_keys={"database"})
+def stopped() -> None:
+    stop("running")
+    sys.stops.append("done")
+
+
+defs = dg.Definitions(assets=[orders, stopped], resources={"database": database})
 """
 
 
@@ -86,7 +110,8 @@ def kinds(root: Path, run_id: str) -> list[Any]:
 def test_a_run_in_the_kernel_is_recorded_as_dagster_records_it(project: Path) -> None:
     store = instance(project)
     definitions, _ = definitions_of(project).with_asset("orders")
-    theirs = definitions.get_job("__ASSET_JOB").execute_in_process(instance=store)
+    job = definitions.get_job("__ASSET_JOB")
+    theirs = job.execute_in_process(instance=store, asset_selection=[dg.AssetKey("orders")])
     ours = here.materialize(project, "orders")
     assert (theirs.success, ours.success) == (True, True)
     assert "ASSET_MATERIALIZATION" in kinds(project, ours.run_id)
@@ -116,6 +141,27 @@ def test_the_output_of_an_asset_is_shown_and_is_in_its_logs(
     assert kept.stdout == b"three orders\n"
     assert kept.stderr == b"an order is late\n"
     assert manager.is_capture_complete(key)
+
+
+def test_an_interrupted_run_has_failed_and_the_next_one_works(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops: list[str] = []
+    monkeypatch.setattr(sys, "stops", stops, raising=False)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for place, after in {"opening": [], "running": ["closed"], "closing": ["done"]}.items():
+            stops[:] = [place]
+            run = here.materialize(project, "stopped")
+            assert (run.success, run.error, stops) == (False, here.INTERRUPTED, [place, *after])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        stops[:] = []
+        assert here.materialize(project, "stopped").success
+        assert stops == ["done", "closed"]
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    statuses = [each.status.value for each in instance(project).get_runs()]
+    assert statuses == ["SUCCESS", *3 * ["FAILURE"]]
 
 
 def test_no_database_stays_open(project: Path) -> None:

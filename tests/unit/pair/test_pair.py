@@ -442,7 +442,7 @@ def test_a_refusal_is_an_answer_and_shows_what_to_do(
     def launch(*_: Any) -> buttons.Attempt:
         raise RunFailed("it <failed>", "see <there>")
 
-    monkeypatch.setattr(buttons, "busy", contextlib.nullcontext)
+    monkeypatch.setattr(buttons, "busy", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(buttons, "launch", launch)
     pair = dagmar.Pair(asset="raw/orders")
     pair._clicks = clicks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from html import unescape
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import DagmarError, Invalid, NotAllowed, RunFailed, UsageError
+from dagmar.errors import DagmarError, Interrupted, Invalid, NotAllowed, RunFailed, UsageError
 from dagmar.notebook.fallbacks import as_static
 from dagmar.orchestration.instance import instance
+from dagmar.pair import buttons
 from dagmar.pair.buttons import Attempt
 from dagmar.pair.context import Context
+from dagmar.pair.controls import LaunchOptions
 from dagmar.pair.previewing import Previewed, keep, show
 from support.http_server import closed_port
 
@@ -114,6 +117,33 @@ def test_an_edit_shows_what_would_differ_and_keeping_it_stores_that(module: Path
     assert "def orders(:" in broken
     assert "loader.py" not in broken
     module.write_text(DEFINITIONS, "utf-8")
+
+
+def test_an_interrupt_is_said_quietly_and_the_next_click_works(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = instance(module.parent).get_runs_count()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop = "\n\n    import signal\n    signal.raise_signal(signal.SIGINT)\n"
+    try:
+        for edited in (
+            DEFINITIONS + stop.replace("    ", ""),
+            DEFINITIONS.replace("sales():\n", f"sales():{stop}"),
+        ):
+            module.write_text(edited, "utf-8")
+            stopped = show(context(module), None)
+            assert isinstance(stopped.error, Interrupted)
+            assert stopped.error.__cause__ is None
+            assert "was interrupted" in html(stopped)
+            assert "Traceback" not in html(stopped)
+        here = buttons.materialize_here(context(module), LaunchOptions())
+        assert isinstance(here.error, Interrupted)
+        assert "Traceback" not in html(here)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    module.write_text(DEFINITIONS, "utf-8")
+    assert show(context(module), None).error is None
+    assert instance(module.parent).get_runs_count() == runs + 1
 
 
 def test_why_nothing_is_previewed_or_kept_is_shown(module: Path) -> None:

@@ -16,7 +16,12 @@ from dagmar.orchestration.instance import home, instance
 from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.partitions import check_partition, typed_key
-from dagmar.orchestration.quiet import no_warnings, prints_kept, sigterm_kept
+from dagmar.orchestration.quiet import (
+    failure_unlogged,
+    no_warnings,
+    prints_kept,
+    sigterm_kept,
+)
 from dagmar.orchestration.usage import Usage
 from dagmar.orchestration.warm import warm
 from dagmar.project.provenance import CPU_TAG, MEMORY_TAG
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from dagmar.server.checks import Check
 
 IO_MANAGER = "io_manager"
+INTERRUPTED = Failure("it was interrupted")
 # When one session of an app starts a run, Dagster sets up logging, which deadlocks with the events
 # of another session's run.
 RUNNING = threading.RLock()
@@ -84,7 +90,7 @@ class Plan:
         definition = self.definition
         partitions = self.node.partitions_def if self.node else definition.partitions_def
         try:
-            with no_warnings():
+            with no_warnings(), failure_unlogged():
                 return definition.execute_in_process(
                     run_config=_with_job_defaults(definition, self.partition, self.config) or None,
                     instance=local,
@@ -181,10 +187,11 @@ def record(
 ) -> LocalRun:
     """Execute a plan, recorded in the instance; the caller holds RUNNING.
 
-    `used` are the processor time and the memory to record instead of those measured.
-    Raises Invalid for run config that is not valid.
+    `used` are the processor time and the memory to record instead of those measured. An interrupt
+    is a failure of the run, at whatever moment it comes.
+    Raises what `Plan.execute` raises.
     """
-    with warm(local), prints_kept(local):
+    with internal("capture_interrupts")(), warm(local), prints_kept(local):
         with Usage() as usage:
             result = plan.execute(local, tags, run_id)
         cpu, memory = used or (usage.cpu, usage.memory)
@@ -282,11 +289,13 @@ def _failure(events: Iterable[Any]) -> Failure | None:
     """Return why the run failed: the error of the first failed step, or one outside of steps."""
     reason = None
     for event in events:
-        if event.is_step_failure and event.step_failure_data.error:
-            error = _as_answer(event.step_failure_data.error)
-            return Failure.from_graphql(error, event.step_key)
-        if event.is_job_failure and getattr(event.job_failure_data, "error", None):
-            reason = Failure.from_graphql(_as_answer(event.job_failure_data.error))
+        data = event.event_specific_data if event.is_failure else None
+        if error := getattr(data, "error", None):
+            if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+                return INTERRUPTED
+            reason = Failure.from_graphql(_as_answer(error), event.step_key)
+            if event.is_step_failure:
+                break
     return reason
 
 

@@ -87,6 +87,8 @@ def preview(
             result = plan.execute(twin, tags or {}, run_id)
         seconds = time.perf_counter() - began
     error, checks = here.outcome(result)
+    if error == here.INTERRUPTED:
+        raise Interrupted(f"the preview of '{plan.what}' was interrupted", AGAIN)
     for event in result.all_events:
         if event.is_step_failure:
             _refuse_failure(plan, local, event.step_failure_data, recording)
@@ -216,9 +218,7 @@ def _types(plan: here.Plan) -> dict[Any, Any]:
 def _refuse_failure(
     plan: here.Plan, local: DagsterInstance, failure: Any, recording: Recording
 ) -> None:
-    """Raise Interrupted, or Invalid for an input that was never materialized."""
-    if failure.error_source.name == "INTERRUPT":
-        raise Interrupted(f"the preview of '{plan.what}' was interrupted", AGAIN)
+    """Raise Invalid for an input that was never materialized."""
     if failure.error is None or failure.error.cls_name != "DagsterExecutionLoadInputError":
         return
     key = plan.node.assets_def.keys_by_input_name.get(recording.input)

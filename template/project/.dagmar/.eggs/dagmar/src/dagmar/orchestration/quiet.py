@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from dagmar.errors import UnknownDagster
-from dagmar.orchestration.internals import internal
+from dagmar.orchestration.internals import internal, replaced
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -43,6 +43,30 @@ def no_warnings() -> Iterator[None]:
     """Silence Dagster's warnings about beta parameters and the like: its server logs them too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"dagster(_shared)?\.")
+        yield
+
+
+@contextlib.contextmanager
+def failure_unlogged() -> Iterator[None]:
+    """Leave out of Dagster's log on the console why a run fails: its caller reports it.
+
+    Only the first step that fails is reported, so further ones are logged.
+    """
+    create, failed = internal("create_console_logger"), list[object]()
+
+    def shown(record: logging.LogRecord) -> bool:
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is None or not event.is_failure:
+            return True
+        failed.extend([event] if event.is_step_failure else [])
+        return bool(event.is_step_failure and failed[1:])
+
+    def create_filtered(*args: Any, **options: Any) -> Any:
+        logger = create(*args, **options)
+        logger.addFilter(shown)
+        return logger
+
+    with replaced("create_console_logger", create_filtered):
         yield
 
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dagmar.asset_key import AssetKey
 from dagmar.console import format_duration
-from dagmar.errors import DagmarError, NotAllowed, RunFailed, Unreachable, UsageError
+from dagmar.errors import (
+    DagmarError,
+    Interrupted,
+    NotAllowed,
+    RunFailed,
+    Unreachable,
+    UsageError,
+)
 from dagmar.pair import drawing, opened
 from dagmar.pair.context import Context, may_act
 from dagmar.pair.controls import CHOOSE_PARTITION, LaunchOptions
@@ -33,6 +40,9 @@ if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
 
 LAST = "The last run launched from this notebook before it was opened; the controls have its values"
+
+AGAIN = "Click again."
+MAYBE_LAUNCHED = "It may have been launched: look in the Dagster UI before you click again."
 
 
 @dataclass(frozen=True)
@@ -109,8 +119,11 @@ class Clicks:
 
 
 @contextlib.contextmanager
-def busy(what: str) -> Iterator[None]:
-    """Show what is going on, and for how long, until it has ended."""
+def busy(what: str, hint: str = AGAIN) -> Iterator[None]:
+    """Show what is going on, and for how long, until it has ended.
+
+    Raises Interrupted, with the hint, if it is interrupted.
+    """
     import marimo as mo
 
     over = threading.Event()
@@ -125,6 +138,8 @@ def busy(what: str) -> Iterator[None]:
         thread.start()
         try:
             yield
+        except KeyboardInterrupt:
+            raise Interrupted(f"{what[0].lower()}{what[1:]} was interrupted", hint) from None
         finally:
             # Before the spinner is removed: an update would bring it back.
             over.set()
@@ -237,13 +252,15 @@ def tags_here(context: Context, tags: Mapping[str, str]) -> dict[str, str]:
 
 def attempt_here(context: Context, run: LocalRun, message: str) -> Attempt:
     """Return the result of a run in this process; `message` is for one that succeeded."""
+    from dagmar.orchestration import here
     from dagmar.server.runs import NO_REASON
 
     url = f"{context.target.url}/runs/{run.run_id}"
     if run.success:
         return Attempt(run.run_id, url, message, None, run.checks, run.materialized)
     error = run.error or NO_REASON
-    refused = RunFailed(error.text, error.trace)
+    interrupted = Interrupted(f"the run of {context.what} was interrupted, and has failed")
+    refused = interrupted if error == here.INTERRUPTED else RunFailed(error.text, error.trace)
     return Attempt(run.run_id, url, "", refused, run.checks, run.materialized)
 
 

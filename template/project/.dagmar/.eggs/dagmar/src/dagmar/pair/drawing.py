@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
-from dagmar.errors import DagmarError, Unreachable, counted
+from dagmar.errors import DagmarError, Interrupted, Unreachable, counted
 from dagmar.failure import Failure
 from dagmar.pair.context import live
 
@@ -50,7 +50,8 @@ def refusal(error: DagmarError, missing: str = "") -> str:
     if missing and isinstance(error, Unreachable):
         hint = f"{error.suggestion} Then run this cell again."
         return note(f"{error.message}: {missing} cannot be shown.", hint, "warn")
-    return note(error.message, error.suggestion, "danger") + _trace(_own_trace(error.__cause__))
+    kind: Literal["neutral", "danger"] = "neutral" if isinstance(error, Interrupted) else "danger"
+    return note(error.message, error.suggestion, kind) + _trace(_own_trace(error.__cause__))
 
 
 def _own_trace(cause: BaseException | None) -> str:

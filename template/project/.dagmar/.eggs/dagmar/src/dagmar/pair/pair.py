@@ -436,11 +436,12 @@ class Pair:
         self, act: Callable[[Context, LaunchOptions], Attempt], chosen: Controls | None, doing: str
     ) -> Attempt:
         """Do what was clicked; cells that follow the notebook's runs follow this one too."""
-        with buttons.busy(doing):
-            try:
+        hint = buttons.MAYBE_LAUNCHED if act is buttons.launch else buttons.AGAIN
+        try:
+            with buttons.busy(doing, hint):
                 return self._add(act(self._context, controls.read_options(chosen)))
-            except DagmarError as error:
-                return buttons.Attempt(error=error)
+        except DagmarError as error:
+            return buttons.Attempt(error=error)
 
     def _add(self, attempt: Attempt) -> Attempt:
         """Take a run of this copy of the notebook into account, and return it."""

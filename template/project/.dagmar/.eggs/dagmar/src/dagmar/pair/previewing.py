@@ -96,11 +96,11 @@ def show(context: Context, controls: object, keys: Sequence[str] = ()) -> Previe
 
     `keys` are columns that identify a row, to compare it with the recorded one.
     """
-    with buttons.busy(f"Previewing {context.what}"):
-        try:
+    try:
+        with buttons.busy(f"Previewing {context.what}"):
             return _preview(context, read_options(controls), keys)
-        except DagmarError as error:
-            return Previewed(context.asset, error)
+    except DagmarError as error:
+        return Previewed(context.asset, error)
 
 
 def _preview(context: Context, options: LaunchOptions, keys: Sequence[str]) -> Previewed:
@@ -142,11 +142,11 @@ def _compared(context: Context, shown: Preview, key: AssetKey, keys: Sequence[st
 
 def keep(context: Context, shown: Previewed | None) -> Attempt:
     """Store the value that was previewed and record a run of it; an error is shown."""
-    with buttons.busy(f"Keeping {context.what}"):
-        try:
+    try:
+        with buttons.busy(f"Keeping {context.what}"):
             return _keep(context, shown)
-        except DagmarError as error:
-            return Attempt(error=error)
+    except DagmarError as error:
+        return Attempt(error=error)
 
 
 def _keep(context: Context, shown: Previewed | None) -> Attempt:
