@@ -188,6 +188,7 @@ def test_a_run_that_fails_at_import_is_explained(
         (("--asset", "limited", "--config", "no-such.yaml"), 7, "no-such.yaml"),
         (("--asset", "orders", "--executor", "in_process"), 7, "cannot be chosen"),
         (("--asset", "orders", "--executor", "dask"), 2, "no executor"),
+        (("--asset", "left"), 7, "invoke run --asset left --asset right"),
         (("--retry", "nope"), 7, "there is no run"),
         (("--retry", "41cac393"), 7, "Give the whole id, not its first letters"),
         (("--asset", "orders", "--timeout", "soon"), 2, "--timeout"),

@@ -9,8 +9,10 @@ A `Launchable` (launchable.py) is what can be launched; `runs/prepare.py` turns 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import re
+import shlex
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -286,6 +288,14 @@ def backfills_of(client: DagsterClient, launch_id: str) -> list[str]:
     ]
 
 
+def _inseparable(message: str) -> list[AssetKey]:
+    """Return the assets of one function of which Dagster refuses to materialize a part."""
+    pattern = r"contains asset keys \[(.*?)\] and check keys .* not support subset"
+    named = re.search(pattern, message, re.DOTALL)
+    lists = re.findall(r"AssetKey\((\[.*?\])\)", named[1]) if named else ()
+    return [AssetKey.from_parts(ast.literal_eval(each)) for each in lists]
+
+
 def refusals(
     launch: Launch, hint: str = runconfig.CORRECT_IT
 ) -> Mapping[str, Callable[[Mapping[str, Any]], DagmarError]]:
@@ -298,6 +308,14 @@ def refusals(
             return Unreachable(
                 f"the code location '{launch.location}' does not answer: its process is gone",
                 "Reload the code location in the Dagster UI, or restart Dagster.",
+            )
+        if keys := _inseparable(message):
+            flags = (
+                f"--asset {shlex.quote(key)}" for key in dict.fromkeys([*launch.assets, *keys])
+            )
+            return Invalid(
+                f"{', '.join(keys)} are materialized by one function, and only together",
+                command=f"invoke run {' '.join(flags)}",
             )
         kind = RunFailed if answer["__typename"] == "PythonError" else Invalid
         return kind(f"Dagster refuses to launch {launch.what}: {message}")
