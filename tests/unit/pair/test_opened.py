@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,3 +112,6 @@ def test_an_app_and_an_unsaved_notebook_look_for_nothing(
     assert buttons.opened_run(context, StartedRuns()) is None
     assert opened.read_values(context, server) is None
     assert server.asked == []
+    # And its runs are not found later by who edits it.
+    monkeypatch.setattr("marimo.app_meta", lambda: SimpleNamespace(mode="run"))
+    assert context.tags == {"dagmar/app": "notebooks/daily sales.py"}

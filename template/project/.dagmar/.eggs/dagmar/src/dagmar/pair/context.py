@@ -63,13 +63,17 @@ class Context:
     def tags(self) -> dict[str, str]:
         """The tag of the runs that the notebook launches; empty without a file in the project.
 
+        Those of an app have another one: they are not the last runs of who edits the notebook.
         Raises SetupError.
         """
-        from dagmar.project.provenance import NOTEBOOK_TAG
+        import marimo as mo
+
+        from dagmar.project.provenance import APP_TAG, NOTEBOOK_TAG
 
         path = relative(Path(self.file).resolve(), self.root)
         known = Path(self.file).is_file() and not Path(path).is_absolute()
-        return {NOTEBOOK_TAG: path} if known else {}
+        tag = APP_TAG if mo.app_meta().mode == "run" else NOTEBOOK_TAG
+        return {tag: path} if known else {}
 
     @functools.cached_property
     def settings(self) -> Settings:

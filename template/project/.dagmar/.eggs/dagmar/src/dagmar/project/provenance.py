@@ -16,8 +16,8 @@ from dagmar.project.templates import git
 
 USER_TAG = "user"
 REVISION_TAG = "dagmar/git-revision"
-NOTEBOOK_TAG = "dagmar/notebook"
-"""Of a run that a notebook launched: its file, relative to the project."""
+NOTEBOOK_TAG, APP_TAG = "dagmar/notebook", "dagmar/app"
+"""Of a run that a notebook launched, in the editor or as an app: its file in the project."""
 HERE_TAG = "dagmar/here"
 """Of a run that a notebook's kernel made."""
 CPU_TAG, MEMORY_TAG = "dagmar/cpu-seconds", "dagmar/peak-memory-mb"
