@@ -89,11 +89,12 @@ class Loaded:
         self.at, self.outlines = 1.0, 0
         self.assets = [asset("raw/orders"), asset("sales")]
         self.error: dict[str, Any] | None = None
+        self.load: dict[str, Any] = {}
 
     def query(self, name: str) -> dict[str, Any]:
         load = self.error or {"__typename": "RepositoryLocation"}
         if name == "Workspace":
-            state = {"loadStatus": "LOADED", "locationOrLoadError": load}
+            state = {"loadStatus": "LOADED", "locationOrLoadError": load, **self.load}
             entry = {"name": "shop", "updatedTimestamp": self.at, **state}
             return {"workspaceOrError": {"__typename": "Workspace", "locationEntries": [entry]}}
         assert name == "Outline"
@@ -139,7 +140,11 @@ def test_a_page_says_that_its_asset_has_changed_or_is_gone(monkeypatch: pytest.M
     assert definition.missing
     assert "is gone; did you mean 'raw/orders_v2'?" in remark()
     assert 'dagmar.Pair(asset="raw/orders_v2")' in remark()
-    away, before = True, remark()
+    server.load = {"loadStatus": "LOADING", "locationOrLoadError": None}
+    before = remark()
+    assert not reloaded()
+    assert remark() == before  # nothing is known yet
+    server.load, away = {}, True
     assert not definition.look()
     assert remark() == before
     away = False

@@ -44,7 +44,7 @@ class Definition:
         with contextlib.suppress(DagmarError), self._context.client() as client:
             places = loaded_locations(client)
             at = {name: place.at for name, place in places.items()}
-            if at == self._at:
+            if at == self._at or any(place.loading for place in places.values()):
                 return False
             outlines, before = read_outline(client), (self.remark, self.missing)
             self._at = at

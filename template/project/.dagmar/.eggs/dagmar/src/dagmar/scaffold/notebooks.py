@@ -290,7 +290,10 @@ def _unknown(kind: str, name: str, known: Collection[str], catalog: Catalog) -> 
         return Invalid(message, "List them with:", command=f"invoke discover --kind {kind}s")
     reasons = [f"  {location}: {failure.text}" for location, failure in catalog.broken.items()]
     message = "\n".join((f"{message}. Not every code location is loaded:", *reasons))
-    hint = "Fix it, and reload it in the Dagster UI. For the traceback, type:"
+    hint = (
+        "Fix it: `invoke dev` reloads what is saved; elsewhere, reload it in the Dagster UI. "
+        "For the traceback, type:"
+    )
     return Invalid(message, hint, command="invoke discover --kind locations --json")
 
 

@@ -12,7 +12,10 @@ from dagmar.server.catalog import Item, selector_of
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.names import choose, possible_names, similar_names
 
-STALE = "Added since Dagster started? Reload its code location in the Dagster UI."
+STALE = (
+    "Just added? `invoke dev` loads it when it is saved; elsewhere, reload its code location in "
+    "the Dagster UI."
+)
 
 
 @dataclass(frozen=True)
@@ -131,14 +134,14 @@ def assets_of(answer: Item) -> Iterable[Item]:
 def where_else(answer: Item, kind: str) -> tuple[str, str]:
     """Return the hint and the command for what Dagster does not know although its user does.
 
-    It may be in a code location that does not load.
+    It may be in a code location that does not load, or has not loaded yet.
     """
     entries = member(answer["workspaceOrError"], "Workspace")["locationEntries"]
-    names = [
-        entry["name"]
-        for entry in entries
-        if (entry["locationOrLoadError"] or {}).get("__typename") == "PythonError"
-    ]
+    states = {entry["name"]: entry["locationOrLoadError"] for entry in entries}
+    names = [name for name, state in states.items() if state and "Error" in state["__typename"]]
+    if loading := [name for name, state in states.items() if not state]:
+        hint = f"Dagster is still loading {', '.join(loading)}. To see when it has, type:"
+        return hint, "invoke discover --kind locations"
     if not names:
         return STALE, f"invoke discover --kind {kind}"
     one = len(names) == 1

@@ -20,6 +20,8 @@ Changes = dict[str, dict[str, list[str]]]
 class LoadedLocation:
     """A code location, when the server finished loading it, and why it did not load.
 
+    While it is `loading`, nothing is known of what it defines.
+
     `at` is in seconds since 1970 by the server's clock. What was saved just before it may have
     been read too late to be in it.
     """
@@ -27,6 +29,7 @@ class LoadedLocation:
     name: str
     at: float
     failure: Failure | None = None
+    loading: bool = False
 
 
 def loaded_locations(client: DagsterClient) -> dict[str, LoadedLocation]:
@@ -55,8 +58,10 @@ def reload_location(client: DagsterClient, name: str) -> LoadedLocation:
 
 
 def _loaded(entry: Item) -> LoadedLocation:
-    failures = broken([location(entry)])
-    return LoadedLocation(entry["name"], entry["updatedTimestamp"], failures.get(entry["name"]))
+    known = location(entry)
+    failure = broken([known]).get(entry["name"])
+    loading = known["status"] == "loading"
+    return LoadedLocation(entry["name"], entry["updatedTimestamp"], failure, loading)
 
 
 def read_outline(client: DagsterClient) -> dict[str, Outline]:
