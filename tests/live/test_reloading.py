@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from dagmar.errors import Invalid
+from dagmar.pair import reloading
 from dagmar.server.client import DagsterClient
 from dagmar.server.reloading import changes, loaded_locations, read_outline, reload_location
+from support.dagster_server import LOCATIONS
 
 
 def test_a_location_is_loaded_again_and_says_why_it_does_not_load(client: DagsterClient) -> None:
@@ -30,3 +38,31 @@ def test_what_code_locations_define_is_read_to_compare_it(client: DagsterClient)
     assert list(outline["pipelines"]["schedules"]) == ["nightly"]
     assert not any(name.startswith("__") for name in outline["pipelines"]["jobs"])
     assert changes(outline["other"], outline["other"]) == {}
+
+
+def test_what_was_loaded_before_its_files_were_saved_is_reloaded_once(
+    client: DagsterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = LOCATIONS / "other.py"
+    times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    monkeypatch.setattr(reloading, "live", lambda: True)
+    target = client.target
+
+    def reload(**changes: Any) -> dict[str, float]:
+        context: Any = SimpleNamespace(root=LOCATIONS, target=replace(target, **changes))
+        with DagsterClient(target) as own:
+            (failure,) = reloading.reload_older(context, own)
+            assert failure.line == "RuntimeError: the warehouse password is not set"
+            return {name: place.at for name, place in loaded_locations(own).items()}
+
+    before = reload()
+    assert before == {name: place.at for name, place in loaded_locations(client).items()}
+    try:
+        os.utime(file)
+        assert reload(read_only=True) == before
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(lambda _: reload(), range(2))
+    finally:
+        os.utime(file, ns=times)
+    assert first == second == reload()
+    assert all(first[name] > before[name] for name in before)

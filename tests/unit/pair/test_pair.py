@@ -287,6 +287,23 @@ def test_without_definitions_the_last_partition_is_chosen(
     assert controls.read_options(pair.controls().value).partition == DAYS[-1]
 
 
+def test_why_the_code_does_not_load_is_shown_instead_of_the_controls(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise Invalid("there is no asset 'raw/orders'")
+
+    failure = Failure("no warehouse", "KeyError", 'File "shop.py", line 3\n')
+    monkeypatch.setattr(controls, "read_choices", unknown)
+    monkeypatch.setattr(controls, "reload_older", lambda *_: [failure])
+    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    drawn = controls.draw_controls(context(project))
+    assert drawn.value == {}
+    page = as_static(drawn.text)
+    assert page.index("there is no asset") < page.index("KeyError: no warehouse")
+    assert "shop.py" in page
+
+
 def event(message: str, kind: str | None = None, level: str = "INFO") -> dict[str, Any]:
     return {
         "message": message, "eventType": kind, "level": level, "stepKey": NASTY,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar import scalars
 from dagmar.errors import DagmarError, Invalid
+from dagmar.failure import Failure
 from dagmar.pair import drawing, opened
 from dagmar.pair.context import Context
+from dagmar.pair.reloading import reload_older
 from dagmar.pair.selection import one_run
 from dagmar.project.sources import merge
 
@@ -101,14 +103,17 @@ def draw_controls(
     def remark(html: str) -> mo.ui.batch:
         return mo.ui.batch(mo.Html(_literal(html)), {})
 
+    failures: list[Failure] = []
     try:
         with context.client() as client:
             from dagmar.server.relaunch import LaunchedWith
 
+            failures = reload_older(context, client)
             choices = read_choices(context, client)
             run = opened.read_values(context, client) or LaunchedWith(None, {}, {})
     except DagmarError as error:
-        return remark(drawing.refusal(error, "what can be chosen for a run"))
+        refusal = drawing.refusal(error, "what can be chosen for a run")
+        return remark(refusal + "".join(map(drawing.failure, failures)))
     defaults = _default_keys(choices.dimensions, lambda: run.partition or read_shown())
     elements: dict[str, Any] = {}
     rows = []

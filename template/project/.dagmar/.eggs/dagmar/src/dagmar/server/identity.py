@@ -64,6 +64,12 @@ def require_project(
     )
 
 
+def is_from(root: Path, entry: Mapping[str, Any], process: Mapping[str, Any]) -> bool:
+    """Return whether a server loads a code location from files of the project in `root`."""
+    file = _file(_location(entry, process))
+    return file is not None and _has(root.resolve(), file)
+
+
 def _location(entry: Mapping[str, Any], process: Mapping[str, Any]) -> CodeLocation:
     """Return a code location from what a server says about how it was loaded.
 
