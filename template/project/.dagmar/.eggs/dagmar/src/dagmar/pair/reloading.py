@@ -31,7 +31,8 @@ def reload_older(context: Context, client: DagsterClient) -> list[Failure]:
     """Load code locations again whose files are newer, and return why some do not load.
 
     Only the project's own are, on this machine, unless the target is read-only or `invoke dev`
-    reloads them; and only while somebody views the notebook. Raises what `DagsterClient.query` and `mutate` raise.
+    reloads them; and only while somebody views the notebook.
+    Raises what `DagsterClient.query` and `mutate` raise.
     """
     from dagmar.server.reloading import loaded_locations
 
