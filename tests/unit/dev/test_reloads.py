@@ -13,6 +13,7 @@ import pytest
 from dagmar.dev import watcher
 from dagmar.dev.reloads import Reloads, as_line
 from dagmar.dev.reporter import Reporter
+from dagmar.project import installed
 from dagmar.server.reloading import changes
 from support.http_server import Handler, data, serve
 
@@ -192,13 +193,19 @@ def test_changes_wait_for_dagster_and_one_that_starts_again_has_read_them(shop: 
         assert reports.next("reloaded")[1]["files"] == ["src/shop/b.py"]
 
 
-def test_each_project_of_a_workspace_is_reloaded_for_its_own_files(tmp_path: Path) -> None:
+def test_each_project_of_a_workspace_is_reloaded_for_its_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("a", "b"):
         (tmp_path / name / "src" / name).mkdir(parents=True)
         (tmp_path / name / "pyproject.toml").write_text(
             f'[tool.dg.project]\nroot_module = "{name}"\n'
         )
     (tmp_path / "dg.toml").write_text('[workspace]\nprojects = [{path = "a"}, {path = "b"}]\n')
+    editable = [tmp_path / name for name in ("a", "shared", ".dagmar/.eggs/dagmar")]
+    for folder in editable:
+        folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(installed, "editable_folders", lambda: editable)
     dagster = Dagster("a", "b")
     with reloading(tmp_path, dagster) as (_, reports, _):
         (tmp_path / "b/src/b/x.py").touch()
@@ -209,6 +216,12 @@ def test_each_project_of_a_workspace_is_reloaded_for_its_own_files(tmp_path: Pat
         assert reports.next("reloaded")[1]["location"] == "a"
         (tmp_path / ".env").write_text("X=1\n")
         assert [reports.next("reloaded")[1]["location"] for _ in "ab"] == ["a", "b"]
+        (editable[2] / "x.py").touch()
+        (editable[1] / "prices.py").touch()
+        found = [reports.next("reloaded")[1] for _ in "ab"]
+        assert [(each["location"], each["files"]) for each in found] == [
+            ("a", ["shared/prices.py"]), ("b", ["shared/prices.py"]),
+        ]  # fmt: skip
 
 
 def test_new_code_locations_need_a_restart_and_other_settings_a_reload(shop: Path) -> None:

@@ -78,12 +78,18 @@ def test_sources_are_watched_but_no_tests_notebooks_libraries_or_data(tmp_path: 
         "data/2026/01/part.parquet", "data/readme.md",
     )  # fmt: skip
     (tmp_path / "shop/empty").mkdir()
+    write(tmp_path.parent / "shared", "pricing/__init__.py", "table/part.parquet", "pricing/x.py")
+    (tmp_path.parent / "shared/pricing/again").symlink_to(tmp_path)
+    for name in ("pricing", "table"):
+        (tmp_path / "shop" / name).symlink_to(tmp_path.parent / "shared" / name)
+    code += ("shop/pricing/__init__.py", "shop/pricing/x.py")
     env = tmp_path / ".env"
     files = look([tmp_path], [env])
     assert set(files.stamps) == {env, *(tmp_path / name for name in code)}
     assert files.stamps[env] is None
     assert {folder.relative_to(tmp_path).as_posix() for folder in files.folders} == {
-        ".", "new", "new/deep", "shop", "shop/defs", "shop/defs/orders", "shop/empty",
+        ".", "data", "new", "new/deep", "shop", "shop/defs", "shop/defs/orders", "shop/empty",
+        "shop/pricing",
     }  # fmt: skip
 
 
@@ -93,7 +99,7 @@ def test_a_save_a_new_package_and_a_removal_are_noticed(
 ) -> None:
     if polls:
         monkeypatch.setattr(watcher, "_unnotified", lambda folders: "nfs4")
-    write(tmp_path, "shop/__init__.py")
+    write(tmp_path, "shop/__init__.py", "shop/data/orders.csv")
     with watching(tmp_path, tmp_path / ".env") as seen:
         write(tmp_path, "shop/__init__.py", text="x = 1\n")
         seen.gather("shop/__init__.py")
@@ -103,6 +109,8 @@ def test_a_save_a_new_package_and_a_removal_are_noticed(
         seen.gather("shop/inner/deep/a.py")
         (tmp_path / "shop/inner/deep/a.py").rename(tmp_path / "shop/b.py")
         seen.gather("shop/inner/deep/a.py", "shop/b.py")
+        write(tmp_path, "shop/data/clean.py")
+        seen.gather("shop/data/clean.py")
     assert seen.bursts.empty()
     assert seen.reasons == (["nfs4 does not report changes"] if polls else [])
 

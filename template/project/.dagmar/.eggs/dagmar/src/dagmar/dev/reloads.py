@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dagmar.dev.own_dagster import client_of
 from dagmar.dev.watcher import Files, Watcher, look
 from dagmar.errors import DagmarError, SetupError, counted
-from dagmar.project import code, locations
+from dagmar.project import code, installed, locations
 from dagmar.project.layout import SETTINGS_FILE
 from dagmar.project.locations import CodeLocation
 
@@ -39,6 +39,7 @@ class Reloads:
         """Read where the code locations are. Raises SetupError if nothing says it."""
         self._root, self._reporter, self._env_file = root.resolve(), reporter, env_file
         self._workspace = locations.read_workspace(self._root)
+        self._editable = self._shared()
         # What Dagster has loaded; None if it has not been asked since it became ready.
         self._known: dict[str, Outline] | None = None
         self._waiting: set[Path] = set()
@@ -71,8 +72,25 @@ class Reloads:
 
     def _look(self) -> Files:
         places = {place for each in self._workspace.locations for place in each.places}
+        places.update(self._editable)
         outer = {place for place in places if places.isdisjoint(place.parents)}
         return look(outer, self._named())
+
+    def _shared(self) -> list[Path]:
+        """Return the editable packages that every code location may import, of a monorepo e.g.
+
+        The runner is one too, and a code location may be.
+        """
+        places = [place for each in self._workspace.locations for place in each.places]
+        return [
+            folder
+            for folder in installed.editable_folders()
+            if not any(folder.is_relative_to(place) for place in places)
+            and not (
+                folder.is_relative_to(self._root)
+                and not code.may_be_imported(folder / "__init__.py", self._root)
+            )
+        ]
 
     def _named(self) -> set[Path]:
         """Return the files that declare the code locations, or set variables for them."""
@@ -143,7 +161,11 @@ class Reloads:
             if place.kind != locations.GRPC
             and (
                 any(file.parent == self._root or _is_of(file, place) for file in named)
-                or any(file.is_relative_to(up) for file in files - named for up in place.places)
+                or any(
+                    file.is_relative_to(up)
+                    for file in files - named
+                    for up in (*place.places, *self._editable)
+                )
             )
         ]
 
@@ -170,7 +192,7 @@ class Reloads:
         fields = {"location": loaded.name, "files": self._names(files), "seconds": seconds}
         several = len(self._workspace.locations) > 1
         if failure := loaded.failure:
-            where = code.last_place(self._root, failure.trace)
+            where = code.last_place(self._root, failure.trace, self._editable)
             text = f"{loaded.name} does not load: {failure.line}" + f" ({where})" * bool(where)
             if failure.kind == UNREACHABLE:  # Dagster does not start a code server again
                 text = f"The code server of {loaded.name} is gone. {AGAIN}"

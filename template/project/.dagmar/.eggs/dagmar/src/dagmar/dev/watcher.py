@@ -45,29 +45,34 @@ def look(places: Iterable[Path], named: Iterable[Path]) -> Files:
     return Files(existing, {file: code.stamp(file) for file in files})
 
 
-def _below(folder: Path, place: Path) -> tuple[list[Path], list[Path]]:
+def _below(folder: Path, place: Path, linked: bool = False) -> tuple[list[Path], list[Path]]:
     """Return the folders and the sources from a folder on down; of a folder with data, nothing.
 
-    Code may still come into a folder that has no file at all.
+    Code may still come into a folder that has no file at all, and into one with data in a folder
+    with code. `linked` is whether a link leads to the folder; no further one is followed.
     """
-    folders, found, empty = [folder], [], True
+    folders, found, data, empty = [folder], [], [], True
     try:
         entries = list(os.scandir(folder))
     except OSError:
         return [], []
     for entry in entries:
         path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
+        link = entry.is_symlink() and not linked and (path / "__init__.py").is_file()
+        if link or entry.is_dir(follow_symlinks=False):
             if code.may_hold_code(path):
-                below, sources = _below(path, place)
+                below, sources = _below(path, place, linked or link)
                 folders += below
                 found += sources
+                data += [] if below else [path]
                 empty = empty and bool(below)
         elif path.suffix in code.SOURCES and code.may_be_imported(path, place):
             found.append(path)
         elif not entry.name.startswith("."):
             empty = False
-    return (folders, found) if found or empty or folder == place else ([], [])
+    if found:
+        return folders + data, found
+    return (folders, found) if empty or folder == place else ([], [])
 
 
 class Watcher:
