@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -73,7 +74,7 @@ def test_rows_are_matched_by_a_column_that_is_unique_in_both(make: Make) -> None
     assert [row.name for row in rows.removals] == [{"id": "1"}]
     price, name, sold = (_column(found, column) for column in ("price", "name", "sold"))
     assert (price.changed, name.changed, sold.changed) == (1, 1, 0)
-    assert price.before == {"null": "1", "min": "1", "mean": "2.33333333333", "max": "4"}
+    assert price.before == {"null": "1", "min": "1", "mean": "2.33333", "max": "4"}
     assert price.after == {"null": "1", "min": "1", "mean": "2.5", "max": "4"}
     assert (name.before["null"], name.after.get("null")) == ("1", None)
     assert sold.before == {}
@@ -104,12 +105,30 @@ def test_keys_that_identify_no_row_are_refused_in_words(
     assert any(reason in remark for remark in found.remarks)
 
 
-def test_a_key_may_be_a_whole_number_of_another_width() -> None:
-    old = pl.DataFrame({"id": [1, 2], "x": [0.5, 1.5]})
-    new = pl.DataFrame({"id": [2, 3], "x": [2.5, 3.5]}, {"id": pl.Int32, "x": pl.Float64})
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "uint64"])
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_key_may_be_a_whole_number_of_another_width(library: str, dtype: str) -> None:
+    last = 2**64 - 1 if dtype == "uint64" else 9
+    make = {"pandas": lambda frame: frame, "polars": pl.from_pandas, "pyarrow": _arrow}[library]
+    old = make(pd.DataFrame({"id": [1, 2], "x": [0.5, 1.5]}))
+    ids = pd.Series([2, last], dtype=dtype)
+    new = make(pd.DataFrame({"id": ids, "x": [2.5, 3.5]}))
     for keys in ([], ["id"]):
         rows = _rows(compare(old, new, keys))
         assert (list(rows.keys), rows.added, rows.removed, rows.changed) == (["id"], 1, 1, 1)
+        assert [row.name for row in rows.additions] == [{"id": str(last)}]
+
+
+def test_a_mean_has_as_many_digits_as_show_that_it_changed() -> None:
+    for old, new, shown in [
+        (1234567.891, 7654321.123, ("1234568", "7654321")),
+        (1 / 3, 2 / 3, ("0.333333", "0.666667")),
+        (1.00000001, 1.00000002, ("1.00000001", "1.00000002")),
+        (1e-9 / 3, 0.0, ("3.33333e-10", "0")),
+        (math.inf, 1.5, ("inf", "1.5")),
+    ]:
+        column = _column(compare(pl.DataFrame({"x": [old]}), pl.DataFrame({"x": [new]})), "x")
+        assert (column.before["mean"], column.after["mean"]) == shown
 
 
 def test_without_a_key_rows_are_matched_by_position(make: Make) -> None:
@@ -192,6 +211,16 @@ def test_empty_frames(make: Make) -> None:
 def test_huge_integers(make: Make) -> None:
     old, new = {"x": [2**63 - 1, 2**53]}, {"x": [2**63 - 1, 2**53 + 1]}
     assert _column(compare(make(old), make(new)), "x").changed == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pl.Series, lambda name, cells, dtype: pd.Series(cells, name=name, dtype=str(dtype).lower())],
+)
+def test_huge_integers_of_two_types(make: Any) -> None:
+    old = make("x", [2**63 - 1, 2**53], pl.Int64)
+    new = make("x", [2**63 - 1, 2**53 + 1], pl.UInt64)
+    assert _column(compare(old, new), "x").changed == 1
 
 
 def test_columns_and_rows_in_another_order(make: Make) -> None:

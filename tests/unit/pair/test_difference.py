@@ -17,7 +17,7 @@ def test_a_frame_shows_rows_columns_and_cells_side_by_side() -> None:
     assert "3 rows · 1 added · 1 removed · 1 changed" in text
     assert "Rows are matched by id." in text
     assert "price Float64 50.0% (1)" in text
-    assert "mean 2 → 3.16666666667" in text
+    assert "mean 2 → 3.16667" in text
     assert "2 columns without a change." in text
     assert "Changed rows id price 3 3 → 3.5" in text
     assert "Added rows id price same 4 4 d" in text

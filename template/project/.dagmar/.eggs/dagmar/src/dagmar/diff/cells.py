@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 LAST_DIGITS = 1e-9
 """A float that differs by less, relatively, differs in the last digits only."""
+FEW_DIGITS, MOST_DIGITS = 6, 12
+INT64_END = 2**63
 MOST_DISTINCT = 100_000
 """Rows beyond which different texts are not counted: that takes longer than everything else."""
 
@@ -48,8 +51,32 @@ def differ_slightly(before: nw.Series[Any], after: nw.Series[Any], differ: nw.Se
     return bool(((new - old).abs() <= LAST_DIGITS * old.abs()).fill_null(False).all())
 
 
-def summarize(series: nw.Series[Any]) -> dict[str, str]:
-    """Return what is in a column, in a few numbers that depend on its type."""
+def summarize(*columns: nw.Series[Any] | None) -> list[dict[str, str]]:
+    """Return what is in each column, in a few numbers that depend on its type.
+
+    A mean has few digits, but as many as are needed to see that it changed.
+    """
+    figures = [{} if series is None else _figures(series) for series in columns]
+    means = [mean for each in figures if isinstance(mean := each.get("mean"), float)]
+    apart = len(set(map(_format, means)))
+    for digits in range(FEW_DIGITS, MOST_DIGITS + 1):
+        shown = {_format(_rounded(mean, digits)) for mean in means}
+        if len(shown) == apart:
+            break
+    for each in figures:
+        if isinstance(mean := each.get("mean"), float):
+            each["mean"] = _rounded(mean, digits)
+    return [{name: _format(value) for name, value in each.items()} for each in figures]
+
+
+def _rounded(number: float, digits: int) -> float:
+    """Return a float with this many significant digits, at least those before the point."""
+    if not number or not math.isfinite(number):
+        return number
+    return round(number, max(digits - 1 - math.floor(math.log10(abs(number))), 0))
+
+
+def _figures(series: nw.Series[Any]) -> dict[str, object]:
     import narwhals.stable.v2 as nw
 
     dtype, rows = series.dtype, len(series)
@@ -62,7 +89,7 @@ def summarize(series: nw.Series[Any]) -> dict[str, str]:
     if nulls:
         figures["null"] = nulls
     if rows == nulls or series.is_empty():
-        return {name: str(value) for name, value in figures.items()}
+        return figures
     if dtype == nw.Boolean:
         figures["true"] = f"{series.mean():.1%}"
     elif dtype.is_numeric():
@@ -71,7 +98,7 @@ def summarize(series: nw.Series[Any]) -> dict[str, str]:
         figures |= {"min": series.min(), "max": series.max()}
     elif dtype in (nw.String, nw.Categorical, nw.Enum) and rows <= MOST_DISTINCT:
         figures["distinct"] = series.drop_nulls().n_unique()
-    return {name: _format(value) for name, value in figures.items()}
+    return figures
 
 
 def in_cells(series: nw.Series[Any]) -> list[str]:
@@ -82,7 +109,7 @@ def in_cells(series: nw.Series[Any]) -> list[str]:
 
 def _format(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.12g}"
+        return f"{value:.{MOST_DIGITS}g}"
     return in_words(value if isinstance(value, list | dict | bytes) else str(value))
 
 
@@ -99,6 +126,8 @@ def _comparable(
         return tuple(  # type: ignore[return-value]
             each if each.dtype == nw.String else each.cast(nw.String) for each in (before, after)
         )
+    if old.is_integer() and new.is_integer():
+        return of_one_width(before, after)
     if old == new or (old.is_numeric() and new.is_numeric()):
         return before, after
     if old == nw.Datetime and new == nw.Datetime:
@@ -111,6 +140,23 @@ def _comparable(
     if nw.Object in (old, new) or old.is_nested() or new.is_nested():
         return before, after
     raise TypeError(f"{old} is not compared with {new}")
+
+
+def of_one_width(
+    before: nw.Series[Any], after: nw.Series[Any]
+) -> tuple[nw.Series[Any], nw.Series[Any]]:
+    """Return two columns of whole numbers as one type; as texts if that would be too narrow.
+
+    Libraries compare different ones as floats, or refuse to join them.
+    """
+    import narwhals.stable.v2 as nw
+
+    if before.dtype == after.dtype:
+        return before, after
+    numbers = (number for each in (before, after) for number in (each.min(), each.max()))
+    fit = all(number is None or -INT64_END <= number < INT64_END for number in numbers)
+    dtype = nw.Int64 if fit else nw.String
+    return before.cast(dtype), after.cast(dtype)
 
 
 def _one_by_one(before: nw.Series[Any], after: nw.Series[Any]) -> nw.Series[Any]:

@@ -111,7 +111,7 @@ def _with_summaries(
     """Add the numbers of a column that is different; those of others would be twice the same."""
     if column.equal:
         return column
-    before, after = ({} if each is None else summarize(each) for each in (old, new))
+    before, after = summarize(old, new)
     return replace(column, before=before, after=after)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from dagmar.diff.cells import unequal
+from dagmar.diff.cells import of_one_width, unequal
 from dagmar.diff.tables import Table, new_positions, slices
 
 if TYPE_CHECKING:
@@ -155,8 +155,9 @@ def _candidates(old: Table, new: Table, shared: Sequence[str]) -> Iterator[Seque
 def _by_keys(old: Table, new: Table, keys: Sequence[str], every: int) -> Matching:
     import narwhals.stable.v2 as nw
 
-    sides = [[_wide(table.columns[key]) for key in keys] for table in (old, new)]
-    if old.rows == new.rows and not any(unequal(a, b).any() for a, b in zip(*sides, strict=True)):
+    pairs_of_keys = [of_one_width(old.columns[key], new.columns[key]) for key in keys]
+    sides = list(zip(*pairs_of_keys, strict=True))
+    if old.rows == new.rows and not any(unequal(a, b).any() for a, b in pairs_of_keys):
         positions = _every(old, every) if every > 1 else None
         pairs = old.rows if positions is None else len(positions)
         return Matching("keys", keys, every, pairs, positions, positions)
@@ -186,16 +187,6 @@ def _by_keys(old: Table, new: Table, keys: Sequence[str], every: int) -> Matchin
         len(removed) - len(joined),
         _without(added, after, new.rows),
         _without(removed, before, old.rows),
-    )
-
-
-def _wide(series: nw.Series[Any]) -> nw.Series[Any]:
-    """Return whole numbers of any width as numbers of one, which can be joined."""
-    import narwhals.stable.v2 as nw
-
-    wide = (nw.Int64, nw.UInt64)
-    return (
-        series.cast(nw.Int64) if series.dtype.is_integer() and series.dtype not in wide else series
     )
 
 
