@@ -60,8 +60,15 @@ def type_tags(page: Page, text: str) -> None:
     tags.press("Enter")
 
 
-def choose(page: Page, partition: str) -> None:
-    page.locator("marimo-dropdown select").select_option(partition)
+def choose(page: Page, *partitions: str) -> None:
+    """Select these partitions in the grid, and no others."""
+    if button(page, "Clear selection").is_visible():
+        button(page, "Clear selection").click()
+    for partition in partitions:
+        month, _, day = partition.rpartition("-")  # a row for each month, or the key in the cell
+        cells = page.locator("tr", has_text=month) if month else page
+        by_name = cells.locator(f'td[data-cell-id$="_ {day}"]')
+        (by_name if month else cells.get_by_role("cell", name=f"○ {day}")).last.click()
 
 
 def materialized_just_now(page: Page, run_id: str) -> None:

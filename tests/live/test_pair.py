@@ -145,8 +145,8 @@ def paired(
     return lambda asset="", job="", target="": Context(AssetKey(asset), job, target, folder)
 
 
-def materialize(context: Context, tag: str, **chosen: str) -> buttons.Attempt:
-    return buttons.materialize_here(context, LaunchOptions(**chosen, tags={"test": tag}))  # type: ignore[arg-type]
+def materialize(context: Context, tag: str, *partitions: str) -> buttons.Attempt:
+    return buttons.materialize_here(context, LaunchOptions(partitions, tags={"test": tag}))
 
 
 def test_a_value_materialized_here_is_recorded_and_loaded_by_the_projects_io_manager(
@@ -174,13 +174,13 @@ def test_a_value_materialized_here_is_recorded_and_loaded_by_the_projects_io_man
 
 def test_partitions_are_loaded_one_by_one_or_all_at_once(paired: Make, tag: str) -> None:
     context = paired("daily_sales")
-    materialize(context, tag, partition="2026-01-03")
+    materialize(context, tag, "2026-01-03")
     assert load_value(context.root, "daily_sales", "2026-01-03") == "2026-01-03"
     with pytest.raises(Invalid, match="did you mean '2026-01-0") as unknown:
         load_value(context.root, "daily_sales", "2026-01-33")
     assert "2026-01-01" in unknown.value.hint
     grid = paired("grid")
-    materialize(grid, tag, partition="red|2026-01-03")
+    materialize(grid, tag, "red|2026-01-03")
     assert load_value(grid.root, "grid", "red|2026-01-03") == "red|2026-01-03"
     assert load_value(grid.root, "grid") == {"red|2026-01-03": "red|2026-01-03"}
 
@@ -283,7 +283,7 @@ def test_a_launch_is_one_run_with_what_was_chosen_and_is_shown_when_opened_again
         return replace(paired("grid"), file=str(file), last=LastRun())
 
     file = write_notebook(paired("grid").start, "grid")
-    chosen = LaunchOptions("red|2026-01-05", tags={"test": tag})
+    chosen = LaunchOptions(("red|2026-01-05",), tags={"test": tag})
     other = copy()
     monkeypatch.setattr("dagmar.pair.opened._edited", lambda: True)
     shown = buttons.opened_run(other, StartedRuns())
@@ -298,7 +298,7 @@ def test_a_launch_is_one_run_with_what_was_chosen_and_is_shown_when_opened_again
     assert buttons.opened_run(other, StartedRuns()) == shown  # it was open before
     context, started = copy(), StartedRuns()
     options = read_options(draw_controls(context, lambda: "blue|2026-01-07").value)
-    assert (options.partition, options.tags) == ("red|2026-01-05", {"test": tag})
+    assert (options.partitions, options.tags) == (("red|2026-01-05",), {"test": tag})
     last = buttons.opened_run(context, started)
     assert last
     assert last.run_id == launched.run_id
@@ -309,7 +309,7 @@ def test_a_launch_is_one_run_with_what_was_chosen_and_is_shown_when_opened_again
 @pytest.mark.parametrize(
     ("name", "chosen", "words"),
     [
-        ("daily_sales", LaunchOptions("2026-02-30"), "did you mean"),
+        ("daily_sales", LaunchOptions(("2026-02-30",)), "did you mean"),
         ("daily_sales", LaunchOptions(), "partitioned"),
         (
             "limited",
@@ -323,7 +323,7 @@ def test_a_launch_is_one_run_with_what_was_chosen_and_is_shown_when_opened_again
 def test_what_would_fail_is_refused_before_a_launch(
     paired: Make, client: DagsterClient, tag: str, name: str, chosen: LaunchOptions, words: str
 ) -> None:
-    tagged = LaunchOptions(chosen.partition, chosen.config, {"test": tag})
+    tagged = LaunchOptions(chosen.partitions, chosen.config, {"test": tag})
     with pytest.raises(Invalid, match=words):
         buttons.launch(paired(name), tagged)
     assert runs_tagged(client, tag) == []
@@ -331,11 +331,11 @@ def test_what_would_fail_is_refused_before_a_launch(
 
 def test_controls_offer_the_real_partitions_and_the_schemas_defaults(paired: Make) -> None:
     grid = draw_controls(paired("grid"))
-    assert read_options(grid.value).partition == "red|2026-01-10"
+    assert read_options(grid.value).partitions == ("red|2026-01-10",)
     config = read_options(draw_controls(paired("limited")).value).config
     assert config == {"ops": {"limited": {"config": {"rows": 3, "label": "small"}}}}
     weekly = draw_controls(paired(job="weekly_greeting"))
-    assert read_options(weekly.value).partition == "wednesday"
+    assert read_options(weekly.value).partitions == ("wednesday",)
     assert draw_controls(paired("lake/events")).value == {}
     assert "no partitions yet" in draw_controls(paired("by_customer")).text
 
@@ -344,8 +344,8 @@ def test_ten_thousand_partitions_of_a_server_are_offered(paired: Make) -> None:
     started = time.process_time()
     drawn = draw_controls(paired("numbered"))
     assert time.process_time() - started < 5
-    assert read_options(drawn.value).partition == "09999"
-    assert "(10000)" in drawn.text
+    assert read_options(drawn.value).partitions == ("09999",)
+    assert "10000 partitions" in drawn.text
 
 
 def test_one_of_several_that_are_made_together_is_no_fault_of_the_config(paired: Make) -> None:
@@ -373,7 +373,7 @@ def test_the_defaults_of_a_graphs_ops_are_offered_without_secrets(
 def test_a_partitioned_job_is_launched_with_its_partitions_config(
     paired: Make, client: DagsterClient, tag: str
 ) -> None:
-    chosen = LaunchOptions("monday", tags={"test": tag})
+    chosen = LaunchOptions(("monday",), tags={"test": tag})
     launched = buttons.launch(paired(job="weekly_greeting"), chosen)
     answer = client.query("RunToRetry", id=launched.run_id)["runOrError"]
     assert read_yaml(answer["runConfigYaml"])["ops"]["greet"]["config"]["name"] == "monday"

@@ -195,18 +195,19 @@ def test_a_time_is_a_date_in_a_report_and_an_age_on_a_page_that_is_viewed(
     [
         (None, controls.LaunchOptions()),
         ({"config": "", "tags": ""}, controls.LaunchOptions()),
-        ({"dimension_0": "2026-01-01"}, controls.LaunchOptions("2026-01-01")),
-        ({"dimension_1": "b", "dimension_0": "a"}, controls.LaunchOptions("a|b")),
+        ({"partition": "a"}, controls.LaunchOptions(("a",))),
+        ({"partition": "a", "partitions": []}, controls.LaunchOptions(("a",))),
+        ({"partition": "a", "partitions": ["b|x", "c|y"]}, controls.LaunchOptions(("b|x", "c|y"))),
         (
             {"config": "ops: {a: {config: {b: 1}}}", "tags": "k=v, l = w=x,"},
             controls.LaunchOptions(
-                None, {"ops": {"a": {"config": {"b": 1}}}}, {"k": "v", "l": "w=x"}
+                (), {"ops": {"a": {"config": {"b": 1}}}}, {"k": "v", "l": "w=x"}
             ),
         ),
     ],
 )
 def test_the_value_of_the_controls_is_read(
-    value: dict[str, str] | None, options: controls.LaunchOptions
+    value: dict[str, Any] | None, options: controls.LaunchOptions
 ) -> None:
     assert controls.read_options(value) == options
 
@@ -243,7 +244,7 @@ def test_a_picker_of_ten_thousand_partitions_is_quick(
     drawn = controls.draw_controls(context(project))
     assert time.process_time() - started < 1
     assert len(drawn.text) < 1_000_000
-    assert controls.read_options(drawn.value).partition == keys[-1]
+    assert controls.read_options(drawn.value).partitions == (keys[-1],)
     assert controls.read_options(drawn.value).config == choices.config
 
 
@@ -273,7 +274,7 @@ def test_the_partition_that_a_notebook_shows_is_the_one_that_is_launched(
     monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(dagmar.Pair, "partition_key", lambda _: shown)
     drawn = dagmar.Pair(asset="daily").controls()
-    assert controls.read_options(drawn.value).partition == chosen
+    assert controls.read_options(drawn.value).partitions == (chosen,)
 
 
 def test_without_definitions_the_last_partition_is_chosen(
@@ -284,7 +285,7 @@ def test_without_definitions_the_last_partition_is_chosen(
     pair = dagmar.Pair(asset="daily", root=project.root)
     with pytest.raises(SetupError):
         pair.partition_key()
-    assert controls.read_options(pair.controls().value).partition == DAYS[-1]
+    assert controls.read_options(pair.controls().value).partitions == (DAYS[-1],)
 
 
 def test_why_the_code_does_not_load_is_shown_instead_of_the_controls(

@@ -159,7 +159,7 @@ def launch(context: Context, options: LaunchOptions) -> Attempt:
         assets=(context.asset,) if context.asset else (),
         job=context.job,
         select=context.select,
-        partitions=Choice(keys=() if options.partition is None else (options.partition,)),
+        partitions=Choice(keys=options.partitions),
         config=options.config,
         tags=options.tags,
     )
@@ -232,7 +232,7 @@ def materialize_here(context: Context, options: LaunchOptions) -> Attempt:
         context.root,
         context.asset,
         context.job,
-        options.partition,
+        options.require_one("Materialize here"),
         options.config,
         tags_here(context, options.tags),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from dagmar.errors import DagmarError, Invalid
 from dagmar.failure import Failure
 from dagmar.pair import drawing, opened
 from dagmar.pair.context import Context
+from dagmar.pair.grid import Grid, selected
 from dagmar.pair.reloading import reload_older
 from dagmar.pair.selection import one_run
 from dagmar.project.sources import merge
@@ -23,31 +25,47 @@ if TYPE_CHECKING:
 
 CONFIG = "config"
 TAGS = "tags"
-DIMENSION = "dimension_"
-MANY_KEYS = 20
+PARTITIONS, DEFAULT = "partitions", "partition"
 SECRETS = "secrets stay with Dagster, and a retry has them"
 CHOOSE_PARTITION = "Choose one in the controls."
 
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """What is chosen in the controls."""
+    """What is chosen in the controls: one run, or for several partitions a backfill."""
 
-    partition: str | None = None
+    partitions: Sequence[str] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    def require_one(self, doing: str) -> str | None:
+        """Return the partition, None without one. Raises Invalid if there are several."""
+        if len(self.partitions) > 1:
+            raise Invalid(
+                f"{len(self.partitions)} partitions are selected, and {doing} takes one",
+                "Select one in the controls. Launch starts a backfill of several.",
+            )
+        return next(iter(self.partitions), None)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What can be chosen: partition keys by dimension, and the config's defaults."""
+    """What can be chosen: partitions with their states and numbers, and the config's defaults.
+
+    `states` are None if the assets of a selection differ in them.
+    """
 
     dimensions: Mapping[str, list[str]]
     config: Mapping[str, Any]
+    states: Mapping[str, str] | None = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_choices(context: Context, client: DagsterClient) -> Choices:
-    """Ask the server what can be chosen. Raises Invalid for an unknown asset or job."""
+def read_choices(context: Context, client: DagsterClient, number: str = "") -> Choices:
+    """Ask the server what can be chosen; `number` is a metadata number of the asset's partitions.
+
+    Raises Invalid for an unknown asset or job.
+    """
     from dagmar.server import paired
     from dagmar.server.launch import Launch
     from dagmar.server.launchable import locate_job
@@ -63,14 +81,18 @@ def read_choices(context: Context, client: DagsterClient) -> Choices:
                 f"the asset '{context.asset}' cannot be materialized: Dagster only observes it"
             )
         launch = Launch(asset["location"], asset["repository"], asset["job"], (located.key,))
-        dimensions = paired.read_dimensions(client, located)
-    else:
-        launch = locate_job(client, context.job)
-        dimensions = of_job(client, launch).dimensions if launch.partition_set else {}
-        if dimensions:
-            # Each partition has its own config; what is typed is merged over it.
-            return Choices(dimensions, {})
-    return Choices(dimensions, paired.read_default_config(client, launch))
+        config = paired.read_default_config(client, launch)
+        if (partitions := paired.read_partitions(client, located)) is None:
+            return Choices({}, config)
+        made = [key for key, state in partitions.states.items() if state == "materialized"]
+        numbers = paired.read_numbers(client, located, number, made) if number else {}
+        return Choices(partitions.dimensions, config, partitions.states, numbers)
+    launch = locate_job(client, context.job)
+    if launch.partition_set:
+        partitions = of_job(client, launch)
+        # Each partition has its own config; what is typed is merged over it.
+        return Choices(partitions.dimensions, {}, partitions.states)
+    return Choices({}, paired.read_default_config(client, launch))
 
 
 def _of_selection(context: Context, client: DagsterClient) -> Choices:
@@ -85,20 +107,28 @@ def _of_selection(context: Context, client: DagsterClient) -> Choices:
     items = find_assets(client, list(context.selected(client)), None, hints)
     one_run(context, [item.launch for item in items])
     (item,) = items
-    dimensions = item.partitions.dimensions if item.partitions else {}
-    return Choices(dimensions, paired.read_default_config(client, item.launch))
+    config = paired.read_default_config(client, item.launch)
+    if (partitions := item.partitions) is None:
+        return Choices({}, config)
+    known = bool(partitions.states) or partitions.missing == partitions.keys
+    return Choices(partitions.dimensions, config, partitions.states if known else None)
 
 
 def draw_controls(
-    context: Context, read_shown: Callable[[], str | None] = lambda: None
+    context: Context,
+    read_shown: Callable[[], str | None] = lambda: None,
+    grid: Grid | None = None,
 ) -> mo.ui.batch:
     """Return the controls as one UI element, whose value `read_options` understands.
 
     `read_shown` returns the partition that the notebook shows, if any: it is the default. If the
-    notebook was opened with a run, the defaults are the run's values.
+    notebook was opened with a run, the defaults are the run's values. Partitions are drawn in
+    `grid`, with its metadata number.
     Without a server they are a remark, and their value is empty.
     """
     import marimo as mo
+
+    grid = Grid() if grid is None else grid
 
     def remark(html: str) -> mo.ui.batch:
         return mo.ui.batch(mo.Html(_literal(html)), {})
@@ -106,29 +136,26 @@ def draw_controls(
     failures: list[Failure] = []
     try:
         with context.client() as client:
+            from dagmar.server.partitions import Partitions
             from dagmar.server.relaunch import LaunchedWith
 
             failures = reload_older(context, client)
-            choices = read_choices(context, client)
+            choices = read_choices(context, client, grid.number)
             run = opened.read_values(context, client) or LaunchedWith(None, {}, {})
     except DagmarError as error:
         refusal = drawing.refusal(error, "what can be chosen for a run")
         return remark(refusal + "".join(map(drawing.failure, failures)))
-    defaults = _default_keys(choices.dimensions, lambda: run.partition or read_shown())
     elements: dict[str, Any] = {}
-    rows = []
-    for number, (name, keys) in enumerate(sorted(choices.dimensions.items())):
-        if not keys:
+    if choices.dimensions:
+        if not all(choices.dimensions.values()):
             hint = "Add one in the Dagster UI first."
             return remark(drawing.note(f"{context.what} has no partitions yet", hint))
-        elements[f"{DIMENSION}{number}"] = mo.ui.dropdown(
-            options=keys,
-            value=defaults.get(name, keys[-1]),
-            allow_select_none=False,
-            searchable=len(keys) > MANY_KEYS,
-        )
-        label = "partition" if len(choices.dimensions) == 1 else name
-        rows.append((_literal(f"{label} ({len(keys)})"), f"{{{DIMENSION}{number}}}"))
+        keys = Partitions("", dict(choices.dimensions)).keys
+        grid.arrange(choices.dimensions, keys, _default_key(keys, run.partition, read_shown))
+        grid.states, grid.numbers = choices.states, choices.numbers
+        elements[PARTITIONS] = grid.table()
+        # It is not shown: the legend says what it is.
+        elements[DEFAULT] = mo.ui.text(grid.default)
     config = merge(choices.config, run.config)
     elements[CONFIG] = mo.ui.code_editor(
         value=scalars.dump(dict(config)) if config else "",
@@ -140,29 +167,30 @@ def draw_controls(
     )
     tags = ", ".join(f"{key}={value}" for key, value in run.tags.items() if "," not in value)
     elements[TAGS] = mo.ui.text(tags, placeholder="key=value, key=value", full_width=True)
-    rows += [("run config (YAML)", f"{{{CONFIG}}}"), ("tags", f"{{{TAGS}}}")]
+    rows = [("run config (YAML)", f"{{{CONFIG}}}"), ("tags", f"{{{TAGS}}}")]
     if run.secrets:
         rows.append(("left out", _literal(escape(f"{', '.join(run.secrets)}: {SECRETS}"))))
-    return mo.ui.batch(mo.Html(drawing.box(drawing.facts(rows, "100%"))), elements)
+    shown = f"{_literal(grid.legend())}{{{PARTITIONS}}}" if choices.dimensions else ""
+    return mo.ui.batch(mo.Html(drawing.box(shown, drawing.facts(rows, "100%"))), elements)
 
 
-def _default_keys(
-    dimensions: Mapping[str, list[str]], read_shown: Callable[[], str | None]
-) -> dict[str, str]:
-    """Return the key of each dimension of the partition shown; empty if it cannot be chosen."""
-    if not dimensions:
-        return {}
+def redraw_states(context: Context, controls: mo.ui.batch, grid: Grid) -> None:
+    """Show the states of the partitions as they are now; without a server they stay."""
+    with contextlib.suppress(DagmarError), context.client() as client:
+        choices = read_choices(context, client, grid.number)
+        grid.redraw(controls, choices.states, choices.numbers)
+
+
+def _default_key(
+    keys: Sequence[str], of_run: str | None, read_shown: Callable[[], str | None]
+) -> str:
+    """Return the partition of the run, else the one shown, else the last one."""
     try:
-        key = read_shown() or ""
+        key = of_run or read_shown()
     except DagmarError:
-        return {}  # the inputs cell says why
-    names = sorted(dimensions)
-    parts = key.split("|") if len(names) > 1 else [key]
-    if len(parts) != len(names):
-        return {}
-    keys = dict(zip(names, parts, strict=True))
+        key = None  # the inputs cell says why
     # The server may not be the one that the values come from.
-    return keys if all(part in dimensions[name] for name, part in keys.items()) else {}
+    return key if key and key in keys else keys[-1]
 
 
 def _literal(text: str) -> str:
@@ -183,10 +211,10 @@ def read_options(controls: object) -> LaunchOptions:
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise Invalid("these are not controls", "Create them with pair.controls().")
-    parts = [value[name] for name in sorted(value) if name.startswith(DIMENSION)]
+    keys = selected(value.get(PARTITIONS) or ()) or filter(None, [value.get(DEFAULT)])
     text = value.get(CONFIG) or ""
     config = parse_config(text, "run config", "run config: this is not a mapping")
     texts = filter(None, map(str.strip, (value.get(TAGS) or "").split(",")))
     pairs = parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
     tags = given_tags(((key, tag.strip()) for key, tag in pairs), CHOOSE_PARTITION)
-    return LaunchOptions("|".join(parts) or None, config, tags)
+    return LaunchOptions(tuple(keys), config, tags)

@@ -14,6 +14,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, UsageError
 from dagmar.pair import buttons, cards, controls, drawing, history, listing, opened
 from dagmar.pair.context import Context, read_parameter
+from dagmar.pair.grid import Grid
 from dagmar.pair.started import StartedRuns
 from dagmar.project.installed import note_installed
 from dagmar.project.layout import folder_of
@@ -72,7 +73,9 @@ class Pair:
         self._context = Context(AssetKey(asset), job, target, start, select, str(file or ""))
         self._clicks = buttons.Clicks()
         self._started = StartedRuns()
-        self._controls: Controls | None = None
+        self._controls: mo.ui.batch | None = None
+        self._grid = Grid()
+        self._drawn_at: object = None
         self._launched: Attempt | None = None
         self._run_here: Attempt | None = None
         self._previewed: Previewed | None = None
@@ -196,16 +199,35 @@ class Pair:
             self._started.redraw(self._context, draw)
         return draw()
 
-    def controls(self) -> mo.ui.batch:
-        """Show what a run can be launched with: partition, run config, tags.
+    def controls(
+        self, *, number: str = "", after: Callable[[], object] | None = None
+    ) -> mo.ui.batch:
+        """Show what a run can be launched with: partitions, run config, tags.
 
-        The default partition is that of `partition_key`, else the last one. If the page was opened
-        with a run (`?run=RUN_ID`, or `--run RUN_ID` after `--`), its values are the defaults; else
-        those of the last run that `launch` shows, or that was launched here since.
+        Partitions are a grid with their states, and with the metadata `number` of each one's latest
+        materialization, such as `rows`. Without a selection it is the partition of `partition_key`,
+        else the last one. If the page was opened with a run (`?run=RUN_ID`, or `--run RUN_ID` after
+        `--`), its values are the defaults; else those of the last run that `launch` shows, or that
+        was launched here since.
+        `after` is a variable with what `materialized` returned: the states in the grid follow the
+        runs from this notebook then, and what was entered stays.
+        Raises UsageError for a number of anything but an asset.
+
         For example, in a cell that ends with `controls`: `controls = pair.controls()`
         """
-        self._controls = drawn = controls.draw_controls(self._context, self.partition_key)
-        return drawn
+        if number and not self.asset:
+            raise UsageError(
+                f"{self._context.what} has no metadata: assets have", "Leave the number out."
+            )
+        context, moment = self._context, after and after()
+        if moment != self._drawn_at and self._controls is not None and self._grid.default:
+            # A run has ended. With new controls, what is being typed would be lost.
+            controls.redraw_states(context, self._controls, self._grid)
+        else:
+            self._grid = Grid(number)
+            self._controls = controls.draw_controls(context, self.partition_key, self._grid)
+        self._drawn_at = moment
+        return self._controls
 
     def launch_button(self, label: str = "Launch", kind: Kind = "success") -> mo.ui.run_button:
         """Return a button for `launch` or `materialize`, whose every click counts once.

@@ -110,7 +110,8 @@ def _preview(context: Context, options: LaunchOptions, keys: Sequence[str]) -> P
         raise UsageError(
             "only an asset can be previewed", "Pair a notebook with one of the assets."
         )
-    made = preview(context.root, context.asset, options.partition, options.config)
+    partition = options.require_one("Preview")
+    made = preview(context.root, context.asset, partition, options.config)
     error = RunFailed(made.error.text, made.error.trace) if made.error else None
     differences = {} if error else {key: _compared(context, made, key, keys) for key in made.values}
     return Previewed(

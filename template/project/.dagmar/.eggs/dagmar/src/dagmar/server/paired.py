@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
 from dagmar.server.launchable import job_of, locate_job
 from dagmar.server.located import LocatedAsset, no_such_asset
-from dagmar.server.metadata import VALUES, read_columns, read_metadata
+from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
 from dagmar.server.partitions import Partitions, dimensions_of, of_asset
 from dagmar.server.runconfig import read_yaml
 
@@ -21,6 +21,7 @@ MOST_JOBS = 5
 MOST_CHECKS = 10
 RUNS_SEARCHED = 100
 MOST_NEIGHBOURS = 60
+PARTITIONS_AT_ONCE = 1000
 MASK = "********"
 
 
@@ -135,6 +136,24 @@ def read_partitions(client: DagsterClient, asset: LocatedAsset) -> Partitions | 
     answer = client.query("AssetsToLaunch", **asset.variables, partitioned=True)
     (node,) = answer["assetNodes"]
     return of_asset(asset.key, node) if node["isPartitioned"] else None
+
+
+def read_numbers(
+    client: DagsterClient, asset: LocatedAsset, name: str, keys: Sequence[str]
+) -> dict[str, float]:
+    """Return the metadata number `name` of the latest materialization of each of these partitions.
+
+    Partitions without it are left out.
+    """
+    numbers = {}
+    for start in range(0, len(keys), PARTITIONS_AT_ONCE):
+        page = list(keys[start : start + PARTITIONS_AT_ONCE])
+        answer = client.query("PartitionNumbers", **asset.variables, partitions=page)
+        for event in filter(None, answer["assetNodes"][0]["latestMaterializationByPartition"]):
+            found = read_metadata(event["metadataEntries"], NUMBERS)
+            if name in found:
+                numbers[event["partition"]] = found[name]
+    return numbers
 
 
 def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]:
