@@ -37,23 +37,25 @@ FETCHED = {
     "ty": f"ty check --output-format concise --python {sys.prefix}",
     "pytest": f"pytest -q -p no:cacheprovider -c {os.devnull} --rootdir .",
 }
+GROUP = {"name": "group", "select": "group:sales", "template": "selection", "marimo": "0.25.2"}
+NOTEBOOKS = ({**ORDERS, "template": "ml"}, SALES, {**ORDERS, "name": "plain"}, GROUP)
 # These see `tasks.py`, the file that has to be in the root.
 KNOWN = {"ruff check --select ALL": {"tasks.py"}}
 
 
 @pytest.fixture(scope="module")
 def stages(released: Template, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The repository as it was, adopted, and with notebooks of two templates."""
+    """The repository as it was, adopted, and with notebooks of several templates."""
     names = ("before", "adopted", "scaffolded")
     before, adopted, scaffolded = (tmp_path_factory.mktemp(name) / "etl" for name in names)
     write(before, THEIRS)
     shutil.copytree(before, adopted)
     released.copy(adopted)
     shutil.copytree(adopted, scaffolded)
-    notebooks = [scaffolded / "notebooks" / f"{each['name']}.py" for each in (ORDERS, SALES)]
+    notebooks = [scaffolded / "notebooks" / f"{each['name']}.py" for each in NOTEBOOKS]
     for file, text in files_for(notebooks).items():
         write(scaffolded, {file.relative_to(scaffolded).as_posix(): text})
-    Project(scaffolded, released).scaffold({**ORDERS, "template": "ml"}, SALES)
+    Project(scaffolded, released).scaffold(*NOTEBOOKS)
     assert all(file.is_file() for file in notebooks)
     return [before, adopted, scaffolded]
 

@@ -174,11 +174,8 @@ def test_it_says_how_the_assets_own_value_is_loaded(notebooks: Path, shape: str)
     texts = {
         kind: (notebooks / f"notebooks/{shape}_{kind}.py").read_text("utf-8") for kind in FACTS
     }
-    said = {
-        kind: call
-        for kind, text in texts.items()
-        for call in re.findall(r"(?m)^    # Its value, .*:(?: |\n    # )(pair\.load.*)$", text)
-    }
+    value = re.compile(r"^    # Its value, .*:(?: |\n    # `)(pair\.load[^`\n]*)`?$", re.M)
+    said = {kind: call for kind, text in texts.items() for call in value.findall(text)}
     assert said == (
         {  # with the buttons that a run is started with
             **dict.fromkeys(
