@@ -51,6 +51,20 @@ def test_what_was_raised_comes_first_and_what_it_came_from_is_told() -> None:
     )
 
 
+def test_a_syntax_error_that_is_raised_again_is_shown_once() -> None:
+    library = compile(
+        "try:\n compile('x = (1 2)', 'shop.py', 'exec')\n"
+        "except SyntaxError as error:\n raise SyntaxError(*error.args)",
+        f"{SITE}/dagster/load.py",
+        "exec",
+    )
+    with pytest.raises(SyntaxError) as raised:
+        exec(library)
+    trace = Failure.from_exception(raised.value).trace
+    assert trace.count("x = (1 2)") == 1
+    assert "exec(library)" in trace
+
+
 def test_an_error_without_a_chain_speaks_for_itself() -> None:
     plain = error("ImportError", "ImportError: no shop\n", frame("/home/ann/shop/defs.py"))
     chains: list[dict[str, Any]] = [{}, {"errorChain": []}, {"errorChain": None}]

@@ -39,13 +39,16 @@ class Failure:
 
         Frames that are not the user's are removed from the exception and from what led to it.
         """
-        raised, seen = [error], set[int]()
+        raised, seen = [error], dict[int, BaseException]()
         while raised:
             each = raised.pop()
             if id(each) not in seen:
-                seen.add(id(each))
+                seen[id(each)] = each
                 each.__traceback__ = _user_frames(each.__traceback__)
                 raised += filter(None, (each.__cause__, each.__context__))
+        for each in seen.values():
+            while _repeats(each, each.__context__):  # as Dagster raises a SyntaxError again
+                each.__context__ = each.__context__ and each.__context__.__context__
         trace = "".join(traceback.format_exception(error))
         return cls(str(error), type(error).__name__, trace)
 
@@ -104,6 +107,13 @@ def _traceback(error: Mapping[str, Any]) -> str:
     theirs = [i for i, frame in enumerate(frames) if not _DAGSTER_FRAME.search(frame)]
     shown = frames[theirs[0] :] if theirs else frames
     return "".join([*shown, error["message"].strip(), "\n"])
+
+
+def _repeats(error: BaseException, earlier: BaseException | None) -> bool:
+    """Whether what was raised earlier says no more than the error, and has no frames."""
+    if earlier is None or earlier is error or earlier.__traceback__:
+        return False
+    return type(earlier) is type(error) and str(earlier) == str(error)
 
 
 def _user_frames(trace: TracebackType | None) -> TracebackType | None:
