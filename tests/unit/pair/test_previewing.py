@@ -24,10 +24,12 @@ DEFINITIONS = """
 import dagster as dg
 import pandas as pd
 
+META = {"<b>": "<i>", "rows": dg.MetadataValue.md("| id |\\n|----|\\n| 1  |")}
+
 
 @dg.multi_asset(outs={"orders": dg.AssetOut(), "total": dg.AssetOut()})
 def sales():
-    yield dg.Output(pd.DataFrame({"id": [1, 2], "price": [3, 4]}), "orders", {"<b>": "<i>"})
+    yield dg.Output(pd.DataFrame({"id": [1, 2], "price": [3, 4]}), "orders", META)
     yield dg.Output(7, "total")
 
 
@@ -87,6 +89,8 @@ def test_an_edit_shows_what_would_differ_and_keeping_it_stores_that(module: Path
     assert "was never materialized" in html(first)
     assert "nothing is stored or recorded" in html(first)
     assert "<i>" not in as_static(first._display_().text)
+    page = html(first)
+    assert page.index("was never materialized") < page.index("<summary") < page.index("| id |")
     first.value["price"] = 0  # a cell's own copy
     kept = keep(sales, first)
     assert kept.run_id

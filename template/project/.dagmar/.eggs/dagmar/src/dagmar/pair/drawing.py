@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from html import escape
 from typing import TYPE_CHECKING, Literal
@@ -103,6 +103,19 @@ def facts(rows: Iterable[tuple[str, str]], width: str = "22em") -> str:
         f'<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax({width},1fr));'
         f'gap:2px 24px;margin-top:8px">{cells}</div>'
     )
+
+
+def metadata(entries: Mapping[str, object]) -> str:
+    """Return metadata as facts; a text of several lines, such as Markdown, is folded."""
+    texts = {name: str(value).strip() for name, value in entries.items()}
+    rows = [(name, escape(text)) for name, text in texts.items() if "\n" not in text]
+    folded = (
+        f'<details><summary style="cursor:pointer">{escape(name)}</summary>'
+        f'<pre style="margin:0;overflow-x:auto">{escape(text)}</pre></details>'
+        for name, text in texts.items()
+        if "\n" in text
+    )
+    return (facts(rows) if rows else "") + "".join(folded)
 
 
 def table(rows: Iterable[Iterable[str]]) -> str:

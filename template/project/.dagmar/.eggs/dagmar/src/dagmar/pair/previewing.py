@@ -82,12 +82,11 @@ class Previewed:
         text = f"A preview of {self.asset}{part}: {fate}.{nothing}"
         parts = [mo.Html(drawing.note(text, used) + found)]
         for key, value in shown.values.items():
-            metadata = shown.metadata.get(key, {}).items()
-            facts = [(name, escape(str(entry))) for name, entry in metadata]
-            if len(shown.values) > 1:
-                facts = [("asset", f"<b>{escape(key)}</b>"), *facts]
+            name = f"<div><b>{escape(key)}</b></div>" if len(shown.values) > 1 else ""
             difference = draw(self.differences[key]) if key in self.differences else ""
-            parts += [mo.Html(drawing.facts(facts) + difference), mo.as_html(value)]
+            metadata = drawing.metadata(shown.metadata.get(key, {}))
+            # The difference comes first: marimo cuts long outputs off.
+            parts += [mo.Html(name + difference + metadata), mo.as_html(value)]
         return mo.vstack(parts)
 
 
