@@ -69,6 +69,7 @@ class OpenedRun:
         console.say(console.pasteable("To open it with the values of the run, type:", self.command))
         if self.url:
             console.say(f"In the browser of `invoke dev`: {self.url}")
+            console.say("If the notebook is open there already, restart its kernel on that page.")
 
     def raise_for_status(self) -> None:
         """Raise what stopped the notebook."""
