@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagmar.errors import Conflict, Interrupted, Invalid, NotAllowed, RunFailed, SetupError
+from dagmar.files import alone
 from dagmar.orchestration import here
 from dagmar.orchestration.instance import instance
 from dagmar.orchestration.preview import keep, preview
@@ -500,6 +501,16 @@ def test_keeping_stores_what_was_shown_once_and_executes_nothing(
     assert kinds.count("ASSET_OBSERVATION") == 1
     assert keep(root, shown).run_id == run.run_id
     assert store.get_runs_count() == before + 1
+
+
+def test_a_preview_that_another_kernel_keeps_first_is_not_kept(root: Path) -> None:
+    shown = preview(root, "orders")
+    with ThreadPoolExecutor(1) as pool:
+        with alone(root / ".dagmar/dagster_home"):
+            second = pool.submit(keep, root, shown)
+            assert here.materialize(root, "orders").success
+        with pytest.raises(Conflict, match="'orders': materialized again"):
+            second.result(60)
 
 
 def test_what_executes_together_is_kept_together(root: Path, done: list[str]) -> None:

@@ -53,6 +53,19 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes and threads that do the same with this folder waiting."""
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def temporary_of(name: str) -> re.Pattern[str]:
     """Return the names of what is left where a process died while it wrote the file `name`."""
     return re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")

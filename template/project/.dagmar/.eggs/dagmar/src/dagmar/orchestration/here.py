@@ -129,14 +129,15 @@ def materialize(
         return record(plan, instance(root), tags or {})
 
 
-def require_home(root: Path) -> None:
-    """Raise SetupError if the project has no instance to record a run in."""
-    if home(root) is None:
-        raise SetupError(
-            "this project has no Dagster instance to record a run in",
-            "Set DAGSTER_HOME, or type:",
-            command="mkdir -p .dagmar/dagster_home",
-        )
+def require_home(root: Path) -> Path:
+    """Return the folder of the instance to record a run in. Raises SetupError if there is none."""
+    if folder := home(root):
+        return folder
+    raise SetupError(
+        "this project has no Dagster instance to record a run in",
+        "Set DAGSTER_HOME, or type:",
+        command="mkdir -p .dagmar/dagster_home",
+    )
 
 
 def make_plan(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Conflict, Interrupted, Invalid, NotAllowed, RunFailed, some
 from dagmar.failure import Failure
+from dagmar.files import alone
 from dagmar.orchestration import here
 from dagmar.orchestration.instance import instance
 from dagmar.orchestration.isolated import isolated
@@ -135,8 +136,8 @@ def keep(root: Path, shown: Preview, tags: Mapping[str, str] | None = None) -> h
     """
     if shown.error:
         raise RunFailed(f"the preview of '{shown.asset}' failed: nothing can be kept of it", AGAIN)
-    here.require_home(root)
-    with here.RUNNING:
+    # Another kernel may be keeping its own, and what it has recorded is looked for below.
+    with alone(here.require_home(root)), here.RUNNING:
         if shown.kept:
             return shown.kept
         plan = here.make_plan(

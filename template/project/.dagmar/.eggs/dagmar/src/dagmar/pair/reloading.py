@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dagmar.errors import Invalid, NotAllowed, SetupError
 from dagmar.failure import Failure
+from dagmar.files import alone
 from dagmar.pair.context import Context, live
 from dagmar.project import code, devfile, locations
 
@@ -41,7 +40,7 @@ def reload_older(context: Context, client: DagsterClient) -> list[Failure]:
     known = loaded_locations(client)
     if _older(context, known):
         # Of several kernels, one reloads.
-        with _alone(context.root):
+        with alone(context.root):
             known = loaded_locations(client)
             for name in _own(context, client, _older(context, known)):
                 with contextlib.suppress(NotAllowed, Invalid):  # then the controls are as they were
@@ -90,16 +89,6 @@ def _own(context: Context, client: DagsterClient, names: list[str]) -> list[str]
     process = answer["instance"]
     own = {entry["name"] for entry in entries if is_from(context.root, entry, process)}
     return [name for name in names if name in own]
-
-
-@contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    folder = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def _reload(context: Context, name: str) -> LoadedLocation:
