@@ -280,25 +280,40 @@ def test_a_failed_run_is_retried_once(edit: Open, client: DagsterClient) -> None
     assert runs(client) - before == {failed, again}
 
 
-@pytest.mark.nightly
-def test_config_that_is_not_valid_is_shown_at_its_field(edit: Open, client: DagsterClient) -> None:
+def field(page: Page, name: str) -> Locator:
+    return page.get_by_role("group", name=name, exact=True).get_by_role("textbox")
+
+
+def test_what_is_typed_in_the_form_and_followed_at_once_by_a_click_is_launched(
+    edit: Open, client: DagsterClient
+) -> None:
     before = runs(client)
     page = edit("limited")
-    editor = page.locator("marimo-code-editor .cm-content")
-    expect(editor).to_contain_text("rows: 3")  # the schema's defaults
-    # Not left before the click: what is typed last is what counts.
-    type_config(page, "ops: {limited: {config: {rows: many}}}")
-    button(page, "Launch").click()
-    sees(page, "ops.limited.config.rows")
-    assert runs(client) == before
-
-    type_config(page, "ops: {limited: {config: {rows: 7}}}")
+    expect(field(page, "limited.rows")).to_have_value("3")  # the schema's default
+    field(page, "limited.rows").fill("7")
+    field(page, "limited.label").fill("")
+    field(page, "limited.label").press_sequentially("typed to the end")
     button(page, "Launch").click()
     run_id = run_shows(page, "SUCCESS")[-36:]
-    sees(page, "rows=7 label=small")  # what the user's code logs
     assert runs(client) - before == {run_id}
     config = read_yaml(client.query("RunToRetry", id=run_id)["runOrError"]["runConfigYaml"])
-    assert config["ops"]["limited"]["config"]["rows"] == 7
+    assert config == {"ops": {"limited": {"config": {"rows": 7, "label": "typed to the end"}}}}
+
+
+@pytest.mark.nightly
+def test_what_is_not_valid_is_shown_while_it_is_typed(edit: Open, client: DagsterClient) -> None:
+    before = runs(client)
+    page = edit("limited")
+    field(page, "limited.rows").fill("many")
+    sees(page, "rows: 'many' is not of the type Int")
+    button(page, "Launch").click()
+    sees(page, "the run config of limited is not valid")
+    field(page, "limited.rows").fill("8")
+    expect(page.get_by_text("rows: 'many' is not of the type Int", exact=True)).to_have_count(0)
+    page.locator("summary:visible", has_text="other config (YAML)").click()
+    type_config(page, "ops: {unlimited: {}}")
+    sees(page, "unlimited is not an op of limited")
+    assert runs(client) == before
 
 
 @pytest.mark.nightly

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from dagmar.errors import Invalid, LoadFailed, NotAllowed, SetupError
 from dagmar.notebook.fallbacks import as_static
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.values import load_value
-from dagmar.pair import buttons, cards
+from dagmar.pair import buttons, cards, validation
 from dagmar.pair.context import Context, LastRun
 from dagmar.pair.controls import LaunchOptions, draw_controls, read_options
 from dagmar.pair.history import read_earlier, read_history
@@ -332,12 +333,50 @@ def test_what_would_fail_is_refused_before_a_launch(
 def test_controls_offer_the_real_partitions_and_the_schemas_defaults(paired: Make) -> None:
     grid = draw_controls(paired("grid"))
     assert read_options(grid.value).partitions == ("red|2026-01-10",)
-    config = read_options(draw_controls(paired("limited")).value).config
-    assert config == {"ops": {"limited": {"config": {"rows": 3, "label": "small"}}}}
+    defaults = {"ops": {"limited": {"config": {"rows": 3, "label": "small"}}}}
+    form = draw_controls(paired("limited"))
+    yaml = draw_controls(paired("limited"), form=False)
+    assert read_options(form).config == read_options(yaml.value).config == defaults
+    assert (form.value["config"], read_yaml(yaml.value["config"])) == ("", defaults)
     weekly = draw_controls(paired(job="weekly_greeting"))
     assert read_options(weekly.value).partitions == ("wednesday",)
     assert draw_controls(paired("lake/events")).value == {}
     assert "no partitions yet" in draw_controls(paired("by_customer")).text
+
+
+def test_the_server_says_what_is_wrong_with_the_config_and_nothing_is_launched(
+    paired: Make, client: DagsterClient
+) -> None:
+    def says(context: Context, **typed: object) -> str:
+        drawn = draw_controls(context)
+        names = {each.names[-1]: name for name, each in drawn.value["form"].fields.items()}
+        value = {**drawn.value, **{names.get(key, key): text for key, text in typed.items()}}
+        return unescape(as_static(validation.show(context, value)))
+
+    before = client.query("RunsByTag", tags=[])
+    limited = paired("limited")
+    assert says(limited, label="any", rows="10") == ""
+    assert "rows: 'many' is not of the type Int" in says(limited, rows="many")
+    assert "line 1 is not valid YAML" in says(limited, config="{")
+    assert "limitd is not an op of limited" in says(limited, config="ops: {limitd: {}}")
+    assert "the field 'tags'" in says(limited, tags="x")
+    greeting = says(paired(job="greeting"))
+    assert "name is missing" in greeting
+    assert "for example" not in greeting  # of Dagster, about the whole op
+    assert says(paired(job="greeting"), name="Ann") == ""
+    assert says(paired("grid")) == says(paired(job="weekly_greeting")) == ""
+    assert says(paired("dosed"), rows="9") == ""
+    # A remark is shown instead of the controls.
+    assert validation.show(paired("by_customer"), draw_controls(paired("by_customer"))) == ""
+    assert client.query("RunsByTag", tags=[]) == before
+
+
+def test_without_its_server_the_config_is_not_validated(paired: Make) -> None:
+    context = paired("limited")
+    drawn = draw_controls(context)
+    (context.root / "dagmar.yaml").write_text("targets: {local: {url: 'http://127.0.0.1:9'}}\n")
+    page = validation.show(paired("limited"), drawn)
+    assert "The run config is not validated: Dagster did not answer" in page
 
 
 def test_ten_thousand_partitions_of_a_server_are_offered(paired: Make) -> None:

@@ -41,6 +41,8 @@ class Pair:
 
     preview = keep = launch
 
+    def validate(self, controls: object) -> None: ...
+
     def watch(self, run: object) -> mo.Html:
         return mo.md("nothing runs")
 

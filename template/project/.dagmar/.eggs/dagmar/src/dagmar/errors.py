@@ -13,7 +13,8 @@
     │   └── StorageFailed    5   a storage that exports are sent to does not answer
     ├── NotAllowed           6   refused by the server, the target's settings, or dagmar itself
     ├── Invalid              7   invalid settings, run config or notebook, or an unknown name
-    │   └── SettingsError    7   dagmar.yaml or an environment variable
+    │   ├── SettingsError    7   dagmar.yaml or an environment variable
+    │   └── InvalidConfig    7   Dagster refuses the run config
     ├── Conflict             8   a port, a file, a merge or a task's name conflicts
     │   ├── WrongServer      8   the server on the default port has another project's code
     │   └── Unfinished       8   a migrated notebook has places that need a hand
@@ -124,6 +125,12 @@ class Invalid(DagmarError):
 
 class SettingsError(Invalid):
     """`dagmar.yaml`, the user's configuration or an environment variable is not valid."""
+
+
+class InvalidConfig(Invalid):
+    """Dagster refuses a run config; `lines` has one for each problem."""
+
+    lines: Sequence[str] = ()
 
 
 class Conflict(DagmarError):

@@ -26,7 +26,7 @@ from dagmar.orchestration.usage import Usage
 from dagmar.orchestration.warm import warm
 from dagmar.project.provenance import CPU_TAG, MEMORY_TAG
 from dagmar.project.sources import merge
-from dagmar.server.configtypes import ConfigType, ConfigTypes, fitted
+from dagmar.server.configtypes import ConfigField, ConfigType, ConfigTypes, fitted
 
 if TYPE_CHECKING:
     from dagster import (
@@ -253,7 +253,13 @@ def _types_of(definition: JobDefinition, keys: Iterable[Any]) -> ConfigTypes:
             each.kind.name,
             each.given_name or "",
             each.type_param_keys or (),
-            {field.name: field.type_key for field in each.fields or ()},
+            {
+                field.name: ConfigField(
+                    field.type_key, field.description or "", bool(field.is_required)
+                )
+                for field in each.fields or ()
+            },
+            [entry.value for entry in each.enum_values or ()],
         )
         for key, each in snapshots.items()
     }

@@ -21,9 +21,12 @@ from dagmar.project.sources import merge
 if TYPE_CHECKING:
     import marimo as mo
 
+    from dagmar.pair.form import Form
     from dagmar.server.client import DagsterClient
+    from dagmar.server.launch import Launch
 
 CONFIG = "config"
+FORM = "form"
 TAGS = "tags"
 PARTITIONS, DEFAULT = "partitions", "partition"
 SECRETS = "secrets stay with Dagster, and a retry has them"
@@ -50,7 +53,7 @@ class LaunchOptions:
 
 @dataclass(frozen=True)
 class Choices:
-    """What can be chosen: partitions with their states and numbers, and the config's defaults.
+    """What can be chosen: partitions with states and numbers, and defaults; and the launch.
 
     `states` are None if the assets of a selection differ in them.
     """
@@ -59,6 +62,7 @@ class Choices:
     config: Mapping[str, Any]
     states: Mapping[str, str] | None = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    launch: Launch | None = None
 
 
 def read_choices(context: Context, client: DagsterClient, number: str = "") -> Choices:
@@ -81,18 +85,27 @@ def read_choices(context: Context, client: DagsterClient, number: str = "") -> C
                 f"the asset '{context.asset}' cannot be materialized: Dagster only observes it"
             )
         launch = Launch(asset["location"], asset["repository"], asset["job"], (located.key,))
-        config = paired.read_default_config(client, launch)
+        config = _default_config(client, launch)
         if (partitions := paired.read_partitions(client, located)) is None:
-            return Choices({}, config)
+            return Choices({}, config, launch=launch)
         made = [key for key, state in partitions.states.items() if state == "materialized"]
         numbers = paired.read_numbers(client, located, number, made) if number else {}
-        return Choices(partitions.dimensions, config, partitions.states, numbers)
+        return Choices(partitions.dimensions, config, partitions.states, numbers, launch)
     launch = locate_job(client, context.job)
     if launch.partition_set:
         partitions = of_job(client, launch)
         # Each partition has its own config; what is typed is merged over it.
-        return Choices(partitions.dimensions, {}, partitions.states)
-    return Choices({}, paired.read_default_config(client, launch))
+        return Choices(partitions.dimensions, {}, partitions.states, launch=launch)
+    return Choices({}, _default_config(client, launch), launch=launch)
+
+
+def _default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]:
+    """Return the config that the schema and the job have by default."""
+    from dagmar.server import paired
+    from dagmar.server.launchable import read_defaults
+
+    fixed = {} if launch.assets else read_defaults(client, launch, None).config
+    return merge(paired.read_default_config(client, launch), fixed)
 
 
 def _of_selection(context: Context, client: DagsterClient) -> Choices:
@@ -100,30 +113,31 @@ def _of_selection(context: Context, client: DagsterClient) -> Choices:
 
     Raises Invalid if they are partitioned differently, or in several code locations.
     """
-    from dagmar.server import paired
     from dagmar.server.launchable import Hints, find_assets
 
     hints = Hints("", CHOOSE_PARTITION, "")
     items = find_assets(client, list(context.selected(client)), None, hints)
     one_run(context, [item.launch for item in items])
     (item,) = items
-    config = paired.read_default_config(client, item.launch)
+    config = _default_config(client, item.launch)
     if (partitions := item.partitions) is None:
-        return Choices({}, config)
+        return Choices({}, config, launch=item.launch)
     known = bool(partitions.states) or partitions.missing == partitions.keys
-    return Choices(partitions.dimensions, config, partitions.states if known else None)
+    states = partitions.states if known else None
+    return Choices(partitions.dimensions, config, states, launch=item.launch)
 
 
 def draw_controls(
     context: Context,
     read_shown: Callable[[], str | None] = lambda: None,
     grid: Grid | None = None,
+    form: bool = True,
 ) -> mo.ui.batch:
     """Return the controls as one UI element, whose value `read_options` understands.
 
     `read_shown` returns the partition that the notebook shows, if any: it is the default. If the
     notebook was opened with a run, the defaults are the run's values. Partitions are drawn in
-    `grid`, with its metadata number.
+    `grid`, with its metadata number. Without `form`, all of the run config is YAML.
     Without a server they are a remark, and their value is empty.
     """
     import marimo as mo
@@ -131,17 +145,21 @@ def draw_controls(
     grid = Grid() if grid is None else grid
 
     def remark(html: str) -> mo.ui.batch:
-        return mo.ui.batch(mo.Html(_literal(html)), {})
+        return mo.ui.batch(mo.Html(drawing.literal(html)), {})
 
     failures: list[Failure] = []
     try:
         with context.client() as client:
+            from dagmar.pair.form import make_form
+            from dagmar.server.launch import read_types
             from dagmar.server.partitions import Partitions
             from dagmar.server.relaunch import LaunchedWith
 
             failures = reload_older(context, client)
             choices = read_choices(context, client, grid.number)
             run = opened.read_values(context, client) or LaunchedWith(None, {}, {})
+            types = read_types(client, choices.launch) if form and choices.launch else None
+            drawn = make_form(choices.launch, types, choices.config, run.config)
     except DagmarError as error:
         refusal = drawing.refusal(error, "what can be chosen for a run")
         return remark(refusal + "".join(map(drawing.failure, failures)))
@@ -156,22 +174,27 @@ def draw_controls(
         elements[PARTITIONS] = grid.table()
         # It is not shown: the legend says what it is.
         elements[DEFAULT] = mo.ui.text(grid.default)
-    config = merge(choices.config, run.config)
+    elements |= {name: each.element() for name, each in drawn.fields.items()}
+    # Not drawn: with it, the value of the controls says what its fields are.
+    elements[FORM] = mo.ui.dropdown({FORM: drawn}, FORM)
     elements[CONFIG] = mo.ui.code_editor(
-        value=scalars.dump(dict(config)) if config else "",
+        value=scalars.dump(dict(drawn.rest)) if drawn.rest else "",
         language="yaml",
         placeholder="ops: {...}",
         min_height=40,
         show_copy_button=False,
-        debounce=True,
+        debounce=False,
     )
     tags = ", ".join(f"{key}={value}" for key, value in run.tags.items() if "," not in value)
     elements[TAGS] = mo.ui.text(tags, placeholder="key=value, key=value", full_width=True)
     rows = [("run config (YAML)", f"{{{CONFIG}}}"), ("tags", f"{{{TAGS}}}")]
     if run.secrets:
-        rows.append(("left out", _literal(escape(f"{', '.join(run.secrets)}: {SECRETS}"))))
-    shown = f"{_literal(grid.legend())}{{{PARTITIONS}}}" if choices.dimensions else ""
-    return mo.ui.batch(mo.Html(drawing.box(shown, drawing.facts(rows, "100%"))), elements)
+        rows.append(("left out", drawing.literal(escape(f"{', '.join(run.secrets)}: {SECRETS}"))))
+    parts = [drawing.literal(grid.legend()) + f"{{{PARTITIONS}}}"] if choices.dimensions else []
+    if drawn.fields:
+        folded = drawing.folded("other config (YAML)", f"{{{CONFIG}}}", bool(drawn.rest))
+        parts, rows = [*parts, drawn.draw(), folded], rows[1:]
+    return mo.ui.batch(mo.Html(drawing.box(*parts, drawing.facts(rows, "100%"))), elements)
 
 
 def redraw_states(context: Context, controls: mo.ui.batch, grid: Grid) -> None:
@@ -193,11 +216,6 @@ def _default_key(
     return key if key and key in keys else keys[-1]
 
 
-def _literal(text: str) -> str:
-    """Return a text whose braces marimo does not fill in."""
-    return text.replace("{", "{{").replace("}", "}}")
-
-
 def read_options(controls: object) -> LaunchOptions:
     """Return what is chosen in the controls, or in their value.
 
@@ -214,7 +232,16 @@ def read_options(controls: object) -> LaunchOptions:
     keys = selected(value.get(PARTITIONS) or ()) or filter(None, [value.get(DEFAULT)])
     text = value.get(CONFIG) or ""
     config = parse_config(text, "run config", "run config: this is not a mapping")
+    if form := form_of(value):
+        config = form.config(value, config)
     texts = filter(None, map(str.strip, (value.get(TAGS) or "").split(",")))
     pairs = parse_pairs("the field 'tags'", texts, "tier=gold, team=data")
     tags = given_tags(((key, tag.strip()) for key, tag in pairs), CHOOSE_PARTITION)
     return LaunchOptions(tuple(keys), config, tags)
+
+
+def form_of(controls: object) -> Form | None:
+    """Return the form in controls or in their value; None if they have none."""
+    value = getattr(controls, "value", controls)
+    form: Form | None = value.get(FORM) if isinstance(value, dict) else None
+    return form

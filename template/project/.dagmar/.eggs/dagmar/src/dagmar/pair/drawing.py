@@ -118,6 +118,18 @@ def metadata(entries: Mapping[str, object]) -> str:
     return (facts(rows) if rows else "") + "".join(folded)
 
 
+def literal(text: str) -> str:
+    """Return a text whose braces `mo.ui.batch` does not fill in."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def folded(title: str, inner: str, is_open: bool = False) -> str:
+    """Return a part, which is HTML, that is shown after a click on its title."""
+    opened = " open" if is_open else ""
+    summary = f'<summary style="cursor:pointer;{SMALL}">{escape(title)}</summary>'
+    return f'<details{opened} style="margin:8px 0 4px">{summary}{inner}</details>'
+
+
 def table(rows: Iterable[Iterable[str]]) -> str:
     """Return rows of cells, which are HTML, as a table."""
     lines = ("".join(f'<td style="{CELL}">{cell}</td>' for cell in row) for row in rows)

@@ -200,7 +200,11 @@ class Pair:
         return draw()
 
     def controls(
-        self, *, number: str = "", after: Callable[[], object] | None = None
+        self,
+        *,
+        number: str = "",
+        after: Callable[[], object] | None = None,
+        form: bool = True,
     ) -> mo.ui.batch:
         """Show what a run can be launched with: partitions, run config, tags.
 
@@ -209,6 +213,8 @@ class Pair:
         else the last one. If the page was opened with a run (`?run=RUN_ID`, or `--run RUN_ID` after
         `--`), its values are the defaults; else those of the last run that `launch` shows, or that
         was launched here since.
+        The run config is a form with the fields of Dagster's schema, and YAML for what a form
+        cannot have; without `form`, all of it is YAML.
         `after` is a variable with what `materialized` returned: the states in the grid follow the
         runs from this notebook then, and what was entered stays.
         Raises UsageError for a number of anything but an asset.
@@ -225,9 +231,23 @@ class Pair:
             controls.redraw_states(context, self._controls, self._grid)
         else:
             self._grid = Grid(number)
-            self._controls = controls.draw_controls(context, self.partition_key, self._grid)
+            self._controls = controls.draw_controls(context, self.partition_key, self._grid, form)
         self._drawn_at = moment
         return self._controls
+
+    def validate(self, controls: Controls | None) -> mo.Html | None:
+        """Show what the server says about the run config, while it is typed; None if it is valid.
+
+        A cell that names the controls runs again with each change. Nothing is launched.
+
+        For example, in a cell below the controls: `pair.validate(controls)`
+        """
+        import marimo as mo
+
+        from dagmar.pair import validation
+
+        found = validation.show(self._context, controls)
+        return mo.Html(found) if found else None
 
     def launch_button(self, label: str = "Launch", kind: Kind = "success") -> mo.ui.run_button:
         """Return a button for `launch` or `materialize`, whose every click counts once.

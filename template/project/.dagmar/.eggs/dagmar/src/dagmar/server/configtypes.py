@@ -28,14 +28,24 @@ KINDS = {
 
 
 @dataclass(frozen=True)
+class ConfigField:
+    """A field of a type; `key` is that of its type."""
+
+    key: str
+    description: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True)
 class ConfigType:
-    """One type. `kind` is Dagster's; `inner` are the keys of the types that it is composed of, and
-    `fields` those of its fields by name."""
+    """One type. `kind` is Dagster's; `inner` are the keys of the types that it is composed of,
+    `fields` its fields by name, and `options` the values of an enum."""
 
     kind: str
     name: str = ""
     inner: Sequence[str] = ()
-    fields: Mapping[str, str] | None = None
+    fields: Mapping[str, ConfigField] | None = None
+    options: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -50,10 +60,16 @@ class ConfigTypes:
         """Return the types of a RunConfigSchema in a server's answer."""
         types = {
             each["key"]: ConfigType(
-                KINDS.get(each["__typename"], ""),
+                "SELECTOR" if each["isSelector"] else KINDS.get(each["__typename"], ""),
                 each.get("givenName", ""),
                 each["typeParamKeys"],
-                {field["name"]: field["configTypeKey"] for field in each.get("fields", ())},
+                {
+                    field["name"]: ConfigField(
+                        field["configTypeKey"], field["description"] or "", field["isRequired"]
+                    )
+                    for field in each.get("fields", ())
+                },
+                [value["value"] for value in each.get("values", ())],
             )
             for each in schema["allConfigTypes"]
         }
@@ -75,9 +91,11 @@ class ConfigTypes:
         if isinstance(value, Plain):
             return _scalar(value, kind)
         if isinstance(value, Mapping):
-            of, fields = inner[-1] if kind.kind == "MAP" else "", kind.fields or {}
+            other = ConfigField(inner[-1] if kind.kind == "MAP" else "")
+            fields = kind.fields or {}
             return {
-                str(name): self.fit(child, fields.get(name, of)) for name, child in value.items()
+                str(name): self.fit(child, fields.get(name, other).key)
+                for name, child in value.items()
             }
         if isinstance(value, list):
             of = inner[0] if kind.kind == "ARRAY" else ""

@@ -155,12 +155,14 @@ def typed(client: DagsterClient, launch: Launch, config: Mapping[str, Any]) -> M
     Raises Invalid for config that cannot be sent, and what a launch raises if Dagster refuses it.
     """
 
-    def read() -> ConfigTypes:
-        answer = client.query("ConfigTypes", selector=launch.selector("pipelineName"))
-        schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals(launch))
-        return ConfigTypes.from_graphql(schema)
+    return fitted(config, launch.what, lambda: read_types(client, launch))
 
-    return fitted(config, launch.what, read)
+
+def read_types(client: DagsterClient, launch: Launch) -> ConfigTypes:
+    """Return the types of the run config of this launch. Raises what a launch raises."""
+    answer = client.query("ConfigTypes", selector=launch.selector("pipelineName"))
+    schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals(launch))
+    return ConfigTypes.from_graphql(schema)
 
 
 def validate(client: DagsterClient, launch: Launch, hint: str = runconfig.CORRECT_IT) -> None:

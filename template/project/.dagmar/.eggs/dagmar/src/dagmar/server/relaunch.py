@@ -36,15 +36,15 @@ def read_launched_with(client: DagsterClient, run_id: str) -> LaunchedWith:
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     kept = {key: value for key, value in tags.items() if is_kept(key) and not is_of_partition(key)}
     secrets: list[str] = []
-    config = _without_secrets(read_yaml(run["runConfigYaml"]) or {}, "", secrets)
+    config = without_secrets(read_yaml(run["runConfigYaml"]) or {}, "", secrets)
     # A run of a range of partitions has no tag for one of them.
     return LaunchedWith(tags.get(PARTITION_TAG), config, kept, tuple(secrets))
 
 
-def _without_secrets(value: Any, path: str, found: list[str]) -> Any:
+def without_secrets(value: Any, path: str, found: list[str]) -> Any:
     """Return run config without secrets, and add their paths to `found`."""
     if isinstance(value, list):
-        return [_without_secrets(item, f"{path}.{n}", found) for n, item in enumerate(value)]
+        return [without_secrets(item, f"{path}.{n}", found) for n, item in enumerate(value)]
     if not isinstance(value, Mapping):
         return value
     kept = {}
@@ -54,5 +54,5 @@ def _without_secrets(value: Any, path: str, found: list[str]) -> Any:
         if hidden and inner is not None:
             found.append(place)
         else:
-            kept[name] = _without_secrets(inner, place, found)
+            kept[name] = without_secrets(inner, place, found)
     return kept

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import scalars
-from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.errors import Invalid, InvalidConfig, UsageError, did_you_mean
 from dagmar.files import reading
 from dagmar.flags import parse_pairs
 from dagmar.project.sources import UNREADABLE, merge
 
 EXECUTORS: dict[str, Any] = {"in_process": {"execution": {"config": {"in_process": {}}}}}
+MISMATCH = re.compile(r'Invalid scalar at path .*? Value "(.*)" of type .* expected type "(\w+)"')
 CORRECT_IT = "Correct the run config, and launch again."
 
 
@@ -166,9 +167,12 @@ def no_such_ops(what: str, names: Iterable[str], known: frozenset[str], hint: st
     return not_valid(what, lines, hint)
 
 
-def not_valid(what: str, lines: Iterable[str], hint: str = CORRECT_IT) -> Invalid:
+def not_valid(what: str, lines: Iterable[str], hint: str = CORRECT_IT) -> InvalidConfig:
     """Return an error for a run config, with a line for each problem."""
-    return Invalid(f"the run config of {what} is not valid:\n  " + "\n  ".join(lines), hint)
+    lines = list(lines)
+    error = InvalidConfig(f"the run config of {what} is not valid:\n  " + "\n  ".join(lines), hint)
+    error.lines = lines
+    return error
 
 
 def _line(error: Mapping[str, Any]) -> str:
@@ -193,6 +197,8 @@ def _line(error: Mapping[str, Any]) -> str:
             for name in error.get("fieldNames") or [field_name]
         )
     first = message.split(" Expected: ")[0].splitlines()[0].strip()
+    if wrong := MISMATCH.match(first):
+        first = "'{}' is not of the type {}".format(*wrong.groups())
     return f"{'.'.join(path) or 'the root'}: {first}"
 
 
