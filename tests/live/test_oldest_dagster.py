@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.dagster_server import INSTANCE, LOCATIONS, DagsterServer
 from support.project import Project, make_project, run
+from support.source import SOURCE
 
 OLDEST = "1.10.0"
 
@@ -86,3 +89,69 @@ def test_retry_follow_and_cancel_work(old: Project, oldest: DagsterServer, tag: 
     assert old.invoke("run", "--retry", failed).returncode == 0
     _, document, _ = run(old, tag, "--asset", "slow", "--no-wait")
     assert old.invoke("run", "--cancel", document["runs"][0]["run_id"]).returncode == 0
+
+
+DEFINITIONS = """
+import dagster as dg
+
+
+@dg.asset
+def raw():
+    return [1, 2, 3]
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("positive", asset="orders")])
+def orders(raw):
+    yield dg.Output([2 * number for number in raw], metadata={"rows": len(raw)})
+    yield dg.AssetCheckResult(check_name="positive", passed=True)
+
+
+@dg.asset
+def broken(context):
+    context.log.error("the table is late")
+    raise ValueError("no such table")
+
+
+defs = dg.Definitions(assets=[raw, orders, broken])
+"""
+SCRIPT = """
+from pathlib import Path
+
+import dagster
+from dagmar.orchestration import here
+from dagmar.orchestration.preview import keep, preview
+from dagmar.orchestration.values import load_value
+
+root = Path.cwd()
+assert here.materialize(root, "raw").success
+shown = preview(root, "orders")
+assert shown.values == {"orders": [2, 4, 6]}
+assert shown.metadata == {"orders": {"rows": 3}}
+kept = keep(root, shown)
+assert [check.passed for check in (*shown.checks, *kept.checks)] == [True, True]
+assert load_value(root, "orders") == [2, 4, 6]
+assert preview(root, "broken").error.text == "ValueError: no such table"
+print(dagster.__version__)
+"""
+
+
+def test_an_asset_is_previewed_and_kept(tmp_path: Path) -> None:
+    (tmp_path / ".dagmar/dagster_home").mkdir(parents=True)
+    (tmp_path / ".dagmar/dagster_home/dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "shop"\n')
+    (tmp_path / "shop.py").write_text(DEFINITIONS)
+    packages = (f"dagster=={OLDEST}", str(SOURCE.parents[1]))
+    done = subprocess.run(
+        ["uv", "run", "--quiet", "--no-project", "--isolated"]
+        + [flag for package in packages for flag in ("--with", package)]
+        + ["python", "-W", "ignore", "-c", SCRIPT],
+        cwd=tmp_path,
+        # uv builds a path once: the package is there for what it requires.
+        env={**os.environ, "PYTHONPATH": str(SOURCE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == OLDEST
+    assert "the table is late" in done.stderr
+    assert "no such table" not in done.stderr
