@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.dev import watcher
+from dagmar.dev import reloads, watcher
 from dagmar.dev.reloads import Reloads, as_line
 from dagmar.dev.reporter import Reporter
 from dagmar.project import installed
@@ -150,13 +150,23 @@ def test_code_that_does_not_load_is_reported_with_its_line(shop: Path) -> None:
         assert text.endswith(": \N{MINUS SIGN} asset orders")
 
 
-def test_a_code_server_that_is_gone_is_not_called_broken_code(shop: Path) -> None:
+def test_a_code_server_that_is_gone_is_waited_for_and_not_called_broken_code(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloads, "RETRY_SECONDS", 0.05)
     dagster = Dagster("shop")
     with reloading(shop, dagster) as (_, reports, _):
         kind = "_InactiveRpcError"
         dagster.error = {"__typename": "PythonError", "message": f"<{kind} of RPC>",
                          "className": kind, "stack": [], "errorChain": []}  # fmt: skip
         (shop / "src/shop/a.py").touch()
+        while len(dagster.reloaded) < 3:
+            threading.Event().wait(0.01)
+        dagster.error, error = None, dagster.error  # Dagster has started it again
+        reports.next("reloaded")
+        monkeypatch.setattr(reloads, "UNREACHABLE_SECONDS", 0.0)
+        dagster.error = error
+        (shop / "src/shop/b.py").touch()
         text, _ = reports.next("reload_failed")
     assert text == "The code server of shop is gone. Stop invoke dev, and start it again."
 

@@ -129,4 +129,4 @@ def test_a_code_location_whose_process_is_gone_is_named() -> None:
     error = refusals(backfill("orders"))["PythonError"](answer)
     assert isinstance(error, Unreachable)
     assert error.message == "the code location 'shop' does not answer: its process is gone"
-    assert "Reload the code location" in error.hint
+    assert "when the code location is reloaded" in error.hint

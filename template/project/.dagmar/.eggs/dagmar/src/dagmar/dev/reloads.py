@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 TIMEOUTS = (5.0, 600.0)
 SHOWN_NAMES = 3
 AGAIN = "Stop invoke dev, and start it again."
-# The class of what Dagster raises if the process with the code does not answer.
+# The class of what Dagster raises if the process with the code does not answer, and how long it may
+# take to start that process again.
 UNREACHABLE = "_InactiveRpcError"
+UNREACHABLE_SECONDS, RETRY_SECONDS = 30.0, 1.0
 SIGNS = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "~"}
 
 
@@ -139,6 +141,11 @@ class Reloads:
         for place in self._of(files):
             began = time.monotonic()
             loaded = reload_location(client, place.name)
+            while _is_gone(loaded) and time.monotonic() - began < UNREACHABLE_SECONDS:
+                with self._news:
+                    if self._news.wait_for(lambda: self._stopped, RETRY_SECONDS):
+                        return
+                loaded = reload_location(client, place.name)
             seconds = round(time.monotonic() - began, 2)
             found: Changes = {}
             if loaded.failure is None:
@@ -194,7 +201,7 @@ class Reloads:
         if failure := loaded.failure:
             where = code.last_place(self._root, failure.trace, self._editable)
             text = f"{loaded.name} does not load: {failure.line}" + f" ({where})" * bool(where)
-            if failure.kind == UNREACHABLE:  # Dagster does not start a code server again
+            if _is_gone(loaded):
                 text = f"The code server of {loaded.name} is gone. {AGAIN}"
             error = {**failure.as_document(), "place": where or None}
             self._reporter.event("reload_failed", text, **fields, error=error)
@@ -202,6 +209,10 @@ class Reloads:
             name = f" {loaded.name}" * several
             text = f"Reloaded{name} in {seconds:.1f} s" + f": {as_line(found)}" * bool(found)
             self._reporter.event("reloaded", text, **fields, changes=found)
+
+
+def _is_gone(loaded: LoadedLocation) -> bool:
+    return loaded.failure is not None and loaded.failure.kind == UNREACHABLE
 
 
 def _is_of(file: Path, place: CodeLocation) -> bool:

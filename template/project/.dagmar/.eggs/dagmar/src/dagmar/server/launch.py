@@ -309,7 +309,8 @@ def refusals(
         if "DagsterUserCodeUnreachableError" in message:
             return Unreachable(
                 f"the code location '{launch.location}' does not answer: its process is gone",
-                "Reload the code location in the Dagster UI, or restart Dagster.",
+                "Dagster starts it again within some seconds, or when the code location is "
+                "reloaded in its UI: launch again then. If that does not help, restart Dagster.",
             )
         if keys := _inseparable(message):
             flags = (
