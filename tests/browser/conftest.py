@@ -90,9 +90,10 @@ def open_alone(
             command: str = "edit",
             on_cell_change: str = "autorun",
             url: str = "",
+            cells: str = "",
         ) -> Page:
             folder = make_notebooks(tmp_path / "project", url or dagster.url, on_cell_change)
-            file = write_notebook(folder, key, pairing, probe=True)
+            file = write_notebook(folder, key, pairing, probe=True, cells=cells)
             server = marimo_server(command, file, environ(dagster_home), tmp_path / "marimo.log")
             page.goto(stack.enter_context(server))
             return page

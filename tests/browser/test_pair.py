@@ -317,14 +317,19 @@ def test_what_is_not_valid_is_shown_while_it_is_typed(edit: Open, client: Dagste
 
 
 @pytest.mark.nightly
-def test_a_lazy_notebook_does_not_launch_again(open_alone: Open, client: DagsterClient) -> None:
+def test_a_lazy_notebook_does_not_launch_again_and_marks_what_follows_runs_as_stale(
+    open_alone: Open, client: DagsterClient
+) -> None:
     before = runs(client)
-    page = open_alone("ranged", on_cell_change="lazy")
+    page = open_alone("ranged", on_cell_change="lazy", cells=LOADING)
     ready(page)
+    sees(page, "load 1:")
     button(page, "Launch").click()
     run_stale_cells(page)
     first = run_shows(page, "SUCCESS")[-36:]
     assert runs(client) - before == {first}
+    run_stale_cells(page)  # the cell that loads what the run has materialized
+    sees(page, "load 2:")
     # marimo leaves the button's value true here.
     choose(page, "2026-01-03")
     run_stale_cells(page)
