@@ -44,6 +44,23 @@ def _():
 if __name__ == "__main__":
     app.run()
 """
+CARD = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import dagmar
+
+    dagmar.Pair(asset="orders").card()
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
 
 
 @pytest.mark.nightly
@@ -111,3 +128,32 @@ def test_a_change_on_disk_is_shown_beside_unsaved_edits_and_runs_nothing(
             page.keyboard.press("Control+Enter")
             expect(printed).to_have_text(re.compile(kernel))
             expect(output).to_have_text(["'mine-1'", "'other-1'"])
+
+
+@pytest.mark.nightly
+def test_an_open_card_follows_what_is_saved(browser: Browser, tmp_path: Path) -> None:
+    root = make_dev_project(tmp_path / "shop")
+    (root / "notebooks/orders.py").write_text(CARD, "utf-8")
+    code = root / "src/shop/definitions.py"
+    before = code.read_text("utf-8")
+    with running_dev(root, "--notebook", "notebooks/orders.py") as dev:
+        ready = dev.until("ready")
+        with browser.new_context() as context:
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE)
+            page.goto(ready["marimo_page"])
+            card = page.locator(".output-area")
+            expect(card).to_contain_text("asset page")
+            for old, new, text in (
+                (
+                    "@dg.asset\ndef orders",
+                    "@dg.asset(group_name='sales')\ndef orders",
+                    "has changed: ",
+                ),
+                ("orders", "order", "is gone"),
+                ("def orders():", "def orders(:", "is gone: its code does not load"),
+            ):
+                code.write_text(before.replace(old, new), "utf-8")
+                expect(card).to_contain_text(f"The asset 'orders' {text}")
+            code.write_text(before, "utf-8")
+            expect(card).not_to_contain_text("The asset 'orders'")
