@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,7 @@ for key in ("raw/flights", "clean/flights"):
 for day in range(1, 9):
     assert here.materialize(Path.cwd(), "{ASSET}", partition=f"2013-01-{{day:02}}").success
 """
-YOURS = "    # Your cells go here.\n    flights\n"
+YOURS = re.compile(r"    # Your cells go here\.\n(?:    .*\n)*?(?=    return)")
 MINE = """\
     import polars as pl
 
@@ -76,7 +77,8 @@ def take_notebook(page: Page, address: str) -> None:
     page.set_default_timeout(PATIENCE)
     page.goto(address)
     page.get_by_role("button", name="Launch", exact=True).wait_for()
-    page.locator("marimo-dropdown select").select_option(PARTITION)
+    month, _, day = PARTITION.rpartition("-")
+    page.locator("tr", has_text=month).locator(f'td[data-cell-id$="_ {day}"]').last.click()
     page.get_by_role("button", name="Launch", exact=True).click()
     run = page.get_by_role("group", name="Run", exact=True)
     expect(run.get_by_text("SUCCESS", exact=True)).to_be_visible(timeout=PATIENCE)
@@ -131,8 +133,9 @@ def main() -> None:
             run(folder, environ, "-m", "invoke", "scaffold", "--asset", ASSET, "--name", NAME)
             notebook = folder / "notebooks" / f"{NAME}.py"
             text = notebook.read_text("utf-8")
-            assert YOURS in text
-            notebook.write_text(text.replace(YOURS, MINE), "utf-8")
+            text, count = YOURS.subn(MINE, text)
+            assert count == 1
+            notebook.write_text(text, "utf-8")
             port = free_port()
             marimo = ["marimo", "-q", "edit", str(notebook.parent), "--headless", "--no-sandbox"]
             editor = subprocess.Popen(
