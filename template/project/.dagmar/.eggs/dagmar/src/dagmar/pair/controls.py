@@ -192,7 +192,8 @@ def draw_controls(
         rows.append(("left out", drawing.literal(escape(f"{', '.join(run.secrets)}: {SECRETS}"))))
     parts = [drawing.literal(grid.legend()) + f"{{{PARTITIONS}}}"] if choices.dimensions else []
     if drawn.fields:
-        folded = drawing.folded("other config (YAML)", f"{{{CONFIG}}}", bool(drawn.rest))
+        title = "other config (YAML), with values" if drawn.rest else "other config (YAML)"
+        folded = drawing.folded(title, f"{{{CONFIG}}}")
         parts, rows = [*parts, drawn.draw(), folded], rows[1:]
     return mo.ui.batch(mo.Html(drawing.box(*parts, drawing.facts(rows, "100%"))), elements)
 

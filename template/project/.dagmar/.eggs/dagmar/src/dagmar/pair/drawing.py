@@ -123,11 +123,10 @@ def literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def folded(title: str, inner: str, is_open: bool = False) -> str:
+def folded(title: str, inner: str) -> str:
     """Return a part, which is HTML, that is shown after a click on its title."""
-    opened = " open" if is_open else ""
     summary = f'<summary style="cursor:pointer;{SMALL}">{escape(title)}</summary>'
-    return f'<details{opened} style="margin:8px 0 4px">{summary}{inner}</details>'
+    return f'<details style="margin:8px 0 4px">{summary}{inner}</details>'
 
 
 def table(rows: Iterable[Iterable[str]]) -> str:
