@@ -22,9 +22,11 @@ from dagmar.notebook.fallbacks import as_static
 from dagmar.orchestration.definitions import inputs_of
 from dagmar.orchestration.values import load_value
 from dagmar.pair import buttons, cards, validation
+from dagmar.pair.backfilling import BackfillWatcher
 from dagmar.pair.context import Context, LastRun
 from dagmar.pair.controls import LaunchOptions, draw_controls, read_options
 from dagmar.pair.history import read_earlier, read_history
+from dagmar.pair.listing import list_partitions
 from dagmar.pair.started import StartedRuns
 from dagmar.pair.watching import Watcher
 from dagmar.project.settings import Target, load
@@ -34,7 +36,14 @@ from dagmar.server.client import DagsterClient
 from dagmar.server.paired import read_job_history
 from dagmar.server.runconfig import read_yaml
 from dagmar.server.runs import read_run
-from support.dagster_server import LOCATIONS, DagsterServer, logged, runs_tagged, tags_of
+from support.dagster_server import (
+    LOCATIONS,
+    DagsterServer,
+    backfills_tagged,
+    logged,
+    runs_tagged,
+    tags_of,
+)
 from support.notebook_project import make_notebooks, render_notebooks, write_notebook
 
 SHOP = '''
@@ -676,3 +685,52 @@ def test_nothing_launches_by_itself(paired: Make, client: DagsterClient, where: 
         python(context, *EXPORT, str(file), **environ)
         assert "Nothing was launched from here yet." in (context.root / "out.html").read_text()
     assert newest(client) == before
+
+
+def test_several_partitions_are_one_backfill_with_config_whose_end_changes_the_state(
+    paired: Make, client: DagsterClient, tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_notebook(paired("dosed").start, "dosed")
+    context = replace(paired("dosed"), file=str(file), last=LastRun())
+    config = {"ops": {"dosed": {"config": {"label": tag}}}}
+    options = LaunchOptions(("blue", "red"), config, {"test": tag})
+    with pytest.raises(Invalid, match="2 partitions are selected, and Materialize here takes one"):
+        buttons.materialize_here(context, options)
+    started = StartedRuns()
+    materialized = started.materialized(AssetKey("dosed"))
+    launched = started.add(buttons.launch(context, options))
+    assert backfills_tagged(client, tag) == [launched.backfill_id]
+    watcher = BackfillWatcher(context, launched.backfill_id, started)
+    deadline = time.monotonic() + 240
+    while watcher._moves and time.monotonic() < deadline:
+        watcher.look(client)
+        time.sleep(0.2)
+    page = watcher.page()
+    assert "COMPLETED_SUCCESS" in page
+    assert "2 of 2 partitions" in page
+    assert materialized() == 1
+    watcher.look(client)
+    started.look(client, launched.backfill_id)
+    assert materialized() == 1  # it counts once
+    runs = runs_tagged(client, tag)
+    assert len(runs) == 2
+    for run_id in runs:
+        tags = tags_of(client, run_id)
+        assert tags["dagmar/notebook"] == "notebooks/dosed.py"
+        assert f"{tags['dagster/partition']}: label={tag}" in logged(client, run_id)
+    states = {row["partition"]: row["state"] for row in list_partitions(context, AssetKey(""))}
+    assert (states["blue"], states["red"]) == ("materialized", "materialized")
+
+    monkeypatch.setattr("dagmar.pair.opened._edited", lambda: True)
+    restarted = buttons.opened_run(replace(context, last=LastRun()), StartedRuns())
+    assert restarted
+    assert restarted.backfill_id == launched.backfill_id
+
+
+def test_a_range_of_a_single_run_policy_is_one_run(
+    paired: Make, client: DagsterClient, tag: str
+) -> None:
+    options = LaunchOptions(("2026-01-03", "2026-01-02"), tags={"test": tag})
+    launched = buttons.launch(paired("ranged"), options)
+    assert (launched.backfill_id, runs_tagged(client, tag)) == ("", [launched.run_id])
+    assert tags_of(client, launched.run_id)["dagster/asset_partition_range_end"] == "2026-01-03"

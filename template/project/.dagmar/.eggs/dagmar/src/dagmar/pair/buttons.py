@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dagmar.runs.prepare import LaunchSpec
     from dagmar.server.checks import Check
     from dagmar.server.client import DagsterClient
+    from dagmar.server.launch import Launch
 
 LAST = "The last run launched from this notebook before it was opened; the controls have its values"
 
@@ -47,7 +48,7 @@ MAYBE_LAUNCHED = "It may have been launched: look in the Dagster UI before you c
 
 @dataclass(frozen=True)
 class Attempt:
-    """The result of a click: a run, or the reason why there is none.
+    """The result of a click: a run, a backfill, or the reason why there is none.
 
     `materialized` are the assets that a run in this kernel has materialized; it is None for a run
     on the server. An `earlier` run was not launched by this copy of the notebook.
@@ -60,15 +61,21 @@ class Attempt:
     checks: Sequence[Check] = ()
     materialized: Collection[AssetKey] | None = None
     earlier: bool = False
+    backfill_id: str = ""
+
+    @property
+    def id(self) -> str:
+        """The id of the run or the backfill; empty if there is none."""
+        return self.run_id or self.backfill_id
 
     def _repr_html_(self) -> str:
         found = drawing.checks(self.checks)
         if self.error:
-            link = f"<p>{drawing.link(self.url, self.run_id)}</p>" if self.run_id else ""
+            link = f"<p>{drawing.link(self.url, self.id)}</p>" if self.id else ""
             return drawing.refusal(self.error) + link + found
-        if not self.run_id:
+        if not self.id:
             return drawing.note(self.message)
-        return f"<p>{escape(self.message)} {drawing.link(self.url, self.run_id[:8])}</p>{found}"
+        return f"<p>{escape(self.message)} {drawing.link(self.url, self.id[:8])}</p>{found}"
 
 
 @dataclass
@@ -147,11 +154,13 @@ def busy(what: str, hint: str = AGAIN) -> Iterator[None]:
 
 
 def launch(context: Context, options: LaunchOptions) -> Attempt:
-    """Launch one run on the target's server.
+    """Launch one run on the target's server, or for several partitions one backfill.
 
     Raises Invalid that names the field, NotAllowed, Unreachable, AnswerLost.
     """
     from dagmar.runs.prepare import LaunchSpec
+    from dagmar.server.backfills import backfill_url
+    from dagmar.server.launch import launch_backfill, launch_run
     from dagmar.server.partitions import Choice
     from dagmar.server.runs import run_url
 
@@ -164,8 +173,13 @@ def launch(context: Context, options: LaunchOptions) -> Attempt:
         tags=options.tags,
     )
     with context.client() as client:
-        run_id, description = _launch(context, client, spec)
-        return Attempt(run_id, run_url(client, run_id), f"Launched {description}.")
+        prepared = _prepare(context, client, spec)
+        message = f"Launched {prepared.description}."
+        if prepared.partitions:
+            id = launch_backfill(client, prepared)
+            return Attempt(url=backfill_url(client, id), message=message, backfill_id=id)
+        id = launch_run(client, prepared)
+        return Attempt(id, run_url(client, id), message)
 
 
 def opened_run(context: Context, started: StartedRuns) -> Attempt | None:
@@ -181,7 +195,11 @@ def opened_run(context: Context, started: StartedRuns) -> Attempt | None:
             id = opened.last_run(context)
     if not id:
         return None
-    run = Attempt(id, f"{context.target.url}/runs/{id}", message, earlier=True)
+    base, backfill = f"{context.target.url}/runs", context.last.backfill
+    if backfill and message == LAST:
+        run = Attempt("", f"{base}/b/{backfill}", message, earlier=True, backfill_id=backfill)
+    else:
+        run = Attempt(id, f"{base}/{id}", message, earlier=True)
     return started.add(run) if context.last.in_progress else run
 
 
@@ -194,16 +212,16 @@ def launch_retry(
     Raises what `launch` raises.
     """
     from dagmar.runs.prepare import LaunchSpec
+    from dagmar.server.launch import launch_run
 
     options = changes or LaunchOptions()
     spec = LaunchSpec(retry=run_id, config=options.config, tags=options.tags)
-    return _launch(context, client, spec)[0]
+    return launch_run(client, _prepare(context, client, spec))
 
 
-def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[str, str]:
-    """Launch one run that the server has validated; return its id, and what it is."""
+def _prepare(context: Context, client: DagsterClient, spec: LaunchSpec) -> Launch:
+    """Return the one run or backfill to launch, which the server has validated."""
     from dagmar.runs.prepare import prepare
-    from dagmar.server.launch import launch_run
     from dagmar.server.launchable import Hints
 
     client.require_writable()
@@ -216,7 +234,7 @@ def _launch(context: Context, client: DagsterClient, spec: LaunchSpec) -> tuple[
     launches = prepare(client, context.root, spec, hints)
     one_run(context, launches)
     (prepared,) = launches
-    return launch_run(client, prepared), prepared.description
+    return prepared
 
 
 def materialize_here(context: Context, options: LaunchOptions) -> Attempt:

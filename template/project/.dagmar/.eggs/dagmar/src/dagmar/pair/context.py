@@ -27,12 +27,14 @@ class LastRun:
     """The last run of the notebook, as this copy of it knows it.
 
     `own` is the last one that this copy launched; another copy's never is. `earlier` is the newest
-    one from before that: None until it was looked up, empty if there is none.
+    one from before that: None until it was looked up, empty if there is none. It may be one of a
+    `backfill`, which is then what is in progress or not.
     """
 
     own: str = ""
     earlier: str | None = None
     in_progress: bool = False
+    backfill: str = ""
 
 
 @dataclass(frozen=True)

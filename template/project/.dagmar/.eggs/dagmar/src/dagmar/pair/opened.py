@@ -37,11 +37,16 @@ def last_run(context: Context, client: DagsterClient | None = None) -> str:
         return ""
     if last.earlier is None:
         from dagmar.project.provenance import user_tag
+        from dagmar.server.backfills import read_backfill
         from dagmar.server.runs import read_newest_run
 
         with contextlib.nullcontext(client) if client else context.client() as client:
             run = read_newest_run(client, {**context.tags, **user_tag()})
-        last.earlier, last.in_progress = run.run_id if run else "", bool(run and not run.final)
+            last.earlier = run.run_id if run else ""
+            if run:
+                last.in_progress, last.backfill = not run.final, run.backfill
+            if last.backfill:
+                last.in_progress = not read_backfill(client, last.backfill).final
     return last.earlier
 
 

@@ -259,6 +259,7 @@ class Pair:
     def launch(self, controls: Controls | None, button: mo.ui.run_button | None) -> Attempt | None:
         """Launch a run if the button was just clicked, and return the last launch.
 
+        It is one backfill for several partitions.
         Before the first one it is the run that the page was opened with, else the last one that
         you launched from this notebook before this copy of it was opened, else None. An app has
         its own runs only. `watch` shows why a launch was refused.
@@ -275,26 +276,29 @@ class Pair:
     def watch(self, run: Attempt | str | None) -> mo.Html:
         """Show a run until it ends: status, steps, log, failure, buttons to cancel and retry.
 
+        Of a backfill: its status, its runs by status, and a button to cancel it.
         `run` is what `launch` or `materialize` returned, or a run id. A failed run can be retried
         with the config and tags that are in the controls then, and opened as a notebook.
         """
         import marimo as mo
 
-        note = ""
+        note = backfill = ""
         if run is None:
             return mo.Html(drawing.note("Nothing was launched from here yet."))
         if not isinstance(run, str):
-            if run.error or not run.run_id:
+            if run.error or not run.id:
                 return mo.Html(run._repr_html_())
-            note, run = run.message if run.earlier else "", run.run_id
+            note, backfill, run = run.message if run.earlier else "", run.backfill_id, run.id
         # Not before there is a run: it brings an HTTP library.
+        from dagmar.pair.backfilling import BackfillWatcher
         from dagmar.pair.watching import Watcher
 
         chosen = None
         if self._controls is not None:
             chosen = functools.partial(controls.read_options, self._controls)
         try:
-            return Watcher(self._context, run, self._started, chosen=chosen, note=note).show()
+            watcher = BackfillWatcher if backfill else Watcher
+            return watcher(self._context, run, self._started, chosen=chosen, note=note).show()
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 

@@ -39,6 +39,7 @@ class StartedRuns:
     ended: int = 0
     _retries: dict[str, str] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
+    _backfills: set[str] = field(default_factory=set)
     _states: dict[frozenset[AssetKey], tuple[Callable[[], int], Callable[[int], None]]] = field(
         default_factory=dict
     )
@@ -58,20 +59,28 @@ class StartedRuns:
             return self._states[wanted][0]
 
     def add(self, attempt: Attempt) -> Attempt:
-        """Take a run into account, and return it: one on the server, or one that has ended."""
-        if attempt.run_id and attempt.materialized is None:
-            self._running.add(attempt.run_id)
+        """Take a run or a backfill into account: on the server, or one that has ended.
+
+        Returns it.
+        """
+        if attempt.id and attempt.materialized is None:
+            self._running.add(attempt.id)
+            if attempt.backfill_id:
+                self._backfills.add(attempt.id)
         elif attempt.run_id:
             self._end(attempt.materialized or ())
         return attempt
 
     def look(self, client: DagsterClient, run_id: str) -> None:
-        """Note that a run on the server has ended, unless that is known. Raises DagmarError."""
+        """Note that a run or a backfill has ended, unless that is known. Raises DagmarError."""
         if run_id not in self._running:
             return
-        from dagmar.server.runs import read_materialized
+        from dagmar.server import backfills, runs
 
-        keys = read_materialized(client, run_id)
+        if run_id in self._backfills:
+            keys = backfills.read_materialized(client, run_id)
+        else:
+            keys = runs.read_materialized(client, run_id)
         with self._lock:
             known = run_id not in self._running
             self._running.discard(run_id)
@@ -92,6 +101,7 @@ class StartedRuns:
             return
         import marimo as mo
 
+        from dagmar.server.backfills import read_backfill
         from dagmar.server.client import DagsterClient
         from dagmar.server.runs import read_run
 
@@ -101,7 +111,9 @@ class StartedRuns:
                 while self._running and not thread.should_exit:
                     for run_id in list(self._running):
                         with contextlib.suppress(DagmarError):
-                            if read_run(client, run_id).final:
+                            backfill = run_id in self._backfills
+                            read = read_backfill if backfill else read_run
+                            if read(client, run_id).final:
                                 self.look(client, run_id)
                     time.sleep(max(context.settings.poll_seconds, IDLE_SECONDS))
 

@@ -165,7 +165,7 @@ class Watcher:
                 elif self._run.final:
                     self._started.look(client, self.run_id)
                     runs.read_outcome(client, self._run)
-                self._warn(client, self._run)
+                self._warn(client, self._run.status)
             if self._cancel_wanted and self._run and not self._run.final:
                 self._send_cancel(client, self._run)
             self._trouble = None
@@ -216,19 +216,20 @@ class Watcher:
         finally:
             self._open_wanted = False
 
-    def _warn(self, client: DagsterClient, run: runs.Run) -> None:
-        if run.status != "QUEUED":
+    def _warn(self, client: DagsterClient, status: str) -> None:
+        if status not in runs.DAEMONS:
             self._warning = ""
         elif not self._warning and time.monotonic() - self._since > runs.WARN_AFTER_SECONDS:
-            waits = runs.lacks_daemon(client, run.status)
+            waits = runs.lacks_daemon(client, status)
             self._warning = f"It {runs.NO_DAEMON}." if waits else ""
 
     def page(self) -> str:
         """Return the run as it is known now, as HTML."""
         run_id, note = self._note
         parts = [drawing.note(note)] if note and run_id == self.run_id else []
-        if self._run is not None:
-            parts += [draw_run(self._run, self._warning), self._log.draw()]
+        drawn = self._draw()
+        if drawn:
+            parts += drawn
         elif self._trouble is None:
             parts.append("<div>Waiting for Dagster…</div>")
         if isinstance(self._trouble, Unreachable):
@@ -239,6 +240,12 @@ class Watcher:
         if self._run is not None:
             parts += self._draw_button(self._run)
         return drawing.box(*parts, label="Run")
+
+    def _draw(self) -> list[str]:
+        """Return the state as it is known now; nothing before it was read."""
+        if self._run is None:
+            return []
+        return [draw_run(self._run, self._warning), self._log.draw()]
 
     def _draw_button(self, run: runs.Run) -> list[str]:
         """Return the button that applies now, and the result of the last click on it."""

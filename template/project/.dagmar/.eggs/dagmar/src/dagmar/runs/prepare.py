@@ -126,7 +126,7 @@ def _checked(
             if defaults.partition_config and launch.config:
                 raise UsageError(
                     f"each partition of the job '{launch.job}' has its own config: "
-                    "--config, --set and --executor need a single --partition"
+                    "run config can be given for a single one only"
                 )
             if defaults.partition_config:
                 return launch  # Dagster asks the job's code for the config of each partition

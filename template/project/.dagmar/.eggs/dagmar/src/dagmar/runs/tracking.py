@@ -236,7 +236,7 @@ class TrackedRuns:
         ]
         if backfill.status != runs.UNKNOWN:
             with warn_on_error(f"more about the runs of backfill {backfill.backfill_id}"):
-                tag = backfills.BACKFILL_TAG
+                tag = launch.BACKFILL_TAG
                 members = runs.read_tagged_runs(self.client, tag, backfill.backfill_id)
         for run in members:
             add_outcome(self.client, run)

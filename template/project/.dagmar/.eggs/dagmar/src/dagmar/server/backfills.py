@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dagmar.asset_key import AssetKey
 from dagmar.failure import Failure
 from dagmar.server.client import DagsterClient, member
+from dagmar.server.runs import materialized_by
 
 SUCCESS = "COMPLETED_SUCCESS"
-BACKFILL_TAG = "dagster/backfill"
+RUNS_AT_ONCE = 100
 FINAL = (SUCCESS, "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED")
 
 
@@ -75,6 +77,16 @@ def read_backfill(client: DagsterClient, backfill_id: str) -> Backfill:
         runs=runs,
         error=Failure.from_graphql(backfill["error"]) if backfill["error"] else None,
     )
+
+
+def read_materialized(client: DagsterClient, backfill_id: str) -> set[AssetKey]:
+    """Return the assets that the runs of a backfill have materialized."""
+    keys: set[AssetKey] = set()
+    ids = [{"id": run_id} for run_id in read_backfill(client, backfill_id).runs]
+    for start in range(0, len(ids), RUNS_AT_ONCE):
+        for answer in client.query_each("RunMaterialized", ids[start : start + RUNS_AT_ONCE]):
+            keys.update(materialized_by(answer))
+    return keys
 
 
 def cancel_backfill(client: DagsterClient, backfill_id: str) -> None:

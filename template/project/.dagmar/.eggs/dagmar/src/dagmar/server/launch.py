@@ -36,6 +36,7 @@ from dagmar.server.configtypes import ConfigTypes, fitted
 
 LAUNCH_TAG = "dagmar/launch-id"
 PARTITION_TAG = "dagster/partition"
+BACKFILL_TAG = "dagster/backfill"
 RANGE_TAG = "dagster/asset_partition_range"
 RANGE_START_TAG, RANGE_END_TAG = f"{RANGE_TAG}_start", f"{RANGE_TAG}_end"
 SYSTEM_PREFIXES = ("dagster/", ".dagster/", "dagmar/")

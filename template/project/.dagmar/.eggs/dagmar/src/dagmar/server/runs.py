@@ -15,7 +15,7 @@ from dagmar.failure import Failure
 from dagmar.project.provenance import CPU_TAG, MEMORY_TAG
 from dagmar.server.checks import Check, in_words, of_handles, planned_checks, with_results
 from dagmar.server.client import DagsterClient, member, not_permitted
-from dagmar.server.launch import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from dagmar.server.launch import BACKFILL_TAG, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 
 ID_LENGTH = 32  # without dashes, as launch ids are
 SUCCESS = "SUCCESS"
@@ -62,6 +62,8 @@ class Run:
     steps_total: int = 0
     steps_done: int = 0
     steps_running: list[str] = field(default_factory=list)
+    backfill: str = ""
+    """The id of the backfill that it is a part of, if any."""
     used: str = ""
     """What it used, if it was made in a notebook's kernel."""
     error: Failure | None = None
@@ -122,7 +124,13 @@ def read_materialized(client: DagsterClient, run_id: str) -> set[AssetKey]:
     """Return the assets that a run has materialized. Raises Invalid if it does not exist."""
     unknown = {"RunNotFoundError": lambda _: no_such_run(client, run_id)}
     answer = client.query("RunMaterialized", id=run_id)["runOrError"]
-    events = member(answer, "Run", unknown)["assetMaterializations"]
+    member(answer, "Run", unknown)
+    return materialized_by(answer)
+
+
+def materialized_by(run: Mapping[str, Any]) -> set[AssetKey]:
+    """Return the assets that a run in an answer has materialized; none if it was deleted."""
+    events = run.get("assetMaterializations", ())
     return {event["assetKey"] for event in events if event["assetKey"]}
 
 
@@ -194,6 +202,7 @@ def _parse(client: DagsterClient, run: dict[str, Any]) -> Run:
         location=origin.get("repositoryLocationName", ""),
         assets=sorted(run["assetSelection"] or ()),
         partition=partition_of(tags),
+        backfill=tags.get(BACKFILL_TAG, ""),
         created=run.get("creationTime"),
         started=run["startTime"],
         ended=run["endTime"],
