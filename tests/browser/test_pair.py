@@ -14,9 +14,9 @@ from dagmar.server.located import locate_asset
 from dagmar.server.paired import read_asset_history
 from dagmar.server.runconfig import read_yaml
 from playwright.sync_api import Locator, Page, expect
-from support.dagster_server import DagsterServer, tags_of
+from support.dagster_server import DagsterServer, backfills_tagged, runs_tagged, tags_of
 from support.fault_proxy import FaultProxy
-from support.notebook_project import LOADING, Open, render_notebooks
+from support.notebook_project import LOADING, Open, render_notebooks, write_notebook
 
 PATIENCE = 180.0
 
@@ -394,3 +394,39 @@ def test_a_server_that_goes_away_is_waited_for(
         button(page, "Cancel").click()
         run_shows(page, "CANCELED")
     assert len(runs(client) - before) == 1
+
+
+def test_the_states_of_a_grid_follow_a_backfill_of_the_selected_partitions(
+    editor: tuple[Path, str], page: Page, client: DagsterClient, tag: str
+) -> None:
+    folder, address = editor
+    file = write_notebook(folder, "stored", probe=True)
+    text = file.read_text("utf-8").replace("pair.controls()", "pair.controls(after=materialized)")
+    file.write_text(text, "utf-8")
+    page.goto(f"{address}&file=stored.py")
+    ready(page)
+    days = page.locator("tr", has_text="2026-01")
+    cells = [days.locator(f'td[data-cell-id$="_ {day}"]').last for day in ("04", "06")]
+    for cell in cells:
+        expect(cell).to_have_text("○")
+    expect(page.get_by_text("10 missing").last).to_be_visible()
+    choose(page, "2026-01-05")
+    choose(page, "2026-01-04", "2026-01-06")
+    sees(page, "2 selected")
+    type_tags(page, f"test={tag}")
+    saw(page, f"test={tag}")
+    button(page, "Launch").click()
+    run_shows(page, "COMPLETED_SUCCESS")
+    for cell in cells:
+        expect(cell).to_have_text("●")
+    expect(page.get_by_text("2 materialized").last).to_be_visible()
+    sees(page, "2 selected")  # what was entered is kept
+    assert page.get_by_placeholder("key=value, key=value").input_value() == f"test={tag}"
+    assert len(backfills_tagged(client, tag)) == 1
+    assert len(runs_tagged(client, tag)) == 2
+    choose(page, "2026-01-08")
+    saw(page, "2026-01-08", f"test={tag}")
+    button(page, "Launch").click()
+    run_shows(page, "SUCCESS")
+    expect(days.locator('td[data-cell-id$="_ 08"]').last).to_have_text("●")
+    assert len(runs_tagged(client, tag)) == 3

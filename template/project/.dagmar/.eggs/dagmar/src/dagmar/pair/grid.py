@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -221,6 +222,21 @@ class Grid:
 
 def _format(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.4g}"
+
+
+def own_ids() -> Callable[[str], contextlib.AbstractContextManager[None]]:
+    """Return a context, by name, whose elements have ids that no others of the cell get.
+
+    marimo numbers the elements of each run of a cell from 0. Elements that stay on the page would
+    share their ids with those that are created next to them when the cell runs again.
+    """
+    import marimo as mo
+
+    place = mo.ui.text()  # it takes one number of the cell, in every run of it
+    context = place._ctx
+    if context is None:
+        return lambda _: contextlib.nullcontext()
+    return lambda name: context.provide_ui_ids(f"{place._id}-{name}")
 
 
 def selected(cells: Iterable[Any]) -> list[str]:

@@ -14,7 +14,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, UsageError
 from dagmar.pair import buttons, cards, controls, drawing, history, listing, opened
 from dagmar.pair.context import Context, read_parameter
-from dagmar.pair.grid import Grid
+from dagmar.pair.grid import Grid, own_ids
 from dagmar.pair.started import StartedRuns
 from dagmar.project.installed import note_installed
 from dagmar.project.layout import folder_of
@@ -226,12 +226,17 @@ class Pair:
                 f"{self._context.what} has no metadata: assets have", "Leave the number out."
             )
         context, moment = self._context, after and after()
+        ids = own_ids()
         if moment != self._drawn_at and self._controls is not None and self._grid.default:
             # A run has ended. With new controls, what is being typed would be lost.
-            controls.redraw_states(context, self._controls, self._grid)
+            with ids("states"):
+                controls.redraw_states(context, self._controls, self._grid)
         else:
             self._grid = Grid(number)
-            self._controls = controls.draw_controls(context, self.partition_key, self._grid, form)
+            with ids("controls"):
+                self._controls = controls.draw_controls(
+                    context, self.partition_key, self._grid, form
+                )
         self._drawn_at = moment
         return self._controls
 
