@@ -396,12 +396,13 @@ def test_a_server_that_goes_away_is_waited_for(
     assert len(runs(client) - before) == 1
 
 
-def test_the_states_of_a_grid_follow_a_backfill_of_the_selected_partitions(
+def test_the_states_of_a_grid_follow_a_backfill_and_a_run_that_fails(
     editor: tuple[Path, str], page: Page, client: DagsterClient, tag: str
 ) -> None:
     folder, address = editor
     file = write_notebook(folder, "stored", probe=True)
-    text = file.read_text("utf-8").replace("pair.controls()", "pair.controls(after=materialized)")
+    text = file.read_text("utf-8").replace("pair.controls()", "pair.controls(after=ended)")
+    text = text.replace("    materialized = ", "    ended = pair.ended()\n    materialized = ")
     file.write_text(text, "utf-8")
     page.goto(f"{address}&file=stored.py")
     ready(page)
@@ -425,8 +426,9 @@ def test_the_states_of_a_grid_follow_a_backfill_of_the_selected_partitions(
     assert len(backfills_tagged(client, tag)) == 1
     assert len(runs_tagged(client, tag)) == 2
     choose(page, "2026-01-08")
-    saw(page, "2026-01-08", f"test={tag}")
+    type_tags(page, f"test={tag}, fails=yes")
+    saw(page, "2026-01-08", "fails=yes")
     button(page, "Launch").click()
-    run_shows(page, "SUCCESS")
-    expect(days.locator('td[data-cell-id$="_ 08"]').last).to_have_text("●")
+    run_shows(page, "FAILURE")
+    expect(days.locator('td[data-cell-id$="_ 08"]').last).to_have_text("✕")
     assert len(runs_tagged(client, tag)) == 3

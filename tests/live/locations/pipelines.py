@@ -101,6 +101,8 @@ def ranged(context: dg.AssetExecutionContext) -> None:
 
 @dg.asset(group_name="values", partitions_def=DAILY)
 def stored(context: dg.AssetExecutionContext) -> str:
+    if "fails" in context.run.tags:
+        raise ValueError("as its tag says")
     return context.partition_key
 
 

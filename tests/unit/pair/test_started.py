@@ -47,13 +47,15 @@ def test_a_state_changes_with_the_runs_that_materialize_its_assets() -> None:
     assert (orders(), sales(), any_asset()) == (1, 2, 2)
 
 
-def test_what_materializes_nothing_changes_no_state() -> None:
+def test_what_materializes_nothing_changes_only_the_state_of_any_end() -> None:
     started = StartedRuns()
-    any_asset = started.materialized()
+    any_asset, any_end = started.materialized(), started.any_end()
     started.add(Attempt(error=Invalid("refused")))
     assert started.ended == 0
     started.add(here())  # it failed
     assert (started.ended, any_asset()) == (1, 0)
+    assert any_end() == 1
+    assert started.any_end() is any_end
 
 
 def test_a_run_on_the_server_counts_once_when_it_has_ended() -> None:

@@ -139,6 +139,17 @@ class Pair:
         """
         return self._started.materialized(*map(AssetKey, keys or filter(None, [self.asset])))
 
+    def ended(self) -> Callable[[], int]:
+        """Return a state: a cell that names it runs again when a run from this notebook has ended.
+
+        For the controls, whose states of partitions also change when a run fails. In a lazy
+        notebook the cell becomes stale instead. Nothing is launched.
+
+        For example, in the setup cell: `ended = pair.ended()`, and in another
+        `controls = pair.controls(after=ended)`
+        """
+        return self._started.any_end()
+
     def partition_key(self) -> str | None:
         """Return the partition that the notebook is about: the latest materialized one.
 
@@ -215,8 +226,8 @@ class Pair:
         was launched here since.
         The run config is a form with the fields of Dagster's schema, and YAML for what a form
         cannot have; without `form`, all of it is YAML.
-        `after` is a variable with what `materialized` returned: the states in the grid follow the
-        runs from this notebook then, and what was entered stays.
+        `after` is a variable with what `ended` returned: the states in the grid follow the runs
+        from this notebook then, and what was entered stays.
         Raises UsageError for a number of anything but an asset.
 
         For example, in a cell that ends with `controls`: `controls = pair.controls()`

@@ -40,8 +40,9 @@ class StartedRuns:
     _retries: dict[str, str] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _backfills: set[str] = field(default_factory=set)
-    _states: dict[frozenset[AssetKey], tuple[Callable[[], int], Callable[[int], None]]] = field(
-        default_factory=dict
+    # By the assets that a state is about; None is the state of the end of any run.
+    _states: dict[frozenset[AssetKey] | None, tuple[Callable[[], int], Callable[[int], None]]] = (
+        field(default_factory=dict)
     )
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,9 +51,15 @@ class StartedRuns:
 
         It changes when a run has materialized one of them, or without any, one at all.
         """
+        return self._state(frozenset(keys))
+
+    def any_end(self) -> Callable[[], int]:
+        """Return a state of marimo, always the same, that changes when a run has ended."""
+        return self._state(None)
+
+    def _state(self, wanted: frozenset[AssetKey] | None) -> Callable[[], int]:
         import marimo as mo
 
-        wanted = frozenset(keys)
         with self._lock:
             if wanted not in self._states:
                 self._states[wanted] = mo.state(0)
@@ -92,7 +99,7 @@ class StartedRuns:
         with self._lock:
             self.ended += 1
         for wanted, (_, change) in list(self._states.items()):
-            if made and (not wanted or wanted & made):
+            if wanted is None or (made and (not wanted or wanted & made)):
                 change(self.ended)
 
     def follow(self, context: Context) -> None:

@@ -24,8 +24,8 @@ LONGEST = 120
 DEVICES = re.compile(r"aux|con|nul|prn|(com|lpt)[0-9]")
 # What the cells of the shipped templates define, and what every notebook module has.
 TAKEN = {
-    "app", "baseline", "button", "by", "controls", "dagmar", "errors", "everything", "feature",
-    "frame", "here", "inputs", "keep", "lines", "look", "marimo", "materialized", "mo",
+    "app", "baseline", "button", "by", "controls", "dagmar", "ended", "errors", "everything",
+    "feature", "frame", "here", "inputs", "keep", "lines", "look", "marimo", "materialized", "mo",
     "numbers", "nw", "pair", "partition_key", "predicted", "preview", "rows", "run", "since",
     "slope", "stats", "table", "tables", "tabs", "target", "test", "title", "train", "x", "y",
 }  # fmt: skip
