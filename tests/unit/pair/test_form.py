@@ -77,7 +77,12 @@ def inside() -> None:
     number()
 
 
-def make(*ops: Any, opened: Mapping[str, Any] | None = None, default: bool = True) -> Form:
+def make(
+    *ops: Any,
+    opened: Mapping[str, Any] | None = None,
+    default: bool = True,
+    drawn: bool = True,
+) -> Form:
     """Return the form of a job of these ops, as the server's answers make it."""
 
     @dg.job
@@ -88,8 +93,9 @@ def make(*ops: Any, opened: Mapping[str, Any] | None = None, default: bool = Tru
     types = _types_of(job, [])
     snapshot = build_config_schema_snapshot(job)
     text = default_values_yaml_from_type_snap(snapshot, snapshot.get_config_snap(types.root))
-    config = {"ops": (read_yaml(text) or {}).get("ops", {})} if default else {}
-    return make_form(Launch("here", "repository", "job"), types, config, opened or {})
+    ops = (read_yaml(text) or {}).get("ops")
+    config = ({"ops": ops} if ops else {}) if default else None
+    return make_form(Launch("here", "repository", "job"), types, config, opened or {}, drawn)
 
 
 def values(form: Form, **typed: Any) -> dict[str, Any]:
@@ -208,6 +214,38 @@ def test_what_a_form_cannot_have_is_yaml() -> None:
     assert config(form, "plain", grade="low") == {
         "free": {"zip": "01067", "other": 1}, "pairs": [[1, 2]], "grade": "low",
     }  # fmt: skip
+
+
+@dg.op(config_schema={"name": str, "names": [str], "note": dg.Field(dg.Noneable(str))})
+def needy(context: dg.OpExecutionContext) -> None: ...
+
+
+def test_a_field_is_required_also_if_nothing_has_a_default() -> None:
+    assert [each.label for each in make(needy).fields.values()] == ["name *", "names *", "note"]
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_empty_values_of_a_run_are_sent_again_and_its_choices_replace_the_default(
+    drawn: bool,
+) -> None:
+    default = {"number": 1}
+    choosing = dg.op(
+        name="choosing",
+        config_schema={
+            "choice": dg.Field(
+                dg.Selector({"text": str, "number": int}), default_value={"number": 1}
+            ),
+            "map": dg.Field(dg.Map(str, int), default_value={"a": 1}),
+            "token": dg.Field(dg.StringSource, default_value="sesame"),
+        },
+    )(plain.compute_fn.decorated_fn)
+    chosen = {"choice": {"text": "x"}, "map": {"b": 2}, "token": {"env": "TOKEN"}}
+    empty = {"name": "", "names": [], "note": None}
+    run = {"ops": {"needy": {"config": empty}, "choosing": {"config": chosen}}}
+    assert make(choosing).rest["ops"]["choosing"]["config"]["choice"] == default
+    form = make(choosing, needy, opened=run, drawn=drawn)
+    assert bool(form.fields) is drawn
+    assert read_options(values(form)).config == run
 
 
 def test_yaml_is_merged_over_the_defaults() -> None:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import dagmar
@@ -26,6 +26,8 @@ from dagmar.pair import buttons, cards, controls, drawing, history, watching
 from dagmar.pair.context import Context
 from dagmar.server import runs
 from dagmar.server.asset_history import PastNumbers
+from dagmar.server.configtypes import ConfigType, ConfigTypes
+from dagmar.server.launch import Launch
 from dagmar.server.paired import PastRun
 from support.project import Project
 
@@ -233,19 +235,31 @@ def test_what_is_not_valid_names_its_field(
         controls.read_options(value)
 
 
+def can_choose(
+    monkeypatch: pytest.MonkeyPatch,
+    dimensions: dict[str, list[str]],
+    config: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Let a server offer this."""
+    choices = controls.Choices(Launch("shop", "repository", "job"), config, dimensions)
+    types = ConfigTypes("root", {"root": ConfigType("")})
+    monkeypatch.setattr(controls, "read_choices", lambda *_: choices)
+    monkeypatch.setattr("dagmar.server.launch.read_types", lambda *_: types)
+    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+
+
 def test_a_picker_of_ten_thousand_partitions_is_quick(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [f"2026-{number:05}{{x}}" for number in range(10_000)]
-    choices = controls.Choices({"day": keys}, {"ops": {"a": {"config": {"rows": 3}}}})
-    monkeypatch.setattr(controls, "read_choices", lambda *_: choices)
-    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    config = {"ops": {"a": {"config": {"rows": 3}}}}
+    can_choose(monkeypatch, {"day": keys}, config)
     started = time.process_time()
     drawn = controls.draw_controls(context(project))
     assert time.process_time() - started < 1
     assert len(drawn.text) < 1_000_000
     assert controls.read_options(drawn.value).partitions == (keys[-1],)
-    assert controls.read_options(drawn.value).config == choices.config
+    assert controls.read_options(drawn.value).config == config
 
 
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03"]
@@ -270,8 +284,7 @@ def test_the_partition_that_a_notebook_shows_is_the_one_that_is_launched(
     shown: str | None,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr(controls, "read_choices", lambda *_: controls.Choices(dimensions, {}))
-    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    can_choose(monkeypatch, dimensions)
     monkeypatch.setattr(dagmar.Pair, "partition_key", lambda _: shown)
     drawn = dagmar.Pair(asset="daily").controls()
     assert controls.read_options(drawn.value).partitions == (chosen,)
@@ -280,8 +293,7 @@ def test_the_partition_that_a_notebook_shows_is_the_one_that_is_launched(
 def test_without_definitions_the_last_partition_is_chosen(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controls, "read_choices", lambda *_: controls.Choices({"day": DAYS}, {}))
-    monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
+    can_choose(monkeypatch, {"day": DAYS})
     pair = dagmar.Pair(asset="daily", root=project.root)
     with pytest.raises(SetupError):
         pair.partition_key()

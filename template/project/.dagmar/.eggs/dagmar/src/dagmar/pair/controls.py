@@ -53,16 +53,17 @@ class LaunchOptions:
 
 @dataclass(frozen=True)
 class Choices:
-    """What can be chosen: partitions with states and numbers, and defaults; and the launch.
+    """What can be chosen for a launch: partitions with states and numbers, and config.
 
-    `states` are None if the assets of a selection differ in them.
+    `config` are the defaults, None if each partition has its own. `states` are None if the assets
+    of a selection differ in them.
     """
 
-    dimensions: Mapping[str, list[str]]
-    config: Mapping[str, Any]
+    launch: Launch
+    config: Mapping[str, Any] | None
+    dimensions: Mapping[str, list[str]] = field(default_factory=dict)
     states: Mapping[str, str] | None = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
-    launch: Launch | None = None
 
 
 def read_choices(context: Context, client: DagsterClient, number: str = "") -> Choices:
@@ -87,16 +88,26 @@ def read_choices(context: Context, client: DagsterClient, number: str = "") -> C
         launch = Launch(asset["location"], asset["repository"], asset["job"], (located.key,))
         config = _default_config(client, launch)
         if (partitions := paired.read_partitions(client, located)) is None:
-            return Choices({}, config, launch=launch)
+            return Choices(launch, config)
         made = [key for key, state in partitions.states.items() if state == "materialized"]
         numbers = paired.read_numbers(client, located, number, made) if number else {}
-        return Choices(partitions.dimensions, config, partitions.states, numbers, launch)
+        return Choices(launch, config, partitions.dimensions, partitions.states, numbers)
     launch = locate_job(client, context.job)
     if launch.partition_set:
         partitions = of_job(client, launch)
-        # Each partition has its own config; what is typed is merged over it.
-        return Choices(partitions.dimensions, {}, partitions.states, launch=launch)
-    return Choices({}, _default_config(client, launch), launch=launch)
+        own = _has_own_config(client, launch, partitions.keys)
+        defaults = None if own else _default_config(client, launch)
+        return Choices(launch, defaults, partitions.dimensions, partitions.states)
+    return Choices(launch, _default_config(client, launch))
+
+
+def _has_own_config(client: DagsterClient, launch: Launch, keys: Sequence[str]) -> bool:
+    """Return whether the partitions of a job have their own config."""
+    from dagmar.server.launchable import read_defaults
+
+    with contextlib.suppress(Invalid):  # its code fails for this one
+        return bool(keys and read_defaults(client, launch, keys[-1]).partition_config)
+    return True
 
 
 def _default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]:
@@ -121,10 +132,10 @@ def _of_selection(context: Context, client: DagsterClient) -> Choices:
     (item,) = items
     config = _default_config(client, item.launch)
     if (partitions := item.partitions) is None:
-        return Choices({}, config, launch=item.launch)
+        return Choices(item.launch, config)
     known = bool(partitions.states) or partitions.missing == partitions.keys
     states = partitions.states if known else None
-    return Choices(partitions.dimensions, config, states, launch=item.launch)
+    return Choices(item.launch, config, partitions.dimensions, states)
 
 
 def draw_controls(
@@ -158,8 +169,8 @@ def draw_controls(
             failures = reload_older(context, client)
             choices = read_choices(context, client, grid.number)
             run = opened.read_values(context, client) or LaunchedWith(None, {}, {})
-            types = read_types(client, choices.launch) if form and choices.launch else None
-            drawn = make_form(choices.launch, types, choices.config, run.config)
+            types = read_types(client, choices.launch)
+            drawn = make_form(choices.launch, types, choices.config, run.config, form)
     except DagmarError as error:
         refusal = drawing.refusal(error, "what can be chosen for a run")
         return remark(refusal + "".join(map(drawing.failure, failures)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -45,8 +45,8 @@ STEP = 14
 class Field:
     """One value of the run config, at `path`; `names` are those of its op and of its fields.
 
-    `kind` is a scalar of Dagster, or ENUM; with `many` it is a list of them. `options` are what
-    can be chosen. `default` is the value by default, and `start` the one that is shown first.
+    `kind` is a scalar of Dagster, or ENUM, or empty; with `many` it is a list of them. `options`
+    are what can be chosen. `default` is the value by default, `start` the one that is shown first.
     """
 
     path: tuple[str, ...]
@@ -149,7 +149,7 @@ class Form:
     is to be launched.
     """
 
-    launch: Launch | None
+    launch: Launch
     fields: Mapping[str, Field]
     rest: Mapping[str, Any]
 
@@ -207,34 +207,39 @@ def _row(name: str, each: Field) -> str:
 
 
 def make_form(
-    launch: Launch | None,
-    types: ConfigTypes | None,
-    default: Mapping[str, Any],
+    launch: Launch,
+    types: ConfigTypes,
+    default: Mapping[str, Any] | None,
     opened: Mapping[str, Any],
+    drawn: bool = True,
 ) -> Form:
     """Return the form of a schema, with the values that a page was opened with.
 
-    `default` and `opened` are run config. `rest` is what no field shows of both, without secrets.
-    Without `types` there are no fields.
+    `default` and `opened` are run config. `default` is None if each partition has its own: then
+    nothing is filled in, and nothing is required. `rest` is what no field shows of both, without
+    secrets. Unless it is `drawn`, there are no fields.
     """
-    fields: Iterable[Field] = ()
-    if types and (root := types.types[types.root].fields or {}).get("ops"):
-        fields = _Reader(types, default, opened).ops(("ops",), (), root["ops"].key)
-    named = {f"{ELEMENT}{number}": each for number, each in enumerate(fields)}
-    left, shown = default, opened
-    for each in named.values():
-        left = _without(left, each.path)
-        if each.secret or each.start == _at(opened, each.path):
-            shown = _without(shown, each.path)
-    return Form(launch, named, without_secrets(merge(left, shown), "", []))
+    fields: list[Field] = []
+    if root := (types.types[types.root].fields or {}).get("ops"):
+        fields = [*_Reader(types, default, opened).ops(("ops",), (), root.key)]
+    shown = [each for each in fields if each.kind and drawn]
+    left, more = default or {}, opened
+    for each in fields:
+        if each in shown or _at(opened, each.path) is not UNSET:
+            # Merged, two choices of a selector would be refused.
+            left = _without(left, each.path)
+        if each in shown and each.start == _at(opened, each.path):
+            more = _without(more, each.path)
+    named = {f"{ELEMENT}{number}": each for number, each in enumerate(shown)}
+    return Form(launch, named, without_secrets(merge(left, more), "", []))
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the fields of a schema that can be drawn."""
+    """Reads the fields of a schema; one that cannot be drawn has no kind."""
 
     types: ConfigTypes
-    default: Mapping[str, Any]
+    default: Mapping[str, Any] | None
     opened: Mapping[str, Any]
 
     def ops(self, path: tuple[str, ...], names: tuple[str, ...], key: str) -> Iterator[Field]:
@@ -269,6 +274,7 @@ class _Reader:
             kind = self._type(kind.inner[0])
         name = "ENUM" if kind.kind == "ENUM" else kind.name
         if kind.kind == "MAP" or name not in ("ENUM", *SCALARS):
+            yield Field(path, names, "")
             return
         options = {value: value for value in kind.options} if name == "ENUM" else {}
         drawn = Field(
@@ -277,11 +283,11 @@ class _Reader:
             name,
             many,
             noneable,
-            required and bool(self.default),
+            required and self.default is not None,
             its.description,
             {} if many else BOOLEANS if name == "Bool" else options,
         )
-        default, opened = _at(self.default, path), _at(self.opened, path)
+        default, opened = _at(self.default or {}, path), _at(self.opened, path)
         if isinstance(default, Mapping) and "env" in default:
             drawn = replace(drawn, placeholder=f"the environment variable {default['env']}")
         elif default not in (UNSET, MASK) and not drawn.secret:
@@ -289,7 +295,9 @@ class _Reader:
         # Dagster makes the type of each field of a Config that has a default noneable.
         if (valued := replace(drawn, nullable=False)).draws(default):
             drawn = replace(valued, default=default, start=default)
-        yield replace(drawn, start=opened) if drawn.draws(opened) else drawn
+        # An empty element without a default sends nothing.
+        empty = drawn.default is UNSET and opened in ("", None, [])
+        yield drawn if empty or not drawn.draws(opened) else replace(drawn, start=opened)
 
     def _nested(self, key: str) -> bool:
         kind = self._type(key)

@@ -21,7 +21,7 @@ def show(context: Context, controls: object) -> str:
     Nothing is launched. Controls that are a remark already say why nothing can be.
     """
     form = form_of(controls)
-    if form is None or form.launch is None:
+    if form is None:
         return ""
     try:
         options = read_options(controls)
@@ -45,7 +45,6 @@ def _refused(context: Context, form: Form, options: LaunchOptions) -> list[str]:
     from dagmar.server.launch import typed, validate
     from dagmar.server.launchable import with_defaults
 
-    assert form.launch
     with context.client() as client:
         try:
             config = typed(client, form.launch, options.config)

@@ -10,7 +10,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.server.catalog import IMPLICIT_JOB, KIND_TAG, Item, owners
 from dagmar.server.checks import ERROR, Check
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.launch import PARTITION_TAG, Launch
+from dagmar.server.launch import PARTITION_TAG, Launch, refusals
 from dagmar.server.launchable import job_of, locate_job
 from dagmar.server.located import LocatedAsset, no_such_asset
 from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
@@ -160,9 +160,10 @@ def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]
     """Return the `ops` part of the run config with the schema's defaults.
 
     The rest (executor, loggers, resources) is rarely set, and left out.
+    Raises what a launch raises.
     """
     answer = client.query("DefaultConfig", selector=launch.selector("pipelineName"))
-    schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema")
+    schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals(launch))
     ops = _configs((read_yaml(schema["rootDefaultYaml"]) or {}).get("ops"))
     return {"ops": ops} if ops else {}
 
