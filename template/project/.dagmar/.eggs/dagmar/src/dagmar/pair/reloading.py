@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # What was saved just before a code location was loaded may have been read before that.
 MARGIN_SECONDS = 2.0
 TIMEOUTS = (5.0, 600.0)
+Saved = frozenset[tuple[Path, code.Stamp]]
+# What this kernel has reloaded for, by server and code location: files may be newer forever, where
+# another clock writes their times.
+_tried: dict[tuple[str, str], Saved] = {}
 
 
 def reload_older(context: Context, client: DagsterClient) -> list[Failure]:
@@ -42,41 +46,51 @@ def reload_older(context: Context, client: DagsterClient) -> list[Failure]:
         # Of several kernels, one reloads.
         with alone(context.root):
             known = loaded_locations(client)
-            for name in _own(context, client, _older(context, known)):
+            older = _older(context, known)
+            for name in _own(context, client, older):
+                _tried[context.target.url, name] = older[name]
                 with contextlib.suppress(NotAllowed, Invalid):  # then the controls are as they were
                     known[name] = _reload(context, name)
     return [place.failure for place in known.values() if place.failure]
 
 
-def _older(context: Context, known: dict[str, LoadedLocation]) -> list[str]:
-    """Return the names of the code locations that the server loaded before they were saved."""
+def _older(context: Context, known: Mapping[str, LoadedLocation]) -> dict[str, Saved]:
+    """Return what was saved after the server had loaded it, by code location."""
     target, running = context.target, devfile.read(context.root)
     if target.read_only or not target.loopback or (running and running.dagster_url == target.url):
-        return []
+        return {}
     try:
         declared = locations.read_workspace(context.root).locations
     except SetupError:
-        return []
-    return [
-        place.name
+        return {}
+    newer = {
+        place.name: _saved_since(place, known[place.name].at - MARGIN_SECONDS)
         for place in declared
-        if place.name in known
-        and place.kind != locations.GRPC
-        and any(_saved(file) > known[place.name].at - MARGIN_SECONDS for file in _sources(place))
-    ]
+        if place.kind != locations.GRPC and place.name in known and not known[place.name].loading
+    }
+    return {
+        name: saved
+        for name, saved in newer.items()
+        if not saved <= _tried.get((target.url, name), frozenset())
+    }
 
 
-def _sources(place: locations.CodeLocation) -> Iterator[Path]:
-    for folder in place.places:
-        yield from (file for file in code.sources(folder) if code.may_be_imported(file, folder))
+def _saved_since(place: locations.CodeLocation, moment: float) -> Saved:
+    files = {
+        file
+        for folder in place.places
+        for file in code.sources(folder)
+        if code.may_be_imported(file, folder)
+    }
+    stamps = ((file, code.stamp(file)) for file in files)
+    return frozenset(
+        (file, stamp)
+        for file, stamp in stamps
+        if isinstance(stamp, tuple) and stamp[0] / 1e9 > moment
+    )
 
 
-def _saved(file: Path) -> float:
-    state = code.stamp(file)
-    return state[0] / 1e9 if isinstance(state, tuple) else 0.0
-
-
-def _own(context: Context, client: DagsterClient, names: list[str]) -> list[str]:
+def _own(context: Context, client: DagsterClient, names: Iterable[str]) -> list[str]:
     """Return those of the names that the server loads from this project's files.
 
     The address of this machine may lead to another one, through a tunnel.
