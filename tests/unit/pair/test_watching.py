@@ -121,6 +121,17 @@ def test_a_retry_on_its_way_is_not_sent_again(project: Project, server: Any) -> 
     assert server.launched == 1
 
 
+def test_a_run_that_has_ended_is_not_read_again_when_its_cell_runs_again(
+    project: Project, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = StartedRuns()
+    page = watch(project, server, "old", started).page()
+    watch(project, server, "new", started)
+    monkeypatch.setattr(server, "query", lambda *_, **__: refuse(Unreachable("it is gone"))())
+    assert watch(project, server, "old", started).page() == page
+    assert "Still trying" in watch(project, server, "new", started).page()
+
+
 def test_a_retry_whose_answer_is_lost_is_not_sent_again(project: Project, server: Any) -> None:
     server.launch = refuse(AnswerLost("the connection broke", "look for it"))
     started = StartedRuns()

@@ -141,8 +141,8 @@ class Watcher:
 
     def _watch(self, run_id: str) -> None:
         self.run_id = self._started.newest(run_id)
-        self._run: runs.Run | None = None
-        self._log = RunLog(self.run_id)
+        known: tuple[runs.Run | None, RunLog] = (None, RunLog(self.run_id))
+        self._run, self._log = self._started.shown.get(self.run_id, known)
         self._refused: dict[str, DagmarError] = {}
         self._trouble: DagmarError | None = None
         self._warning = self._opened = ""
@@ -166,6 +166,8 @@ class Watcher:
                     self._started.look(client, self.run_id)
                     runs.read_outcome(client, self._run)
                 self._warn(client, self._run.status)
+                if not self._moves:
+                    self._started.shown[self.run_id] = self._run, self._log
             if self._cancel_wanted and self._run and not self._run.final:
                 self._send_cancel(client, self._run)
             self._trouble = None
