@@ -194,7 +194,7 @@ class Form:
                 title = escape(drawing.literal(" / ".join(shown)))
                 parts.append(f'<div style="{TITLE};margin-left:{indent}px">{title}</div>')
             rows = [(drawing.literal(each.label), _row(name, each)) for name, each in group]
-            parts.append(f'<div style="margin-left:{indent}px">{drawing.facts(rows, "100%")}</div>')
+            parts.append(f'<div style="margin-left:{indent}px">{drawing.facts(rows)}</div>')
         # marimo limits the height of an output, and the buttons below are to be seen.
         return f'<div style="{FIELDS}">{"".join(parts)}</div>' if parts else ""
 
