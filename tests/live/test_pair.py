@@ -24,7 +24,7 @@ from dagmar.orchestration.values import load_value
 from dagmar.pair import buttons, cards, validation
 from dagmar.pair.backfilling import BackfillWatcher
 from dagmar.pair.context import Context, LastRun
-from dagmar.pair.controls import LaunchOptions, draw_controls, read_options
+from dagmar.pair.controls import LaunchOptions, draw_controls, read_choices, read_options
 from dagmar.pair.history import read_earlier, read_history
 from dagmar.pair.listing import list_partitions
 from dagmar.pair.started import StartedRuns
@@ -337,6 +337,13 @@ def test_what_would_fail_is_refused_before_a_launch(
     with pytest.raises(Invalid, match=words):
         buttons.launch(paired(name), tagged)
     assert runs_tagged(client, tag) == []
+
+
+def test_only_config_that_partitions_have_replaces_the_defaults(
+    paired: Make, client: DagsterClient
+) -> None:
+    assert read_choices(paired(job="weekly_greeting"), client).config is None
+    assert read_choices(paired(job="daily_job"), client).config == {}
 
 
 def test_controls_offer_the_real_partitions_and_the_schemas_defaults(paired: Make) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from dagmar import files
-from dagmar.files import write_all, write_atomically
+from dagmar.files import alone, write_all, write_atomically
 
 
 def test_a_file_and_its_folders_are_written(tmp_path: Path) -> None:
@@ -97,3 +97,14 @@ def test_new_files_that_cannot_all_be_written_are_gone(
     with pytest.raises(OSError, match="No space"):
         write_all({tmp_path / "a": "new", tmp_path / "b": "new"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no locks of folders")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with alone(tmp_path), alone(tmp_path):
+        assert list(tmp_path.iterdir()) == []

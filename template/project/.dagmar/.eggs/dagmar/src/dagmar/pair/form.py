@@ -290,7 +290,7 @@ class _Reader:
         default, opened = _at(self.default or {}, path), _at(self.opened, path)
         if isinstance(default, Mapping) and "env" in default:
             drawn = replace(drawn, placeholder=f"the environment variable {default['env']}")
-        elif default not in (UNSET, MASK) and not drawn.secret:
+        elif default not in (UNSET, MASK, "") and not drawn.secret:
             drawn = replace(drawn, placeholder=f"by default {default}")
         # Dagster makes the type of each field of a Config that has a default noneable.
         if (valued := replace(drawn, nullable=False)).draws(default):
