@@ -381,7 +381,10 @@ def test_the_server_says_what_is_wrong_with_the_config_and_nothing_is_launched(
     assert "for example" not in greeting  # of Dagster, about the whole op
     assert says(paired(job="greeting"), name="Ann") == ""
     assert says(paired("grid")) == says(paired(job="weekly_greeting")) == ""
-    assert says(paired("dosed"), rows="9") == ""
+    assert says(paired("dosed"), rows="9", partitions=["blue", "red"]) == ""
+    days = {"partitions": ["monday", "tuesday"]}
+    assert says(paired(job="weekly_greeting"), **days) == ""
+    assert "has its own config" in says(paired(job="weekly_greeting"), name="Ann", **days)
     # A remark is shown instead of the controls.
     assert validation.show(paired("by_customer"), draw_controls(paired("by_customer"))) == ""
     assert client.query("RunsByTag", tags=[]) == before

@@ -43,14 +43,18 @@ def _refused(context: Context, form: Form, options: LaunchOptions) -> list[str]:
     Raises Unreachable, and what a launch raises for other reasons.
     """
     from dagmar.server.launch import typed, validate
-    from dagmar.server.launchable import with_defaults
+    from dagmar.server.launchable import validated_backfill, with_defaults
 
     with context.client() as client:
         try:
             config = typed(client, form.launch, options.config)
             launch = replace(form.launch, config=config)
-            partition = next(iter(options.partitions), None)
-            validate(client, with_defaults(client, launch, partition))
+            # Several of an asset may be one run, whose config is that of any of them.
+            if launch.partition_set and len(options.partitions) > 1:
+                validated_backfill(client, launch, options.partitions)
+            else:
+                partition = next(iter(options.partitions), None)
+                validate(client, with_defaults(client, launch, partition))
         except InvalidConfig as error:
             return [form.by_name(line) for line in error.lines]
     return []

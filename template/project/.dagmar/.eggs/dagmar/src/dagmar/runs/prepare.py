@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dagmar.errors import Invalid, UsageError
+from dagmar.errors import Invalid
 from dagmar.orchestration.selection import select_materializable
 from dagmar.project.provenance import own_tags, version_tags, versions
 from dagmar.project.sources import merge
@@ -120,18 +120,7 @@ def _checked(
         launch = replace(launch, tags={**launch.tags, **ends})
     else:
         item.require(launchable.BACKFILL_PERMISSION)
-        launch = replace(launch, partitions=tuple(chosen))
-        if not launch.assets:
-            defaults = launchable.read_defaults(client, launch, chosen[0])
-            if defaults.partition_config and launch.config:
-                raise UsageError(
-                    f"each partition of the job '{launch.job}' has its own config: "
-                    "run config can be given for a single one only"
-                )
-            if defaults.partition_config:
-                return launch  # Dagster asks the job's code for the config of each partition
-            if launch.config:
-                launch = replace(launch, config=merge(defaults.config, launch.config))
+        return launchable.validated_backfill(client, launch, chosen, hints.config)
     validate(client, launch, hints.config)
     return launch
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, did_you_mean
+from dagmar.errors import Invalid, UsageError, did_you_mean
 from dagmar.failure import Failure
 from dagmar.project.sources import merge
 from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member, not_permitted
-from dagmar.server.launch import Launch, is_of_partition, is_reserved
+from dagmar.server.launch import Launch, is_of_partition, is_reserved, validate
 from dagmar.server.located import LocatedAsset, by_place, locate_assets, where_else
 from dagmar.server.names import choose, similar_names
 from dagmar.server.partitions import Partitions, of_asset, of_job
-from dagmar.server.runconfig import read_yaml
+from dagmar.server.runconfig import CORRECT_IT, read_yaml
 from dagmar.server.runs import no_such_run
 
 LAUNCH_PERMISSION = "launch_pipeline_execution"
@@ -224,6 +224,29 @@ def with_defaults(client: DagsterClient, launch: Launch, partition: str | None) 
         config=merge(defaults.partition_config, launch.config),
         tags={**defaults.partition_tags, **launch.tags},
     )
+
+
+def validated_backfill(
+    client: DagsterClient, launch: Launch, partitions: Sequence[str], hint: str = CORRECT_IT
+) -> Launch:
+    """Return the launch for several partitions, with a job's defaults merged under its config.
+
+    Raises UsageError for config of a job whose partitions have their own, and as `validate` does.
+    """
+    launch = replace(launch, partitions=tuple(partitions))
+    if not launch.assets:
+        defaults = read_defaults(client, launch, partitions[0])
+        if defaults.partition_config and launch.config:
+            raise UsageError(
+                f"each partition of the job '{launch.job}' has its own config: "
+                "run config can be given for a single one only"
+            )
+        if defaults.partition_config:
+            return launch  # Dagster asks the job's code for the config of each partition
+        if launch.config:
+            launch = replace(launch, config=merge(defaults.config, launch.config))
+    validate(client, launch, hint)
+    return launch
 
 
 def read_defaults(client: DagsterClient, launch: Launch, partition: str | None) -> JobDefaults:
