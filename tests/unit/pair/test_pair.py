@@ -235,6 +235,18 @@ def test_what_is_not_valid_names_its_field(
         controls.read_options(value)
 
 
+def test_config_is_validated_only_where_somebody_could_launch_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.pair.validation.show", lambda *_: "rows is missing")
+    pair = dagmar.Pair(asset="raw/orders", root=project.root)
+    assert pair.validate({}) is None
+    monkeypatch.setattr("dagmar.pair.pair.live", lambda: True)
+    found = pair.validate({})
+    assert found
+    assert "rows is missing" in found.text
+
+
 def can_choose(
     monkeypatch: pytest.MonkeyPatch,
     dimensions: dict[str, list[str]],

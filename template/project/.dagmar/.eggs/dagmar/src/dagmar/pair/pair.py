@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid, UsageError
 from dagmar.pair import buttons, cards, controls, drawing, history, listing, opened
-from dagmar.pair.context import Context, read_parameter
+from dagmar.pair.context import Context, live, read_parameter
 from dagmar.pair.grid import Grid, own_ids
 from dagmar.pair.started import StartedRuns
 from dagmar.project.installed import note_installed
@@ -254,7 +254,8 @@ class Pair:
     def validate(self, controls: Controls | None) -> mo.Html | None:
         """Show what the server says about the run config, while it is typed; None if it is valid.
 
-        A cell that names the controls runs again with each change. Nothing is launched.
+        A cell that names the controls runs again with each change. Nothing is launched, and where
+        nobody could launch, in an export or a script, nothing is shown.
 
         For example, in a cell below the controls: `pair.validate(controls)`
         """
@@ -262,7 +263,7 @@ class Pair:
 
         from dagmar.pair import validation
 
-        found = validation.show(self._context, controls)
+        found = validation.show(self._context, controls) if live() else ""
         return mo.Html(found) if found else None
 
     def launch_button(self, label: str = "Launch", kind: Kind = "success") -> mo.ui.run_button:
