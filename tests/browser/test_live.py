@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -108,6 +109,17 @@ def test_a_change_is_shown_before_it_is_kept_and_leaves_no_trace_until_then(
     assert stored(dagster_home) == recorded
     assert runs_of(client) == runs
     sees(page, "All orders: 48913.62 EUR")
+    # A change in the controls runs the cell again, which shows the same table on the same page.
+    next_page = page.get_by_test_id("next-page-button")
+    next_page.click()
+    sees(page, "1,011")
+    tags = page.get_by_placeholder("key=value, key=value")
+    tags.fill("typed=yes")
+    tags.press("Enter")
+    expect(page.get_by_text(re.compile("saw.*typed=yes", re.DOTALL)).first).to_be_visible()
+    sees(page, "1,011")
+    next_page.click()
+    sees(page, "1,021")
 
     page.get_by_role("button", name="Keep", exact=True).click()
     sees(page, "is kept: its value is the one that was shown")

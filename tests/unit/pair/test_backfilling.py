@@ -111,8 +111,7 @@ def test_the_end_of_a_backfill_changes_the_state_of_what_it_materialized(
     watcher.look(server)
     started.look(server, "fills")
     assert (orders(), others(), started.ended) == (1, 0, 1)
-    again = BackfillWatcher(watcher._context, "fills", started)
-    assert "COMPLETED_FAILED" in again.page()  # it is not read again
+    assert "COMPLETED_FAILED" in watcher.again(None).page()
 
 
 def test_a_server_that_goes_away_is_waited_for(

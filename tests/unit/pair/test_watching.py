@@ -29,7 +29,8 @@ class Server:
 
     def __init__(self) -> None:
         self.runs = {"old": "FAILURE", "new": "STARTED"}
-        self.launched = self.cancelled = 0
+        self.launched = self.cancelled = self.asked = 0
+        self.log: list[str] = []
         self.launch: Callable[[], str] = lambda: "new"
         self.cancel: Callable[[], None] = lambda: None
         self.target = Target("local", "http://127.0.0.1")
@@ -39,7 +40,18 @@ class Server:
         return self.launch()
 
     def query(self, name: str, **variables: Any) -> dict[str, Any]:
-        page = {"__typename": "EventConnection", "cursor": "", "hasMore": False, "events": []}
+        self.asked += 1
+        events = [
+            {"__typename": "LogMessageEvent", "timestamp": "0", "message": line, "level": "INFO"}
+            for line in self.log[int(variables.get("cursor") or 0) :]
+        ]
+        cursor = str(len(self.log))
+        page = {
+            "__typename": "EventConnection",
+            "cursor": cursor,
+            "hasMore": False,
+            "events": events,
+        }
         run = {
             "__typename": "Run",
             "runId": variables["id"],
@@ -119,17 +131,6 @@ def test_a_retry_on_its_way_is_not_sent_again(project: Project, server: Any) -> 
         assert CANCEL in each.page()
         assert "retrying" not in each.page()
     assert server.launched == 1
-
-
-def test_a_run_that_has_ended_is_not_read_again_when_its_cell_runs_again(
-    project: Project, server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = StartedRuns()
-    page = watch(project, server, "old", started).page()
-    watch(project, server, "new", started)
-    monkeypatch.setattr(server, "query", lambda *_, **__: refuse(Unreachable("it is gone"))())
-    assert watch(project, server, "old", started).page() == page
-    assert "Still trying" in watch(project, server, "new", started).page()
 
 
 def test_a_retry_whose_answer_is_lost_is_not_sent_again(project: Project, server: Any) -> None:
@@ -256,3 +257,39 @@ def test_a_failed_run_is_opened_by_a_link_that_needs_no_token(
     assert "it was renamed" in watcher.page()
     server.runs["old"] = "CANCELED"
     assert "<open>" not in watch(project, server, "old").page()
+
+
+def test_a_cell_that_runs_again_shows_at_once_what_was_known(project: Project, server: Any) -> None:
+    server.log = ["first", "second"]
+    watcher = watch(project, server, "old")
+    page = watcher.page()
+    assert "second" in page
+    asked = server.asked
+    for _ in range(3):  # keys that are typed in the controls
+        watcher = watcher.again(None)
+        assert watcher.page() == page
+        watcher.look(server)
+    assert server.asked == asked  # the run has ended, and nothing is new
+    assert watcher.page() == page
+
+
+def test_the_log_of_a_run_that_goes_on_has_no_line_twice(project: Project, server: Any) -> None:
+    server.log = ["first"]
+    before = watch(project, server, "new")
+    after = before.again(None)
+    server.log = ["first", "second"]
+    for each in (before, after):  # the thread of the cell's last run has not ended yet
+        each.look(server)
+        assert [each.page().count(line) for line in server.log] == [1, 1]
+
+
+def test_a_click_just_before_the_cell_runs_again_is_sent_once(
+    project: Project, server: Any
+) -> None:
+    before = watch(project, server, "old")
+    before.retry()
+    after = before.again(None)
+    for each in (after, before):
+        each.look(server)
+    assert server.launched == 1
+    assert (before.run_id, after.run_id) == ("new", "new")

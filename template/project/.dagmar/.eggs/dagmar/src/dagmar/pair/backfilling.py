@@ -51,10 +51,7 @@ def draw_backfill(backfill: Backfill, warning: str = "") -> str:
 class BackfillWatcher(Watcher):
     """Watches one backfill until it ends; its runs are retried from their own pages."""
 
-    def _watch(self, run_id: str) -> None:
-        super()._watch(run_id)
-        self._known = f"backfill {run_id}"
-        self._backfill: Backfill | None = self._started.shown.get(self._known)
+    _backfill: Backfill | None = None
 
     def look(self, client: DagsterClient) -> None:
         """Read the backfill, before sending the cancellation."""
@@ -63,7 +60,6 @@ class BackfillWatcher(Watcher):
                 self._backfill = known = backfills.read_backfill(client, self.run_id)
                 if known.final:
                     self._started.look(client, self.run_id)
-                    self._started.shown[self._known] = known
                 self._warn(client, known.status)
                 if self._cancel_wanted and not known.final:
                     self._cancel_wanted = False

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dagmar.pair.controls import LaunchOptions
     from dagmar.pair.previewing import Previewed
     from dagmar.pair.statistics import Statistics
+    from dagmar.pair.watching import Watcher
     from dagmar.server.catalog import Item
 
     Controls: TypeAlias = mo.ui.batch | Mapping[str, object]
@@ -80,6 +81,7 @@ class Pair:
         self._run_here: Attempt | None = None
         self._previewed: Previewed | None = None
         self._kept: Attempt | None = None
+        self._watchers: dict[str, Watcher] = {}
         note_installed()
 
     def __repr__(self) -> str:
@@ -313,9 +315,14 @@ class Pair:
         chosen = None
         if self._controls is not None:
             chosen = functools.partial(controls.read_options, self._controls)
+        kind = BackfillWatcher if backfill else Watcher
         try:
-            watcher = BackfillWatcher if backfill else Watcher
-            return watcher(self._context, run, self._started, chosen=chosen, note=note).show()
+            if known := self._watchers.get(run):
+                watcher = known.again(chosen)
+            else:
+                watcher = kind(self._context, run, self._started, chosen=chosen, note=note)
+            self._watchers[run] = watcher
+            return watcher.show()
         except DagmarError as error:
             return mo.Html(drawing.refusal(error))
 

@@ -42,6 +42,7 @@ class Previewed:
     memory: int = 0
     _preview: Preview | None = None
     _tags: Mapping[str, str] = field(default_factory=dict)
+    _drawn: dict[str, mo.Html] = field(default_factory=dict)
 
     @functools.cached_property
     def values(self) -> Mapping[str, Any]:
@@ -80,6 +81,8 @@ class Previewed:
         nothing = "" if shown.values else " It has no output: nothing would be materialized."
         fate = "kept as it is here" if shown.kept else "nothing is stored or recorded"
         text = f"A preview of {self.asset}{part}: {fate}.{nothing}"
+        if text in self._drawn:  # the cell runs again with every key that is typed in the controls
+            return self._drawn[text]
         parts = [mo.Html(drawing.note(text, used) + found)]
         for key, value in shown.values.items():
             name = f"<div><b>{escape(key)}</b></div>" if len(shown.values) > 1 else ""
@@ -87,7 +90,8 @@ class Previewed:
             metadata = drawing.metadata(shown.metadata.get(key, {}))
             # The difference comes first: marimo cuts long outputs off.
             parts += [mo.Html(name + difference + metadata), mo.as_html(value)]
-        return mo.vstack(parts)
+        self._drawn[text] = mo.vstack(parts)
+        return self._drawn[text]
 
 
 def show(context: Context, controls: object, keys: Sequence[str] = ()) -> Previewed:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import AnswerLost, DagmarError
@@ -32,13 +32,11 @@ class StartedRuns:
     """The runs of one notebook, and their retries; it outlives the cells that show them.
 
     `sent` are the runs whose retry may have been launched, with the reason why it is not known.
-    `ended` counts the runs that have ended. `shown` are those that were read to their end, by id:
-    cells that name the controls run again with each key, and are not to read them again.
+    `ended` counts the runs that have ended.
     """
 
     sent: dict[str, AnswerLost | None] = field(default_factory=dict)
     ended: int = 0
-    shown: dict[str, Any] = field(default_factory=dict)
     _retries: dict[str, str] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _backfills: set[str] = field(default_factory=set)

@@ -5,11 +5,11 @@ A thread of the cell reads the run and updates the page. It ends with the cell.
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from dagmar.server.client import DagsterClient
 
 if TYPE_CHECKING:
     import marimo as mo
+    from typing_extensions import Self
 
 FIRST_LOOKS = 3
 MOST_LINES = 200
@@ -43,9 +44,8 @@ class RunLog:
 
     run_id: str
     more: bool = False
-    _lines: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
-    _count: int = 0
-    _cursor: str | None = None
+    # The lines, how many there were, and the cursor: replaced at once, so a copy is consistent.
+    _known: tuple[Sequence[str], int, str | None] = ((), 0, None)
 
     def read(self, client: DagsterClient) -> runs.Run:
         """Read the run and what is new in its log, a few pages at most; `more` says if more is.
@@ -53,25 +53,25 @@ class RunLog:
         Raises Invalid if there is no such run, and Unreachable.
         """
         for _ in range(PAGES_AT_ONCE):
-            run, page = runs.read_run_and_logs(client, self.run_id, self._cursor)
-            lines = [draw_line(event) for event in page["events"] if runs.is_shown(event)]
-            self._lines += lines
-            self._count += len(lines)
-            self._cursor, self.more = page["cursor"], page["hasMore"]
+            known, count, cursor = self._known
+            run, page = runs.read_run_and_logs(client, self.run_id, cursor)
+            new = [draw_line(event) for event in page["events"] if runs.is_shown(event)]
+            self._known = [*known, *new][-MOST_LINES:], count + len(new), page["cursor"]
+            self.more = page["hasMore"]
             if not self.more:
                 break
         return run
 
     def draw(self) -> str:
         """Return the lines in a pane that shows its end, as HTML; nothing if there are none."""
-        if not self._lines:
+        lines, count, _ = self._known
+        if not lines:
             return ""
-        cut = self._count > len(self._lines)
-        title = f"Log, the last {len(self._lines)} lines" if cut else "Log"
+        title = f"Log, the last {len(lines)} lines" if count > len(lines) else "Log"
         # In a reversed column a browser keeps the end in view.
         return (
             f'<details open style="margin-top:8px"><summary style="{drawing.SMALL}">{title}'
-            f'</summary><div style="{PANE}"><div>{"".join(self._lines)}</div></div></details>'
+            f'</summary><div style="{PANE}"><div>{"".join(lines)}</div></div></details>'
         )
 
 
@@ -139,10 +139,22 @@ class Watcher:
         self._note = run_id, note
         self._watch(run_id)
 
+    def again(self, chosen: Callable[[], LaunchOptions] | None) -> Self:
+        """Return a watcher that goes on from here, for a cell that runs again.
+
+        That is with every key that is typed in the controls: it neither asks for what is known nor
+        shows less. A click that was not sent yet is sent once all the same.
+        """
+        other = copy.copy(self)
+        other._log = copy.copy(self._log)
+        other._clicked = threading.Event()
+        other._chosen, other._open_wanted = chosen, False
+        return other
+
     def _watch(self, run_id: str) -> None:
         self.run_id = self._started.newest(run_id)
-        known: tuple[runs.Run | None, RunLog] = (None, RunLog(self.run_id))
-        self._run, self._log = self._started.shown.get(self.run_id, known)
+        self._run: runs.Run | None = None
+        self._log = RunLog(self.run_id)
         self._refused: dict[str, DagmarError] = {}
         self._trouble: DagmarError | None = None
         self._warning = self._opened = ""
@@ -166,8 +178,6 @@ class Watcher:
                     self._started.look(client, self.run_id)
                     runs.read_outcome(client, self._run)
                 self._warn(client, self._run.status)
-                if not self._moves:
-                    self._started.shown[self.run_id] = self._run, self._log
             if self._cancel_wanted and self._run and not self._run.final:
                 self._send_cancel(client, self._run)
             self._trouble = None
