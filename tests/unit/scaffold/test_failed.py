@@ -176,3 +176,14 @@ def test_secrets_of_a_run_stay_with_dagster() -> None:
         "resources.db.config.mask",
     )
     assert (values.partition, values.tags) == ("x", {"team": "data", "dagster/priority": "3"})
+
+
+@pytest.mark.parametrize(("level", "kept"), [("INFO", False), ("DEBUG", True)])
+def test_the_loggers_that_a_run_in_the_kernel_has_by_itself_are_not_launched_again(
+    level: str, kept: bool
+) -> None:
+    text = f"loggers: {{console: {{config: {{log_level: {level}}}}}}}"
+    here: Any = Server(config=text, tags={"dagmar/here": "true"})
+    launched: Any = Server(config=text)
+    assert ("loggers" in read_launched_with(here, RUN).config) is kept
+    assert "loggers" in read_launched_with(launched, RUN).config

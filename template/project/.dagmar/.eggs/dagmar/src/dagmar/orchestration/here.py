@@ -24,7 +24,7 @@ from dagmar.orchestration.quiet import (
 )
 from dagmar.orchestration.usage import Usage
 from dagmar.orchestration.warm import warm
-from dagmar.project.provenance import CPU_TAG, MEMORY_TAG
+from dagmar.project.provenance import CPU_TAG, MEMORY_TAG, QUIET
 from dagmar.project.sources import merge
 from dagmar.server.configtypes import ConfigField, ConfigType, ConfigTypes, fitted
 
@@ -276,8 +276,7 @@ def _with_job_defaults(
     elif definition.run_config is not None:
         own = definition.run_config
     if definition.loggers.get("console") == internal("colored_console_logger"):
-        # Dagster's debug messages about each step would fill the cell.
-        own = merge({"loggers": {"console": {"config": {"log_level": "INFO"}}}}, own)
+        own = merge({"loggers": QUIET}, own)
     return merge(own, config)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dagmar.project.provenance import HERE_TAG, QUIET
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import PARTITION_TAG, is_of_partition
 from dagmar.server.launchable import is_kept, read_to_retry
@@ -37,6 +38,8 @@ def read_launched_with(client: DagsterClient, run_id: str) -> LaunchedWith:
     kept = {key: value for key, value in tags.items() if is_kept(key) and not is_of_partition(key)}
     secrets: list[str] = []
     config = without_secrets(read_yaml(run["runConfigYaml"]) or {}, "", secrets)
+    if HERE_TAG in tags and config.get("loggers") == QUIET:
+        del config["loggers"]
     # A run of a range of partitions has no tag for one of them.
     return LaunchedWith(tags.get(PARTITION_TAG), config, kept, tuple(secrets))
 
