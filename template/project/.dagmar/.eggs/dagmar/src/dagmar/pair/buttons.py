@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
     from dagmar.server.launch import Launch
 
-LAST = "The last run launched from this notebook before it was opened; the controls have its values"
+LAST = "The last run launched from this notebook; the controls have its values."
 
 AGAIN = "Click again."
 MAYBE_LAUNCHED = "It may have been launched: look in the Dagster UI before you click again."

@@ -188,8 +188,8 @@ class Grid:
             shown = "the states of the assets differ"
         number = f" · with {escape(self.number)} of the latest materialization"
         remark = (
-            "Click on cells to select them, several for a backfill. "
-            f"Without a selection it is <b>{escape(self.default)}</b>, in a frame."
+            "Click on cells to select partitions; several are launched as a backfill. "
+            f"With none selected, it is <b>{escape(self.default)}</b>, the one in the frame."
         )
         return (
             f"<div>{len(self.keys)} partitions: {shown}{number if self.number else ''}</div>"
