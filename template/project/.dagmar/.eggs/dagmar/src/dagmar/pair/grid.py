@@ -137,6 +137,7 @@ class Grid:
 
         columns = [column for column in self._rows[0] if column != LABEL]
         narrow = labelled and not self.numbers and all(len(column) < 4 for column in columns)
+        label = 24 + 9 * max(len(row.get(LABEL) or "") for row in self._rows)
         return Table(
             self._rows,
             selection="multi-cell",
@@ -148,7 +149,7 @@ class Grid:
             show_data_types=False,
             max_columns=None,
             freeze_columns_left=[LABEL] if labelled else None,
-            column_widths=dict.fromkeys(columns, 28) if narrow else None,
+            column_widths=dict.fromkeys(columns, 28) | {LABEL: label} if narrow else None,
             format_mapping=dict.fromkeys(columns, show),
             style_cell=style,
             hover_template=hover,
