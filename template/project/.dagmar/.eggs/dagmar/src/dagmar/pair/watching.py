@@ -95,13 +95,13 @@ def draw_run(run: runs.Run, warning: str = "") -> str:
     if seconds is None and run.started and not run.final:
         seconds = time.time() - run.started
     running = f": {', '.join(run.steps_running)}" if run.steps_running else ""
+    times = (format_duration(seconds), run.used)
     return (
         f"<div>{drawing.badge(run.status)} <b>{escape(', '.join(run.assets) or run.job)}</b>"
         f"{partition} · {drawing.link(run.url, run.run_id[:8])}</div>"
         f'<div><progress max="{run.steps_total}" value="{run.steps_done}"></progress> '
         f"{run.steps_done} of {run.steps_total} steps{escape(running)} "
-        f'<span style="{drawing.SMALL}">{format_duration(seconds)} '
-        f"{escape(run.used)}</span></div>"
+        f'<span style="{drawing.SMALL}">{escape(" · ".join(filter(None, times)))}</span></div>'
         + (drawing.note(warning, kind="warn") if warning else "")
         + (drawing.failure(run.error) if run.error else "")
         + drawing.checks(run.checks or ())
