@@ -478,7 +478,9 @@ def a_module_that_is_not_there(project: Project) -> None:
 
 
 @breaks(
-    "definitions", FAIL, "'shop' does not load: SyntaxError: invalid syntax (assets.py, line 1)"
+    "definitions",
+    FAIL,
+    "'shop' does not load: SyntaxError: invalid syntax (src/shop/defs/assets.py, line 1)",
 )
 def definitions_that_are_no_python(project: Project) -> Project:
     write(project, "src/shop/defs/assets.py", "def (:\n")
