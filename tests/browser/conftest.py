@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -65,16 +66,23 @@ def editor(
 
 
 @pytest.fixture
-def edit(editor: tuple[Path, str], page: Page) -> Open:
-    """Open the default notebook of an asset or job in the shared `marimo edit`."""
+def edit(editor: tuple[Path, str], page: Page) -> Iterator[Open]:
+    """Open the default notebook of an asset or job in the shared `marimo edit`.
+
+    Its name is new, because marimo keeps the kernel of a file after its page was closed.
+    """
     folder, address = editor
+    files = []
 
     def open_it(key: str, pairing: str = "asset", cells: str = "") -> Page:
-        file = write_notebook(folder, key, pairing, probe=True, cells=cells)
-        page.goto(f"{address}&file={file.name}")
+        written = write_notebook(folder, key, pairing, probe=True, cells=cells)
+        files.append(written.rename(folder / f"{written.stem}_{uuid4().hex[:8]}.py"))
+        page.goto(f"{address}&file={files[-1].name}")
         return page
 
-    return open_it
+    yield open_it
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from dagmar.server.runconfig import read_yaml
 from playwright.sync_api import Locator, Page, expect
 from support.dagster_server import DagsterServer, backfills_tagged, runs_tagged, tags_of
 from support.fault_proxy import FaultProxy
-from support.notebook_project import LOADING, Open, render_notebooks, write_notebook
+from support.notebook_project import LOADING, Open, choose, render_notebooks, write_notebook
 
 PATIENCE = 180.0
 
@@ -58,17 +58,6 @@ def type_tags(page: Page, text: str) -> None:
     tags = page.get_by_placeholder("key=value, key=value")
     tags.fill(text)
     tags.press("Enter")
-
-
-def choose(page: Page, *partitions: str) -> None:
-    """Select these partitions in the grid, and no others."""
-    if button(page, "Clear selection").is_visible():
-        button(page, "Clear selection").click()
-    for partition in partitions:
-        month, _, day = partition.rpartition("-")  # a row for each month, or the key in the cell
-        cells = page.locator("tr", has_text=month) if month else page
-        by_name = cells.locator(f'td[data-cell-id$="_ {day}"]')
-        (by_name if month else cells.get_by_role("cell", name=f"○ {day}")).last.click()
 
 
 def materialized_just_now(page: Page, run_id: str) -> None:

@@ -130,3 +130,15 @@ def marimo_server(command: str, file: Path, environ: Mapping[str, str], log: Pat
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def choose(page: Page, *partitions: str) -> None:
+    """Select these partitions in the grid, and no others."""
+    clear = page.get_by_role("button", name="Clear selection", exact=True)
+    if clear.is_visible():
+        clear.click()
+    for partition in partitions:
+        month, _, day = partition.rpartition("-")  # a row for each month, or the key in the cell
+        cells = page.locator("tr", has_text=month) if month else page
+        by_name = cells.locator(f'td[data-cell-id$="_ {day}"]')
+        (by_name if month else cells.get_by_role("cell", name=f"○ {day}")).last.click()
