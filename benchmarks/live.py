@@ -61,7 +61,7 @@ for line in sys.stdin:
     file, text = eval(line)
     started = time.perf_counter()
     Path(file).write_text(text, "utf-8")
-    shown = _preview(pair._context, LaunchOptions(partition=partition), ())
+    shown = _preview(pair._context, LaunchOptions(partitions=(partition,) if partition else ()), ())
     page = shown._display_().text
     took = time.perf_counter() - started
     if shown.error or "Difference" not in page:
