@@ -14,9 +14,9 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError
@@ -59,8 +59,12 @@ def place_of(settings: Settings, notebook: Path, output: str = "") -> Place:
 
 
 def new_id() -> str:
-    """Return the name of a new export: its time in UTC, and eight random digits."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+    """Return the name of a new export: its time in UTC, in the order of which names sort.
+
+    Eight hexadecimal digits follow the second: five of the microsecond, and three random ones.
+    """
+    now = datetime.now(timezone.utc)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.randbelow(0x1000):03x}"
 
 
 @contextlib.contextmanager
