@@ -4,12 +4,17 @@ A page marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; the
 is written by hand. What stands between the marks is replaced by what the function called NAME in
 `PARTS` returns.
 
-    uv run python docs/generate.py            write
-    uv run python docs/generate.py --check    compare; status 1 and the pages' names if they differ
+    uv run python docs/generate.py               write
+    uv run python docs/generate.py --check       compare; status 1 and the names if they differ
+    uv run python docs/generate.py --site site   add to a site that was built: the pages' Markdown,
+                                                 and llms-full.txt, all of them in one file
+
+`docs/llms.txt` is written too: the navigation of zensical.toml, with the headings of each page.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import inspect
@@ -20,13 +25,21 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dagmar
 from dagmar import errors
+from dagmar.diff.model import Difference
+from dagmar.files import read_toml
+from dagmar.pair.buttons import Attempt
+from dagmar.pair.previewing import Previewed
+from dagmar.pair.statistics import Statistics
 from dagmar.project import settings as settings_module
 from dagmar.project.schema import schema
 from dagmar.tasks import namespace
 from invoke import Argument, Collection, Task
 
 ROOT = Path(__file__).resolve().parents[1]
+FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -42,14 +55,79 @@ def render(page: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or say which of them differ."""
-    stale = [page for page in pages() if render(page) != page.read_text()]
-    for page in stale:
+    if arguments[:1] == ["--site"]:
+        return complete_site(Path(arguments[1]))
+    files = {page: render(page) for page in pages()}
+    files[ROOT / "docs/llms.txt"] = llms()
+    stale = {file: text for file, text in files.items() if not _reads(file, text)}
+    for file, text in stale.items():
         if "--check" in arguments:
-            print(f"{page.relative_to(ROOT)} is out of date", file=sys.stderr)
+            print(f"{file.relative_to(ROOT)} is out of date", file=sys.stderr)
         else:
-            page.write_text(render(page))
-            print(page.relative_to(ROOT))
+            file.write_text(text)
+            print(file.relative_to(ROOT))
     return int("--check" in arguments and bool(stale))
+
+
+def _reads(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_text("utf-8") == text
+
+
+def navigation() -> dict[str, list[str]]:
+    """Return the pages of the site, relative to docs/, by the path of their section."""
+    found: dict[str, list[str]] = {}
+
+    def walk(entries: Any, section: str) -> None:
+        for entry in entries:
+            titled = entry if isinstance(entry, dict) else {"": entry}
+            for title, below in titled.items():
+                if isinstance(below, str):
+                    found.setdefault(section, []).append(below)
+                else:
+                    walk(below, ": ".join(filter(None, [section, title])))
+
+    walk(read_toml(ROOT / "zensical.toml")["project"]["nav"], "")
+    return found
+
+
+def headings(page: Path) -> list[tuple[int, str]]:
+    """Return the level and the text of each heading of a page."""
+    text = FENCE.sub("", page.read_text("utf-8"))
+    return [(len(marks), title) for marks, title in HEADING.findall(text)]
+
+
+def llms() -> str:
+    """Return the list of pages in the format of llms.txt: sections, links, what a page has."""
+    project = read_toml(ROOT / "zensical.toml")["project"]
+    lines = [f"# {project['site_name']}", "", f"> {project['site_description']}"]
+    for section, names in navigation().items():
+        lines += ["", *([f"## {section}", ""] if section else [])]
+        for name in names:
+            (_, title), *rest = headings(ROOT / "docs" / name)
+            parts = "; ".join(text for level, text in rest if level == 2)
+            lines.append(f"- [{title}]({name})" + f": {parts}" * bool(parts))
+    return "\n".join(lines) + "\n"
+
+
+def complete_site(site: Path) -> int:
+    """Put the Markdown of each page into a built site, and all of it into llms-full.txt."""
+    texts = []
+    for name in (name for names in navigation().values() for name in names):
+        text = (ROOT / "docs" / name).read_text("utf-8")
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+        texts.append(f"<!-- {name} -->\n\n{text}")
+    (site / "llms-full.txt").write_text("\n".join(texts))
+    return 0
+
+
+def _pages() -> str:
+    """Return the list of pages that the home page of the site has."""
+    rows = []
+    for section, names in navigation().items():
+        links = (f"[{headings(ROOT / 'docs' / name)[0][1]}]({name})" for name in names)
+        rows.append((section, " · ".join(links)))
+    return "\n" + table(("", ""), [row for row in rows if row[0]]) + "\n"
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -200,6 +278,107 @@ def _error_classes() -> str:
     return "\n" + table(("status", "class in `dagmar.errors`", "meaning"), rows) + "\n"
 
 
+RESULTS: tuple[type, ...] = (Attempt, Previewed, Difference, Statistics)
+"""Classes of what the methods of a pair return, in the order of the page."""
+
+
+ALIASES = {
+    "Controls": "mo.ui.batch | Mapping[str, object]",
+    "Number": "float | str | bool | None",
+    "Item": "dict[str, Any]",
+    "Kind": "str",
+}
+
+
+def public_members(kind: type) -> list[str]:
+    """Return the names of a class's own public methods and properties, as its file has them."""
+    return [
+        name
+        for name, value in vars(kind).items()
+        if not name.startswith("_")
+        and (callable(value) or isinstance(value, (property, functools.cached_property)))
+    ]
+
+
+def _notebook_api() -> str:
+    pair = dagmar.Pair
+    constructed = _described("dagmar.Pair", pair, pair.__init__)
+    parts = [f"\n## dagmar.Pair\n\n{_prose(pair)}{constructed}"]
+    parts += [f"### pair.{name}\n\n{_member('pair', pair, name)}" for name in public_members(pair)]
+    link = dagmar.link_reports
+    parts.append(f"## dagmar.link_reports\n\n{_described('dagmar.link_reports', link, link)}")
+    parts.append("## What the methods return\n\n")
+    for kind in RESULTS:
+        fields = [
+            (f"`{field.name}`", f"`{_plain(field.type)}`")
+            for field in dataclasses.fields(kind)
+            if not field.name.startswith("_")
+        ]
+        parts.append(f"### {kind.__name__}\n\n{_prose(kind)}{table(('field', 'type'), fields)}\n")
+        for name in public_members(kind):
+            parts.append(f"`.{name}`: {_member('', kind, name, short=True)}")
+    return "".join(parts)
+
+
+def _member(before: str, kind: type, name: str, short: bool = False) -> str:
+    value = inspect.getattr_static(kind, name)
+    if callable(value):
+        return _described(f"{before}.{name}", value, value)
+    get = value.fget if isinstance(value, property) else value.func
+    returned = _plain(inspect.signature(get).return_annotation)
+    if short:
+        return f"{_prose(get).strip()} (`{returned}`)\n\n"
+    return f"```text\n{before}.{name}: {returned}\n```\n\n{_prose(get)}"
+
+
+def _described(title: str, value: Any, function: Callable[..., Any]) -> str:
+    """Return the signature of a function as it is called, and its docstring."""
+    signature = inspect.signature(function)
+    lines: list[str] = []
+    for each in (each for name, each in signature.parameters.items() if name != "self"):
+        if each.kind is each.KEYWORD_ONLY and "*" not in lines:
+            lines.append("*")
+        stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+        default = "" if each.default is each.empty else f" = {each.default!r}"
+        lines.append(f"{stars}{each.name}: {_plain(each.annotation)}{default}".replace("'", '"'))
+    arguments = ", ".join(lines)
+    if len(arguments) > 60:
+        arguments = "\n" + "".join(f"    {line},\n" for line in lines)
+    returned = signature.return_annotation
+    result = "" if title == "dagmar.Pair" else f" -> {_plain(returned)}"
+    return f"```text\n{title}({arguments}){result}\n```\n\n{_prose(function)}"
+
+
+def _plain(annotation: Any) -> str:
+    """Return an annotation without aliases that only the module knows."""
+    text = str(annotation)
+    for alias, meaning in ALIASES.items():
+        text = re.sub(rf"\b{alias}\b", meaning, text)
+    return text
+
+
+def _prose(value: Any) -> str:
+    """Return a docstring as Markdown: what it raises, and its example, are paragraphs."""
+    text = inspect.cleandoc(value.__doc__ or "")
+    text = re.sub(r"(?<=[.:])\s+(Raises )", r"\n\n\1", text)
+    known = {error.__name__ for error in error_classes(errors.DagmarError)}
+    parts = []
+    for paragraph in re.split(r"\n\n", text):
+        line = " ".join(paragraph.split())
+        if line.startswith("Raises "):
+            line = re.sub(
+                r"\b[A-Z]\w+\b",
+                lambda found: (
+                    f"[`{found[0]}`](errors.md#{found[0].lower()})"
+                    if found[0] in known
+                    else found[0]
+                ),
+                line,
+            )
+        parts.append(line + "\n\n")
+    return "".join(parts)
+
+
 def _adopted() -> str:
     """Return what tests/template/test_adopting.py saw: a row for each repository."""
     seen = json.loads((ROOT / "tests/template/adopted.json").read_text("utf-8"))
@@ -217,6 +396,8 @@ def _adopted() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "adopted": _adopted,
+    "notebook-api": _notebook_api,
+    "pages": _pages,
     "tasks": _tasks,
     "settings": _settings,
     "precedence": _precedence,

@@ -10,6 +10,8 @@ import pytest
 from support.template_releases import RUNNER
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+DECISION = re.compile(r"decisions/\d{4}-[a-z0-9-]+\.md")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -28,10 +30,33 @@ def test_generated_parts_are_up_to_date(page: Path, generate: ModuleType) -> Non
     assert "end" not in marks[::2]
 
 
-@pytest.mark.parametrize("part", ["tasks", "settings", "precedence", "exit-codes", "error-classes"])
-def test_every_generated_part_stands_on_a_page(part: str, generate: ModuleType) -> None:
-    assert part in generate.PARTS
-    assert any(f"<!-- generated: {part} -->" in page.read_text("utf-8") for page in PAGES)
+def test_every_generated_part_stands_on_a_page(generate: ModuleType) -> None:
+    texts = [page.read_text("utf-8") for page in PAGES]
+    marks = [f"<!-- generated: {part} -->" for part in generate.PARTS]
+    assert len(marks) > 5
+    assert [mark for mark in marks if not any(mark in text for text in texts)] == []
+
+
+def test_every_page_is_in_the_navigation_once(generate: ModuleType) -> None:
+    listed = [name for names in generate.navigation().values() for name in names]
+    there = {str(page.relative_to(DOCS)) for page in PAGES if page.is_relative_to(DOCS)}
+    # Decisions are reached from their list.
+    assert sorted(listed) == sorted(name for name in there if not DECISION.fullmatch(name))
+    text = (DOCS / "decisions/README.md").read_text("utf-8")
+    decisions = sorted(name for name in there if DECISION.fullmatch(name))
+    assert sorted(f"decisions/{name}" for name in LINK.findall(text)) == decisions
+
+
+def test_a_page_of_the_site_links_only_what_the_site_has() -> None:
+    outside = [
+        f"{page.name}: {link}"
+        for page in PAGES
+        if page.is_relative_to(DOCS)
+        for link in LINK.findall(FENCE.sub("", page.read_text("utf-8")))
+        if not re.match(r"[a-z]+:|#", link)
+        and not (page.parent / link.partition("#")[0]).resolve().is_relative_to(DOCS)
+    ]
+    assert outside == []
 
 
 def test_a_stale_page_is_found_and_written(
@@ -42,11 +67,21 @@ def test_a_stale_page_is_found_and_written(
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text("mine\n<!-- generated: exit-codes -->\nold\n<!-- end -->\nmine too\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/one.md").write_text("# One\n\n## A part\n")
+    (tmp_path / "zensical.toml").write_text(
+        '[project]\nsite_name = "n"\nsite_description = "d"\n'
+        'nav = [{ "Learn" = [{ "First" = ["one.md"] }] }]\n'
+    )
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     assert generate.main(["--check"]) == 1
-    assert "page.md is out of date" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "page.md is out of date" in said
+    assert "docs/llms.txt is out of date" in said
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
+    listed = (tmp_path / "docs/llms.txt").read_text()
+    assert listed == "# n\n\n> d\n\n## Learn: First\n\n- [One](one.md): A part\n"
     written = page.read_text()
     assert "| 130 | Ctrl-C, or SIGTERM |" in written
     assert "old" not in written

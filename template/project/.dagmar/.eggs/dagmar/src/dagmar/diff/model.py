@@ -87,6 +87,7 @@ class Rows:
 class Difference:
     """How a value differs from an earlier one.
 
+    `kind` is what was compared: frame, number, text, mapping or other.
     `reason` is why it cannot be compared, else empty. `remarks` are sentences about how it was
     compared. A frame has `rows` and `columns`, a text the `lines` of a unified diff, and everything
     else `changes`; `total` is how many lines or changes there are, when the first ones are given.

@@ -83,11 +83,14 @@ def _details(manifest: Manifest) -> Iterator[str]:
 
 
 def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions:
-    """Return the definitions with a link on each asset that a notebook is paired with.
+    """Return `definitions` with a link on each asset that a notebook is paired with.
 
     It leads to the page that lists the notebook's exports, under `export.public_url` of
     dagmar.yaml, or on the server of a running `invoke dev`; without either nothing is added.
     `root` is the project, by default that of the caller's file.
+    Raises SettingsError for a dagmar.yaml that is not valid.
+
+    For example, at the end of definitions.py: `defs = dagmar.link_reports(defs)`
     """
     import dagster as dg
 

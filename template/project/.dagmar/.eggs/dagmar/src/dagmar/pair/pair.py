@@ -54,7 +54,7 @@ class Pair:
         target: str = "",
         root: str | Path = "",
     ) -> None:
-        """Pair with the asset of this key, the job of this name, or the assets of this selection.
+        """Pair with the `asset` of this key, the `job` of this name, or what `select` selects.
 
         A selection is what `invoke run --select` takes, such as `group:sales`. If several code
         locations have an asset or job, `KEY@LOCATION` or `NAME@LOCATION` chooses one.
@@ -113,7 +113,7 @@ class Pair:
     def load(
         self, key: str, partition: str | None = None, *, after: Callable[[], object] | None = None
     ) -> Any:
-        """Return the value of an asset, through the project's own IO managers.
+        """Return the value of the asset `key`, through the project's own IO managers.
 
         Without `partition`, a partitioned asset is a dict of its materialized partitions.
         `after` is a variable with what `materialized` returned: a cell that names it runs again.
@@ -133,7 +133,8 @@ class Pair:
         """Return a state: a cell that names it runs again when one of the assets is materialized.
 
         What counts are runs from this notebook: on the server when they have ended, in this kernel,
-        and retries. The default is the paired asset, and for a job, any asset that it materializes.
+        and retries. `keys` are the assets; the default is the paired asset, and for a job, any
+        asset that it materializes. Call it to get the number of materializations so far.
         In a lazy notebook such cells become stale instead. Nothing is launched.
 
         For example, in the setup cell: `materialized = pair.materialized()`, and in another
@@ -145,7 +146,8 @@ class Pair:
         """Return a state: a cell that names it runs again when a run from this notebook has ended.
 
         For the controls, whose states of partitions also change when a run fails. In a lazy
-        notebook the cell becomes stale instead. Nothing is launched.
+        notebook the cell becomes stale instead. Nothing is launched. Call it to get the number of
+        runs that have ended so far.
 
         For example, in the setup cell: `ended = pair.ended()`, and in another
         `controls = pair.controls(after=ended)`
@@ -227,7 +229,8 @@ class Pair:
         `--`), its values are the defaults; else those of the last run that `launch` shows, or that
         was launched here since.
         The run config is a form with the fields of Dagster's schema, and YAML for what a form
-        cannot have; without `form`, all of it is YAML.
+        cannot have; without `form`, all of it is YAML. The result is an element of marimo, whose
+        value is what `launch`, `materialize` and `preview` take.
         `after` is a variable with what `ended` returned: the states in the grid follow the runs
         from this notebook then, and what was entered stays.
         Raises UsageError for a number of anything but an asset.
@@ -256,6 +259,7 @@ class Pair:
     def validate(self, controls: Controls | None) -> mo.Html | None:
         """Show what the server says about the run config, while it is typed; None if it is valid.
 
+        `controls` is what `controls` returned.
         A cell that names the controls runs again with each change. Nothing is launched, and where
         nobody could launch, in an export or a script, nothing is shown.
 
@@ -269,7 +273,9 @@ class Pair:
         return mo.Html(found) if found else None
 
     def launch_button(self, label: str = "Launch", kind: Kind = "success") -> mo.ui.run_button:
-        """Return a button for `launch` or `materialize`, whose every click counts once.
+        """Return a button for `launch`, `materialize`, `preview` or `keep`; each click counts once.
+
+        `label` is its text, and `kind` its color: neutral, success, warn or danger.
 
         For example, in a cell that ends with `button`: `button = pair.launch_button()`
         """
@@ -278,7 +284,8 @@ class Pair:
     def launch(self, controls: Controls | None, button: mo.ui.run_button | None) -> Attempt | None:
         """Launch a run if the button was just clicked, and return the last launch.
 
-        It is one backfill for several partitions.
+        `controls` is what `controls` returned, or a mapping with the same keys, and `button` what
+        `launch_button` returned. It is one backfill for several partitions.
         Before the first one it is the run that the page was opened with, else the last one that
         you launched from this notebook before this copy of it was opened, else None. An app has
         its own runs only. `watch` shows why a launch was refused.
@@ -295,7 +302,8 @@ class Pair:
     def watch(self, run: Attempt | str | None) -> mo.Html:
         """Show a run until it ends: status, steps, log, failure, buttons to cancel and retry.
 
-        Of a backfill: its status, its runs by status, and a button to cancel it.
+        Of a backfill: its status, its runs by status, and a button to cancel it. A run that the
+        server does not know, or a server that does not answer, is shown as such.
         `run` is what `launch` or `materialize` returned, or a run id. A failed run can be retried
         with the config and tags that are in the controls then, and opened as a notebook.
         """
@@ -327,7 +335,7 @@ class Pair:
             return mo.Html(drawing.refusal(error))
 
     def history(self, limit: int = 30, after: object = None) -> mo.Html:
-        """Show how long the last runs took, and how they ended.
+        """Show how long the last `limit` runs took, and how they ended.
 
         The chart is updated when a run from this notebook has ended, and must be alone in its
         cell. `after` is no longer needed.
@@ -362,29 +370,40 @@ class Pair:
         """Return a row for each asset with its state, for a table or a data frame.
 
         They are those of `select`; without it those of the pair's own selection, or all of them.
-        Raises Invalid for a selection that is not valid, and Unreachable.
+        Each row has `asset`, `state`, `materialized_at`, `run_id`, `partitions`,
+        `partitions_materialized`, `group`, `kinds`, `owners`, `dependencies`, `location` and
+        `description`.
+        Raises Invalid for a selection that is not valid, and Unreachable if no Dagster answers.
 
         For example: `pl.DataFrame(pair.list_assets("group:sales"))`
         """
         return listing.list_assets(self._context, select)
 
     def list_jobs(self) -> list[Item]:
-        """Return a row for each job, with its schedules and sensors. Raises Unreachable."""
+        """Return a row for each job, with its schedules and sensors.
+
+        Each row has `name`, `asset_job`, `schedules`, `sensors`, `location` and `description`.
+        Raises Unreachable if no Dagster answers.
+        """
         return listing.list_jobs(self._context)
 
     def list_partitions(self, asset: str = "") -> list[Item]:
         """Return a row for each partition of an asset or of the paired job, with its state.
 
-        The default is what is paired; there are no rows if it has no partitions.
-        Raises Invalid for an unknown asset, UsageError for a selection, and Unreachable.
+        The default of `asset` is what is paired; there are no rows if it has no partitions.
+        Each row has `partition` and `state`, and the key of each dimension if there are several.
+        Raises Invalid for an unknown asset, UsageError for a selection, and Unreachable if no
+        Dagster answers.
         """
         return listing.list_partitions(self._context, AssetKey(asset))
 
     def list_runs(self) -> list[Item]:
         """Return a row for each run of the server that is in progress or queued.
 
-        `position` is the place in the queue, 1 for the next one; None for a run that has left it.
-        Raises Unreachable.
+        Each row has `run_id`, `status`, `position`, `job`, `assets`, `partition`, `created_at`,
+        `started_at`, `location` and `url`. `position` is the place in the queue, 1 for the next
+        one; None for a run that has left it.
+        Raises Unreachable if no Dagster answers.
         """
         return listing.list_runs(self._context)
 
@@ -398,8 +417,10 @@ class Pair:
         """Materialize the asset, or run the job, if a button from `launch_button` was just clicked.
 
         With `here` it runs in this kernel and is recorded in the project's own instance; without
-        it, this is `launch`. Without `button`, any of this pair's buttons counts.
+        it, this is `launch`. `controls` is what `controls` returned. Without `button`, any of this
+        pair's buttons counts. Why a run failed or was refused is the `error` of the result.
         Without a click it returns the result of the last one, None before the first one.
+        Raises UsageError for a button that is not from `launch_button`.
 
         For example: `pair.materialize(controls, button=button, here=True)`
         """
@@ -425,7 +446,9 @@ class Pair:
         """Show what the asset would become, if the button was just clicked: nothing is stored.
 
         It is executed in this kernel with its inputs, resources and config, from the files as they
-        are now, and compared with the recorded value. `keys` are columns that identify a row.
+        are now, and compared with the recorded value. `controls` is what `controls` returned,
+        `button` is from `launch_button`, and `keys` are columns that identify a row.
+        An exception of the asset, or a refusal, is the `error` of the result.
         Without a click it returns the last preview, None before the first one.
         Raises UsageError for a button that is not from `launch_button`.
 
@@ -441,6 +464,8 @@ class Pair:
     def keep(self, preview: Previewed | None, button: mo.ui.run_button | None) -> Attempt | None:
         """Store the value that `preview` returned, if the button was just clicked, and record it.
 
+        `preview` is that result, and `button` is from `launch_button`. A refusal, such as for a
+        preview that is out of date, is the `error` of the result.
         Nothing is executed again. Without a click it returns the result of the last one, None
         before the first one and after another preview.
         Raises UsageError for a button that is not from `launch_button`.
@@ -454,7 +479,10 @@ class Pair:
         return self._kept
 
     def export(self) -> mo.Html:
-        """Show the newest report of this notebook, and a button that writes another."""
+        """Show the newest report of this notebook, and a button that writes another.
+
+        The button writes what `invoke export` would for the saved file; why it failed is shown.
+        """
         import marimo as mo
 
         from dagmar.pair.report import Exporter
@@ -471,7 +499,8 @@ class Pair:
     def report(self, **values: Number) -> mo.Html:
         """Show numbers about the asset; an export that is attached to it records them.
 
-        Values are numbers, text or booleans. Raises Invalid for others.
+        The names of `values` are yours, except `report`, `notebook` and `export`; they are
+        numbers, text or booleans. Raises Invalid for others.
 
         For example: `pair.report(rows=len(orders))`
         """
@@ -485,7 +514,8 @@ class Pair:
     def metrics(self, **values: Number) -> mo.Html:
         """Report numbers as `report` does, and show those recorded before as well.
 
-        Those are the numbers of the asset's materializations and observations.
+        Those are the numbers of the asset's materializations and observations. `values` are those
+        of `report`.
         Raises Invalid for what is not a number, text or a boolean.
 
         For example: `pair.metrics(rows=len(orders))`
