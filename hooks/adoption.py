@@ -259,7 +259,7 @@ def run(root: Path, steps: list[Command]) -> list[Command]:
             flag = f"--python {shlex.quote(str(python))} "
             text = text.replace("uv pip install ", f"uv pip install {flag}")
             text = re.sub(r"^pip ", f"{shlex.quote(str(python))} -m pip ", text)
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S602  what is printed for the user to type
             text, shell=True, cwd=root, stdin=subprocess.DEVNULL, stdout=sys.stderr
         )
         if done.returncode:
@@ -291,7 +291,7 @@ def verify(root: Path, found: surveys.Survey, separate_tasks: bool) -> Iterator[
     for what, otherwise, command in tried:
         if not command or (separate_tasks and "invoke " in command):
             continue
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S602  what the user would type
             command, shell=True, cwd=root, env={**os.environ, "PATH": path},
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
         )  # fmt: skip

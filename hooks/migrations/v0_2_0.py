@@ -158,7 +158,9 @@ def render_old(answers_file: Path) -> str:
     name = f"{os.environ['VERSION_FROM']}:template/project/{WIRING}.jinja"
     source = worktree.run_git(TEMPLATE, "cat-file", "blob", name)
     try:
-        environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+        environment = Environment(  # noqa: S701  it renders TOML, not HTML
+            undefined=StrictUndefined, keep_trailing_newline=True
+        )
         return environment.from_string(source.stdout).render(answers)
     except TemplateError:
         return ""  # Copier merges it

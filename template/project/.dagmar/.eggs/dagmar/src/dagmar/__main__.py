@@ -35,7 +35,7 @@ def _install_the_extra() -> None:
     uv = os.environ.get("UV", "")  # set by uvx
     if uv and "DAGMAR_WITHOUT_EXTRA" not in os.environ:
         os.environ["DAGMAR_WITHOUT_EXTRA"] = "1"
-        os.execv(uv, [uv, "tool", "run", "--from", package, "dagmar", *sys.argv[1:]])
+        os.execv(uv, [uv, "tool", "run", "--from", package, "dagmar", *sys.argv[1:]])  # noqa: S606
     message = "the command line of dagmar is not installed"
     console.complain(SetupError(message, command=f"uvx --from '{package}' dagmar init"))
     raise SystemExit(SetupError.exit_code)

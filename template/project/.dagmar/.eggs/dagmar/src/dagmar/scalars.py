@@ -55,7 +55,7 @@ def parse(text: str) -> Any:
     """
     import yaml
 
-    return yaml.load(text, Loader=_loader())
+    return yaml.load(text, Loader=_loader())  # noqa: S506  a SafeLoader
 
 
 def parse_value(text: str) -> Any:

@@ -156,7 +156,9 @@ def _of_expression(node: ast.expr | None) -> Default | None:
     if node is None or not all(isinstance(part, LITERAL) for part in ast.walk(node)):
         return None
     try:
-        value = eval(compile(ast.Expression(node), "<default>", "eval"), {"__builtins__": {}})
+        value = eval(  # noqa: S307  only literals and operators are left
+            compile(ast.Expression(node), "<default>", "eval"), {"__builtins__": {}}
+        )
     except Exception:
         return None  # it fails in the notebook, too
     return Default(type(value), value)

@@ -29,7 +29,7 @@ CONFIG = "config"
 FORM = "form"
 TAGS = "tags"
 PARTITIONS, DEFAULT = "partitions", "partition"
-SECRETS = "secrets stay with Dagster, and a retry has them"
+LEFT_OUT = "secrets stay with Dagster, and a retry has them"
 CHOOSE_PARTITION = "Choose one in the controls."
 
 
@@ -200,7 +200,7 @@ def draw_controls(
     elements[TAGS] = mo.ui.text(tags, placeholder="key=value, key=value", full_width=True)
     rows = [("run config (YAML)", f"{{{CONFIG}}}"), ("tags", f"{{{TAGS}}}")]
     if run.secrets:
-        rows.append(("left out", drawing.literal(escape(f"{', '.join(run.secrets)}: {SECRETS}"))))
+        rows.append(("left out", drawing.literal(escape(f"{', '.join(run.secrets)}: {LEFT_OUT}"))))
     parts = [drawing.literal(grid.legend()) + f"{{{PARTITIONS}}}"] if choices.dimensions else []
     if drawn.fields:
         title = "other config (YAML), with values" if drawn.rest else "other config (YAML)"

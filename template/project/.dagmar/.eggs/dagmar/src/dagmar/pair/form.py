@@ -34,7 +34,7 @@ UNSET: Any = Unset.UNSET
 ELEMENT = "field_"
 BOOLEANS = {"true": True, "false": False}
 HINTS = {"Int": "whole number", "Float": "number"}
-SECRET_HINT = "a secret: not shown, and its default if empty"
+NOT_SHOWN = "a secret: not shown, and its default if empty"
 MOST_ROWS = 10
 FIELDS = "max-height:26em;overflow:auto"
 TITLE = "margin-top:10px;font-weight:600"
@@ -133,7 +133,7 @@ class Field:
             rows = min(lines + 1, MOST_ROWS)
             return mo.ui.text_area(start, self.placeholder or hint, rows=rows, **common)
         if self.secret:
-            return mo.ui.text(start, SECRET_HINT, "password", **common)
+            return mo.ui.text(start, NOT_SHOWN, "password", **common)
         return mo.ui.text(start, self.placeholder or hint, **common)
 
 

@@ -23,7 +23,7 @@ from dagmar.project.schema import ADDRESS, check, schema
 from dagmar.project.sources import PREFIX, KeyPath, Layer, read_dotenv, read_yaml, variables_layer
 
 DEFAULT_URL = "http://127.0.0.1:3000"
-PLUS_TOKEN = "DAGSTER_CLOUD_API_TOKEN"
+PLUS_TOKEN = "DAGSTER_CLOUD_API_TOKEN"  # noqa: S105  the name of a variable
 # No token looks like this, so it may be shown: a user may have written a token instead.
 _PLAIN_NAME = re.compile(r"[A-Z]{2,20}(_[A-Z]{2,20}){1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

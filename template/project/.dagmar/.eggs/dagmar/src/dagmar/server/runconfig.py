@@ -64,7 +64,7 @@ def read_yaml(text: str) -> Any:
     """
     import yaml
 
-    return yaml.load(text, Loader=_loader())
+    return yaml.load(text, Loader=_loader())  # noqa: S506  a SafeLoader
 
 
 @functools.cache

@@ -271,7 +271,8 @@ class Cache:
         """Forget runs."""
         for table in ("runs", *DEPENDENT):
             self.connection.executemany(
-                f"DELETE FROM {table} WHERE run_id = ?", [(run_id,) for run_id in run_ids]
+                f"DELETE FROM {table} WHERE run_id = ?",  # noqa: S608  a constant
+                [(run_id,) for run_id in run_ids],
             )
 
     # What is read
@@ -282,7 +283,7 @@ class Cache:
             "run_id, status, job, location, asset_count, created, started, ended, updated, "
             "partition, user, revision, here, retry_of, versions"
         )
-        query = f"SELECT {fields} FROM runs WHERE run_id = ?"
+        query = f"SELECT {fields} FROM runs WHERE run_id = ?"  # noqa: S608  a constant
         row = list(self.connection.execute(query, (run_id,)).fetchone())
         assets = self.query("SELECT asset FROM selected WHERE run_id = ?", (run_id,))
         row[4] = None if row[4] < 0 else tuple(AssetKey(asset) for (asset,) in assets)

@@ -72,7 +72,7 @@ class Reader:
             return
         chosen = run_filter(created_before=newest + TIE, updated_after=mark - LATE)
         self._add(chosen)
-        self._add_by_id(f"SELECT run_id FROM runs WHERE status NOT IN {FINAL}")
+        self._add_by_id(f"SELECT run_id FROM runs WHERE status NOT IN {FINAL}")  # noqa: S608  a constant
         cache.set_mark(self._now)
 
     def _add(self, chosen: Item) -> None:
