@@ -342,7 +342,7 @@ def test_a_server_must_answer_only_if_it_is_named(shop: Project) -> None:
 
 def test_projects_get_it_as_a_pre_commit_hook(shop: Project) -> None:
     config = yaml.safe_load(shop.read(".pre-commit-config.yaml"))
-    (hook,) = config["repos"][0]["hooks"]
+    hook, _ = config["repos"][0]["hooks"]
     assert hook["entry"] == "uv run invoke check"
     assert not hook["pass_filenames"]
     # git runs hooks in the repository's root, with the index in the environment

@@ -34,7 +34,7 @@ from support.azure_service import ACCOUNT, KEY, blob_service, connection_string
 from support.export_project import PAGE, orders_export
 from support.http_server import closed_port, document, page, reset, serve
 
-SECRET = "c2VjcmV0LWtleQ=="
+SECRET = "c2VjcmV0LWtleQ=="  # pragma: allowlist secret
 
 
 @dataclass
