@@ -568,7 +568,7 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     ),
     "bearer without token": (
         "targets:\n  p:\n    auth: {type: bearer}\n",
-        "dagmar.yaml:3: 'targets.p.auth' needs token_env",
+        "dagmar.yaml:3: 'targets.p.auth' needs token_env or token_command",
     ),
     "basic without password": (
         "targets:\n  p:\n    auth: {type: basic, username: a}\n",
@@ -577,6 +577,22 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "basic without user": (
         "targets:\n  p:\n    auth: {type: basic, password_env: PW}\n",
         "dagmar.yaml:3: 'targets.p.auth' needs username or username_env",
+    ),
+    "a token command that is not a list": (
+        "targets:\n  p:\n    auth: {type: bearer, token_command: gcloud zq7}\n",
+        "dagmar.yaml:3: 'targets.p.auth.token_command' must be a list",
+    ),
+    "a token command of a number": (
+        "targets:\n  p:\n    auth: {type: bearer, token_command: [a, 1]}\n",
+        "dagmar.yaml:3: 'targets.p.auth.token_command.1' must be text",
+    ),
+    "an empty token command": (
+        "targets:\n  p:\n    auth: {type: bearer, token_command: []}\n",
+        "dagmar.yaml:3: 'targets.p.auth.token_command' must not be empty",
+    ),
+    "a token command for a password": (
+        "targets:\n  p:\n    auth: {type: basic, username: a, password_env: P, token_command: [a]}\n",
+        "dagmar.yaml:3: unknown key 'targets.p.auth.token_command'",
     ),
     "headers without headers": (
         "targets:\n  p:\n    auth: {type: headers}\n",
@@ -852,6 +868,7 @@ EXAMPLE: dict[str, Any] = {
             "auth": {"type": "basic", "username_env": "WHO", "password_env": "PW", "username": "a"}
         },
         "plus": {"auth": {"type": "dagster-plus", "token_env": "TOKEN"}},
+        "command": {"auth": {"type": "bearer", "token_command": ["/no/such/program"]}},
         "headers": {"auth": {"type": "headers", "headers": {"X-Key": "KEY"}}},
         "none": {"auth": {"type": "none"}},
     },
@@ -1001,7 +1018,7 @@ def test_an_editor_and_dagmar_agree_on_what_is_valid(place: Place) -> None:
     place.load()
     validator = jsonschema.Draft7Validator(schema())
     assert validator.is_valid(EXAMPLE)
-    only_dagmar_knows = ("set twice", "names that", "basic without user", "not a number")
+    only_dagmar_knows = ("set twice", "names that", "not a number")
     for what, (text, _) in WRONG.items():
         if what.startswith(only_dagmar_knows):
             continue

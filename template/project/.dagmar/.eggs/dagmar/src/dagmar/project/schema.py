@@ -45,7 +45,7 @@ def check(layer: Layer) -> None:
             removed = [_remove(values, bad) for bad in messages]
             if not all(removed):
                 break
-    problems += _same_names(layer) + _basic_without_user(layer, values)
+    problems += _same_names(layer)
     if problems:
         message = "\n".join(sorted(problems, key=_line))
         raise SettingsError(message, "Correct the settings, then try again.")
@@ -75,6 +75,10 @@ def _problems(layer: Layer, path: KeyPath, error: Any) -> dict[KeyPath, str]:
         # What was removed as bad is not missing.
         missing = [name for name in error.rule_definition if name not in _at(layer.values, path)]
         return {path: f"{where}: '{key}' needs {' and '.join(missing)}" if missing else ""}
+    if rule == "anyOf":  # of several keys one is needed
+        wanted = [name for each in error.rule_definition for name in each["required"]]
+        removed = {*wanted} & {*_at(layer.values, path)}
+        return {path: "" if removed else f"{where}: '{key}' needs {' or '.join(wanted)}"}
     if rule == "enum":
         allowed = ", ".join(str(item) for item in error.rule_definition)
         # Without its type, the rest of the mapping means nothing: remove all of it.
@@ -130,13 +134,3 @@ def _same_names(layer: Layer) -> list[str]:
                 f"'{name}' differ only in case or dashes; rename one"
             )
     return problems
-
-
-def _basic_without_user(layer: Layer, values: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{layer.place(('targets', name, 'auth'))}: 'targets.{name}.auth' needs username or "
-        "username_env"
-        for name, spec in _at(values, ("targets",)).items()
-        if spec.get("auth", {}).get("type") == "basic"
-        and not {"username", "username_env"} & set(spec["auth"])
-    ]

@@ -21,12 +21,14 @@ from dagmar.errors import SettingsError, UsageError, did_you_mean
 from dagmar.project import devfile
 from dagmar.project.schema import ADDRESS, check, schema
 from dagmar.project.sources import PREFIX, KeyPath, Layer, read_dotenv, read_yaml, variables_layer
+from dagmar.project.tokens import CONTROL, TokenCommand, token_command
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 PLUS_TOKEN = "DAGSTER_CLOUD_API_TOKEN"  # noqa: S105  the name of a variable
+TOKENS = {"bearer": "Authorization: Bearer {}", "dagster-plus": "Dagster-Cloud-Api-Token: {}"}
+"""The types of login that send a token, and the header that each sends."""
 # No token looks like this, so it may be shown: a user may have written a token instead.
 _PLAIN_NAME = re.compile(r"[A-Z]{2,20}(_[A-Z]{2,20}){1,5}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Target:
     read_only: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
+    login: TokenCommand | None = field(default=None, repr=False)
     ca_file: str | None = None
     client_cert: tuple[str, str] | str | None = None
     timeouts: tuple[float, float] = (5.0, 60.0)
@@ -49,7 +52,7 @@ class Target:
     @property
     def secret(self) -> bool:
         """Whether requests to this target carry credentials."""
-        return bool(self.headers or self.basic)
+        return bool(self.headers or self.basic or self.login)
 
     @property
     def loopback(self) -> bool:
@@ -102,7 +105,8 @@ class Settings:
     def target(self, name: str = "", url: str = "") -> Target:
         """Return the target called `name` (default: the settings' own), with its secrets looked up.
 
-        `url` overrides the address; one of another origin drops the target's credentials.
+        `url` overrides the address; one of another origin drops the target's credentials, and one
+        of a read-only target is read-only.
         Raises UsageError for an unknown target or a malformed url, SettingsError for the same
         in the settings, and for a variable that is named there and not set.
         """
@@ -125,13 +129,15 @@ class Settings:
             raise UsageError(f"--url must be {ADDRESS}", f"For example: --url {DEFAULT_URL}")
         credentials = not url or _origin(url) == _origin(address)
         headers, basic = self._credentials(name, spec) if credentials else ({}, None)
+        login = self._token_command(name, spec) if credentials else None
         address = _clean(url) if url else address
         return Target(
             name=name,
             url=address,
-            read_only=spec.get("read_only", False),
+            read_only=spec.get("read_only", False) or (bool(url) and self._is_protected(address)),
             headers=headers,
             basic=basic,
+            login=login,
             client_cert=self._certificate(name, spec) if credentials else None,
             ca_file=self._authority(name, spec),
             timeouts=(spec.get("connect_timeout", 5.0), spec.get("read_timeout", 60.0)),
@@ -144,6 +150,14 @@ class Settings:
     def reports_url(self) -> str:
         """Where a running `invoke dev` serves the exports, or an empty text."""
         return self._running("reports_url")
+
+    def _is_protected(self, address: str) -> bool:
+        """Whether a target of this address is read-only."""
+        specs = self.targets.values()
+        return any(
+            spec.get("read_only") and _same_place(spec.get("url", DEFAULT_URL), address)
+            for spec in specs
+        )
 
     def _dev(self, address: str) -> int | None:
         running = devfile.read(self.root)
@@ -167,13 +181,22 @@ class Settings:
         def secret(key: str, default: str = "") -> str:
             return self._variable(auth.get(key, default), (*at, "auth", key))
 
-        if auth["type"] == "bearer":
-            headers["Authorization"] = f"Bearer {secret('token_env')}"
-        elif auth["type"] == "dagster-plus":
-            headers["Dagster-Cloud-Api-Token"] = secret("token_env", PLUS_TOKEN)
-        elif auth["type"] == "basic":
+        if auth["type"] == "basic":
             return headers, (auth.get("username") or secret("username_env"), secret("password_env"))
+        if auth["type"] in TOKENS and not self._token_command(name, spec):
+            header, _, value = TOKENS[auth["type"]].partition(": ")
+            headers[header] = value.format(secret("token_env", PLUS_TOKEN))
         return headers, None
+
+    def _token_command(self, name: str, spec: Mapping[str, Any]) -> TokenCommand | None:
+        """Return what prints the target's token; None if a variable has it, which comes first."""
+        auth = spec.get("auth", {})
+        if "token_command" not in auth or self.environ.get(auth.get("token_env", "")):
+            return None
+        key = ("targets", name, "auth", "token_command")
+        named = f"{self.layer.place(key)}: {'.'.join(key)}"
+        command = tuple(auth["token_command"])
+        return token_command(command, self.root, named, TOKENS[auth["type"]])
 
     def _variable(self, variable: str, path: tuple[str, ...]) -> str:
         value = self.environ.get(variable, "")
@@ -182,7 +205,7 @@ class Settings:
             if _PLAIN_NAME.fullmatch(variable):
                 hint, command = "", f"export {variable}=…"
             raise self._error(path, "names an environment variable that is not set", hint, command)
-        if _CONTROL.search(value):
+        if CONTROL.search(value):
             letter = "a line break or another control character"
             problem = f"names an environment variable whose value has {letter}"
             raise self._error(path, problem, "Set the variable again, without it.")
@@ -276,6 +299,11 @@ def _is_address(url: str) -> bool:
 def _clean(url: str) -> str:
     """Return the base address: no closing slash, no `/graphql`."""
     return url.rstrip("/").removesuffix("/graphql").rstrip("/")
+
+
+def _same_place(one: str, other: str) -> bool:
+    one, other = _clean(one), _clean(other)
+    return _origin(one) == _origin(other) and urlsplit(one).path == urlsplit(other).path
 
 
 def _origin(url: str) -> tuple[str, str, int]:

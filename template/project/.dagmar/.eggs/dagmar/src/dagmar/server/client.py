@@ -1,6 +1,6 @@
 """The GraphQL client of one Dagster server.
 
-A query may be sent again; a mutation is not, once any of it may have arrived.
+A query may be sent again; a mutation is not, once any of it may have been executed.
 Dagster answers 500 with a valid body if the body has a `PythonError`, so bodies are
 parsed before the status is checked. Redirects are never followed: credentials must
 not reach another host. A server that nobody named has to show that it has this project's
@@ -71,10 +71,12 @@ AGAIN = _Retry(
 )  # fmt: skip
 
 
-def _authorize(target: Target, request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _authorize(
+    target: Target, token: Mapping[str, str], request: requests.PreparedRequest
+) -> requests.PreparedRequest:
     """Add the target's credentials; requests would read `~/.netrc` without this."""
     # http.client would encode text as Latin-1, and fail on other characters.
-    headers: Any = {name: value.encode() for name, value in target.headers.items()}
+    headers: Any = {name: value.encode() for name, value in {**target.headers, **token}.items()}
     request.headers.update(headers)
     if target.basic:
         user, password = (part.encode() for part in target.basic)
@@ -130,7 +132,6 @@ class DagsterClient:
         self._proven = target.project is None
         self._fields: dict[str, set[str]] = {}
         self._session = _Session()
-        self._session.auth = functools.partial(_authorize, target)
         # A proxy from the environment must not get what stays on this machine.
         self._session.trust_env = not target.loopback
         # A query is a POST, too. The fragment marks a mutation: requests picks the adapter
@@ -230,12 +231,26 @@ class DagsterClient:
             self.query("Workspace")
 
     def _post(self, url: str, body: Mapping[str, Any], once: bool = False) -> requests.Response:
+        login = self.target.login
+        token = login.header() if login else {}
+        response = self._post_with(token, url, body, once)
+        if login and response.status_code == 401:
+            # The token has expired. Nothing was executed, so this is no repetition.
+            renewed = login.header(refused=token)
+            if renewed != token:
+                response = self._post_with(renewed, url, body, once)
+        return response
+
+    def _post_with(
+        self, token: Mapping[str, str], url: str, body: Mapping[str, Any], once: bool
+    ) -> requests.Response:
         # `verify` is given per request: REQUESTS_CA_BUNDLE would win over the session's.
         try:
             response = self._session.post(
                 url,
                 json=body,
                 headers={"Accept": "application/json"},
+                auth=functools.partial(_authorize, self.target, token),
                 timeout=self.target.timeouts,
                 allow_redirects=False,
                 verify=self.target.ca_file or True,
