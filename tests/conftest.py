@@ -25,6 +25,7 @@ SLOW = (
     "browser",
     "faults",
     "live",
+    "security",
     "docs/test_commands.py",
     "template/test_check.py",
     "template/test_clean_notebooks.py",

@@ -591,7 +591,8 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
         "dagmar.yaml:3: 'targets.p.auth.token_command' must not be empty",
     ),
     "a token command for a password": (
-        "targets:\n  p:\n    auth: {type: basic, username: a, password_env: P, token_command: [a]}\n",
+        "targets:\n  p:\n    auth: {type: basic, username: a, password_env: P, "
+        "token_command: [a]}\n",
         "dagmar.yaml:3: unknown key 'targets.p.auth.token_command'",
     ),
     "headers without headers": (
