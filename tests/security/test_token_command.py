@@ -66,7 +66,7 @@ def calls(root: Path) -> list[str]:
 
 
 def send(where: Target, how: str = "query") -> None:
-    """Send a query, a mutation or a report in a session of its own."""
+    """Send a query, a mutation or a report in a separate session."""
     with DagsterClient(where) as client:
         if how == "report":
             client.report("report_asset_observation/a", {"metadata": {}})

@@ -235,7 +235,7 @@ class DagsterClient:
         token = login.header() if login else {}
         response = self._post_with(token, url, body, once)
         if login and response.status_code == 401:
-            # The token has expired. Nothing was executed, so this is no repetition.
+            # The token has expired. With 401 nothing was executed, so nothing happens twice.
             renewed = login.header(refused=token)
             if renewed != token:
                 response = self._post_with(renewed, url, body, once)
