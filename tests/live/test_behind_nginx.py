@@ -120,7 +120,12 @@ class Nginx:
         os.kill(int((self.folder / "nginx.pid").read_text()), signal.SIGHUP)
         deadline = time.monotonic() + 120
         headers = {"Authorization": f"Bearer {token}"}
-        while requests.get(f"{self.url}/expiring/server_info", headers=headers).status_code != 200:
+        while (
+            requests.get(
+                f"{self.url}/expiring/server_info", headers=headers, timeout=60
+            ).status_code
+            != 200
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
