@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from dagmar.errors import Conflict, RunFailed, SetupError
+from dagmar.errors import Conflict, RunFailed, SetupError, UsageError
 from dagmar.tasks import namespace
 from dagmar.tasks.command import command
 from invoke import Context
@@ -230,3 +230,38 @@ def test(
     done = subprocess.run([sys.executable, "-m", "pytest", *profile], cwd=ROOT)
     if done.returncode:
         raise RunFailed(f"pytest ended with status {done.returncode}")
+
+
+@command
+def release(
+    context: Context,
+    prepare: Annotated[bool, "Write the version and the changelog, and commit both."] = False,
+    check: Annotated[bool, "Build, inspect, install, and update from every released tag."] = False,
+    tag: Annotated[bool, "Check, and tag the current commit."] = False,
+    notes: Annotated[bool, "Print the notes of this version."] = False,
+    new: Annotated[str, "Version to prepare; the one that the commits ask for otherwise."] = "",
+    to: Annotated[str, "Folder for the checked package."] = "",
+) -> None:
+    """Release a version of dagmar, one step at a time: RELEASING.md has all of them.
+
+    Examples:
+      invoke release --notes
+      invoke release --prepare --new 0.3.0
+      invoke release --check --to dist
+      invoke release --tag
+    """
+    sys.path.insert(0, str(ROOT))
+    from release import steps
+
+    if [prepare, check, tag, notes].count(True) != 1:
+        raise UsageError("one of --prepare, --check, --tag and --notes is needed")
+    if (new and not prepare) or (to and not check):
+        raise UsageError("--new belongs to --prepare, and --to to --check")
+    if notes:
+        print(steps.read_notes(ROOT), end="")
+    elif prepare:
+        print(f"Committed {steps.prepare(ROOT, new)}.")
+    elif check:
+        print(f"dagmar {steps.check(ROOT, Path(to).resolve() if to else None)} can be tagged.")
+    else:
+        print(f"Tagged v{steps.tag(ROOT)}.")

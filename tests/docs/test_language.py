@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLACES = (
-    "README.md", "CONTRIBUTING.md", "copier.yml", "tasks.py", "docs", "hooks", "template",
-    "benchmarks", "tests",
+    "README.md", "RELEASING.md", "CONTRIBUTING.md", "copier.yml", "tasks.py", "docs", "hooks",
+    "template", "benchmarks", "release", "tests",
 )  # fmt: skip
 # The glossary in CONTRIBUTING names them, and so does this file.
 LEFT_OUT = ("CONTRIBUTING.md", "tests/docs/test_language.py")

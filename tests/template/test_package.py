@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,29 +27,6 @@ from support.http_server import dagster, serve
 from support.template_releases import COPIED, ROOT, RUNNER, Project, Template, tree, write
 
 pytestmark = pytest.mark.skipif(not shutil.which("uv"), reason="uv is not installed")
-
-
-def build(to: Path, *flags: str) -> zipfile.ZipFile:
-    """Build this checkout's package, and return its wheel."""
-    command = ["uv", "build", "--quiet", *flags, "--out-dir", str(to), str(ROOT / RUNNER)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = to.glob("*.whl")
-    return zipfile.ZipFile(wheel)
-
-
-@pytest.mark.parametrize("flags", [["--wheel"], pytest.param([], marks=pytest.mark.nightly)])
-def test_the_wheel_has_the_runner_and_the_whole_template(tmp_path: Path, flags: list[str]) -> None:
-    wheel = build(tmp_path, *flags)  # without flags, from the source distribution
-    files = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    tracked = git(ROOT, "ls-files", "-z", "--", "copier.yml", "hooks", "template").split("\0")
-    template = {f"dagmar/_template/{name}" for name in tracked if name and (ROOT / name).exists()}
-    source = f"dagmar/_template/{RUNNER}/src/"
-    assert files == template | {
-        name.removeprefix(source) for name in template if name.startswith(source)
-    }
-    for name in ("dagmar/scaffold/cells/notebook.j2", "dagmar/server/documents/Assets.graphql"):
-        assert wheel.read(name) == (ROOT / RUNNER / "src" / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -280,7 +256,8 @@ def test_an_interrupted_init_leaves_no_half_of_a_project_and_goes_on_in_a_reposi
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a uv whose index on loopback has this checkout's package."""
     tmp = tmp_path_factory.mktemp("index")
-    build(tmp / "index/dagmar")
+    build = ["uv", "build", "--quiet", "--out-dir", str(tmp / "index/dagmar"), str(ROOT / RUNNER)]
+    subprocess.run(build, check=True)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp / "index")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
