@@ -23,6 +23,7 @@ TOP = {
     "tasks.py",
     "template",
     "tests",
+    "zensical.toml",
 }
 
 
