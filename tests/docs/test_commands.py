@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from support.processes import die_with_tests
+from support.pages import PAGES, blocks
+from support.pages import session as pages_session
 from support.template_releases import NOTEBOOK_FILE
+from support.terminal import Terminal, running, sections
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -35,140 +32,22 @@ NEWER = (
     "git commit -q -a -m y"
 )
 """What the template's authors commit."""
-BLOCK = re.compile(r"^```(?:bash|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+RUNNER_IN_PROJECT = ".dagmar/.eggs/dagmar"
+SAMPLE = {"write-a-notebook-template", "add-a-task"}
+"""Pages whose commands CI types; all of them are typed in the nightly profile."""
+EXPECTED = {
+    "add-a-task": ("refresh", "SUCCESS  "),
+    "write-a-notebook-template": ("counted.py", "Checked 1 notebook"),
+    "parametrize-a-notebook": ("clean_flights.html", "daily_delays.html"),
+    "publish-reports": ("s3://team/reports/clean_flights/",),
+    "make-reports": ("Attached to clean/flights",),
+    "make-notebooks": ("group_delays.py", "Checked "),
+}
+"""What the commands of a page print, among other things."""
 
 pytestmark = pytest.mark.xdist_group("docs")
 needs_uv = pytest.mark.skipif(not shutil.which("uv"), reason="there is no uv")
-
-
-def sections(page: Path) -> dict[str, list[str]]:
-    """Return the blocks of commands under each heading that has some."""
-    parts = re.split(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)[1:]
-    found = {title: BLOCK.findall(text) for title, text in zip(parts[::2], parts[1::2])}  # noqa: B905
-    return {title: blocks for title, blocks in found.items() if blocks}
-
-
-@dataclass
-class Terminal:
-    """A shell in a folder, where blocks of a page are typed one after the other."""
-
-    folder: Path
-    environ: dict[str, str]
-    words: dict[str, str] = field(default_factory=dict)
-    """What a page says → what it is here."""
-
-    def type(self, block: str) -> subprocess.CompletedProcess[str]:
-        """Type a block; the next one starts in the folder where this one ends."""
-        # Nobody is there to answer questions.
-        text = re.sub(r"copier (copy|update)(?!.* --defaults)", r"copier \1 --defaults", block)
-        for said, meant in self.words.items():
-            text = text.replace(said, meant)
-        where = self.folder / ".where"
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f'{text}\npwd > "$WHERE"'],
-            cwd=self.folder,
-            env={**self.environ, "WHERE": str(where)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        self.folder = Path(where.read_text("utf-8").strip())
-        where.unlink()
-        return done
-
-
-@contextlib.contextmanager
-def running(terminal: Terminal, block: str, log: Path) -> Iterator[str]:
-    """Keep `invoke dev` running, on its own ports; yield the address of its Dagster."""
-    with socket.socket() as probe, socket.socket() as another:
-        probe.bind(("127.0.0.1", 0))
-        another.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        ports = f"--dagster-port {port} --marimo-port {another.getsockname()[1]}"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            ["bash", "-c", f"{block.strip()} --no-open {ports}"],
-            cwd=terminal.folder,
-            env=terminal.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=die_with_tests,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(url, process, log)
-        yield url
-    finally:
-        stop(process)
-    with pytest.raises(requests.ConnectionError):
-        requests.get(f"{url}/server_info", timeout=5)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until Dagster answers."""
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(f"{url}/server_info", timeout=5).ok:
-                return
-        time.sleep(0.2)
-    pytest.fail(f"Dagster is not ready:\n{log.read_text('utf-8', 'replace')[-3000:]}")
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Press Ctrl-C; what does not listen is killed, and the test fails."""
-    for number, seconds in ((signal.SIGINT, 30), (signal.SIGKILL, 5)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            process.poll()
-            try:
-                os.killpg(process.pid, 0)
-            except ProcessLookupError:
-                assert number == signal.SIGINT, "Dagster did not stop at Ctrl-C"
-                return
-            time.sleep(0.1)
-    pytest.fail("Dagster cannot be stopped")
-
-
-@pytest.fixture(scope="module")
-def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of somebody who has uv and git, and nothing of this repository's."""
-    mine = ("VIRTUAL_ENV", "UV_PROJECT", "PYTHONPATH", "PYTEST_", "DAGMAR_", "DAGSTER_", "GIT_")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(mine)}
-    settings = tmp_path_factory.mktemp("settings")
-    (settings / "copier.yml").write_text("{}\n")
-    kept |= {
-        "COPIER_SETTINGS_PATH": str(settings / "copier.yml"),
-        "XDG_CONFIG_HOME": str(settings),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
-    }
-    for role in ("AUTHOR", "COMMITTER"):
-        kept |= {f"GIT_{role}_NAME": "Tester", f"GIT_{role}_EMAIL": "tester@example.com"}
-    path = [part for part in kept["PATH"].split(os.pathsep) if not part.startswith(str(ROOT))]
-    return {**kept, "PATH": os.pathsep.join(path)}
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Path:
-    """A clone of this repository as the working tree stands, everything committed."""
-    path = tmp_path_factory.mktemp("clone") / "dagmar"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).exists():  # deleted, and not committed yet
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, path / name)
-    Terminal(path, environ).type("git init -q -b main && git add -A && git commit -q -m x")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -375,6 +254,174 @@ def test_the_tutorial_works_from_the_first_line_to_the_last(
     assert (terminal.folder / "notebooks/raw_flights.py").is_file()
     assert "Checked 6 notebooks." in "".join(one.stderr for one in done)
     assert "raw_flights.py  (asset raw/flights, default)" in said
+
+
+def session_of(*kinds: str) -> list[Any]:
+    """Return the pages that are executed in one of these; CI takes a sample."""
+    pages = [page for page in PAGES if pages_session(page) in kinds]
+    return [
+        pytest.param(page, id=page.stem, marks=() if page.stem in SAMPLE else pytest.mark.nightly)
+        for page in pages
+    ]
+
+
+def type_page(page: Path, terminal: Terminal) -> str:
+    """Write the files of a page and type its commands, from the top; return what they printed."""
+    said = []
+    for block in blocks(page):
+        if name := block.says("file"):
+            name, _, end = name.partition(",")
+            file = terminal.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            before = file.read_text("utf-8") + "\n\n" if end else ""
+            file.write_text(before + block.text)
+        elif name := block.says("cell"):
+            replace_cell(terminal.folder / name, block.text)
+        elif block.language == "bash" and not block.says("not executed"):
+            done = terminal.type(block.text)
+            said += [done.stdout, done.stderr]
+    return "".join(said)
+
+
+def replace_cell(notebook: Path, code: str) -> None:
+    """Put the function of a cell in the place of the one with its name."""
+    (name,) = re.findall(r"^def \w+\(", code, re.MULTILINE)
+    text = notebook.read_text("utf-8")
+    cell = rf"^@app\.cell\n{re.escape(name)}.*?(?=^@app\.|^if __name__)"
+    changed, count = re.subn(cell, lambda _: f"{code}\n\n", text, flags=re.MULTILINE | re.DOTALL)
+    assert count == 1
+    notebook.write_text(changed)
+
+
+@pytest.fixture
+def clean(second: Terminal) -> Iterator[Terminal]:
+    """A second terminal, in a project that is afterwards as it was before."""
+    where = second.type("git rev-parse HEAD").stdout.strip()
+    yield Terminal(second.folder, second.environ, dict(second.words))
+    second.type(f"git reset -q --hard {where} && git clean -q -fd")
+
+
+@needs_uv
+@pytest.mark.parametrize("page", session_of("the project", "the project, with a bucket"))
+def test_the_commands_of_a_page_work_in_a_project(
+    page: Path, clean: Terminal, dagster: str, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        if "bucket" in pages_session(page):
+            clean.environ = {**clean.environ, **stack.enter_context(bucket("team"))}
+        clean.environ = {
+            **clean.environ,
+            "BROWSER": "true",
+            "DAGMAR_TARGETS__PROD__URL": dagster,
+            "DAGMAR_TARGETS__PLUS__URL": dagster,
+        }
+        clean.words |= {
+            # The page's own settings are in the environment.
+            "export DAGMAR_TARGETS__PROD__URL=https://dagster.example.com": "true",
+            "clean --exports --older-than 30": "clean --exports --older-than 30 --yes",
+            # A rule may be broken: another page's run failed.
+            "--fail-if 'success < 95%'": "--fail-if 'success < 95%' || test $? = 4",
+        }
+        text = page.read_text("utf-8")
+        if "RUN_ID" in text:
+            clean.words["RUN_ID"] = failed_run(clean)
+        if "20260115T060000Z-1a2b3c4d" in text:
+            clean.words["20260115T060000Z-1a2b3c4d"] = export_id(clean)
+        said = type_page(page, clean)
+    assert "Traceback" not in said
+    for expected in EXPECTED.get(page.stem, ()):
+        assert expected in said
+
+
+def failed_run(terminal: Terminal) -> str:
+    """Launch a run that fails, and return its id."""
+    command = "uv run invoke run --asset on_time_rate --json || test $? = 4"
+    terminal.type("rm -rf storage/daily_delays")
+    run = json.loads(terminal.type(command).stdout)["runs"][0]
+    assert run["status"] == "FAILURE"
+    return str(run["run_id"])
+
+
+def export_id(terminal: Terminal) -> str:
+    """Export a notebook, and return the report's id."""
+    terminal.type("uv run invoke run --asset raw/flights --asset clean/flights")
+    command = "uv run invoke export --notebook notebooks/clean_flights.py --json"
+    return str(json.loads(terminal.type(command).stdout)["exports"][0]["id"])
+
+
+@contextlib.contextmanager
+def bucket(name: str) -> Iterator[dict[str, str]]:
+    """Serve an S3 with one bucket; yield the variables that lead to it."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret"}
+    environ = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    client = boto3.client(
+        "s3",
+        endpoint_url=environ["AWS_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="secret",
+    )
+    client.create_bucket(Bucket=name)
+    try:
+        yield keys | environ
+        found = [each["Key"] for each in client.list_objects_v2(Bucket=name)["Contents"]]
+        assert any(key.endswith(".html") for key in found)
+    finally:
+        server.stop()
+
+
+@needs_uv
+@pytest.mark.nightly
+@pytest.mark.parametrize("page", session_of("a copy of the project", "a folder"))
+def test_the_commands_of_a_page_work_without_a_server(
+    page: Path, clone: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    terminal = Terminal(tmp_path, environ, {"/path/to/dagmar": str(clone)})
+    if pages_session(page) == "a copy of the project":
+        terminal.type(f"uvx copier copy -q --trust --defaults {clone} my-project")
+        terminal.type("cd my-project && uv sync -q && git add -A && git commit -q -m lock")
+    terminal.words["uv run invoke leave\n"] = "uv run invoke leave --yes\n"
+    said = type_page(page, terminal)
+    assert "Traceback" not in said
+    if page.stem == "leave":
+        assert not (terminal.folder / "tasks.py").exists()
+        assert not (terminal.folder / ".dagmar").exists()
+        assert "dagmar" not in (terminal.folder / "pyproject.toml").read_text("utf-8")
+    else:
+        assert (terminal.folder / ".dagmar/.eggs/dagmar").is_dir()
+        assert terminal.type("git status --porcelain").stdout == ""
+
+
+@needs_uv
+@pytest.mark.nightly
+def test_somebody_updates_a_project_and_resolves_a_conflict(
+    clone: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """The page update-a-project.md, from an update that conflicts to the commit."""
+    upstream = Terminal(shutil.copytree(clone, tmp_path / "dagmar", symlinks=True), environ)
+    terminal = Terminal(tmp_path, environ)
+    terminal.type(f"uvx copier copy -q --trust --defaults {upstream.folder} my-project")
+    terminal.type("cd my-project && uv sync -q")
+    readme = f"{RUNNER_IN_PROJECT}/README.md"
+    terminal.type(f"sed -i '1s/.*/# mine/' {readme} && git add -A && git commit -q -m mine")
+    upstream.type(f"sed -i '1s/.*/# theirs/' template/project/{readme} && git commit -qam theirs")
+    page = ROOT / "docs/how-to/update-a-project.md"
+    update, _, _, listed, resolved = (b.text for b in blocks(page) if b.language == "bash")
+    terminal.words["uv run invoke update\n"] = "uv run invoke update || test $? = 8\n"
+    assert "<<<<<<< before updating" not in (terminal.folder / readme).read_text("utf-8")
+    terminal.type(update)
+    text = (terminal.folder / readme).read_text("utf-8")
+    assert "<<<<<<< before updating\n# mine\n=======\n# theirs\n>>>>>>> after updating" in text
+    assert terminal.type(listed).stdout == f"{readme}\n"
+    terminal.type(resolved)
+    assert (terminal.folder / readme).read_text("utf-8").startswith("# mine\n")
+    assert terminal.type("git status --porcelain").stdout == ""
 
 
 @needs_uv

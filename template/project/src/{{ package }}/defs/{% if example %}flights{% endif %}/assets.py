@@ -2,6 +2,7 @@
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from .resources import PROJECT_ROOT
 
@@ -113,6 +114,13 @@ def at_time(column: str) -> pl.Expr:
     )
 
 
+class DelaysConfig(dg.Config):
+    on_time_minutes: int = Field(
+        ON_TIME_MINUTES, description="A flight is on time if it arrives fewer minutes late."
+    )
+    airports: list[str] = Field([], description="Only flights from these, such as JFK.")
+
+
 @dg.asset(
     partitions_def=days,
     ins={"flights": dg.AssetIn(["clean", "flights"])},
@@ -133,16 +141,18 @@ def at_time(column: str) -> pl.Expr:
     },
 )
 def daily_delays(
-    context: dg.AssetExecutionContext, flights: pl.DataFrame
+    context: dg.AssetExecutionContext, config: DelaysConfig, flights: pl.DataFrame
 ) -> dg.MaterializeResult[pl.DataFrame]:
     """One day in numbers, for each carrier. A flight that never arrived is not on time."""
     day = flights.filter(pl.col("date") == pl.lit(context.partition_key).str.to_date())
+    if config.airports:
+        day = day.filter(pl.col("origin").is_in(config.airports))
     return table(
         day.group_by("date", "carrier")
         .agg(
             flights=pl.len(),
             cancelled=pl.col("cancelled").sum(),
-            on_time=(pl.col("arrival_delay") < ON_TIME_MINUTES).sum(),
+            on_time=(pl.col("arrival_delay") < config.on_time_minutes).sum(),
             median_arrival_delay=pl.col("arrival_delay").median(),
         )
         .sort("carrier")
