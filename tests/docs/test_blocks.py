@@ -34,7 +34,7 @@ EXECUTED_BY = {
     "docs/how-to/update-a-project.md": "tests/docs/test_commands.py",
     "docs/how-to/deploy.md": "tests/template/test_deploying.py",
 }
-"""Pages whose blocks have tests of their own, which read the page."""
+"""Pages whose blocks have their own tests, which read the page."""
 NOT_EXECUTED = 5
 """How many blocks say why they are not executed. Raise it only with a reason that is true."""
 SESSIONS = {"the project", "the project, with a bucket", "a copy of the project", "a folder"}
