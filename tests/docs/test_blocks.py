@@ -134,6 +134,8 @@ def test_yaml_is_valid_and_settings_are_settings(block: Block) -> None:
     document = yaml.safe_load(block.text)
     if "ca_file" in document:  # keys of one target
         document = {"targets": {"prod": {"url": "https://dagster.example.com", **document}}}
+    if "prod" in document:
+        document = {"targets": document}
     if document.keys() & schema()["properties"].keys():
         jsonschema.validate(document, schema())
         return
