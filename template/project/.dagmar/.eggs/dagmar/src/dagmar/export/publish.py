@@ -17,7 +17,7 @@ from dagmar.errors import DagmarError, Invalid
 from dagmar.export import folders, manifests
 from dagmar.export.exporting import Exported, Problem, Report, url_of
 from dagmar.export.manifests import Manifest
-from dagmar.export.request import ExportRequest
+from dagmar.export.request import ExportRequest, require_no_password
 from dagmar.project.layout import relative
 from dagmar.project.settings import Settings
 
@@ -34,6 +34,10 @@ class Publisher:
     target: str = ""
     url: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a password in the address: it would be in commands to repeat."""
+        require_no_password(self.upload_to)
 
     @property
     def upload_to(self) -> str:

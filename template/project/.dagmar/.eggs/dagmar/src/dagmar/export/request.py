@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,15 @@ from dagmar.notebook.cells import PARTITION, read_source
 from dagmar.notebook.inputs import bindings
 from dagmar.notebook.render import FORMATS
 from dagmar.project.settings import Settings
+
+_PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
+
+
+def require_no_password(address: str) -> None:
+    """Raise UsageError for an address of a storage with a password in it."""
+    if _PASSWORD.search(address):
+        hint = "Set it where the storage library looks for it: in variables, or in a profile."
+        raise UsageError("--upload takes no password in its address", hint)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, StorageF
 from dagmar.export import folders, index, manifests
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
+from dagmar.export.request import require_no_password
 from dagmar.files import write_atomically
 from dagmar.project.installing import add_command
 
@@ -47,10 +48,8 @@ class Storage:
 
     def __init__(self, address: str, public_url: str = "", compress: bool = False) -> None:
         """Open it; nothing is sent yet. Raises UsageError, SetupError, Invalid or NotAllowed."""
+        require_no_password(address)
         parts = urlsplit(address)
-        if ":" in parts.netloc.rpartition("@")[0]:
-            hint = "Set it where the storage library looks for it: in variables, or in a profile."
-            raise UsageError("--upload takes no password in its address", hint)
         self.scheme = "" if parts.scheme in LOCAL else parts.scheme
         if not self.scheme:
             if parts.netloc not in ("", "localhost"):
