@@ -19,7 +19,7 @@ from typing import Any
 
 from dagmar.errors import Conflict, Invalid, SetupError, UsageError
 from dagmar.files import write_atomically
-from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS
+from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, make_folder
 from dagmar.project.worktree import FOREIGN, run_git
 
 ANSWERS = ".copier-answers.yml"
@@ -125,7 +125,7 @@ def open_template(root: Path, place: str = "") -> Template:
     if not (clone / "HEAD").is_file():
         _clone(address, clone, origin)
     else:
-        every = ("--prune", "--tags", "--force", address, "+refs/*:refs/*")
+        every = ("--prune", "--tags", "--force", "--", address, "+refs/*:refs/*")
         _reach(origin, clone, "fetch", "--quiet", *every)
     if not _holds(clone, commit):
         message = f"the template at {masked(origin)} has no version {commit}"
@@ -181,7 +181,7 @@ def _clone(address: str, clone: Path, origin: str) -> None:
     import shutil
     import tempfile
 
-    clone.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(clone.parent)
     scratch = Path(tempfile.mkdtemp(dir=clone.parent, prefix=".template-"))
     try:
         _reach(origin, scratch, "clone", "--quiet", "--mirror", "--", address, ".")
