@@ -12,7 +12,7 @@ from pathlib import Path
 from dagmar.errors import SetupError
 from dagmar.files import write_atomically
 from dagmar.project.installing import add_command, installed_version
-from dagmar.project.layout import LOCAL_INSTANCE, STARTED_WITH
+from dagmar.project.layout import LOCAL_INSTANCE, STARTED_WITH, make_folder
 from dagmar.project.locations import read_workspace, uses_dg
 
 INSTANCE = Path(__file__).with_name("dagster.yaml")
@@ -36,6 +36,7 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
         hint = "Remove it from .env (or the --env-file), or write an absolute path there."
         raise SetupError(message, hint)
     home = root / LOCAL_INSTANCE
+    make_folder(home)
     if not (home / "dagster.yaml").exists():
         write_atomically(home / "dagster.yaml", INSTANCE.read_text("utf-8"))
     return home

@@ -10,6 +10,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from dagmar.console import COLOR
+from dagmar.project.layout import make_folder
 
 MAX_BYTES = 5_000_000
 BACKUPS = 4
@@ -72,7 +73,7 @@ class LogFile(RotatingFileHandler):
         )
         self._complain: Callable[[str], None] | None = complain
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             if file.is_file() and file.stat().st_size:
                 self.doRollover()
         except OSError as error:

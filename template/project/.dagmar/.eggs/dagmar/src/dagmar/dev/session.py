@@ -19,7 +19,7 @@ from dagmar.dev import guard, processes
 from dagmar.errors import Conflict, SetupError
 from dagmar.files import write_atomically
 from dagmar.project import devfile
-from dagmar.project.layout import DAGMAR, LOGIN_PAGE, SCRATCH, SESSION_NOTE
+from dagmar.project.layout import DAGMAR, LOGIN_PAGE, SCRATCH, SESSION_NOTE, make_folder
 
 LOCK_SECONDS = 12.0
 GUARD_SECONDS = 15.0
@@ -49,7 +49,7 @@ class Session:
         self._tries = 0
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
-            (root / SCRATCH).mkdir(mode=0o700, exist_ok=True)
+            make_folder(root / SCRATCH)
             self._lock = os.open(self.folder, os.O_RDONLY)
         try:
             self._take_lock()

@@ -46,7 +46,7 @@ from dagmar.errors import (
 )
 from dagmar.project import devfile
 from dagmar.project.environ import HOME, read_environ
-from dagmar.project.layout import EXPORTS, LOGS
+from dagmar.project.layout import EXPORTS, LOGS, make_folder
 
 if TYPE_CHECKING:
     from dagmar.project.settings import Settings
@@ -208,7 +208,7 @@ class Supervisor:
             if port != wanted[name]:
                 self._reporter.event("port_taken", server=name, wanted=wanted[name], port=port)
         exports = root / EXPORTS
-        exports.mkdir(parents=True, exist_ok=True)
+        make_folder(exports)
         self._reports = ReportsServer(exports, self._ports())
 
     def _watch_code(self, env_file: Path | None) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError
 from dagmar.export.manifests import FOLDER
-from dagmar.project.layout import EXPORTS
+from dagmar.project.layout import EXPORTS, make_folder
 from dagmar.project.settings import Settings
 
 UNFINISHED = ".partial"
@@ -75,7 +75,7 @@ def staged(place: Place, id: str) -> Iterator[Path]:
     cannot be written.
     """
     with writable(place.folder):
-        place.exports.mkdir(parents=True, exist_ok=True)
+        make_folder(place.exports)
     folder = place.folder / f".{id}{UNFINISHED}"
     with contextlib.ExitStack() as stack:
         # Another process must not find the new folder before its lock is held.

@@ -18,7 +18,7 @@ from dagmar.errors import SetupError
 from dagmar.export.folders import locked, writable
 from dagmar.files import write_atomically
 from dagmar.notebook.compatibility import marimo_version, unsupported
-from dagmar.project.layout import SHARED_ASSETS
+from dagmar.project.layout import SHARED_ASSETS, make_folder
 
 FOLDER = SHARED_ASSETS.name
 SCRIPT = "marimo.js"
@@ -58,7 +58,7 @@ def share_assets(exports: Path) -> str:
     script = exports / FOLDER / version / SCRIPT
     if not script.is_file():
         with writable(exports):
-            exports.mkdir(parents=True, exist_ok=True)
+            make_folder(exports)
         with locked(exports), writable(exports):
             spec = util.find_spec("marimo")
             if not script.is_file() and spec and spec.origin:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 from dagmar.errors import SetupError
 
+OTHERS = 0o007
 SETTINGS_FILE = "dagmar.yaml"
 DAGMAR = Path(".dagmar")
 RUNNER = DAGMAR / ".eggs" / "dagmar"
@@ -30,6 +32,23 @@ STARTED_WITH = SCRATCH / "workspace.yaml"
 UPDATE_ANSWERS = SCRATCH / "update.yml"
 SCAFFOLD_PREFIX = "scaffold-"
 """The prefix of the folders in SCRATCH in which scaffolded notebooks are checked."""
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder with all above it. What is in `.dagmar` is private to its owner.
+
+    It has what a server knows: logs, run config, values. A folder that is there, as git creates
+    it, is closed to others; it stays open to its group if that has been allowed. Raises OSError.
+    """
+    if DAGMAR.name not in folder.parts:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    mode = folder.stat().st_mode & 0o7777
+    if mode & OTHERS:
+        with contextlib.suppress(PermissionError):  # of another user, who decides
+            folder.chmod(mode & ~OTHERS)
 
 
 def find_root(start: Path) -> Path:

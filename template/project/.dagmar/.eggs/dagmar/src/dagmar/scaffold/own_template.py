@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dagmar.errors import DagmarError, Invalid, SetupError
 from dagmar.notebook.cells import parse_source
-from dagmar.project.layout import SCAFFOLD_PREFIX, SCRATCH
+from dagmar.project.layout import SCAFFOLD_PREFIX, SCRATCH, make_folder
 from dagmar.scaffold.rendering import SHAPE
 
 SAVES = 20
@@ -37,7 +37,7 @@ def as_saved(
         except Invalid as error:
             errors[file] = Invalid(f"{output}: {error.message}", hint)
     scratch = root / SCRATCH
-    scratch.mkdir(parents=True, exist_ok=True)
+    make_folder(scratch)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=SCAFFOLD_PREFIX) as folder:
         names = {(Path(folder) / file.name).resolve(): file for file in saved}
         for place, file in names.items():

@@ -17,6 +17,7 @@ from typing import Any, TypedDict, get_args, get_origin, get_type_hints
 from dagmar.asset_key import AssetKey
 from dagmar.failure import Failure
 from dagmar.files import write_atomically
+from dagmar.project.layout import make_folder
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
 from dagmar.server.metadata import TEXTS, read_metadata
 from dagmar.server.names import names_of
@@ -447,6 +448,7 @@ def _write(file: Path, assets: list[Asset]) -> None:
     try:
         for old in file.parent.glob("assets-*.json"):
             old.unlink(missing_ok=True)
+        make_folder(file.parent)
         write_atomically(file, json.dumps(assets))
     except OSError:
         pass

@@ -19,6 +19,7 @@ from typing import Any
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
+from dagmar.project.layout import make_folder
 from dagmar.stats.records import DetailRecord, FailureRecord, RunRecord
 
 VERSION = 2
@@ -82,7 +83,7 @@ class Cache:
         self._open(Path(folder) / self._file.name)
 
     def _open(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(file, timeout=WAIT, isolation_level=None)
         try:

@@ -40,7 +40,7 @@ def stats(
 
     from dagmar.asset_key import AssetKey
     from dagmar.dev.reporter import open_pages
-    from dagmar.project.layout import CACHE
+    from dagmar.project.layout import CACHE, make_folder
     from dagmar.stats.scope import Scope
     from dagmar.stats.stats import StatsRequest, read_stats
     from dagmar.stats.verdict import parse_rules
@@ -50,6 +50,7 @@ def stats(
         page = Path(html).expanduser().absolute() if html else None
         if open and page is None:
             page = settings.root / CACHE / "history.html"
+            make_folder(page.parent)
         request = StatsRequest(
             since=since,
             first=from_,

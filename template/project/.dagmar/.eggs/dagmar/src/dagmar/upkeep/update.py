@@ -25,7 +25,7 @@ from dagmar.errors import (
 )
 from dagmar.files import write_atomically
 from dagmar.project import templates, worktree
-from dagmar.project.layout import NOTEBOOK_ANSWERS, RUNNER, UPDATE_ANSWERS
+from dagmar.project.layout import NOTEBOOK_ANSWERS, RUNNER, UPDATE_ANSWERS, make_folder
 
 
 @dataclass
@@ -262,6 +262,7 @@ def _merge(root: Path, answers: Mapping[str, Any], target: str, runner: str = ""
     import yaml
 
     file = root / UPDATE_ANSWERS
+    make_folder(file.parent)
     write_atomically(file, yaml.safe_dump(answers, allow_unicode=False))
     try:
         with templates.copier_errors():
