@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dagmar import Pair
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, NotAllowed, UsageError
 from dagmar.pair import buttons, cards, listing, selection
@@ -26,6 +29,13 @@ def select(dagster: DagsterServer, tmp_path: Path, expression: str) -> Context:
     return Context(AssetKey(""), "", "", folder, expression)
 
 
+def documented(method: Callable[..., object]) -> set[str]:
+    """Return the keys that a docstring says each row has."""
+    (text,) = re.findall(r"Each row has (.*?)[.,] ?(?:and the|`position` is|Raises|$)", " ".join(
+        (method.__doc__ or "").split()))  # fmt: skip
+    return set(re.findall(r"`(\w+)`", text))
+
+
 def test_a_selection_is_launched_as_one_run_and_shows_what_becomes_of_each_asset(
     dagster: DagsterServer, client: DagsterClient, tmp_path: Path, tag: str
 ) -> None:
@@ -39,6 +49,7 @@ def test_a_selection_is_launched_as_one_run_and_shows_what_becomes_of_each_asset
         seen |= {row["run_id"]: row for row in listing.list_runs(context)}
         time.sleep(0.1)
     if row := seen.get(launched.run_id):  # unless it was over at the first look
+        assert row.keys() == documented(Pair.list_runs)
         assert row["assets"] == ["campaigns", "mailing"]
         assert (row["position"] is None) == (row["status"] != "QUEUED")
     rows = {row["asset"]: row for row in listing.list_assets(context)}
@@ -80,6 +91,11 @@ def test_rows_about_the_server_are_plain(dagster: DagsterServer, tmp_path: Path)
         listing.list_partitions(context, AssetKey(""))
     jobs = {(row["name"], row["location"]): row for row in listing.list_jobs(context)}
     assert len([name for name, _ in jobs if name == "tidy"]) == 2
+    assert {*map(frozenset, jobs.values())} == {frozenset(documented(Pair.list_jobs))}
+    assert {*map(frozenset, listing.list_assets(context))} == {
+        frozenset(documented(Pair.list_assets))
+    }
+    assert grid[0].keys() - {"color", "day"} == documented(Pair.list_partitions)
     assert {row["asset"] for row in listing.list_assets(context, "group:faults")} >= {"failing"}
     with context.client() as client:
         assert selection.read(context, client)[1].keys() == {"mailing", "campaigns"}
