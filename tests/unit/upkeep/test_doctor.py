@@ -63,7 +63,7 @@ ONLY_A_PERSON = {
     # installed: these projects are broken by a pretence, or have nothing that uv could install
     *("an_old_python", "a_python_that_the_project_excludes", "another_environment"),
     *("a_missing_package", "an_old_dagster", "an_old_copier", "packages_of_two_releases"),
-    "an_untested_marimo",
+    *("an_untested_python", "an_untested_marimo", "an_untested_dagster"),
     *("no_webserver", "a_dagmar_from_elsewhere", "a_package_of_another_version"),
     *("a_lock_file_without_uv", "no_git", "an_old_git"),
     # found out, and then decided
@@ -117,6 +117,14 @@ def a_python_that_the_project_excludes(project: Project) -> Project:
     return replace(project, python=(3, 15, 0))
 
 
+@breaks("python", WARN, "dagmar is not tested with Python 3.15.0")
+def an_untested_python(project: Project) -> Project:
+    file = project.root / "pyproject.toml"
+    text = file.read_text("utf-8")
+    write(project, file.name, text.replace("requires-python", "# requires-python"))
+    return replace(project, python=(3, 15, 0))
+
+
 @breaks("environment", WARN, "not the one in .venv")
 def another_environment(project: Project) -> None:
     (project.root / ".venv").mkdir()
@@ -140,6 +148,11 @@ def an_old_copier(project: Project) -> Project:
 @breaks("packages", WARN, "dagmar is not tested with marimo 99.1.0")
 def an_untested_marimo(project: Project) -> Project:
     return versions(project, marimo="99.1.0")
+
+
+@breaks("packages", WARN, "dagmar is not tested with Dagster 1.99.0")
+def an_untested_dagster(project: Project) -> Project:
+    return versions(project, dagster="1.99.0")
 
 
 @breaks("dagster-versions", FAIL, ", 1.10.0 is installed")

@@ -7,15 +7,13 @@ imports them; this module is light, and says whether that may be done.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 
 from dagmar.errors import SetupError
 from dagmar.project.installing import add_command, installed_version
+from dagmar.project.versions import MARIMO, as_requirement, minor
 
-TESTED = ("0.25", "0.26")
-"""The tested versions of marimo: from the first, and below the second."""
-TESTED_MARIMO = f"marimo>={TESTED[0]},<{TESTED[1]}"
+TESTED_MARIMO = as_requirement("marimo", MARIMO)
 
 
 def marimo_version() -> str:
@@ -27,12 +25,7 @@ def marimo_version() -> str:
 
 def is_tested(version: str) -> bool:
     """Whether a version of marimo is one that dagmar's tests run with."""
-    first, end = map(_numbers, TESTED)
-    return first <= _numbers(version) < end
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", version)[:2]]
+    return minor(version) in MARIMO
 
 
 def unsupported(reason: str, instead: str = "") -> SetupError:

@@ -15,8 +15,9 @@ from typing import Any
 
 from dagmar.errors import UnknownDagster
 from dagmar.project.installing import add_command
+from dagmar.project.versions import DAGSTER, as_requirement
 
-TESTED = "1.10 to 1.13"
+TESTED = f"{DAGSTER[0]} to {DAGSTER[-1]}"
 
 _PLACES = {
     "CapturedLogContext": "_core.storage.compute_log_manager",
@@ -53,7 +54,7 @@ def internal(name: str) -> Any:
         raise UnknownDagster(
             f"this Dagster ({metadata.version('dagster')}) has no {place}.{name}: "
             f"dagmar is tested with Dagster {TESTED}",
-            f"Or install a tested one: `{add_command('dagster<1.14')}`.",
+            f"Or install a tested one: `{add_command(as_requirement('dagster', DAGSTER))}`.",
             "invoke update",
         ) from None
 

@@ -20,12 +20,14 @@ from dagmar.project.layout import DAGMAR, RUNNER
 from dagmar.project.locations import uses_dg
 from dagmar.project.survey import survey
 from dagmar.project.templates import ANSWERS, is_package, read_answers
+from dagmar.project.versions import DAGSTER, PYTHON, as_requirement, minor
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, unwritable, warned
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-OLDEST = (3, 10)
+OLDEST = tuple(map(int, PYTHON[0].split(".")))
+NEW_ENVIRONMENT = "Create the environment again with such a Python, then:"
 LITTLE, TOO_LITTLE = 500_000_000, 20_000_000  # bytes
 
 
@@ -53,7 +55,13 @@ def python(project: Project) -> Finding:
         )
         if install == "uv sync":
             return failed(message, command=f"{install} --python {shlex.quote(fits)}")
-        return failed(message, "Create the environment again with such a Python, then:", install)
+        return failed(message, NEW_ENVIRONMENT, install)
+    if minor(version) not in PYTHON:
+        message = f"dagmar is not tested with Python {version}"
+        tested, install = as_requirement("", PYTHON), project.install
+        if install == "uv sync":
+            return warned(message, command=f"{install} --python {shlex.quote(tested)}")
+        return warned(f"{message}, but with {tested}", NEW_ENVIRONMENT, install)
     return passed(f"Python {version}")
 
 
@@ -75,7 +83,7 @@ def environment(project: Project) -> Finding:
 
 @check("packages")
 def packages(project: Project) -> Finding:
-    """Everything that dagmar needs is installed, in supported versions."""
+    """Everything that dagmar needs is installed, in tested versions."""
     from importlib import metadata
 
     from packaging.requirements import Requirement
@@ -102,6 +110,10 @@ def packages(project: Project) -> Finding:
         untested = f"dagmar is not tested with marimo {marimo}"
         message = f"{untested}: reports are written by `marimo export`"
         return warned(message, command=project.add(TESTED_MARIMO))
+    dagster = project.version("dagster") or ""
+    if minor(dagster) not in DAGSTER:
+        message = f"dagmar is not tested with Dagster {dagster}"
+        return warned(message, command=project.add(as_requirement("dagster", DAGSTER)))
     shown = [name for name in found if name.split()[0] in ("dagster", "marimo", "copier", "invoke")]
     return passed(", ".join(sorted(shown)))
 
