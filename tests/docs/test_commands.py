@@ -126,6 +126,36 @@ def test_the_readme_makes_a_report_and_links_it(second: Terminal) -> None:
 
 
 @needs_uv
+def test_the_commands_for_agents_print_one_document_each(second: Terminal) -> None:
+    page = second.folder / "AGENTS.md"
+    ((block,),) = sections(page).values()
+    commands = block.strip().splitlines()
+    named = [command.split()[3] for command in commands]
+    assert named == ["discover", "run", "scaffold", "check", "export", "doctor"]
+    for command in commands:
+        assert isinstance(json.loads(second.type(command).stdout), dict), command
+    statuses = re.findall(r"^\| (\d+) \|", page.read_text("utf-8"), re.MULTILINE)
+    assert {int(status) for status in statuses} == {0, *range(2, 10)}
+    # The others change nothing on the server.
+    (launch,) = [command for command in commands if " run --asset" in command]
+    read_only = {**second.environ, "DAGMAR_TARGETS__LOCAL__READ_ONLY": "true"}
+    refused = subprocess.run(
+        ["bash", "-c", launch], cwd=second.folder, env=read_only, capture_output=True, text=True
+    )
+    assert refused.returncode == 6, refused.stderr
+    second.type("rm notebooks/raw_flights.py .dagmar/notebooks/raw_flights.yml")
+
+
+def test_the_commands_for_agents_of_this_repository_are_those_of_ci() -> None:
+    ((block,),) = sections(ROOT / "AGENTS.md").values()
+    executed = (ROOT / ".ci/run").read_text("utf-8") + "uv run python docs/generate.py --check"
+    assert [command for command in block.splitlines() if command not in executed] == []
+    named = re.findall(r"`([\w./-]+/[\w./-]*)`", (ROOT / "AGENTS.md").read_text("utf-8"))
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@needs_uv
 def test_the_tree_in_the_readme_is_the_projects(project: Path) -> None:
     (tree,) = re.findall(r"^my-project/\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
     names = re.findall(r"^[├└]── (\S+)", tree, re.MULTILINE)

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -311,6 +313,18 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
         for private in (page, root / ".dagmar/dev.json", *dev.temporary.glob("dagmar-*/token")):
             assert stat.S_IMODE(private.stat().st_mode) == 0o600, private
         assert token.encode() not in b"\0".join([*variables, *(part.encode() for part in command)])
+
+        pair = shlex.split(ready["marimo_pair"])
+        assert pair[-1] in {str(file) for file in dev.temporary.glob("dagmar-*/token")}
+        assert token not in ready["marimo_pair"]
+        assert (*pair[:4],) == ("marimo", "pair", "notebook", "list")
+        program = [sys.executable, "-m", *pair]
+        listed = subprocess.run(program, cwd=root, capture_output=True, text=True)
+        assert listed.returncode == 0, listed.stderr
+        assert ready["marimo_url"] in listed.stdout + listed.stderr
+        refused = subprocess.run(program[:-2], cwd=root, capture_output=True, text=True)
+        assert refused.returncode
+        assert "--token-file" in refused.stdout + refused.stderr
 
         used = dev.until("resources")["servers"]
         assert set(used) == {"marimo"}

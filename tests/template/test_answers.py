@@ -33,6 +33,7 @@ PROJECT = {
     ".github/workflows/security.yml",
     ".gitignore",
     ".pre-commit-config.yaml",
+    "AGENTS.md",
     "README.md",
     "dagmar.yaml",
     "notebooks/.gitignore",

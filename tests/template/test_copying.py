@@ -144,6 +144,7 @@ def test_adopting_adds_the_runner_and_its_few_files(
     assert {name for name in added if not name.startswith(f"{COPIED}/")} == {
         ".copier-answers.yml",
         ".dagmar/.eggs/.gitignore",
+        ".dagmar/AGENTS.md",
         ".dagmar/.eggs/ruff.toml",
         ".dagmar/.gitattributes",
         ".dagmar/.gitignore",

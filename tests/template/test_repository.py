@@ -8,6 +8,7 @@ from dagmar.upkeep.checks.project import IGNORED
 from support.template_releases import ROOT, RUNNER
 
 TOP = {
+    "AGENTS.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "LICENSE",

@@ -5,13 +5,18 @@ from __future__ import annotations
 import html
 import json
 import secrets
+import shlex
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from dagmar.dev.ports import HOST
 from dagmar.errors import Invalid, UsageError
 from dagmar.files import write_atomically
+from dagmar.project.installing import installed_version, run_command
+from dagmar.project.survey import survey
+from dagmar.project.versions import minor
 
+BEFORE_PAIR = "0.24"  # its `marimo pair` cannot list notebooks
 PAGE = """\
 <!doctype html>
 <meta charset="utf-8">
@@ -60,6 +65,16 @@ class Editor:
         script = json.dumps(address).replace("<", "\\u003c")
         text = PAGE.format(address=html.escape(address), script=script)
         write_atomically(self.page, text, 0o600)
+
+    def pair_command(self, root: Path, url: str) -> str:
+        """Return the command that lists the open notebooks for an agent; empty before marimo 0.25.
+
+        It names the file of the token; the other commands of `marimo pair` take the same flags.
+        """
+        if minor(installed_version("marimo") or "") == BEFORE_PAIR:
+            return ""
+        flags = shlex.join(["--url", url, "--token-file", str(self.token_file)])
+        return run_command(f"marimo pair notebook list {flags}", survey(root))
 
     def without_token(self, line: str) -> str:
         """Return what marimo printed, without the token."""

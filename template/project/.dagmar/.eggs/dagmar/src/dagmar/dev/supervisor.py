@@ -420,6 +420,8 @@ class Supervisor:
             self._editor.write_page(self._servers[MARIMO].port)
             pages[MARIMO] = fields["marimo_page"] = page = self._editor.page.as_uri()
             places[MARIMO] = f"{page}  (at {fields['marimo_url']}, logs you in)"
+            if pair := self._editor.pair_command(self._settings.root, fields["marimo_url"]):
+                places["Agents"] = fields["marimo_pair"] = pair
         places["Reports"] = fields["reports_url"]
         seconds = self._seconds()
         lines = [f"Ready after {seconds:.1f} s.", ""]
