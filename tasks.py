@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -265,3 +266,29 @@ def release(
         print(f"dagmar {steps.check(ROOT, Path(to).resolve() if to else None)} can be tagged.")
     else:
         print(f"Tagged v{steps.tag(ROOT)}.")
+
+
+@command
+def bench(
+    context: Context,
+    only: Annotated[Sequence[str], "Benchmark to run; may be repeated."] = (),
+    quick: Annotated[bool, "Try each a few times, on little data; a missed limit is fine."] = False,
+    trend: Annotated[str, "File of JSON lines to compare with and append to; never fails."] = "",
+    write: Annotated[bool, "Keep the results for docs/reference/benchmarks.md."] = False,
+) -> None:
+    """Time dagmar's commands against their peers, for about 15 minutes, and print one table.
+
+    Nothing else may run on the machine. With --quick, only a few are measured.
+
+    Examples:
+      invoke bench --write
+      invoke bench --only export --only start
+      invoke bench --quick --trend bench.jsonl
+    """
+    sys.path.append(str(ROOT / "benchmarks"))
+    if write and quick:
+        raise UsageError("--quick measures too little for --write")
+    run = importlib.import_module("bench").bench
+    run(only, quick, write, Path(trend) if trend else None)
+    if write:
+        subprocess.run([sys.executable, "docs/generate.py"], cwd=ROOT, check=True)

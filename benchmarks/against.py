@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import discover
 import export
 import start
 from example import ROOT, environment
-from pairs import Command, Pair, report
+from pairs import COLUMNS, Command, Row, pair
 
 LIMIT = 1.05
 ASSETS = 1_000
@@ -110,14 +110,13 @@ class Kernel:
         self._process.communicate()
 
 
-def pairs_of(ours: Side, theirs: Side, name: str, place: str, *arguments: str) -> Pair:
-    """Return the same command of both checkouts, in a folder of each one's scratch."""
-    return Pair(
-        *(side.command(name, side.scratch / place, *arguments) for side in (ours, theirs)), LIMIT
-    )
+def compare(ours: Side, theirs: Side, count: int, name: str, place: str, *arguments: str) -> Row:
+    """Time the same command of both checkouts, in a folder of each one's scratch."""
+    both = (side.command(name, side.scratch / place, *arguments) for side in (ours, theirs))
+    return pair(*both, LIMIT, count)
 
 
-def measure(ours: Side, theirs: Side, times: int) -> list[Pair]:
+def measure(ours: Side, theirs: Side, times: int) -> Iterator[Row]:
     """Time everything but discover."""
     for side in (ours, theirs):
         (side.scratch / "tasks").mkdir()
@@ -126,27 +125,20 @@ def measure(ours: Side, theirs: Side, times: int) -> list[Pair]:
     marimo = ("-m", "marimo", "-q", "export", "html")
     flags = ("--no-sandbox", "-f", "-o", "page.html")
     one = ("--notebook", "small_00.py", "--format", "html", "--format", "ipynb")
-    pairs = [
-        pairs_of(ours, theirs, "invoke --list", "tasks", *invoke, "--list").measure(3 * times),
-        *(
-            pairs_of(
-                ours, theirs, f"opening, {name}", "airline", *marimo, f"notebooks/{name}.py", *flags
-            ).measure(times)
-            for name in ("without", "loading")
-        ),
-        pairs_of(
-            ours, theirs, "export --all", "small", *invoke, "export", "--all", "--workers", "2"
-        ).measure(times),
-        pairs_of(ours, theirs, "export", "small", *invoke, "export", *one).measure(times),
-    ]
+    every = ("--all", "--workers", "2")
+    yield compare(ours, theirs, 3 * times, "invoke --list", "tasks", *invoke, "--list")
+    for name in ("without", "loading"):
+        page = (*marimo, f"notebooks/{name}.py", *flags)
+        yield compare(ours, theirs, times, f"opening, {name}", "airline", *page)
+    yield compare(ours, theirs, times, "export --all", "small", *invoke, "export", *every)
+    yield compare(ours, theirs, times, "export", "small", *invoke, "export", *one)
     kernels = [Kernel(side) for side in (ours, theirs)]
-    pairs.append(Pair(*kernels, LIMIT).measure(5 * times))
+    yield pair(*kernels, LIMIT, 5 * times)
     for kernel in kernels:
         kernel.stop()
-    return pairs
 
 
-def measure_discover(sides: Sequence[Side], scratch: Path, times: int) -> list[Pair]:
+def measure_discover(sides: Sequence[Side], scratch: Path, times: int) -> Iterator[Row]:
     """Time the catalog of one server, read again and from the cache."""
     with discover.serve(ASSETS, scratch) as dagster:
         for side in sides:
@@ -155,10 +147,8 @@ def measure_discover(sides: Sequence[Side], scratch: Path, times: int) -> list[P
             (folder / "tasks.py").write_text(discover.OURS)
             (folder / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{dagster.url}'}}}}")
         call = ("-m", "invoke", "discover", "--json")
-        return [
-            pairs_of(*sides, "discover --refresh", "many", *call, "--refresh").measure(2 * times),
-            pairs_of(*sides, "discover", "many", *call).measure(2 * times),
-        ]
+        for name, flags in (("discover --refresh", ("--refresh",)), ("discover", ())):
+            yield compare(*sides, 2 * times, name, "many", *call, *flags)
 
 
 def main() -> int:
@@ -173,9 +163,13 @@ def main() -> int:
         theirs = Side("before", options.other.resolve(), scratch / "before")
         for side in (ours, theirs):
             side.prepare()
-        found = measure(ours, theirs, options.pairs)
-        found += measure_discover((ours, theirs), scratch / "server", options.pairs)
-        return report(found)
+        rows = [
+            *measure(ours, theirs, options.pairs),
+            *measure_discover((ours, theirs), scratch / "server", options.pairs),
+        ]
+    for cells in (COLUMNS, *(row.cells() for row in rows)):
+        print("  ".join(cells))
+    return int(not all(row.kept for row in rows))
 
 
 if __name__ == "__main__":

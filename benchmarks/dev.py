@@ -1,7 +1,4 @@
-"""`invoke dev`: how soon it says "ready", next to `dg dev` and `marimo edit` alone; its cost.
-
-Run alone on the machine: uv run python benchmarks/dev.py
-"""
+"""`invoke dev`: how soon it says "ready", next to `dg dev` and `marimo edit` alone; its cost."""
 
 from __future__ import annotations
 
@@ -15,16 +12,16 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 from dagmar.dev.ports import HOST, free_port
+from pairs import Count, Row, value
 
-ROUNDS = 5
-IDLE_SECONDS = 30.0
-SAID_LIMIT, CPU_LIMIT, PSS_LIMIT = 0.5, 1.0, 60.0
+SAID_LIMIT, CPU_LIMIT, PSS_LIMIT, TOGETHER_LIMIT = 0.5, 1.0, 60.0, 1.0
 FILES = {
     "tasks.py": "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n",
     "dagmar.yaml": "",
@@ -97,11 +94,11 @@ def alone(arguments: Callable[[int], list[str]], path: str, folder: Path) -> flo
     return look.answered - began
 
 
-def together(folder: Path, idle: bool) -> tuple[float, float, float, float]:
+def together(folder: Path, idle: float) -> tuple[float, float, float, float]:
     """Run `invoke dev` once.
 
     Returns the seconds to the later server's first good answer, from there to "ready", and,
-    if it was left idle, percent of a core and MiB (PSS) of supervisor and guard.
+    if it is left idle for some seconds, percent of a core and MiB (PSS) of supervisor and guard.
     """
     ports = {"dagster": free_port(), "marimo": free_port()}
     flags = [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
@@ -122,12 +119,12 @@ def together(folder: Path, idle: bool) -> tuple[float, float, float, float]:
     for look in looks:
         look.join(5)
     later = max(look.answered for look in looks)
-    cpu, pss = cost(dev.pid) if idle else (0.0, 0.0)
+    cpu, pss = cost(dev.pid, idle) if idle else (0.0, 0.0)
     stop(dev)
     return later - began, said - later, cpu, pss
 
 
-def cost(pid: int) -> tuple[float, float]:
+def cost(pid: int, seconds: float) -> tuple[float, float]:
     """Return percent of a core and MiB (PSS) of the supervisor and its guard, idle."""
     supervisor = psutil.Process(pid)
     guards = [one for one in supervisor.children() if "dagmar.dev.guard" in one.cmdline()]
@@ -140,13 +137,13 @@ def cost(pid: int) -> tuple[float, float]:
         return sum(sum(one.cpu_times()[:2]) for one in both)
 
     before, began = used(), time.monotonic()
-    time.sleep(IDLE_SECONDS)
+    time.sleep(seconds)
     share = 100 * (used() - before) / (time.monotonic() - began)
     return share, sum(one.memory_full_info().pss for one in both) / 2**20
 
 
-def main() -> int:
-    """Time `ROUNDS` rounds: Dagster alone, marimo alone, both."""
+def rows(count: Count) -> Iterator[Row]:
+    """Time 3 rounds: Dagster alone, marimo alone, both."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "shop")
         for name, text in FILES.items():
@@ -163,30 +160,24 @@ def main() -> int:
             edit = [sys.executable, "-m", "marimo", "edit", "notebooks", "--headless"]
             return [*edit, "--port", str(port), "--token-password-file", str(token)]
 
-        together(folder, idle=False)  # warms files and creates the instance
-        rounds = []
-        for turn in range(ROUNDS):
-            row = (
+        together(folder, idle=0)  # warms files and creates the instance
+        rounds = [
+            (
                 alone(dg, GOOD["dagster"], folder),
                 alone(marimo, GOOD["marimo"], folder),
-                *together(folder, idle=turn == 0),
+                *together(folder, idle=count(20, 5) if turn == 0 else 0),
             )
-            rounds.append(row)
-            print("  ".join(f"{value:7.2f}" for value in row), flush=True)
+            for turn in range(count(3))
+        ]
     dagster, edit, later, said, cpu, pss = zip(*rounds, strict=True)
-    print(f"dg dev alone, first good answer          {statistics.median(dagster):6.2f} s")
-    print(f"marimo edit alone, first good answer     {statistics.median(edit):6.2f} s")
-    print(f"invoke dev, the later one's first answer {statistics.median(later):6.2f} s")
-    limits = [
-        ('"ready" after that, at the worst', max(said), SAID_LIMIT, "s"),
-        ("idle, percent of a core", cpu[0], CPU_LIMIT, "%"),
-        ("idle, memory (PSS)", pss[0], PSS_LIMIT, "MiB"),
-    ]
-    for name, value, limit, unit in limits:
-        verdict = "kept" if value <= limit else "MISSED"
-        print(f"{name:40} {value:6.2f} {unit}   at most {limit:g}: {verdict}")
-    return int(any(value > limit for _, value, limit, _ in limits))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    # Both wait for the processor, so the later one is compared with both, one after the other.
+    ratios = [both / (one + other) for both, one, other in zip(later, dagster, edit, strict=True)]
+    yield replace(
+        value("invoke dev, both ready", ratios, TOGETHER_LIMIT, "×"),
+        peer="dg dev, then marimo edit",
+        ours_seconds=statistics.median(later),
+        peer_seconds=statistics.median(map(sum, zip(dagster, edit, strict=True))),
+    )
+    yield value('invoke dev, "ready" after the later answer', said, SAID_LIMIT)
+    yield value("invoke dev, idle", cpu[:1], CPU_LIMIT, "% of a core")
+    yield value("invoke dev, idle", pss[:1], PSS_LIMIT, "MiB")

@@ -1,12 +1,10 @@
 """`invoke discover --json` against an Invoke task that sends the same queries with requests.
 
-On 1,000 and 10,000 generated assets, live; `dg list defs --json` is timed once for comparison.
-Run alone on the machine: uv run python benchmarks/discover.py
+On 1,000 and 10,000 generated assets, live.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dagmar.server.client import DOCUMENTS
-from pairs import Command, Pair, report
+from pairs import Command, Count, Row, pair
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from support.dagster_server import DagsterServer
@@ -97,7 +95,7 @@ def serve(count: int, scratch: Path) -> Iterator[DagsterServer]:
         yield dagster
 
 
-def measure(count: int, scratch: Path, pairs: int) -> list[Pair]:
+def measure(count: int, scratch: Path, pairs: int) -> Iterator[Row]:
     """Start a Dagster with `count` assets and time both ways of listing them."""
     with serve(count, scratch) as dagster:
         files = [str(DOCUMENTS / f"{name}.graphql") for name in DOCUMENT_NAMES]
@@ -115,29 +113,12 @@ def measure(count: int, scratch: Path, pairs: int) -> list[Pair]:
             scratch / "ours",
         )
         cached = Command(f"discover, {count:,} assets", [*invoke, "--json"], scratch / "ours")
-        found = [Pair(ours, peer, limit=1.25).measure(pairs) for ours in (asked, cached)]
-    listing = Command(
-        "dg list defs --json",
-        [str(Path(sys.executable).with_name("dg")), "list", "defs", "--json"],
-        scratch,
-        {
-            **os.environ,
-            "DAGSTER_HOME": str(scratch / "home"),
-            "PYTHONPATH": str(scratch / "src"),
-        },
-    )
-    print(f"{listing.name}, {count:,} assets: {listing.seconds():.1f} s", flush=True)
-    return found
+        yield from (pair(ours, peer, 1.25, pairs) for ours in (asked, cached))
 
 
-def main() -> int:
-    """Time 11 pairs on 1,000 assets and 7 on 10,000."""
-    found = []
-    for count, pairs in ((1_000, 11), (10_000, 7)):
+def rows(count: Count) -> Iterator[Row]:
+    """Time 11 pairs on 1,000 assets and 5 on 10,000."""
+    sizes = ((100, 1),) if count.quick else ((1_000, 11), (10_000, 5))
+    for assets, pairs in sizes:
         with tempfile.TemporaryDirectory() as scratch:
-            found += measure(count, Path(scratch), pairs)
-    return report(found)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+            yield from measure(assets, Path(scratch), pairs)

@@ -6,13 +6,16 @@ and one notebook as html and ipynb, against marimo's two commands for that.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from pairs import Command, Pair, report
+from pairs import Command, Count, Row, pair
 
 TASKS = "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n"
 NOTEBOOK = """\
@@ -46,6 +49,7 @@ def _(mo, rows):
     return
 """
 COUNT = 20
+JUPYTER = ("nbconvert>=7", "ipykernel>=6")
 MARIMO = [sys.executable, "-m", "marimo", "-q", "export"]
 
 
@@ -65,10 +69,10 @@ def write_notebooks(root: Path) -> list[str]:
     return names
 
 
-def main() -> int:
-    """Time 3 pairs of the twenty, and 7 of the one."""
+def rows(count: Count) -> Iterator[Row]:
+    """Time 2 pairs of the twenty, and 5 of the one with each of its peers."""
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
+        root = Path(scratch, "project")
         names = write_notebooks(root)
         environ = {**os.environ, "MARIMO_SKIP_UPDATE_CHECK": "1"}
         invoke = [sys.executable, "-m", "invoke", "export"]
@@ -82,23 +86,45 @@ def main() -> int:
 
         one = names[0]
         both = [*invoke, "--notebook", f"{one}.py", "--format", "html", "--format", "ipynb"]
-        pairs = [
-            Pair(
+        if not count.quick:
+            yield pair(
                 Command(f"export --all, {COUNT}, 2 workers", [*invoke, "--all", "--workers", "2"],
                         root, environ),
                 Command("marimo export html, in a loop",
                         shell([peer("html", name) for name in names]), root, environ),
-                limit=0.4,
-            ).measure(3),
-            Pair(
-                Command("export, html and ipynb", both, root, environ),
-                Command("marimo export html, ipynb",
-                        shell([peer("html", one), peer("ipynb", one)]), root, environ),
-                limit=0.6,
-            ).measure(7),
-        ]  # fmt: skip
-        return report(pairs)
+                limit=0.4, count=2, warm_up=False,
+            )  # fmt: skip
+        yield pair(
+            Command("export, html and ipynb", both, root, environ),
+            Command("marimo export html, ipynb",
+                    shell([peer("html", one), peer("ipynb", one)]), root, environ),
+            limit=0.6, count=count(5),
+        )  # fmt: skip
+        if not count.quick:
+            yield pair(
+                Command("export, html", [*invoke, "--notebook", f"{one}.py"], root, environ),
+                nbconvert(root, Path(scratch, "jupyter")),
+                limit=1, count=5,
+            )  # fmt: skip
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def nbconvert(root: Path, place: Path) -> Command:
+    """Return Jupyter's way to a page of the same cells, in an environment that is made for it."""
+    python, program = str(place / "bin/python"), str(place / "bin/jupyter")
+    install = ["uv", "pip", "install", "--quiet", "--python", python, *JUPYTER]
+    for command in (["uv", "venv", "--quiet", "--python", sys.executable, str(place)], install):
+        subprocess.run(command, check=True)
+    code = "rows = [{'n': n, 'square': n * n} for n in range(50)]"
+    cells = [code, "rows", "print(sum(row['square'] for row in rows), 'in all')"]
+    notebook = {
+        "cells": [
+            {"cell_type": "code", "execution_count": None, "id": f"c{number}", "metadata": {},
+             "outputs": [], "source": cell}
+            for number, cell in enumerate(cells)
+        ],
+        "metadata": {}, "nbformat": 4, "nbformat_minor": 5,
+    }  # fmt: skip
+    (root / "peer.ipynb").write_text(json.dumps(notebook))
+    convert = [program, "nbconvert", "--execute", "--to", "html", "peer.ipynb"]
+    path = f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return Command("jupyter nbconvert --execute", convert, root, {**os.environ, "PATH": path})

@@ -2,21 +2,19 @@
 
 The asset is `raw/flights` of the example, on the project's own instance while its Dagster runs:
 every one of these runs is recorded there. Ours is what a click does, from the click to its answer.
-Run alone on the machine: uv run python benchmarks/here.py
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from example import PACKAGE, environment, make_project, program
-from pairs import Command, Pair, report
+from pairs import Command, Count, Row, pair, value
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from support.dagster_server import DagsterServer
@@ -86,11 +84,8 @@ class Kernel:
         return float(took)
 
 
-def main() -> int:
-    """Time 5 pairs with `dg launch` and 7 with `invoke run`, or `--pairs` of both."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int)
-    pairs = parser.parse_args().pairs
+def rows(count: Count) -> Iterator[Row]:
+    """Time 5 pairs with `dg launch` and 7 with `invoke run`, and what a click takes alone."""
     with tempfile.TemporaryDirectory() as folder:
         project = make_project(Path(folder))
         environ = environment(project)
@@ -102,23 +97,15 @@ def main() -> int:
             invoke = [sys.executable, "-m", "invoke", "run", "--asset", ASSET]
             launch = [program("dg"), "launch", "--assets", f'key:"{ASSET}"']
             with Kernel(project, environ) as kernel:
-                found = [
-                    Pair(kernel, Command(name, arguments, project, environ), limit).measure(count)
-                    for name, arguments, limit, count in (
-                        ("dg launch", launch, 1 / 30, pairs or 5),
-                        ("invoke run", invoke, 1 / 10, pairs or 7),
-                    )
-                ]
+                for name, arguments, limit, times in (
+                    ("dg launch", launch, 1 / 30, count(5)),
+                    ("invoke run", invoke, 1 / 10, count(7)),
+                ):
+                    peer = Command(name, arguments, project, environ)
+                    yield pair(kernel, peer, limit, times)
+                clicks = [kernel.seconds() for _ in range(count(7))]
+                yield value(Kernel.name, clicks, MOST_SECONDS)
             _see_recorded(project, environ, kernel.runs)
-        return max(report(found), _see_quick([ours for pair in found for ours, _ in pair.times]))
-
-
-def _see_quick(times: list[float]) -> int:
-    """Print what a click takes, and return a nonzero status if it takes too long."""
-    took = statistics.median(times)
-    verdict = "kept" if took <= MOST_SECONDS else "MISSED"
-    print(f"{Kernel.name:34} {took:8.3f} s   at most {MOST_SECONDS:.1f} s: {verdict}", flush=True)
-    return int(took > MOST_SECONDS)
 
 
 def _see_recorded(project: Path, environ: dict[str, str], runs: list[str]) -> None:
@@ -132,7 +119,3 @@ def _see_recorded(project: Path, environ: dict[str, str], runs: list[str]) -> No
     Command(
         "runs in the instance", [sys.executable, "-c", script, json.dumps(runs)], project, environ
     ).seconds()
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

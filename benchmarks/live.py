@@ -2,19 +2,17 @@
 
 The preview is what a click does in a warm kernel after an edit, from the save to the HTML of the
 value and its diff; `dg launch` runs after the same edit. Both use the example.
-Run alone on the machine: uv run python benchmarks/live.py
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from dagmar.server.reloading import loaded_locations, reload_location
 from dev import start, stop
 from example import environment, make_project, program
 from here import Kernel
-from pairs import Command, Gap, Pair, report
+from pairs import Command, Count, Row, gap, pair, value
 
 MOST_SECONDS = 1.0
 DIFF_SECONDS, DIFF_MEMORY = 3.0, 1.5
@@ -106,13 +104,13 @@ def resident(name):
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 Path("/proc/self/clear_refs").write_text("5")
-before, started, cpu = resident("VmRSS"), time.perf_counter(), time.process_time()
+before, started = resident("VmRSS"), time.perf_counter()
 found = compare(old, new)
-took, cpu = time.perf_counter() - started, time.process_time() - cpu
+took = time.perf_counter() - started
 more = resident("VmHWM") - before
 changed = {column.name: column.changed for column in found.columns if column.changed}
 assert list(changed) == ["float 3"] and found.rows.compared == rows, (changed, found.rows)
-print(took, cpu, (size + more) / size)
+print(took, (size + more) / size)
 """
 
 
@@ -201,22 +199,20 @@ class Reload:
         return time.perf_counter() - started
 
 
-def previews(project: Path, environ: dict[str, str], count: int) -> int:
+def previews(project: Path, environ: dict[str, str], count: int) -> Iterator[Row]:
     """Time previews against `dg launch` after the same edit, and alone for each asset."""
     launch = [program("dg"), "launch", "--assets", f'key:"{EDITED}"']
-    missed = 0
     for asset, partition in ASSETS.items():
         with Previews(asset, partition, project, environ) as kernel:
             if asset == EDITED:
                 peer = Edited("dg launch", launch, project, environ)
-                missed |= report([Pair(kernel, peer, 1 / 10).measure(count)])
+                yield pair(kernel, peer, 1 / 10, count)
             kernel.seconds()
-            took = statistics.median(kernel.seconds() for _ in range(count))
-            missed |= verdict(f"preview of {asset}", took, MOST_SECONDS, "s")
-    return missed
+            samples = [kernel.seconds() for _ in range(count)]
+            yield value(f"preview of {asset}", samples, MOST_SECONDS)
 
 
-def reloads(project: Path, count: int) -> int:
+def reloads(project: Path, count: int) -> Row:
     """Time reports of reloads against Dagster's own reloads."""
     port = free_port()
     flags = ["--json", "--no-open", "--no-marimo", "--dagster-port", str(port)]
@@ -225,51 +221,31 @@ def reloads(project: Path, count: int) -> int:
         saves = Saves(dev, project)
         saves.wait("ready")
         with DagsterClient(Target("local", f"http://127.0.0.1:{port}")) as client:
-            return report([Gap(saves, Reload(client), 0.5).measure(count)])
+            return gap(saves, Reload(client), 0.5, count)
     finally:
         stop(dev)
 
 
-def diffs(project: Path, count: int, rows: int) -> int:
+def diffs(project: Path, count: int, size: int) -> Iterator[Row]:
     """Time diffs of two frames of 20 columns, and see how much memory they take."""
-    missed = 0
     for library, order in itertools.product(("polars", "pandas"), ("in order", "shuffled")):
-        command = [sys.executable, "-c", DIFF, library, order, str(rows)]
+        command = [sys.executable, "-c", DIFF, library, order, str(size)]
         lines = [
             subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout
             for _ in range(count)
         ]
-        columns = zip(*(map(float, line.split()) for line in lines), strict=True)
-        took, cpu, memory = map(statistics.median, columns)
-        name = f"diff of {library}, {order}"
-        missed |= verdict(f"{name} ({cpu:.1f} s of CPU)", took, DIFF_SECONDS, "s")
-        missed |= verdict(f"{name}, with the frames", memory, DIFF_MEMORY, "×")
-    return missed
+        took, memory = zip(*(map(float, line.split()) for line in lines), strict=True)
+        name = f"diff of {library}, {order}, {size:,} rows"
+        yield value(name, took, DIFF_SECONDS)
+        yield value(f"{name}: memory, by that of the frames", memory, DIFF_MEMORY, "×")
 
 
-def verdict(name: str, value: float, most: float, unit: str) -> int:
-    """Print a value and whether it keeps its limit; return a nonzero status if not."""
-    kept = value <= most
-    print(f"{name:45} {value:7.3f} {unit}   at most {most:g}: {'kept' if kept else 'MISSED'}")
-    return int(not kept)
-
-
-def main() -> int:
-    """Time 5 pairs of each, or `--pairs`; diffs have a million rows, or `--rows`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    given = parser.parse_args()
+def rows(count: Count) -> Iterator[Row]:
+    """Time 5 pairs of each, and 3 diffs of a million rows."""
     with tempfile.TemporaryDirectory() as folder:
         project = make_project(Path(folder))
         environ = environment(project)
         Command("record", [sys.executable, "-c", RECORD], project, environ).seconds()
-        return max(
-            previews(project, environ, given.pairs),
-            reloads(project, given.pairs),
-            diffs(project, given.pairs, given.rows),
-        )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        yield from previews(project, environ, count(5))
+        yield reloads(project, count(5))
+        yield from diffs(project, count(3), count(1_000_000, 10_000))

@@ -4,18 +4,17 @@ A notebook of the default template next to a marimo notebook with the same user 
 no dagmar; then one that loads an asset next to one that imports the project's definitions and loads
 it with Dagster's own call. No server runs. A kernel runs each as the editor does: `marimo export`
 starts it, and adds the same to both.
-Run alone on the machine: uv run python benchmarks/opening.py
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from example import PACKAGE, environment, make_project, program
-from pairs import Command, Gap, report
+from pairs import Command, Count, Row, gap
 
 USER_CELLS = """
 
@@ -101,11 +100,8 @@ def write_notebooks(project: Path) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def main() -> int:
-    """Time 9 pairs of each, or `--pairs`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=9)
-    options = parser.parse_args()
+def rows(count: Count) -> Iterator[Row]:
+    """Time 5 pairs of each."""
     with tempfile.TemporaryDirectory() as folder:
         project = make_project(Path(folder))
         (project / "dagmar.yaml").write_text("targets: {local: {url: 'http://127.0.0.1:9'}}\n")
@@ -126,13 +122,5 @@ def main() -> int:
             ]
             return Command(name, [*export, "--no-sandbox", "-f", "-o", page], project, environ)
 
-        return report(
-            [
-                Gap(opening(name, file), opening(peer, plain), limit=0.5).measure(options.pairs)
-                for name, file, peer, plain in write_notebooks(project)
-            ]
-        )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        for name, file, peer, plain in write_notebooks(project):
+            yield gap(opening(name, file), opening(peer, plain), 0.5, count(5))

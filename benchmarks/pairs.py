@@ -1,4 +1,4 @@
-"""Whole commands timed in interleaved pairs, reported as medians, spread and ratio."""
+"""Whole commands timed in interleaved pairs: medians, spread, ratio, and the limit that is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,7 @@ class Command:
     arguments: Sequence[str]
     folder: Path
     environ: dict[str, str] | None = None
+    statuses: tuple[int, ...] = (0,)
 
     def seconds(self) -> float:
         """Run it once and return its wall time. A failing command ends the benchmark."""
@@ -43,85 +44,110 @@ class Command:
             timeout=600,
         )
         took = time.perf_counter() - started
-        if done.returncode:
+        if done.returncode not in self.statuses:
             raise SystemExit(f"{self.name} failed ({done.returncode}):\n{done.stderr}")
         return took
 
 
-@dataclass
-class Pair:
-    """Ours against a named peer: A B A B …, after one warm-up of each."""
+@dataclass(frozen=True)
+class Count:
+    """How often things are timed, and how large they are."""
 
-    ours: Timed
-    peer: Timed
+    quick: bool = False
+
+    def __call__(self, full: int, quick: int = 1) -> int:
+        """Return the one or the other."""
+        return quick if self.quick else full
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: medians, what is judged, with the middle half of its samples, and the limit.
+
+    `unit` is `×` for a ratio, else that of `value`. Without a peer, `peer` is empty.
+    """
+
+    ours: str
+    peer: str
+    ours_seconds: float | None
+    peer_seconds: float | None
+    value: float
+    low: float
+    high: float
     limit: float
-    times: list[tuple[float, float]] = field(default_factory=list)
-
-    def measure(self, count: int, warm_up: bool = True) -> Pair:
-        """Time `count` pairs."""
-        if warm_up:
-            self.ours.seconds(), self.peer.seconds()
-        self.times = [(self.ours.seconds(), self.peer.seconds()) for _ in range(count)]
-        return self
-
-    @property
-    def ratio(self) -> float:
-        """The median of the pairs' ratios: drift of the machine falls out."""
-        return statistics.median(ours / peer for ours, peer in self.times)
+    unit: str = "×"
 
     @property
     def kept(self) -> bool:
         """Whether the limit is kept."""
-        return self.ratio <= self.limit
+        return self.value <= self.limit
 
-    def row(self) -> str:
-        """Return one line: medians, the ratio with its spread, and whether it keeps the limit."""
-        ratios = sorted(a / b for a, b in self.times)
-        low, high = _quartiles(ratios)
-        return (
-            f"{self._medians()}   ratio {_figure(self.ratio)} ({_figure(low)}–{_figure(high)})   "
-            f"at most {_figure(self.limit)}: {'kept' if self.kept else 'MISSED'}"
-        )
-
-    def _medians(self) -> str:
-        ours, peer = (statistics.median(column) for column in zip(*self.times, strict=True))
-        return f"{self.ours.name:34} {ours:8.3f} s   {self.peer.name:34} {peer:8.3f} s"
-
-
-@dataclass
-class Gap(Pair):
-    """Ours may take `limit` seconds longer than the peer."""
-
-    @property
-    def more(self) -> float:
-        """The median of the pairs' differences, in seconds."""
-        return statistics.median(ours - peer for ours, peer in self.times)
-
-    @property
-    def kept(self) -> bool:
-        """Whether the limit is kept."""
-        return self.more <= self.limit
-
-    def row(self) -> str:
-        """Return one line: medians, ratio, the difference with its spread, and the verdict."""
-        low, high = _quartiles(sorted(a - b for a, b in self.times))
-        return (
-            f"{self._medians()}   ratio {_figure(self.ratio)}   "
-            f"{self.more:+.2f} s ({low:+.2f}–{high:+.2f})   "
-            f"at most {self.limit:+.2f} s: {'kept' if self.kept else 'MISSED'}"
-        )
+    def cells(self) -> list[str]:
+        """Return the cells of its line in a table."""
+        figure = ratio if self.unit == "×" else "{:.2f}".format
+        return [
+            self.ours,
+            _seconds(self.ours_seconds),
+            self.peer or "—",
+            _seconds(self.peer_seconds),
+            f"{figure(self.value)} {self.unit}",
+            f"{figure(self.low)}–{figure(self.high)}",
+            f"{figure(self.limit)} {self.unit}",
+            "kept" if self.kept else "**missed**",
+        ]
 
 
-def _quartiles(figures: Sequence[float]) -> tuple[float, float]:
+COLUMNS = ["ours", "median", "peer", "median", "result", "middle half", "limit", ""]
+
+
+def pair(ours: Timed, peer: Timed, limit: float, count: int, warm_up: bool = True) -> Row:
+    """Time ours against a named peer, A B A B …; the ratio is judged.
+
+    The ratio is the median of the pairs' ratios, so that drift of the machine falls out.
+    """
+    times = _times(ours, peer, count, warm_up)
+    return _row(ours, peer, times, [a / b for a, b in times], limit, "×")
+
+
+def gap(ours: Timed, peer: Timed, limit: float, count: int) -> Row:
+    """Time the same pairs; ours may take `limit` seconds longer."""
+    times = _times(ours, peer, count, warm_up=True)
+    return _row(ours, peer, times, [a - b for a, b in times], limit, "s more")
+
+
+def value(name: str, samples: Sequence[float], limit: float, unit: str = "s") -> Row:
+    """Judge the median of samples alone."""
+    return Row(name, "", None, None, statistics.median(samples), *_middle(samples), limit, unit)
+
+
+def ratio(number: float) -> str:
+    """Return a ratio as text; a small one as a fraction."""
+    return f"{number:.2f}" if number > 0.5 or not number else f"1/{1 / number:.1f}"
+
+
+def _times(ours: Timed, peer: Timed, count: int, warm_up: bool) -> list[tuple[float, float]]:
+    if warm_up:
+        ours.seconds(), peer.seconds()
+    return [(ours.seconds(), peer.seconds()) for _ in range(count)]
+
+
+def _row(
+    ours: Timed,
+    peer: Timed,
+    times: list[tuple[float, float]],
+    judged: list[float],
+    limit: float,
+    unit: str,
+) -> Row:
+    medians = [statistics.median(column) for column in zip(*times, strict=True)]
+    middle = _middle(judged)
+    return Row(ours.name, peer.name, *medians, statistics.median(judged), *middle, limit, unit)
+
+
+def _middle(samples: Sequence[float]) -> tuple[float, float]:
+    figures = sorted(samples)
     return figures[len(figures) // 4], figures[-1 - len(figures) // 4]
 
 
-def _figure(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio > 0.5 else f"1/{1 / ratio:.1f}"
-
-
-def report(pairs: Sequence[Pair]) -> int:
-    """Print the rows; return a nonzero exit status if a limit was missed."""
-    for pair in pairs:
-        print(pair.row(), flush=True)
-    return int(not all(pair.kept for pair in pairs))
+def _seconds(number: float | None) -> str:
+    return "" if number is None else f"{number:.3f} s"

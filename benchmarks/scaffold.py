@@ -1,20 +1,19 @@
 """100 notebooks in one `invoke scaffold` against one `copier copy` call for each of them.
 
-Both render the same answers with the same templates. `--calls 10` runs only this many of the
-peer's calls and multiplies, and says so.
-Run alone on the machine: uv run python benchmarks/scaffold.py
+Both render the same answers with the same templates. Only some of the peer's calls are run, and
+the rest is estimated; the row says how many.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from example import PACKAGE, VERSION, environment, make_project
-from pairs import Command, Pair, report
+from pairs import Command, Count, Row, pair
 
 COUNT = 100
 MANY = f"""
@@ -54,12 +53,9 @@ class Calls:
         return sum(call.seconds() for call in calls) * COUNT / len(calls)
 
 
-def main() -> int:
-    """Time three pairs, or `--pairs`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=COUNT, help="of copier copy, in each pair")
-    parser.add_argument("--pairs", type=int, default=3)
-    options = parser.parse_args()
+def rows(count: Count) -> Iterator[Row]:
+    """Time 3 pairs, with 10 of the peer's calls in each."""
+    run = count(10, 2)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         project = make_project(scratch)
@@ -79,16 +75,15 @@ def main() -> int:
         copier = [sys.executable, "-m", "copier", "copy", "--defaults", "--quiet", "--skip-tasks"]
         copier += ["--overwrite", "--vcs-ref", VERSION]
         calls = []
-        for answers in made[: options.calls]:
+        for answers in made[:run]:
             data = scratch / "peer" / answers.name
             data.parent.mkdir(exist_ok=True)
             data.write_text(answers.read_text("utf-8"), "utf-8")
             own = ["--answers-file", "unused.yml", "--data-file", str(data)]
             calls.append([*copier, *own, str(scratch / "template"), str(scratch / "copied")])
-        pair = Pair(ours, Calls(calls, scratch, environment(project)), limit=1 / 8)
-        pair.measure(options.pairs, warm_up=False)
-        _compare(project, scratch / "copied", [file.stem for file in made[: options.calls]])
-        return report([pair])
+        peer = Calls(calls, scratch, environment(project))
+        yield pair(ours, peer, 1 / 8, count(3), warm_up=False)
+        _compare(project, scratch / "copied", [file.stem for file in made[:run]])
 
 
 def _compare(project: Path, copied: Path, names: list[str]) -> None:
@@ -96,7 +91,3 @@ def _compare(project: Path, copied: Path, names: list[str]) -> None:
     for name in names:
         ours, peer = (folder / "notebooks" / f"{name}.py" for folder in (project, copied))
         assert ours.read_bytes() == peer.read_bytes(), f"{name} differs"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,15 +1,13 @@
-"""`invoke --list` of a project against an empty `tasks.py`: what dagmar adds to every call.
-
-Run alone on the machine: uv run python benchmarks/start.py
-"""
+"""`invoke --list` of a project against an empty `tasks.py`: what dagmar adds to every call."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from pairs import Command, Pair, report
+from pairs import Command, Count, Row, pair
 
 EMPTY = '''"""No tasks of dagmar."""
 
@@ -23,7 +21,7 @@ def nothing(c):
 OURS = "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n"
 
 
-def main() -> int:
+def rows(count: Count) -> Iterator[Row]:
     """Time 21 pairs."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = {}
@@ -32,13 +30,9 @@ def main() -> int:
             folders[name].mkdir()
             (folders[name] / "tasks.py").write_text(text, "utf-8")
         listing = [sys.executable, "-m", "invoke", "--list"]
-        pair = Pair(
+        yield pair(
             Command("invoke --list", listing, folders["ours"]),
             Command("invoke --list, empty tasks.py", listing, folders["empty"]),
             limit=1.15,
+            count=count(21, 5),
         )
-        return report([pair.measure(21)])
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,20 +1,19 @@
-"""`invoke stats` over 10,000 runs against an Invoke task that sends the same requests.
+"""`invoke stats` over 2,000 runs against an Invoke task that sends the same requests.
 
-The requests are those that the first call sends, noted by a proxy. Run alone on the machine:
-uv run python benchmarks/stats.py; `--runs 500 --pairs 1` tries it quickly.
+The requests are those that the first call sends, noted by a proxy.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pairs import Command, Pair, report
+from pairs import Command, Count, Row, pair
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from support import history
@@ -59,16 +58,12 @@ class First:
         return self.command.seconds()
 
 
-def main() -> int:
+def rows(count: Count) -> Iterator[Row]:
     """Time the first call, and the second one, with the same peer."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--pairs", type=int, default=5)
-    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         home = scratch / "home"
-        runs = history.plan(given.runs, end=END, days=DAYS)
+        runs = history.plan(count(2_000, 100), end=END, days=DAYS)
         history.generate(history.open_instance(home), runs)
         (scratch / "workspace.yaml").write_text("load_from: []\n")
         webserver = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml"]
@@ -88,10 +83,5 @@ def main() -> int:
             (scratch / "peer" / "tasks.py").write_text(peer_tasks)
             peer = Command(f"requests, {len(bodies)} requests", invoke, scratch / "peer")
             call = Command(f"stats, {len(runs):,} runs", [*invoke, *WINDOW, "--json"], ours.root)
-            found = [Pair(First(call), peer, limit=1.25).measure(given.pairs)]
-            found.append(Pair(call, peer, limit=0.2).measure(given.pairs))
-    return report(found)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+            yield pair(First(call), peer, 1.25, count(3))
+            yield pair(call, peer, 0.2, count(3))

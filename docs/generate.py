@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import importlib.util
 import inspect
 import json
@@ -394,8 +395,15 @@ def _adopted() -> str:
     return "\n" + table(columns, rows) + "\n"
 
 
+def _benchmarks() -> str:
+    sys.path.append(str(ROOT / "benchmarks"))
+    page: Callable[[], str] = importlib.import_module("bench").page
+    return page()
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "adopted": _adopted,
+    "benchmarks": _benchmarks,
     "notebook-api": _notebook_api,
     "pages": _pages,
     "tasks": _tasks,
