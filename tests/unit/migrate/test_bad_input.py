@@ -67,6 +67,24 @@ def test_what_cannot_be_read_is_refused_by_name_and_the_others_are_done(project:
     assert info.value.exit_code == 7
 
 
+def test_spaces_that_marimo_would_change_keep_their_values_and_prevent_nothing(
+    project: Project,
+) -> None:
+    cells = [
+        markdown("100\xa0%"),
+        code('a = "1\xa0000\x0c"\nb = f"{a}\u2028"  # in\xa0words'),
+        code("c = 1\xa0"),
+    ]
+    file = write_ipynb(project.root / "spaces.ipynb", cells)
+    result = migrate(load(project.root), MigrateRequest(notebooks=[str(file)]), None)
+    assert [each.error for each in result.notebooks] == [None]
+    text = (project.root / "notebooks/spaces.py").read_text("utf-8")
+    assert 'a = "1\\u00a0000\\u000c"\n' in text
+    assert 'b = f"{a}\\u2028"  # in words\n' in text
+    assert "100 %" in text
+    assert "    c = 1 \n" in text  # Jupyter refuses this cell, too
+
+
 def test_a_file_that_may_not_be_read_is_refused(project: Project) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read everything")

@@ -95,12 +95,15 @@ def _draft(cell: SourceCell, folder: Path, files: dict[Path, bytes], about: Abou
         return rules.markdown(cell, folder, files)
     if cell.kind == "raw":
         return rules.raw(cell)
+    cell, remarks = rules.spaces(cell)
     draft = Draft.of(cell)
+    draft.remarks += remarks
     try:
         convert_magics(draft, about)
         draft.parse()
     except SyntaxError as error:
         draft = Draft.of(cell)
+        draft.remarks += remarks
         reason = f"it is not valid Python: {error.msg}"
         draft.comment_out(reason, "syntax", "Write it in Python, and remove the comment.")
         return draft

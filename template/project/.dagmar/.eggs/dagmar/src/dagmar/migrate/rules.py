@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -16,7 +18,8 @@ from dagmar.notebook.cells import INPUTS
 
 PARAMETERS, INJECTED = "parameters", "injected-parameters"
 ATTACHED = re.compile(r"attachment:([^\s)\"'>]+)")
-OTHER_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+SPACES = re.compile("[\x0b\x0c\x1c-\x1e\x85\xa0\u2028\u2029]")
+"""What marimo saves as other spaces: those that do not break, and what ends a line for some."""
 LOCAL = re.compile(r"!\[[^\]]*\]\((?![a-z]+:|/|#|public/)([^)\s]+)")
 SHOWN_LINES = 20
 """How many lines of an output become comments."""
@@ -80,10 +83,9 @@ def _rewritten(cell: SourceCell, draft: Draft) -> Iterator[Remark]:
 def _shown(text: str) -> str:
     """Return the call that shows Markdown, as marimo writes it where the text allows that.
 
-    Characters that end a line only for some readers become spaces: marimo would add more of them
-    whenever it saves.
+    Unusual spaces become plain ones: marimo would change them whenever it saves.
     """
-    text = tame(OTHER_ENDS.sub(" ", text))
+    text = tame(SPACES.sub(" ", text))
     if '"""' not in text:
         start = 'r"""'
     else:
@@ -91,6 +93,34 @@ def _shown(text: str) -> str:
     if all(line[:1] in " \t" for line in text.split("\n") if line.strip()):
         text = f"<!-- -->\n\n{text}"  # marimo removes what all lines are indented by
     return f'mo.md({start}\n{text}\n""")'
+
+
+def spaces(cell: SourceCell) -> tuple[SourceCell, list[Remark]]:
+    """Return a cell of code without unusual spaces, and a remark for each line that had some.
+
+    They are escaped in strings, so that values stay; elsewhere they are plain spaces.
+    """
+    source, meant = cell.source, _meaning(cell.source)
+    for found in reversed([*SPACES.finditer(source)]):
+        before, after = source[: found.start()], source[found.end() :]
+        plain, escaped = f"{before} {after}", f"{before}\\u{ord(found[0]):04x}{after}"
+        in_a_value = meant and _meaning(plain) != meant and _meaning(escaped) == meant
+        source = escaped if in_a_value else plain
+    message = "has spaces that marimo would change: they are plain ones, in a string escaped"
+    remarks = [
+        Remark(cell.number, number, "converted", "spaces", message)
+        for number, line in enumerate(cell.lines, 1)
+        if SPACES.search(line)
+    ]
+    return replace(cell, source=source), remarks
+
+
+def _meaning(code: str) -> str:
+    """Return what code means, whatever its layout; empty if it is not Python."""
+    try:
+        return ast.dump(ast.parse(code))
+    except (SyntaxError, ValueError):
+        return ""
 
 
 def parameters(draft: Draft) -> None:
