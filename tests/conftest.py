@@ -13,6 +13,7 @@ import pytest
 from dagmar.project import environ
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
+from hypothesis import HealthCheck, settings
 from support import forked
 from support.dagster_server import DagsterServer, dagster_server
 from support.project import Project, make_project
@@ -21,6 +22,14 @@ from xdist.scheduler import LoadGroupScheduling
 
 TESTS = Path(__file__).parent
 LIVE = {"dagster"}
+# What fails in CI must fail again at home, so CI always tries the same examples.
+settings.register_profile(
+    "ci", max_examples=25, derandomize=True, database=None, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+settings.register_profile(
+    "nightly", settings.get_profile("ci"), max_examples=10_000, derandomize=False, print_blob=True
+)
 SLOW = (
     "browser",
     "faults",
@@ -56,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # What is named on the command line runs, whatever the profile. Workers get the option's value.
     if config.option.nightly or config.args_source == pytest.Config.ArgsSource.ARGS:
         config.option.all = True
+    settings.load_profile("nightly" if config.option.nightly else "ci")
     forked.profile.may_fork = not config.option.nightly
     # In a script's background SIGINT is ignored, and what a test starts would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

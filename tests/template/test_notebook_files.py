@@ -217,7 +217,7 @@ def test_any_text_stays_text(tmp_path: Path, count: int):
     """Whatever hypothesis makes up."""
     texts: list[str] = []
 
-    @settings(max_examples=count, database=None, deadline=None, derandomize=count < 100)
+    @settings(max_examples=count)
     @given(st.text(min_size=1).filter(lambda text: text != "plain"))
     def collect(text: str) -> None:
         texts.append(text)

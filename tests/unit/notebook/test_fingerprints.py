@@ -21,7 +21,7 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 from dagmar.notebook.fingerprints import describe, difference
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -168,7 +168,6 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=30, deadline=None)
 @given(PLAIN, PLAIN)
 def test_digests_are_equal_exactly_if_the_values_are(one: Any, other: Any) -> None:
     def exact(value: Any) -> str:

@@ -25,7 +25,6 @@ from dagmar.project.sources import UNREADABLE
 from dagmar.server.client import DagsterClient
 from dagmar.server.reach import require_listening
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support.certificates import make_authority
 from support.http_server import closed_port
@@ -925,7 +924,6 @@ SHAPES = st.sampled_from(
     path=st.sampled_from(list(_paths(EXAMPLE))),
     where=st.sampled_from(["dagmar.yaml", "dagmar.yaml, raw", "user", ".env", "environment"]),
 )
-@hypothesis_settings(max_examples=150, deadline=None)
 def test_no_value_of_the_settings_is_ever_shown(
     marker: str, shape: str, path: tuple[str, ...], where: str
 ) -> None:
@@ -962,7 +960,6 @@ def test_no_value_of_the_settings_is_ever_shown(
     name=st.sampled_from(["TOKEN", "KEY", "PW", "WHO"]),
     ending=st.sampled_from(["", "\n", "\x00"]),
 )
-@hypothesis_settings(max_examples=30, deadline=None)
 def test_no_secret_is_ever_shown(marker: str, name: str, ending: str) -> None:
     environ = {"TOKEN": "t", "KEY": "k", "PW": "p", "WHO": "w", name: marker + ending}
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.stats import causes
 from dagmar.stats.causes import cell_of, group, normalize
 from dagmar.stats.records import FailureRecord
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 TUESDAY = 1_795_521_600.0  # 2026-11-24T12:00Z
@@ -87,7 +87,6 @@ def test_a_partition_is_replaced_as_a_whole_word_with_its_dimensions() -> None:
 TEXT = st.text() | st.text(alphabet="<>nid'\"`/\\.:-+ 019afT_x|\n%")
 
 
-@settings(max_examples=60)
 @given(TEXT, st.none() | TEXT)
 def test_a_normalized_message_stays_as_it_is(message: str, partition: str | None) -> None:
     once = normalize(message, partition)
