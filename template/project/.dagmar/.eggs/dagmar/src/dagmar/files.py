@@ -14,6 +14,9 @@ from typing import Any
 
 from dagmar.errors import DagmarError, SetupError
 
+# What PyYAML raises if a text is not what its tag says (`!!bool x`, `2020-13-45`), or too deep.
+UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+
 
 @contextlib.contextmanager
 def reading(name: object, kind: type[DagmarError]) -> Iterator[None]:
@@ -22,7 +25,8 @@ def reading(name: object, kind: type[DagmarError]) -> Iterator[None]:
         yield
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise kind(f"{name} cannot be read: {reason}") from None
+        hint = "Check that it is text in UTF-8, and that you may read it."
+        raise kind(f"{name} cannot be read: {reason}", hint) from None
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -41,8 +45,8 @@ def read_toml(file: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise SetupError(f"{file} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise SetupError(f"{file} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
+        raise SetupError(f"{file} is not valid TOML: {error}", "Correct the file.") from None
 
 
 def encodable(text: str) -> str:

@@ -15,6 +15,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
 
 VERSION_LINE = re.compile(r'^__generated_with = ".*"$', re.MULTILINE)
+CORRECT_IT = "Correct the file, then try again."
 CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
 PRIVATE = re.compile(r"_[^_]")
 INPUTS = "inputs"
@@ -104,7 +105,7 @@ def read_source(file: Path) -> Source:
     try:
         text = file.read_bytes().decode()
     except (OSError, ValueError) as error:
-        raise Invalid(f"{file.name} is not valid Python: {error}") from error
+        raise Invalid(f"{file.name} is not valid Python: {error}", CORRECT_IT) from error
     return parse_source(text, file.name)
 
 
@@ -114,9 +115,10 @@ def parse_source(text: str, name: str) -> Source:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's warnings about the user's code
             return Source(text, ast.parse(text))
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
-        message, hint = f"is not valid Python: {getattr(error, 'msg', error)}", ""
+        reason = getattr(error, "msg", error) or "it is nested too deeply"
+        message, hint = f"is not valid Python: {reason}", CORRECT_IT
         conflict = CONFLICT.search(text)
         if conflict:
             line = text.count("\n", 0, conflict.start()) + 1

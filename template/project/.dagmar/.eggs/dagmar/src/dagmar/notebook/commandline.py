@@ -285,4 +285,5 @@ def _read(reader: Callable[[str], Any], name: str, text: str, form: str) -> Any:
     try:
         return reader(text)
     except Exception:
-        raise Invalid(f"--param {name} takes {form}, not '{text}'") from None
+        message = f"--param {name} takes {form}, not '{text}'"
+        raise Invalid(message, f"The notebook declares what {name} is.") from None

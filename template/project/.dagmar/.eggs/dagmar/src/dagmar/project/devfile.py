@@ -44,7 +44,15 @@ def read(root: Path) -> Running | None:
         names = ("dagster_url", "marimo_url", "reports_url", "env_file", "dagster_home")
         texts = {name: document[name] for name in names if isinstance(document.get(name), str)}
         running = Running(int(document["pid"]), str(document.get("started_at") or ""), **texts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         return None
     return running if _alive(running) else None
 
@@ -54,7 +62,7 @@ def remove(root: Path, pid: int) -> None:
     try:
         if json.loads((root / DEV_FILE).read_text("utf-8"))["pid"] == pid:
             (root / DEV_FILE).unlink()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return
 
 

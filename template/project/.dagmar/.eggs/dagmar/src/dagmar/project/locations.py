@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SetupError
-from dagmar.files import read_toml
+from dagmar.files import UNREADABLE, read_toml
 from dagmar.project.layout import SETTINGS_FILE
 from dagmar.project.survey import Start, locate, nested, read_text, starts
 
@@ -327,8 +327,8 @@ def _read_yaml(file: Path) -> Any:
 
     try:
         return yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SetupError(f"{file} is not valid YAML: {error}") from None
+    except (OSError, yaml.YAMLError, *UNREADABLE) as error:
+        raise SetupError(f"{file} is not valid YAML: {error}", f"Correct {file.name}.") from None
 
 
 def _of_entries(entries: Iterable[Any], file: Path) -> Iterator[CodeLocation]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SettingsError, did_you_mean
-from dagmar.project.sources import KeyPath, Layer, plain
+from dagmar.project.sources import CORRECT_IT, KeyPath, Layer, plain
 
 ADDRESS = "an http(s) address without user name, query or fragment"
 
@@ -48,7 +48,7 @@ def check(layer: Layer) -> None:
     problems += _same_names(layer)
     if problems:
         message = "\n".join(sorted(problems, key=_line))
-        raise SettingsError(message, "Correct the settings, then try again.")
+        raise SettingsError(message, CORRECT_IT)
 
 
 def _line(problem: str) -> tuple[str, int]:

@@ -124,7 +124,8 @@ class Settings:
         address = _clean(named or DEFAULT_URL)
         if not _is_address(address):  # the schema's pattern does not catch all
             path = ("targets", name, "url")
-            raise SettingsError(f"{self.layer.place(path)}: '{'.'.join(path)}' must be {ADDRESS}")
+            message = f"{self.layer.place(path)}: '{'.'.join(path)}' must be {ADDRESS}"
+            raise SettingsError(message, f"For example: {DEFAULT_URL}")
         if url and not _is_address(url):
             raise UsageError(f"--url must be {ADDRESS}", f"For example: --url {DEFAULT_URL}")
         credentials = not url or _origin(url) == _origin(address)

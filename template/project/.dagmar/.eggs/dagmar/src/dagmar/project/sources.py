@@ -15,7 +15,7 @@ from typing import Any
 
 from dagmar import scalars
 from dagmar.errors import SettingsError, did_you_mean
-from dagmar.files import reading
+from dagmar.files import UNREADABLE, reading
 from dagmar.project.environ import bindings
 
 KeyPath = tuple[str, ...]
@@ -26,8 +26,8 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "integer": scalars.as_int,
     "number": scalars.as_float,
 }
-# What PyYAML raises if a text is not what its tag says: `!!bool x`, `2020-13-45`.
-UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+CHECK_YAML = "Check indentation, colons and quotes around this line."
+CORRECT_IT = "Correct the settings, then try again."
 
 
 @dataclass
@@ -95,14 +95,15 @@ def read_yaml(file: Path, name: str) -> Layer:
         last = len(text.splitlines()) or 1  # what is not closed is reported after the end
         raise SettingsError(
             f"{name}:{min(line, last)}: this is not valid YAML ({_without_quotes(error.problem)})",
-            "Check indentation, colons and quotes around this line.",
+            CHECK_YAML,
         ) from None
     except (yaml.YAMLError, *UNREADABLE):
-        raise SettingsError(f"{name}: this is not valid YAML") from None
+        raise SettingsError(f"{name}: this is not valid YAML", CHECK_YAML) from None
     if values is None:
         return Layer()
     if not isinstance(values, dict):
-        raise SettingsError(f"{name}:1: settings are a mapping, as in `target: local`")
+        message = f"{name}:1: settings are a mapping, as in `target: local`"
+        raise SettingsError(message, CORRECT_IT)
     return Layer(values, places)
 
 
@@ -123,10 +124,11 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
         nonlocal budget
         line = f"{name}:{node.start_mark.line + 1}" if node else ""
         if id(node) in seen:
-            raise SettingsError(f"{line}: '{'.'.join(path)}' contains itself")
+            raise SettingsError(f"{line}: '{'.'.join(path)}' contains itself", CORRECT_IT)
         budget -= 1
         if budget < 0:
-            raise SettingsError(f"{name} is too large, or repeats itself through aliases")
+            message = f"{name} is too large, or repeats itself through aliases"
+            raise SettingsError(message, CORRECT_IT)
         seen |= {id(node)}
         if isinstance(node, yaml.ScalarNode):
             what = f"'{'.'.join(path)}'" if path else "this"
@@ -149,9 +151,9 @@ def _places(loader: Any, node: Any, name: str) -> dict[KeyPath, str]:
             if key.tag == "tag:yaml.org,2002:merge":
                 continue
             if key.tag != "tag:yaml.org,2002:str":
-                raise SettingsError(f"{line}: a key is a name; put this one in quotes")
+                raise SettingsError(f"{line}: a key is a name; put this one in quotes", CORRECT_IT)
             if here in places:
-                raise SettingsError(f"{line}: '{'.'.join(here)}' is set twice")
+                raise SettingsError(f"{line}: '{'.'.join(here)}' is set twice", CORRECT_IT)
             places[here] = line
             walk(value, here, seen)
 
@@ -189,7 +191,7 @@ def variables_layer(
             if not isinstance(here, dict):
                 parent = path[:depth]
                 where = f"{layer.place(parent)}: '{'.'.join(parent)}'"
-                raise SettingsError(f"{where} must be a mapping")
+                raise SettingsError(f"{where} must be a mapping", CORRECT_IT)
         here[path[-1]] = _typed(text, spec)
         layer.places[path] = place
     return layer
@@ -207,7 +209,8 @@ def _find(
         if not (match or free):
             meant = did_you_mean(part.lower(), known)
             variable = place if name in place else f"{place}: {name}"
-            raise SettingsError(f"{variable} is not a setting of dagmar{meant}")
+            hint = "Correct the name of the variable, or unset it."
+            raise SettingsError(f"{variable} is not a setting of dagmar{meant}", hint)
         # In a shell, the name of a variable cannot have the `-` of a header's name.
         new = part.lower().replace("_", "-") if path[-1:] == ("headers",) else part.lower()
         path = (*path, match or new)

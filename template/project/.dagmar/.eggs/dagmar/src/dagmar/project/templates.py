@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Conflict, Invalid, SetupError, UsageError
-from dagmar.files import write_atomically
+from dagmar.files import UNREADABLE, write_atomically
 from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, make_folder
 from dagmar.project.worktree import FOREIGN, run_git
 
@@ -59,7 +59,7 @@ def read_answers(file: Path) -> dict[str, Any]:
     command = f"git checkout HEAD -- {shlex.quote(name)}"
     try:
         answers = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, *UNREADABLE) as error:
         raise Invalid(f"{name} cannot be read: {type(error).__name__}", command=command) from None
     if not isinstance(answers, dict) or not isinstance(answers.get("_src_path"), str):
         raise Invalid(f"{name} is not an answers file", command=command)

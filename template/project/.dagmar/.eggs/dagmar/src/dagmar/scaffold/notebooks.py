@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -104,9 +105,9 @@ class ScaffoldRequest:
             folder = Path(self.template).expanduser()
         except RuntimeError:  # no user of that name
             folder = Path(self.template)
-        if (folder / SHAPE).is_file():
+        if os.path.isfile(folder / SHAPE):  # False for a name that is too long, too
             return folder
-        if folder.is_dir():
+        if os.path.isdir(folder):
             message = f"the template folder {self.template} has no {SHAPE}"
             raise Invalid(message, "That file lists the cells of a notebook.")
         message = f"there is no template '{self.template}'{did_you_mean(self.template, TEMPLATES)}"

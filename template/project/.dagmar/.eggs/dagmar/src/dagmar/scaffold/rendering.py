@@ -22,6 +22,7 @@ OWN = "own"
 SELECTION = "selection"
 """The template of a notebook for a whole selection."""
 SHAPE = "notebook.jinja"
+CORRECT_IT = "Correct the template, then try again."
 FOLDER = Path(__file__).parent
 # What an expression in a template can raise, and reading a file that is not text.
 WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -54,15 +55,15 @@ class Renderer:
         except TemplateError as error:
             file, line = getattr(error, "filename", None), getattr(error, "lineno", None)
             where = _where(file, line) if file and line else _last_template(error)
-            raise Invalid(f"the template does not render: {error}{where}") from None
+            raise Invalid(f"the template does not render: {error}{where}", CORRECT_IT) from None
         except OSError as error:
-            raise Invalid(f"the template cannot be read: {error}") from None
+            raise Invalid(f"the template cannot be read: {error}", CORRECT_IT) from None
         except WRONG as error:
             where = _last_template(error)
             if not where and not isinstance(error, UnicodeError):
                 raise
             message = f"the template does not render: {type(error).__name__}: {error}{where}"
-            raise Invalid(message) from None
+            raise Invalid(message, CORRECT_IT) from None
         return text
 
     @cached_property

@@ -12,9 +12,9 @@ from typing import Any
 
 from dagmar import scalars
 from dagmar.errors import Invalid, InvalidConfig, UsageError, did_you_mean
-from dagmar.files import reading
+from dagmar.files import UNREADABLE, reading
 from dagmar.flags import parse_pairs
-from dagmar.project.sources import UNREADABLE, merge
+from dagmar.project.sources import CHECK_YAML, merge
 
 EXECUTORS: dict[str, Any] = {"in_process": {"execution": {"config": {"in_process": {}}}}}
 MISMATCH = re.compile(r'Invalid scalar at path .*? Value "(.*)" of type .* expected type "(\w+)"')
@@ -37,7 +37,8 @@ def read_config(
             command="in_process",
         )
     if list(files).count("-") > 1:
-        raise UsageError("--config - reads standard input, which can be read once")
+        message = "--config - reads standard input, which can be read once"
+        raise UsageError(message, "Give the other ones as files.")
     parts = (EXECUTORS.get(executor, {}), *map(_read, files), *map(_value, values))
     return functools.reduce(merge, parts, {})
 
@@ -89,11 +90,12 @@ def parse_yaml(text: str, name: str, parse: Callable[[str], Any] = scalars.parse
         value = parse(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Invalid(f"{name}: line {line} is not valid YAML: {error.problem}") from None
+        message = f"{name}: line {line} is not valid YAML: {error.problem}"
+        raise Invalid(message, CHECK_YAML) from None
     except (yaml.YAMLError, *UNREADABLE):
-        raise Invalid(f"{name} is not valid YAML") from None
+        raise Invalid(f"{name} is not valid YAML", CHECK_YAML) from None
     if fault := scalars.unwalkable(value):
-        raise Invalid(f"{name} cannot be used: {fault}")
+        raise Invalid(f"{name} cannot be used: {fault}", "Write the value out, and less deep.")
     return value
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from dagmar import console
 from dagmar.asset_key import AssetKey
+from dagmar.errors import SetupError
 from dagmar.project.layout import make_folder
 from dagmar.stats.records import DetailRecord, FailureRecord, RunRecord
 
@@ -55,7 +56,10 @@ class Cache:
     """The history of one instance behind one address; use it as a context manager."""
 
     def __init__(self, folder: Path, address: str, instance: str) -> None:
-        """Name the file. It is opened, or created, on entry."""
+        """Name the file. It is opened, or created, on entry.
+
+        From there on SetupError is raised for a disk that is full.
+        """
         mark = hashlib.sha256(json.dumps([address, instance]).encode()).hexdigest()[:16]
         self._file = folder / f"history-{mark}.db"
 
@@ -75,12 +79,22 @@ class Cache:
             self._open_elsewhere()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._stack.close()
+        if isinstance(error, sqlite3.Error):
+            raise self._unusable(error) from None
 
     def _open_elsewhere(self) -> None:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
-        self._open(Path(folder) / self._file.name)
+        try:
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+            self._open(Path(folder) / self._file.name)
+        except (OSError, sqlite3.Error) as error:
+            self._stack.close()
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> SetupError:
+        message = f"{self._file.name} in the cache cannot be written: {error}"
+        return SetupError(message, "Free some space, for example with:", "invoke clean --cache")
 
     def _open(self, file: Path) -> None:
         make_folder(file.parent)
@@ -113,7 +127,8 @@ class Cache:
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # on a full disk SQLite has done it
+                self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
 

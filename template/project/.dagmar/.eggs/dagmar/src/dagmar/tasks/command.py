@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from dagmar.server.client import DagsterClient
 
 # Errors of files and folders that a user can fix.
-IN_THE_WAY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+IN_THE_WAY = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ELOOP, errno.ENAMETOOLONG,
+)  # fmt: skip
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 Many = Sequence[str]
 Target = Annotated[str, "Target of dagmar.yaml to talk to."]
 Url = Annotated[str, "Address of Dagster, instead of the target's."]
@@ -119,10 +123,10 @@ def _guarded() -> Iterator[None]:
                 )
             )
             raise Exit(code=SetupError.exit_code) from None
-        if error.errno not in (errno.ENOSPC, errno.EIO):
+        if error.errno not in NO_ROOM:
             raise
         with suppress(OSError):
-            console.complain(SetupError(f"cannot write: {error.strerror}"))
+            console.complain(SetupError(f"cannot write: {error.strerror}", "Free some space."))
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Exit(code=SetupError.exit_code) from None
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from dagmar.dev import environment
 from dagmar.dev.ports import taken
 from dagmar.errors import some
+from dagmar.files import UNREADABLE
 from dagmar.project import devfile
 from dagmar.project.environ import instance_folder, named_home
 from dagmar.project.layout import DEV_FILE, LOCAL_INSTANCE
@@ -78,7 +79,7 @@ def _configuration(project: Project, folder: Path) -> Finding:
             command = f"echo 'telemetry: {{enabled: false}}' > {place}/dagster.yaml"
         message = f"there is no {name}: Dagster sends usage data, and queues runs for its daemon"
         return warned(message, command=command)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, *UNREADABLE) as error:
         return failed(f"{name} cannot be read: {type(error).__name__}", f"Edit {name}.")
     if found is not None and not isinstance(found, dict):
         return failed(f"{name} is not a mapping, as in `telemetry: …`", f"Edit {name}.")
