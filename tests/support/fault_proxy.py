@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +19,13 @@ Cut = Literal[
     "after the commit, before the answer",
     "with the commit delayed",
 ]
+Fault = Literal["", "502", "slow", "lost request", "lost answer", "half an answer"]
+"""What may happen to any request: `slow` is answered late, the others are not, or not in full."""
+SLOW_SECONDS = 2.0
+BAD_GATEWAY = (
+    b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+    b"<html><h1>502 Bad Gateway"
+)
 LAUNCHES = ("LaunchRun", "LaunchBackfill")
 DELAY_SECONDS = 3.0
 LOGIN_PAGE = (
@@ -30,14 +38,18 @@ class FaultProxy:
     """Listens on its own port and passes requests on to `url`, one connection each.
 
     `cut` says at which point a launch loses its connection. All requests are noted. While
-    `page` is set, a web page answers in place of the server.
+    `page` is set, a web page answers in place of the server. `choose` returns the fault of a
+    request, given its operation; it is called in the threads of the connections.
     """
 
-    def __init__(self, url: str, cut: Cut = "") -> None:
+    def __init__(
+        self, url: str, cut: Cut = "", choose: Callable[[str], Fault] = lambda _: ""
+    ) -> None:
         parts = urlsplit(url)
         self._server = (parts.hostname or "", parts.port or 80)
         self.cut = cut
         self.page = False
+        self._choose = choose
         self.bodies: list[str] = []
         self.moments: list[float] = []
         self._threads: list[threading.Thread] = []
@@ -100,6 +112,13 @@ class FaultProxy:
             self._note(body)
             if self.page:
                 return client.sendall(LOGIN_PAGE)
+            fault = self._choose(json.loads(body)["operationName"])
+            if fault == "502":
+                return client.sendall(BAD_GATEWAY)
+            if fault == "lost request":
+                return _reset(client)
+            if fault == "slow":
+                time.sleep(SLOW_SECONDS)
             cut = self.cut if json.loads(body)["operationName"] in LAUNCHES else ""
             if cut == "with the commit delayed":
                 _reset(client)
@@ -115,7 +134,12 @@ class FaultProxy:
                 answer = b""
                 while news := server.recv(65536):
                     answer += news
-            if cut == "after the commit, before the answer":
+            if fault == "half an answer":
+                client.sendall(answer[: len(answer) * 2 // 3])
+            if cut == "after the commit, before the answer" or fault in (
+                "lost answer",
+                "half an answer",
+            ):
                 return _reset(client)
             if not cut:
                 client.sendall(answer)
