@@ -177,7 +177,7 @@ def test_partitions_that_exist_are_chosen_in_order(
         assert set(partitions.tags(key)) >= {"dagster/partition"}
     first, last = keys[0], keys[-1]
     chosen = refused((2, 7), lambda: partitions.choose(Choice(range=f"{first}...{last}")))
-    # Keys with dots of their own make a range ambiguous.
+    # Dots in keys make a range ambiguous.
     assert chosen == keys or "." in f"{first}{last}"
 
 
