@@ -326,9 +326,12 @@ def replace_cell(notebook: Path, code: str) -> None:
 @pytest.fixture
 def clean(second: Terminal) -> Iterator[Terminal]:
     """A second terminal, in a project that is afterwards as it was before."""
-    where = second.type("git rev-parse HEAD").stdout.strip()
+    # The lock is not committed yet, as after the README's first commands.
+    keep = "cp uv.lock .git/uv.lock.before && git rev-parse HEAD"
+    where = second.type(keep).stdout.strip()
     yield Terminal(second.folder, second.environ, dict(second.words))
     second.type(f"git reset -q --hard {where} && git clean -q -fd")
+    second.type("mv .git/uv.lock.before uv.lock")
 
 
 @needs_uv

@@ -123,7 +123,7 @@ def test_marimo_and_check_find_nothing_to_say(shipped: Project) -> None:
 
 def test_the_projects_own_tests_pass_and_execute_them(shipped: Project) -> None:
     said = typed(shipped, "pytest", "-q", "-p", "no:cacheprovider")
-    assert "20 passed" in said
+    assert "21 passed" in said
     assert "skipped" not in said
     assert not (shipped.path / "storage").exists()
     assert shipped.status() == []
