@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -11,11 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dagmar.errors import SetupError
+from dagmar.errors import SetupError, UsageError
 from dagmar.export import index, manifests
 from dagmar.export.manifests import Manifest
+from dagmar.migrate import report
+from dagmar.scaffold.rendering import Renderer
 from dagmar.upkeep import clean
 from dagmar.upkeep.checking import Project
 from rich.filesize import decimal
@@ -492,3 +496,171 @@ def test_a_folder_that_cannot_be_read_is_reported_after_the_rest_is_gone(
 
 def test_a_project_without_git_or_dagmar_has_nothing_to_remove(tmp_path: Path) -> None:
     assert clean.look(tmp_path, EVERYTHING).items == []
+
+
+class Terminal(io.StringIO):
+    """What a user types, and what is printed for them."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def type_in(monkeypatch: pytest.MonkeyPatch, answer: str) -> Terminal:
+    """Put this process on a terminal on which the answer is typed; return what it shows."""
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    monkeypatch.setattr(sys, "stderr", shown)
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "yes"),
+    [("y\n", True), (" Yes \n", True), ("n\n", False), ("\n", False), ("", False), ("yo", False)],
+)
+def test_only_a_yes_is_one(answer: str, yes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = type_in(monkeypatch, answer)
+    assert clean.confirm() is yes
+    assert shown.getvalue() == "Remove this? [y/N] "
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stderr"])
+def test_without_a_terminal_nothing_is_asked(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, "y\n")
+    monkeypatch.setattr(sys, stream, io.StringIO("y\n"))
+    with pytest.raises(UsageError, match="there is no terminal to ask") as caught:
+        clean.confirm()
+    assert caught.value.hint == "To remove the listed files, add --yes."
+
+
+def test_what_is_listed_is_removed_if_the_answer_is_yes_and_it_is_still_so(
+    full: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (OLD[0], CACHED, LOGS[0]):
+        age(full.root / name, 40)
+    for name in (OLD[0], OLD[1]):
+        age(full.root / name / "manifest.json", 40)
+    request = clean.CleanRequest(EVERYTHING, days=30)
+    there = (full.root / OLD[1] / "a.html", full.root / OLD[0], full.root / CACHED)
+
+    def answer() -> bool:
+        there[0].write_text("mine")
+        make(full.root, LOGS[0], "it goes on")
+        return True
+
+    monkeypatch.setattr(clean, "confirm", answer)
+    clean.clean(full.root, request)
+    shown = capsys.readouterr()
+    assert [path.exists() for path in there] == [True, False, False]
+    assert (full.root / LOGS[0]).exists()
+    assert (full.root / LOGS[1]).exists()  # it is newer
+    listed = [line.split()[2] for line in shown.out.splitlines()]
+    assert listed == [OLD[0], OLD[1], CACHED, LOGS[0]]
+    assert f"stays: {OLD[1]}: a.html was changed since\n" in shown.err
+    assert f"stays: {LOGS[0]}: it was changed since it was listed\n" in shown.err
+
+
+def test_a_no_and_a_dry_run_say_that_nothing_was_removed(
+    full: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(clean, "confirm", lambda: False)
+    for request, said in (
+        (clean.CleanRequest(EVERYTHING), "Nothing was removed."),
+        (clean.CleanRequest(EVERYTHING, dry_run=True, yes=True), "Nothing was removed: --dry-run."),
+    ):
+        clean.clean(full.root, request)
+        assert capsys.readouterr().err.splitlines()[-1] == said
+    assert all((full.root / name).exists() for name in (*OLD, CACHED, *LOGS))
+    monkeypatch.setattr(clean, "confirm", None)  # nothing is asked if there is nothing
+    clean.clean(full.root, clean.CleanRequest(EVERYTHING, days=1))
+    assert capsys.readouterr().err.splitlines()[-1] == "There is nothing to remove."
+
+
+def scaffolded(root: Path, name: str, **more: Any) -> tuple[Path, Path]:
+    """Write a notebook and its answers, as `invoke scaffold` does."""
+    answers = {"name": name, "asset": f"raw/{name}", "marimo": "0.25.2", "template": "minimal"}
+    answers |= {"folder": "notebooks", "materializable": True, **more}
+    text = Renderer().notebook(answers)
+    file = make(root, f"{answers['folder'] or 'notebooks'}/{name}.py", text)
+    document = {"_commit": "v1", "_src_path": "/nowhere", "notebooks": [answers]}
+    return file, make(root, f".dagmar/notebooks/{name}.yml", json.dumps(document))
+
+
+def test_a_notebook_goes_with_its_answers_and_is_measured_with_them(
+    sound: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [scaffolded(sound.root, "a"), scaffolded(sound.root, "b", folder="")]
+    scaffolded(sound.root, "c")[0].unlink()
+    git(sound.root, "add", "-A")  # git has them
+    plan = clean.look(sound.root, frozenset({"notebooks"}))
+    assert [item.paths for item in plan.items] == pairs
+    sizes = [sum(path.stat().st_size for path in pair) for pair in pairs]
+    assert [item.size for item in plan.items] == sizes
+    clean.show(plan)
+    lines = capsys.readouterr().out.splitlines()
+    names = [plan.name(path) for pair in pairs for path in pair]
+    assert [line[11:] for line in lines] == [f"{name}  (notebook, unchanged)" for name in names]
+    assert [line[:9].strip() for line in lines] == [decimal(sizes[0]), "", decimal(sizes[1]), ""]
+    clean.remove(plan)
+    assert not any(path.exists() for pair in pairs for path in pair)
+
+
+def test_a_notebook_that_may_be_the_users_stays(sound: Project, tmp_path: Path) -> None:
+    root = sound.root
+    reasons = {}
+    for answers in (root / ".dagmar/notebooks").iterdir():
+        answers.unlink()
+    file, _ = scaffolded(root, "edited")
+    file.write_text(file.read_text() + "\n# mine\n")
+    reasons[file] = "it or its template was changed since it was scaffolded"
+    file, _ = scaffolded(root, "linked")
+    file.rename(tmp_path / "linked.py")
+    file.symlink_to(tmp_path / "linked.py")
+    reasons[file] = "it is reached by a symlink, which is not followed"
+    file, _ = scaffolded(root, "inside", folder="work/inner")
+    (root / "work").rename(tmp_path / "work")
+    (root / "work").symlink_to(tmp_path / "work")
+    reasons[file] = "it is reached by a symlink, which is not followed"
+    file, answers = scaffolded(root, "answered")
+    answers.rename(tmp_path / "answered.yml")
+    answers.symlink_to(tmp_path / "answered.yml")
+    reasons[file] = "it is reached by a symlink, which is not followed"
+    for name in ("folder", "pipe"):
+        file, _ = scaffolded(root, name)
+        file.unlink()
+        (Path.mkdir if name == "folder" else os.mkfifo)(file)
+        reasons[file] = "it is not a file"
+    for name, document in (
+        ("many", {"notebooks": [{"name": "a"}, {"name": "b"}]}),
+        ("none", {"_commit": "v1"}),
+        ("text", {"notebooks": ["a"]}),
+        ("number", {"notebooks": 3}),
+        ("unnamed", {"notebooks": [{"folder": "x"}]}),
+    ):
+        answers = make(root, f".dagmar/notebooks/{name}.yml", json.dumps(document))
+        reasons[answers] = "it is not the answers file of one notebook"
+    file, answers = scaffolded(root, "out")
+    answers.write_text(answers.read_text().replace('"notebooks", "mat', '"../..", "mat'))
+    reasons[answers] = "it names a file outside the project"
+    plan = clean.look(root, frozenset({"notebooks"}))
+    assert plan.items == []
+    assert dict(plan.kept) == {plan.name(path): reason for path, reason in reasons.items()}
+
+
+def test_reports_of_migrations_go_unless_they_were_edited(sound: Project, tmp_path: Path) -> None:
+    text = "# a.ipynb\n"
+    text += report._signature(text)
+    written = make(sound.root, "notebooks/a.migration.md", text)
+    mine = make(sound.root, "notebooks/sub/b.migration.md", f"mine\n{text}")
+    hidden = make(sound.root, ".venv/c.migration.md", text)
+    other = make(sound.root, "notebooks/a.md", text)
+    elsewhere = make(tmp_path, "d.migration.md", text)
+    (sound.root / "d.migration.md").symlink_to(elsewhere)
+    os.mkfifo(sound.root / "e.migration.md")
+    plan = clean.look(sound.root, frozenset({"notebooks"}))
+    assert [(item.paths, item.what) for item in plan.items] == [
+        ((written,), "report of a migration, unchanged")
+    ]
+    clean.remove(plan)
+    assert [file.exists() for file in (written, mine, hidden, other, elsewhere)] == [
+        False, True, True, True, True,
+    ]  # fmt: skip

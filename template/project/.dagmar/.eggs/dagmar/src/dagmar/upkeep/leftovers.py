@@ -240,6 +240,9 @@ def _notebooks(plan: Plan) -> Iterator[Item]:
         if any(path.is_symlink() for path in (file, answers_file, *folders)):
             plan.keep(file, "it is reached by a symlink, which is not followed")
             continue
+        if not file.is_file():
+            plan.keep(file, "it is not a file")
+            continue
         try:
             same = renderer.notebook(notebook).encode() == file.read_bytes()
         except DagmarError as error:
@@ -257,7 +260,8 @@ def _migrations(root: Path) -> Iterator[Path]:
         inner[:] = [name for name in inner if not name.startswith(".")]
         for name in sorted(names):
             file = Path(folder, name)
-            if name.endswith(report.SUFFIX) and not file.is_symlink() and report.is_unchanged(file):
+            plain = file.is_file() and not file.is_symlink()  # to read a pipe would wait forever
+            if plain and name.endswith(report.SUFFIX) and report.is_unchanged(file):
                 yield file
 
 
