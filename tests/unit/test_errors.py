@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 from dagmar import console, errors
-from dagmar.errors import DagmarError, did_you_mean, suggestion
+from dagmar.errors import (
+    Conflict,
+    DagmarError,
+    Invalid,
+    NotAllowed,
+    RunFailed,
+    all_of,
+    counted,
+    did_you_mean,
+    some,
+    suggestion,
+)
 from dagmar.tasks import namespace
 
 TYPE = "Type: "  # what `suggestion` puts before a command
@@ -56,6 +67,43 @@ def test_every_error_says_what_it_is() -> None:
 def test_an_error_shows_message_and_hint() -> None:
     assert str(DagmarError("no")) == "no"
     assert str(DagmarError("no", "Or not.", "yes")) == "no\nType: yes\n  Or not."
+    assert repr(Conflict("no", "Or not.")) == "Conflict('no')"
+
+
+def test_an_error_knows_which_names_were_meant() -> None:
+    meant = {"raw/order": "raw/orders"}
+    error = Invalid("no such asset", meant=meant)
+    assert error.meant == meant
+    meant.clear()
+    assert error.meant == {"raw/order": "raw/orders"}
+    assert Invalid("no such asset").meant == {}
+
+
+def test_errors_of_several_things_have_the_status_that_they_share() -> None:
+    conflicts = [Conflict("in the way"), Conflict("in the way, too")]
+    assert (str(all_of(conflicts, 3, "notebook")), all_of(conflicts, 3, "notebook").exit_code) == (
+        "2 of 3 notebooks failed",
+        8,
+    )
+    assert all_of([*conflicts, NotAllowed("no")], 3, "notebook").exit_code == RunFailed.exit_code
+    assert RunFailed("it is not changed for others").exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["a", "b"], "a, b"),
+        (["a", "b", "c"], "a, b, c"),
+        (["a", "b", "c", "d", "e"], "a, b, c and 2 more"),
+    ],
+)
+def test_a_long_list_of_names_is_cut_after_three(names: list[str], text: str) -> None:
+    assert some(names) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
+def test_a_number_of_things_is_plural_unless_it_is_one(number: int, text: str) -> None:
+    assert counted(number, "run") == text
 
 
 @pytest.mark.parametrize(

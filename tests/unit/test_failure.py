@@ -39,7 +39,8 @@ WRAPPED = error(
 
 
 def test_what_was_raised_comes_first_and_what_it_came_from_is_told() -> None:
-    found = Failure.from_graphql(WRAPPED)
+    found = Failure.from_graphql(WRAPPED, "sell")
+    assert found.place == "sell"
     assert found.kind == "ValueError"
     assert found.message == "no sales: none"
     cause, raised = found.traceback.split("\nwhich led to:\n\n")
@@ -63,6 +64,77 @@ def test_a_syntax_error_that_is_raised_again_is_shown_once() -> None:
     trace = Failure.from_exception(raised.value).trace
     assert trace.count("x = (1 2)") == 1
     assert "exec(library)" in trace
+
+
+def raised(source: str, file: str = f"{SITE}/dagster/load.py", **names: Any) -> Exception:
+    """Return what code in a file raises; by default none of its frames is the user's."""
+    try:
+        exec(compile(source, file, "exec"), names)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_an_exception_is_shown_with_its_class_its_message_and_all_frames_of_the_user() -> None:
+    inner = compile("def sell():\n  raise KeyError('sales')", "/home/ann/shop/sales.py", "exec")
+    names: dict[str, Any] = {}
+    exec(inner, names)
+    outer = "def close():\n  sell()\nclose()"
+    found = Failure.from_exception(raised(outer, "/home/ann/shop/close.py", **names))
+    assert (found.kind, found.message, found.place) == ("KeyError", "'sales'", None)
+    frames = [line.strip() for line in found.trace.splitlines() if "/home/ann/" in line]
+    assert frames == [
+        'File "/home/ann/shop/close.py", line 3, in <module>',
+        'File "/home/ann/shop/close.py", line 2, in close',
+        'File "/home/ann/shop/sales.py", line 2, in sell',
+    ]
+    assert found.trace.endswith("\nKeyError: 'sales'")
+
+
+AGAIN = """
+try:
+    {first}
+except ValueError as error:
+    raise ValueError("no sales")
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "file", "shown"),
+    [
+        ("raise ValueError('no sales')", f"{SITE}/dagster/load.py", 1),
+        ("raise ValueError('no sales')", "/home/ann/shop/sales.py", 2),  # it has a frame to show
+        ("raise ValueError('no orders')", f"{SITE}/dagster/load.py", 2),
+        ("raise UnicodeError('no sales')", f"{SITE}/dagster/load.py", 2),
+    ],
+)
+def test_an_error_that_only_repeats_another_one_is_shown_once(
+    first: str, file: str, shown: int
+) -> None:
+    trace = Failure.from_exception(raised(AGAIN.format(first=first), file)).trace
+    assert len([line for line in trace.splitlines() if "Error: no " in line]) == shown
+
+
+def test_what_led_to_an_error_that_is_repeated_is_shown() -> None:
+    first = "raise KeyError('ninth')"
+    source = "try:\n {first}\nexcept KeyError:\n{again}".format(
+        first=first,
+        again="\n".join(
+            f"  {line}" for line in AGAIN.format(first="raise ValueError('no sales')").splitlines()
+        ),
+    )
+    trace = Failure.from_exception(raised(source)).trace
+    assert trace.count("ValueError: no sales") == 1
+    assert "KeyError: 'ninth'" in trace
+
+
+def test_errors_that_name_each_other_as_their_cause_end() -> None:
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert "KeyError: 'second'" in Failure.from_exception(first).trace
+    alone = ValueError("alone")
+    alone.__context__ = alone
+    assert Failure.from_exception(alone).trace == "ValueError: alone"
 
 
 def test_an_error_without_a_chain_speaks_for_itself() -> None:

@@ -175,7 +175,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib
 
     spelled = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), spelled)
     return spelled[near[0]] if near else ""
 
 
