@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,27 @@ def assert_whole(exports: Path, unfinished: bool = False) -> int:
     for page in (*exports.glob("index.html"), *exports.glob("*/index.html")):
         assert page.read_text("utf-8").endswith("</html>\n")
     return count
+
+
+def write_export(
+    folder: Path,
+    age: float,
+    status: str = manifests.OK,
+    text: str = "page",
+    notebook: str = "notebooks/orders.py",
+    asset: str = "",
+) -> Manifest:
+    """Write an export that is `age` days old."""
+    moment = datetime.now(timezone.utc) - timedelta(days=age)
+    id = f"{moment.strftime('%Y%m%dT%H%M%SZ')}-{int(age * 1000):08x}"
+    home = folder / "orders" / id
+    home.mkdir(parents=True)
+    (home / "orders.html").write_text(text, "utf-8")
+    manifest = Manifest(
+        notebook=notebook, notebook_sha256="0", name="orders", id=id, status=status,
+        started_at="", ended_at="", duration_s=1.0,
+        files=[manifests.describe(home / "orders.html")],
+        attached=[{"asset": asset}] if asset else [],
+    )  # fmt: skip
+    (home / "manifest.json").write_text(manifest.as_text(), "utf-8")
+    return manifest

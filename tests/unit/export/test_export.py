@@ -14,21 +14,28 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError, UsageError
-from dagmar.export import folders, manifests, retention, worker
+from dagmar.errors import DagmarError, Invalid, NotAllowed, SetupError, UsageError
+from dagmar.export import folders, manifests, worker
 from dagmar.export.exporting import export as run_exports
-from dagmar.export.manifests import Manifest
 from dagmar.export.publish import Publisher, existing
 from dagmar.export.request import ExportRequest, find_notebooks
 from dagmar.failure import Failure
 from dagmar.notebook import execute as executing
 from dagmar.project.settings import load
-from support.export_project import GOOD, assert_whole, export, export_project, ids, paired, write
+from support.export_project import (
+    GOOD,
+    assert_whole,
+    export,
+    export_project,
+    ids,
+    paired,
+    write,
+    write_export,
+)
 from support.project import Project
 
 BAD = {
@@ -441,67 +448,6 @@ def test_a_disk_that_is_full_is_reported() -> None:
         raise OSError(28, "No space left on device")
 
 
-def write_export(
-    folder: Path,
-    age: float,
-    status: str = manifests.OK,
-    text: str = "page",
-    notebook: str = "notebooks/orders.py",
-    asset: str = "",
-) -> Manifest:
-    """Write an export that is `age` days old."""
-    moment = datetime.now(timezone.utc) - timedelta(days=age)
-    id = f"{moment.strftime('%Y%m%dT%H%M%SZ')}-{int(age * 1000):08x}"
-    home = folder / "orders" / id
-    home.mkdir(parents=True)
-    (home / "orders.html").write_text(text, "utf-8")
-    manifest = Manifest(
-        notebook=notebook, notebook_sha256="0", name="orders", id=id, status=status,
-        started_at="", ended_at="", duration_s=1.0,
-        files=[manifests.describe(home / "orders.html")],
-        attached=[{"asset": asset}] if asset else [],
-    )  # fmt: skip
-    (home / "manifest.json").write_text(manifest.as_text(), "utf-8")
-    return manifest
-
-
-def test_old_exports_go_and_the_newest_good_one_always_stays(tmp_path: Path) -> None:
-    fresh_but_failed = write_export(tmp_path, 1, manifests.FAILED)
-    good, old, oldest = (
-        write_export(tmp_path, 40),
-        write_export(tmp_path, 50),
-        write_export(tmp_path, 60),
-    )
-    exports = [(None, manifest) for manifest in (old, fresh_but_failed, oldest, good)]
-
-    def gone(days: float | None = None, keep: int | None = None) -> list[str]:
-        return [manifest.id for _, manifest in retention.expired(exports, days, keep)]
-
-    assert gone() == []
-    assert gone(days=30) == [old.id, oldest.id]
-    assert gone(days=0) == [fresh_but_failed.id, old.id, oldest.id]
-    assert gone(keep=1) == [old.id, oldest.id]
-    assert gone(keep=3) == [oldest.id]
-    assert gone(days=55, keep=10) == [oldest.id]
-
-
-def test_exports_of_one_second_have_the_order_in_which_they_began() -> None:
-    made = [folders.new_id() for _ in range(2_000)]
-    assert [id[:-3] for id in made] == sorted(id[:-3] for id in made)
-    assert len({id.partition("-")[0] for id in made}) < 100
-    # In earlier versions all eight digits were random.
-    unordered = f"{made[0].partition('-')[0]}-00000000"
-    exports = [
-        (id, manifests.unwritten("notebooks/orders.py", manifests.OK, id))
-        for id in (made[1000], made[1999], unordered, made[0])
-    ]
-    gone = [id for id, _ in retention.expired(exports, keep=1)]
-    assert gone == [made[1000], made[0], unordered]
-    for _, manifest in exports:
-        age = datetime.now(timezone.utc) - manifest.started
-        assert timedelta() <= age < timedelta(minutes=30)
-
-
 def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
     tmp_path: Path,
 ) -> None:
@@ -528,33 +474,6 @@ def test_the_newest_that_an_asset_links_to_stays_here_and_where_it_was_sent(
         exports / "orders", "notebooks/orders.py", new.id
     )
     assert ids(exports, "orders") == ids(sent, "orders") == [new.id, linked.id]
-
-
-def test_notebooks_that_share_a_folder_keep_their_newest_good_export_each(tmp_path: Path) -> None:
-    theirs = [write_export(tmp_path, age, notebook="/elsewhere/orders.py") for age in (50, 60)]
-    mine = [write_export(tmp_path, age) for age in (1, 2)]
-    exports = list(manifests.read_all(tmp_path / "orders"))
-    gone = [manifest.id for _, manifest in retention.expired(exports, keep=1)]
-    assert gone == [mine[1].id, theirs[1].id]
-    policy = retention.Policy("notebooks/orders.py", keep=1)
-    assert retention.expire(tmp_path, "orders", policy) == [tmp_path / "orders" / mine[1].id]
-    assert ids(tmp_path, "orders") == [mine[0].id, *(one.id for one in theirs)]
-
-
-def test_an_export_in_use_is_not_removed(tmp_path: Path) -> None:
-    new, old = write_export(tmp_path, 1), write_export(tmp_path, 2)
-    home = tmp_path / "orders" / old.id
-    policy = retention.Policy("notebooks/orders.py", keep=1)
-    with folders.held(home):
-        assert retention.expire(tmp_path, "orders", policy) == []
-        with pytest.raises(Conflict, match="is being sent or linked"):
-            retention.remove_whole(home)
-    assert retention.expire(tmp_path, "orders", replace(policy, done_for=old.id)) == []
-    assert retention.expire(tmp_path, "orders", policy) == [home]
-    retention.remove(home, old)  # another process was faster
-    with pytest.raises(Conflict, match="was removed in the meantime"), folders.held(home):
-        pass
-    assert ids(tmp_path, "orders") == [new.id]
 
 
 def test_two_exports_at_the_same_time_that_keep_one_both_succeed(tmp_path: Path) -> None:
@@ -656,28 +575,6 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def test_only_files_that_a_manifest_names_are_removed(tmp_path: Path) -> None:
-    plain, added, changed = (
-        write_export(tmp_path, 1),
-        write_export(tmp_path, 2),
-        write_export(tmp_path, 3),
-    )
-    home = tmp_path / "orders"
-    (home / added.id / "notes.txt").write_text("mine", "utf-8")
-    (home / changed.id / "orders.html").write_text("annotated", "utf-8")
-    (home / "20200101T000000Z-00000000").mkdir()
-    (home / "20200101T000000Z-00000000" / "manifest.json").write_text('{"tool": "other"}', "utf-8")
-    for manifest in (plain, added, changed):
-        retention.remove(home / manifest.id, manifest)
-    left = sorted(str(file.relative_to(home)) for file in home.rglob("*") if file.is_file())
-    assert left == [
-        "20200101T000000Z-00000000/manifest.json",
-        f"{changed.id}/orders.html",
-        f"{added.id}/notes.txt",
-    ]
-    assert list(manifests.read_all(home)) == []
 
 
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
