@@ -12,10 +12,10 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, UsageError
 from dagmar.project import provenance
 from dagmar.project.settings import Target
-from dagmar.runs.prepare import LaunchSpec, prepare
+from dagmar.runs.prepare import LaunchSpec, _joined, _shares, prepare
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch, validate
-from dagmar.server.launchable import Hints
+from dagmar.server.launchable import Hints, Launchable
 from dagmar.server.partitions import Choice
 from support.http_server import dagster, serve
 
@@ -171,3 +171,56 @@ def test_hints_are_those_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="not valid") as caught:
         prepared(tmp_path, LaunchSpec(job="weekly", partitions=Choice(latest=True)), answers)
     assert caught.value.hint == HINTS.config
+
+
+def launchable(location: str, *ops: str, parent: tuple[str, str] | None = None) -> Launchable:
+    keys = tuple(AssetKey(op) for op in ops)
+    launch = Launch(location, "r", "__ASSET_JOB", keys, ops=frozenset(ops), parent=parent)
+    return Launchable(launch)
+
+
+def test_each_code_location_gets_the_part_of_the_config_that_it_runs() -> None:
+    config = {"ops": {"a": {"config": 1}, "b": {"config": 2}}, "execution": {"config": {}}}
+    items = [launchable("shop", "a", "c"), launchable("lab", "b")]
+    parents = [launchable("shop", "a", "b", parent=("r-0", "r-1"))]
+    more = {"pipelineOrError": {"__typename": "Pipeline", "solids": []}}
+    with (
+        serve(dagster({"OpsToLaunch": more})) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        assert _shares(client, items, {"execution": {}}, HINTS) == [
+            (item, {"execution": {}}) for item in items
+        ]
+        assert _shares(client, items[:1], config, HINTS) == [(items[0], config)]
+        assert server.seen == []
+        assert _shares(client, parents, config, HINTS) == [(parents[0], config)]
+        shares = _shares(client, items, config, HINTS)
+        with pytest.raises(Invalid, match="d") as caught:
+            _shares(client, items, {"ops": {"a": {}, "d": {}}}, HINTS)
+    assert [item for item, _ in shares] == items
+    assert [part for _, part in shares] == [
+        {"ops": {"a": {"config": 1}}, "execution": {"config": {}}},
+        {"ops": {"b": {"config": 2}}, "execution": {"config": {}}},
+    ]
+    assert "a, c, b" in caught.value.message
+    assert caught.value.hint.endswith(HINTS.config)
+
+
+def test_backfills_of_several_locations_are_joined_and_runs_are_not() -> None:
+    one, two = (launchable(place, key).launch for place, key in (("shop", "a"), ("lab", "b")))
+    days = {"partitions": ("mon", "tue"), "config": {"execution": {}}}
+    first, second = (dataclasses.replace(launch, **days) for launch in (one, two))
+    assert _joined([one, two]) == (one, two)
+    assert _joined([]) == ()
+    joined = dataclasses.replace(first, assets=("a", "b"))
+    assert _joined([first, second]) == (joined,)
+    third = launchable("mill", "c").launch
+    assert _joined([first, third, second]) == (third, joined)
+    for change, reason in (
+        ({"partitions": ("mon",)}, "are partitioned differently"),
+        ({"config": {}}, "need different run config"),
+    ):
+        with pytest.raises(Invalid) as caught:
+            _joined([first, dataclasses.replace(second, **change)])
+        assert caught.value.message == f"a and b {reason}: they cannot be launched together"
+        assert caught.value.hint == "Launch them one after the other."

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, Unreachable, UsageError
+from dagmar.errors import AnswerLost, Invalid, RunFailed, Unreachable, UsageError
 from dagmar.project.settings import Target
 from dagmar.server.client import DagsterClient
-from dagmar.server.launch import Launch, given_tags, launch_backfill, refusals, validate
+from dagmar.server.launch import (
+    Launch,
+    backfills_of,
+    given_tags,
+    launch_backfill,
+    launch_run,
+    ops_to_run,
+    read_types,
+    refusals,
+    runs_of,
+    validate,
+)
 from dagmar.server.launchable import find_failed
 from support.http_server import dagster, serve
 
@@ -130,3 +143,240 @@ def test_a_code_location_whose_process_is_gone_is_named() -> None:
     assert isinstance(error, Unreachable)
     assert error.message == "the code location 'shop' does not answer: its process is gone"
     assert "when the code location is reloaded" in error.hint
+
+
+PLACE = {"repositoryLocationName": "shop", "repositoryName": "__repository__"}
+LAUNCHED = {"launchRun": {"__typename": "LaunchRunSuccess", "run": {"runId": "r-2"}}}
+
+
+def run(*assets: str, **more: Any) -> Launch:
+    keys = tuple(AssetKey(key) for key in assets)
+    return Launch("shop", "__repository__", "__ASSET_JOB", keys, launch_id="l-1", **more)
+
+
+def sent(call: Callable[[DagsterClient], object], **answers: Any) -> list[dict[str, Any]]:
+    """Call with a client of a stand-in, and return the variables of what was sent."""
+    with (
+        serve(dagster(answers)) as server,
+        DagsterClient(Target("local", server.url)) as client,
+    ):
+        call(client)
+    return [seen.sent["variables"] for seen in server.seen]
+
+
+def test_a_run_is_sent_with_its_selection_its_config_and_its_launch_id() -> None:
+    launch = run("raw/orders", config={"ops": {}}, tags={"tier": "gold"}, steps=("a",))
+    ids = []
+    (variables,) = sent(lambda client: ids.append(launch_run(client, launch)), LaunchRun=LAUNCHED)
+    assert ids == ["r-2"]
+    tags = [{"key": "tier", "value": "gold"}, {"key": "dagmar/launch-id", "value": "l-1"}]
+    params = {
+        "selector": {
+            **PLACE,
+            "jobName": "__ASSET_JOB",
+            "assetSelection": [{"path": ["raw", "orders"]}],
+            "solidSelection": ["a"],
+        },
+        "runConfigData": {"ops": {}},
+        "mode": "default",
+        "executionMetadata": {"tags": tags},
+    }
+    assert variables == {"params": params}
+    retry = replace(launch, parent=("r-0", "r-1"))
+    ((metadata,)) = [
+        variables["params"]["executionMetadata"]
+        for variables in sent(lambda client: launch_run(client, retry), LaunchRun=LAUNCHED)
+    ]
+    assert metadata == {"tags": tags, "rootRunId": "r-0", "parentRunId": "r-1"}
+
+
+@pytest.mark.parametrize(
+    ("more", "selected"),
+    [
+        ({}, {}),  # the whole job
+        ({"checks": ()}, {"assetSelection": [], "assetCheckSelection": ()}),
+        (
+            {"checks": ({"name": "fresh"},), "steps": ("a", "b")},
+            {
+                "assetSelection": [],
+                "assetCheckSelection": ({"name": "fresh"},),
+                "solidSelection": ("a", "b"),
+            },
+        ),
+    ],
+)
+def test_without_assets_the_selection_is_that_of_a_job(
+    more: dict[str, Any], selected: dict[str, Any]
+) -> None:
+    assert run(**more).selector() == {**PLACE, "jobName": "__ASSET_JOB", **selected}
+
+
+@pytest.mark.parametrize("config", [{}, {"execution": {}}])
+def test_a_backfill_is_sent_with_what_older_servers_take(config: dict[str, Any]) -> None:
+    success = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
+    answer = {"launchPartitionBackfill": success}
+    launch = replace(backfill("a"), launch_id="l-1", config=config)
+    job = replace(launch, assets=(), job="nightly", partition_set="nightly_set")
+    by_asset, by_job = (
+        sent(lambda client, each=each: launch_backfill(client, each), LaunchBackfill=answer)[0]
+        for each in (launch, job)
+    )
+    common = {
+        "partitionNames": [str(number) for number in range(31)],
+        "tags": [{"key": "dagmar/launch-id", "value": "l-1"}],
+        **({"runConfigData": config} if config else {}),
+    }
+    assets = {"title": "a (31 partitions)", "assetSelection": [{"path": ["a"]}]}
+    assert by_asset == {"params": {**common, **assets}}
+    selector = {"partitionSetName": "nightly_set", "repositorySelector": PLACE}
+    title = "job nightly (31 partitions)"
+    assert by_job == {"params": {**common, "title": title, "selector": selector}}
+
+
+@pytest.mark.parametrize(("length", "short"), [(84, False), (85, True), (200, True)])
+def test_a_title_is_shortened_only_if_it_must_be(length: int, short: bool) -> None:
+    title = title_of(backfill("a" * length))
+    assert len(title) == min(length + len(" (31 partitions)"), 100)
+    assert ("…" in title) is short
+
+
+def test_what_was_launched_is_found_by_its_launch_id() -> None:
+    runs = {"__typename": "Runs", "results": [{"runId": "r-2"}, {"runId": "r-1"}]}
+    found: list[list[str]] = []
+    variables = sent(
+        lambda client: found.append(runs_of(client, "l-1")), RunsByTag={"runsOrError": runs}
+    )
+    assert variables == [{"tags": [{"key": "dagmar/launch-id", "value": "l-1"}]}]
+    backfills = [
+        {"id": "b-1", "tags": [{"key": "dagmar/launch-id", "value": "l-0"}]},
+        {"id": "b-2", "tags": [{"key": "tier", "value": "l-1"}]},
+        {"id": "b-3", "tags": [{"key": "a", "value": "b"},
+                               {"key": "dagmar/launch-id", "value": "l-1"}]},
+    ]  # fmt: skip
+    answer = {"__typename": "PartitionBackfills", "results": backfills}
+    sent(
+        lambda client: found.append(backfills_of(client, "l-1")),
+        NewestBackfills={"partitionBackfillsOrError": answer},
+    )
+    assert found == [["r-2", "r-1"], ["b-3"]]
+
+
+@pytest.mark.parametrize(
+    ("tag", "hint"),
+    [
+        ("user", "Give it another name."),
+        ("dagmar/here", "Give it another name."),
+        ("dagster/backfill", "Tags of Dagster that can be set: dagster/concurrency_key, dagster/"),
+    ],
+)
+def test_a_refused_tag_says_what_else_can_be_given(tag: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        given_tags([(tag, "1")], "Choose a partition.")
+    assert caught.value.hint.startswith(hint)
+    who = "Dagster" if tag.startswith("dagster") else "dagmar"
+    assert caught.value.message == f"the tag '{tag}' cannot be given: {who} sets it itself"
+
+
+NO_PART = (
+    "DagsterInvalidSubsetError: When building job, the AssetsDefinition 'both' "
+    """contains asset keys [AssetKey(['raw', 'orders']), AssetKey(["it's"])] and check keys """
+    "[AssetCheckKey(asset_key=AssetKey(['checked']), name='fresh')], but attempted to select only "
+    "assets [AssetKey(['raw', 'orders'])] and checks []. This AssetsDefinition does not support "
+    "subsetting. Please select all asset and check keys produced by this asset."
+)
+"""As Dagster 1.13 says it."""
+
+
+def test_assets_of_one_function_are_named_with_the_command_for_all_of_them() -> None:
+    message = NO_PART.replace("check keys\n[", "check keys [").replace(
+        "support\nsub", "support sub"
+    )
+    answer = {"__typename": "InvalidSubsetError", "message": message.replace("\n", " ")}
+    error = refusals(run("raw/orders", "sales"))["InvalidSubsetError"](answer)
+    assert isinstance(error, Invalid)
+    assert error.message == "raw/orders, it's are materialized by one function, and only together"
+    assert error.command == ("""invoke run --asset raw/orders --asset sales --asset 'it'"'"'s'""")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        (
+            {"__typename": "PythonError", "message": " no such op\n"}, RunFailed,
+            "Dagster refuses to launch raw/orders: no such op",
+        ),
+        (
+            {"__typename": "RunConflict", "message": "it is there"}, Invalid,
+            "Dagster refuses to launch raw/orders: it is there",
+        ),
+        (
+            {"__typename": "InvalidStepError", "invalidStepKey": "load"}, Invalid, "no step load",
+        ),
+        (
+            {"__typename": "InvalidOutputError", "invalidOutputName": "out"}, Invalid,
+            "no output out",
+        ),
+        # A member that no version had so far is never taken for a success.
+        ({"__typename": "Surprise"}, AnswerLost, None),
+    ],
+)  # fmt: skip
+def test_each_refusal_of_a_launch_is_an_error(
+    answer: dict[str, Any], kind: type, message: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagmar.server.launch.SEARCH_SECONDS", 0.0)
+    runs = {"runsOrError": {"__typename": "Runs", "results": []}}
+    with pytest.raises(kind) as caught:
+        sent(
+            lambda client: launch_run(client, run("raw/orders")),
+            LaunchRun={"launchRun": answer},
+            RunsByTag=runs,
+        )
+    assert message in (None, caught.value.message)
+    if kind is AnswerLost:
+        assert "Nothing with the tag dagmar/launch-id=l-1 showed up within 0 s" in str(caught.value)
+        assert caught.value.command == "invoke run --follow l-1"
+
+
+def test_the_types_of_the_config_are_those_of_the_selection() -> None:
+    schema = {
+        "__typename": "RunConfigSchema",
+        "rootConfigType": {"key": "root"},
+        "allConfigTypes": [
+            {"__typename": "RegularConfigType", "key": "root", "typeParamKeys": [],
+             "isSelector": False, "givenName": "Int"},
+        ],
+    }  # fmt: skip
+    launch = run("raw/orders")
+    found = []
+    (variables,) = sent(
+        lambda client: found.append(read_types(client, launch)),
+        ConfigTypes={"runConfigSchemaOrError": schema},
+    )
+    assert variables == {"selector": launch.selector("pipelineName")}
+    assert variables["selector"]["pipelineName"] == "__ASSET_JOB"
+    assert found[0].types["root"].name == "Int"
+    gone = {"__typename": "PipelineNotFoundError", "message": "no such job"}
+    with pytest.raises(Invalid, match="refuses to launch raw/orders: no such job"):
+        sent(
+            lambda client: read_types(client, launch), ConfigTypes={"runConfigSchemaOrError": gone}
+        )
+
+
+def test_ops_are_queried_only_if_they_are_not_all_the_assets_own() -> None:
+    launch = run("orders", ops=frozenset({"orders"}))
+    mine, theirs = {"ops": {"orders": {}}}, {"ops": {"fresh": {}}}
+    found: list[frozenset[str]] = []
+    assert sent(lambda client: found.append(ops_to_run(client, launch, mine))) == []
+    pipeline = {"__typename": "Pipeline", "solids": [{"name": "fresh"}]}
+    variables = sent(
+        lambda client: found.append(ops_to_run(client, launch, theirs)),
+        OpsToLaunch={"pipelineOrError": pipeline},
+    )
+    assert variables == [{"selector": launch.selector("pipelineName")}]
+    assert found == [{"orders"}, {"orders", "fresh"}]
+    gone = {"__typename": "InvalidSubsetError", "message": "no such asset"}
+    with pytest.raises(Invalid, match="refuses to launch orders: no such asset"):
+        sent(
+            lambda client: ops_to_run(client, launch, theirs),
+            OpsToLaunch={"pipelineOrError": gone},
+        )
