@@ -165,17 +165,19 @@ def test_uploaded_exports_that_may_go_are_removed_unless_it_is_only_tried(tmp_pa
 def test_of_an_uploaded_export_only_the_files_that_were_sent_go(tmp_path: Path) -> None:
     manifest = write_export(tmp_path, 1)
     home = tmp_path / "orders" / manifest.id
-    for name in ("sales.html", "gone.html", "changed.html", "cut.html"):
+    for name in ("sales.html", "gone.html", "changed.html", "cut.html", "odd.html"):
         (home / name).write_text(name, "utf-8")
         manifest.files.append(manifests.describe(home / name))
     sales = (home / "sales.html").read_bytes()
     (home / "sales.html").write_bytes(gzip.compress(sales))  # as a bucket may store it
     (home / "cut.html").write_bytes(gzip.compress(b"cut")[:-9])
+    (home / "odd.html").write_bytes(gzip.compress(b"odd")[:10] + b"\xff" * 20)
     (home / "gone.html").unlink()
     (home / "changed.html").write_text("mine", "utf-8")
     (home / "notes.txt").write_text("mine", "utf-8")
     retention._remove_uploaded(bucket(home), manifest)
-    assert sorted(path.name for path in home.iterdir()) == ["changed.html", "cut.html", "notes.txt"]
+    left = ["changed.html", "cut.html", "notes.txt", "odd.html"]
+    assert sorted(path.name for path in home.iterdir()) == left
     retention._remove_uploaded(bucket(home), manifest)  # another process was faster
     for path in home.iterdir():
         path.unlink()
