@@ -276,7 +276,7 @@ def bench(
     trend: Annotated[str, "File of JSON lines to compare with and append to; never fails."] = "",
     write: Annotated[bool, "Keep the results for docs/reference/benchmarks.md."] = False,
 ) -> None:
-    """Time dagmar's commands against their peers, for about 15 minutes, and print one table.
+    """Time dagmar's commands against their peers, for about 20 minutes, and print one table.
 
     Nothing else may run on the machine. With --quick, only a few are measured.
 

@@ -30,7 +30,7 @@ BENCHMARKS = (
     "opening",
 )  # fmt: skip
 TREND = ("start", "export")
-"""What a quick run measures: two that need no server, in half a minute."""
+"""What a quick run measures: two that need no server, in about a minute."""
 RESULTS = HERE / "results.json"
 LAST = 10
 """How many earlier measurements a new one is compared with."""

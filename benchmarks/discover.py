@@ -1,10 +1,11 @@
 """`invoke discover --json` against an Invoke task that sends the same queries with requests.
 
-On 1,000 and 10,000 generated assets, live.
+On 1,000 and 10,000 generated assets, live; and against `dg list defs --json`, which imports them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -114,6 +115,17 @@ def measure(count: int, scratch: Path, pairs: int) -> Iterator[Row]:
         )
         cached = Command(f"discover, {count:,} assets", [*invoke, "--json"], scratch / "ours")
         yield from (pair(ours, peer, 1.25, pairs) for ours in (asked, cached))
+        listing = Command(
+            "dg list defs --json",
+            [str(Path(sys.executable).with_name("dg")), "list", "defs", "--json"],
+            scratch,
+            {
+                **os.environ,
+                "DAGSTER_HOME": str(scratch / "home"),
+                "PYTHONPATH": str(scratch / "src"),
+            },
+        )
+        yield pair(asked, listing, 1, 1, warm_up=False)
 
 
 def rows(count: Count) -> Iterator[Row]:

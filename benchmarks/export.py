@@ -70,7 +70,7 @@ def write_notebooks(root: Path) -> list[str]:
 
 
 def rows(count: Count) -> Iterator[Row]:
-    """Time 2 pairs of the twenty, and 5 of the one with each of its peers."""
+    """Time 3 pairs of the twenty, and 5 of the one with each of its peers."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch, "project")
         names = write_notebooks(root)
@@ -92,13 +92,13 @@ def rows(count: Count) -> Iterator[Row]:
                         root, environ),
                 Command("marimo export html, in a loop",
                         shell([peer("html", name) for name in names]), root, environ),
-                limit=0.4, count=2, warm_up=False,
+                limit=0.4, count=3,
             )  # fmt: skip
         yield pair(
             Command("export, html and ipynb", both, root, environ),
             Command("marimo export html, ipynb",
                     shell([peer("html", one), peer("ipynb", one)]), root, environ),
-            limit=0.6, count=count(5),
+            limit=0.6, count=count(5, 3),
         )  # fmt: skip
         if not count.quick:
             yield pair(

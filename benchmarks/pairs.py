@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -115,9 +115,15 @@ def gap(ours: Timed, peer: Timed, limit: float, count: int) -> Row:
     return _row(ours, peer, times, [a - b for a, b in times], limit, "s more")
 
 
-def value(name: str, samples: Sequence[float], limit: float, unit: str = "s") -> Row:
-    """Judge the median of samples alone."""
-    return Row(name, "", None, None, statistics.median(samples), *_middle(samples), limit, unit)
+def value(
+    name: str,
+    samples: Sequence[float],
+    limit: float,
+    unit: str = "s",
+    judged: Callable[[Sequence[float]], float] = statistics.median,
+) -> Row:
+    """Judge samples alone: their median, or with `max` each of them."""
+    return Row(name, "", None, None, judged(samples), *_middle(samples), limit, unit)
 
 
 def ratio(number: float) -> str:

@@ -107,7 +107,7 @@ def rows(count: Count) -> Iterator[Row]:
             )
             peers = [dg.seconds() for _ in range(min(runs, 3))]
     yield value("invoke run: from the run's end to the command's", delays, 0.5)
-    yield value("invoke run: requests before the launch", before, 3, "requests")
+    yield value("invoke run: most requests before the launch", before, 3, "requests", max)
     yield value("invoke run: requests while following", rates, 2, "requests/s")
     medians = [statistics.median(times) for times in (whole, peers)]
     ratios = [each / medians[1] for each in whole]

@@ -1,4 +1,4 @@
-"""`invoke stats` over 2,000 runs against an Invoke task that sends the same requests.
+"""`invoke stats` over 10,000 runs against an Invoke task that sends the same requests.
 
 The requests are those that the first call sends, noted by a proxy.
 """
@@ -63,7 +63,7 @@ def rows(count: Count) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         home = scratch / "home"
-        runs = history.plan(count(2_000, 100), end=END, days=DAYS)
+        runs = history.plan(count(10_000, 100), end=END, days=DAYS)
         history.generate(history.open_instance(home), runs)
         (scratch / "workspace.yaml").write_text("load_from: []\n")
         webserver = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml"]

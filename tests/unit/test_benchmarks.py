@@ -54,6 +54,8 @@ def test_a_gap_is_the_median_difference_and_a_value_has_no_peer() -> None:
     assert pairs.value("x", [3.0, 1.0, 2.0], 2.0).cells() == [
         "x", "", "—", "", "2.00 s", "1.00–3.00", "2.00 s", "kept",
     ]  # fmt: skip
+    worst = pairs.value("x", [3.0, 1.0, 2.0], 2.0, "s", max)
+    assert (worst.value, worst.low, worst.kept) == (3.0, 1.0, False)
 
 
 def test_every_benchmark_is_run_by_the_one_command() -> None:
