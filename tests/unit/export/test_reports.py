@@ -33,6 +33,23 @@ def test_paired_assets_carry_a_link_to_the_page_of_their_reports(tmp_path: Path)
     assert dagmar.link_reports(definitions, project.root) is definitions
 
 
+def test_a_function_that_makes_definitions_stays_one(tmp_path: Path) -> None:
+    """The definitions.py of a new project has one."""
+    project = export_project(tmp_path, "export: {public_url: https://r.example.com}\n")
+    write(tmp_path / "notebooks", "a():\n1", name="orders", head=paired("orders"))
+    calls = []
+
+    @dg.definitions
+    def defs() -> dg.Definitions:
+        calls.append(1)
+        return dg.Definitions(assets=[dg.AssetSpec("orders")])
+
+    linked = dagmar.link_reports(defs, project.root)
+    assert (type(linked), calls) == (type(defs), [])
+    (spec,) = linked().resolve_all_asset_specs()
+    assert "reports" in spec.metadata
+
+
 def test_the_button_of_a_notebook_writes_a_report_of_its_file(tmp_path: Path) -> None:
     export_project(tmp_path)
     file = write(tmp_path / "notebooks", "a():\n1", name="orders", head=paired("raw/orders"))

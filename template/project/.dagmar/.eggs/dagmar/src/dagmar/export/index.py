@@ -9,9 +9,9 @@ import contextlib
 import functools
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from dagmar.export import manifests
 from dagmar.export.folders import locked, place_of, writable
@@ -82,8 +82,18 @@ def _details(manifest: Manifest) -> Iterator[str]:
         yield ": ".join(filter(None, [manifest.error.place, manifest.error.text]))[:200]
 
 
-def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions:
+@overload
+def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions: ...
+@overload
+def link_reports(
+    definitions: Callable[..., Definitions], root: str | Path = ""
+) -> Callable[..., Definitions]: ...
+def link_reports(
+    definitions: Definitions | Callable[..., Definitions], root: str | Path = ""
+) -> Definitions | Callable[..., Definitions]:
     """Return `definitions` with a link on each asset that a notebook is paired with.
+
+    A function with Dagster's decorator `definitions` is given back as such a function.
 
     It leads to the page that lists the notebook's exports, under `export.public_url` of
     dagmar.yaml, or on the server of a running `invoke dev`; without either nothing is added.
@@ -101,6 +111,14 @@ def link_reports(definitions: Definitions, root: str | Path = "") -> Definitions
     from dagmar.project.settings import load
 
     start = Path(root) if root else folder_of(sys._getframe(1).f_globals.get("__file__"))
+    if not isinstance(definitions, dg.Definitions):
+        made = definitions
+
+        @dg.definitions
+        def later() -> dg.Definitions:
+            return link_reports(made(), start)
+
+        return later
     settings = load(find_root(start.resolve()))
     base = str(settings.export.get("public_url") or settings.reports_url).rstrip("/")
     if not base:
