@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dagmar.errors import Conflict, Invalid
@@ -61,10 +62,14 @@ def check(root: Path, to: Path | None = None) -> str:
         tagged = scratch / "tagged"
         git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(tagged))
         git(tagged, "tag", "--force", f"v{version}")
-        for file in files:
+
+        def install(file: Path) -> None:
             _say(f"Install {file.name} into an empty environment")
             (scratch / file.name).mkdir()
             package.install_and_try(tagged, file.resolve(), version, scratch / file.name)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(install, files))
         updates.check_updates(root, version, scratch, lambda what: _say(f"Update {what}"))
     return version
 

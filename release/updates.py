@@ -6,10 +6,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product, repeat
 from pathlib import Path
 
-from dagmar.errors import Conflict
+from dagmar.errors import Conflict, SetupError
 from packaging.version import Version
 
 from release.version import git, released, run, tagged_here
@@ -79,17 +81,30 @@ def check_updates(root: Path, version: str, scratch: Path, say: Callable[[str], 
     ignore = template / "template/project/.dagmar/.gitignore"
     ignore.write_text(ignore.read_text("utf-8") + "/next/\n", "utf-8")
     run(["git", "commit", "--quiet", "--all", "--message", "next"], template, SOMEBODY)
-    for old, new in [*((tag, version) for tag in earlier), (version, after)]:
-        if new == after:  # not before: an update goes to the newest tag
-            git(template, "tag", f"v{after}")
-        for kind in KINDS:
-            say(f"{old} → {'a next version' if new == after else new}, {kind.name} project")
-            _check_update(template, kind, old, new, scratch / f"{old}-{kind.name}")
+
+    def make(version: str, kind: Kind) -> None:
+        _make(template, kind, version, scratch / f"{version}-{kind.name}/shop")
+
+    def check(old: str, kind: Kind, new: str) -> None:
+        say(f"{old} → {'a next version' if new == after else new}, {kind.name} project")
+        before, expected = (scratch / f"{each}-{kind.name}/shop" for each in (old, new))
+        project = scratch / f"{old}-{kind.name}-updated/shop"
+        shutil.copytree(before, project, symlinks=True)
+        _check_update(kind, project, old, expected, new)
+        shutil.rmtree(project)
+
+    # Each is a chain of processes; as many at once as there are processors.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(make, *zip(*product([*earlier, version], KINDS), strict=True)))
+        for tag in earlier:
+            list(pool.map(check, repeat(tag), KINDS, repeat(version)))
+        git(template, "tag", f"v{after}")  # not before: an update goes to the newest tag
+        list(pool.map(make, repeat(after), KINDS))
+        list(pool.map(check, repeat(version), KINDS, repeat(after)))
 
 
-def _check_update(template: Path, kind: Kind, old: str, new: str, scratch: Path) -> None:
-    """Raise Conflict unless the updated project is the new version's, with the same edits."""
-    project = _make(template, kind, old, scratch / "updated/shop")
+def _check_update(kind: Kind, project: Path, old: str, like: Path, new: str) -> None:
+    """Update a project. Raise Conflict unless it is then `like` the new version's."""
     before = _files(project)
     python = {"PYTHONPATH": _path(project), **SOMEBODY}
     for command in kind.updates:
@@ -98,17 +113,15 @@ def _check_update(template: Path, kind: Kind, old: str, new: str, scratch: Path)
             raise Conflict(f"an update from {old} has conflicts in {unmerged}")
         run(["git", "add", "--all"], project)
         run(["git", "commit", "--quiet", "--message", "update"], project, SOMEBODY)
-    expected = _files(_make(template, kind, new, scratch / "expected/shop"))
-    expected |= {name: before[name] for name in ONCE}
+    expected = _files(like) | {name: before[name] for name in ONCE}
     updated = _files(project)
     names = sorted(updated.keys() | expected.keys())
     if different := [name for name in names if updated.get(name) != expected.get(name)]:
         message = f"a project updated from {old} differs from one of {new}, with the same edits, in"
         raise Conflict(f"{message}:\n" + "".join(f"  {name}\n" for name in different))
-    shutil.rmtree(scratch)
 
 
-def _make(template: Path, kind: Kind, version: str, project: Path) -> Path:
+def _make(template: Path, kind: Kind, version: str, project: Path) -> None:
     """Create or adopt a project with a version, scaffold a notebook, and edit both; commit it."""
     project.mkdir(parents=True)
     git(project, "init", "--quiet", "--initial-branch", "main")
@@ -124,7 +137,8 @@ def _make(template: Path, kind: Kind, version: str, project: Path) -> Path:
     run([sys.executable, "-m", "invoke", *scaffold], project, python)
     for name, (text, ours) in EDITS.items():
         if (file := project / name).exists() and name not in kind.files:
-            assert text in file.read_text("utf-8"), f"{name} does not have {text!r} any more"
+            if text not in file.read_text("utf-8"):
+                raise SetupError(f"{name} of {version} does not have {text!r}: move the edit")
             file.write_text(file.read_text("utf-8").replace(text, ours, 1), "utf-8")
     for name, text in OURS.items():
         (project / name).write_text(text, "utf-8")
@@ -132,7 +146,6 @@ def _make(template: Path, kind: Kind, version: str, project: Path) -> Path:
         (project / name).unlink(missing_ok=True)
     run(["git", "add", "--all"], project)
     run(["git", "commit", "--quiet", "--message", "ours"], project, SOMEBODY)
-    return project
 
 
 def _path(project: Path) -> str:

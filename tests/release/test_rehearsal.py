@@ -17,6 +17,8 @@ from support.git import commit, git
 from support.processes import die_with_tests
 from support.template_releases import COPIED, ROOT, RUNNER
 
+from release import package
+
 PAGE = ROOT / "RELEASING.md"
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 REHEARSAL = "uv run pytest --nightly tests/release"
@@ -107,8 +109,11 @@ def test_two_releases_are_tagged_published_installed_and_updated_to(
             fresh = tmp_path / f"machine-{pushed}"
             call("git", "clone", "-q", "--no-hardlinks", str(origin), str(fresh), folder=tmp_path)
             invoke = ("uv", "run", "invoke", "release")
-            assert "can be tagged" in call(*invoke, "--check", "--to", "dist", folder=fresh)
             version = pushed.removeprefix("v")
+            if version == "0.2.0":
+                assert "can be tagged" in call(*invoke, "--check", "--to", "dist", folder=fresh)
+            else:  # `--tag` has checked the same; once is enough to see a clean machine do it
+                package.build(fresh, fresh / "dist")
             assert f"## {version} - " in call(*invoke, "--notes", folder=fresh)
             files = sorted(str(file) for file in (fresh / "dist").glob("dagmar-*"))
             assert len(files) == 2
