@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -85,6 +86,7 @@ def test_the_example_of_each_error_is_a_message_of_the_code(name: str) -> None:
     assert fitting, f"no message of the runner reads like: {first}"
 
 
+@functools.cache
 def messages() -> list[str]:
     """Return a pattern for the first line of each text with enough words to know it."""
     found = []
