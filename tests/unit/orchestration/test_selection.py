@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 from dagmar.errors import Invalid
 from dagmar.orchestration.selection import ONLY_IN_THE_UI, resolve
+from dagster._core.definitions import asset_selection
+from support.refusals import refused
 
 
 @dg.asset(key=["raw", "orders"], group_name="raw", kinds={"csv"}, tags={"tier": "gold"})
@@ -42,12 +44,22 @@ def alone() -> None: ...
 
 
 EXTERNAL = dg.AssetSpec("elsewhere", group_name="raw", kinds={"s3"})
-DEFINITIONS = dg.Definitions(assets=[raw_orders, dashed, orders, results, mailed, alone, EXTERNAL])
+DEFINITIONS: Any = dg.Definitions(
+    assets=[raw_orders, dashed, orders, results, mailed, alone, EXTERNAL]
+)
+VERSION = tuple(map(int, dg.__version__.split(".")[:2]))
+RENAMED = (
+    "resolve_asset_graph" if hasattr(DEFINITIONS, "resolve_asset_graph") else "get_asset_graph"
+)
+wildcards = pytest.mark.skipif(
+    not hasattr(asset_selection, "KeyWildCardAssetSelection"), reason="Dagster 1.10.0 has none"
+)
+newer = pytest.mark.skipif(VERSION < (1, 11), reason="Dagster 1.10 has fewer attributes")
 
 
 def catalog() -> list[dict[str, Any]]:
     """Return the assets as `invoke discover` knows them."""
-    graph = DEFINITIONS.resolve_asset_graph()
+    graph = getattr(DEFINITIONS, RENAMED)()
     return [
         {
             "key": node.key.to_user_string(),
@@ -66,7 +78,7 @@ def dagsters_own(expression: str) -> set[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         selection = dg.AssetSelection.from_string(expression, include_sources=True)
-        keys = selection.resolve(DEFINITIONS.resolve_asset_graph(), allow_missing=True)
+        keys = selection.resolve(getattr(DEFINITIONS, RENAMED)(), allow_missing=True)
     return {key.to_user_string() for key in keys}
 
 
@@ -79,7 +91,7 @@ def dagsters_own(expression: str) -> set[str]:
         'key:"raw/orders"',
         'key:"raw/*"',
         'key:"raw/dash-ed.key"',
-        "key:*or*",
+        pytest.param("key:*or*", marks=wildcards),
         'key:"nobody"',
         "group:sales",
         "kind:polars",
@@ -105,8 +117,8 @@ def dagsters_own(expression: str) -> set[str]:
         "roots(*)",
         "sinks(*)",
         "roots(+key:mailed)",
-        "is:external",
-        "is:materializable",
+        pytest.param("is:external", marks=newer),
+        pytest.param("is:materializable", marks=newer),
     ],
 )
 def test_a_selection_is_dagsters_own(expression: str) -> None:
@@ -136,6 +148,7 @@ def test_an_attribute_that_needs_more_than_the_graph_is_refused_by_name(name: st
     assert ("--location" in caught.value.hint) is (name == "code_location")
 
 
+@newer
 def test_every_attribute_of_dagsters_language_is_resolved_or_refused_by_name() -> None:
     from dagster._core.definitions.antlr_asset_selection.generated.AssetSelectionLexer import (
         AssetSelectionLexer,
@@ -147,6 +160,13 @@ def test_every_attribute_of_dagsters_language_is_resolved_or_refused_by_name() -
     tested = {"key", "group", "kind", "tag", "owner", "is", *ONLY_IN_THE_UI}
     assert {"key", "column_tag", "status"} <= attributes
     assert attributes == tested
+
+
+@pytest.mark.parametrize("expression", ["nobody+", "+nobody", "kind:nothing+1", "1+kind:nothing"])
+def test_nothing_has_nothing_above_and_below(expression: str) -> None:
+    """Dagster 1.10 fails at some of these, which is reported; later versions find nothing."""
+    selected = refused((7,), resolve, expression, catalog())
+    assert selected == set() or (selected is None and VERSION < (1, 11))
 
 
 def test_two_refused_attributes_are_both_named() -> None:
@@ -168,6 +188,7 @@ def test_bad_syntax_is_invalid(expression: str) -> None:
     assert caught.value.exit_code == 7
 
 
+@newer
 def test_bad_syntax_is_reported_before_attributes_that_cannot_be_used() -> None:
     with pytest.raises(Invalid, match="Invalid selection string"):
         resolve("status:x and (", catalog())
@@ -185,8 +206,8 @@ def test_dagsters_own_warnings_are_not_shown() -> None:
         (r'key:"wh/a\/b"', {r"wh/a\/b"}),
         ('key:"wh/a/b"', {"wh/a/b"}),
         ("wh/a/b", {"wh/a/b"}),
-        ("key:wh/*", {"wh/a/b", r"wh/a\/b"}),
-        (r'key:"*a\/*"', {r"wh/a\/b"}),
+        pytest.param("key:wh/*", {"wh/a/b", r"wh/a\/b"}, marks=wildcards),
+        pytest.param(r'key:"*a\/*"', {r"wh/a\/b"}, marks=wildcards),
         (r'key : "back\\slash" or group:other', {r"back\\slash", "below"}),
         (r'key:"wh/a\/b"+', {r"wh/a\/b", "below"}),
         (r'not key:"wh/a\/b"', {"wh/a/b", r"back\\slash", "below"}),

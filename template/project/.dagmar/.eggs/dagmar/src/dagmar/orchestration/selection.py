@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,13 @@ def resolve(
                 return found[1] + "/".join(_hidden((names or {}).get(key, key)))
 
             hidden = KEY.sub(hide, expression)
-            selection = dg.AssetSelection.from_string(hidden, include_sources=True)
+            with _reported_syntax(not used):
+                selection = dg.AssetSelection.from_string(hidden, include_sources=True)
             if used:
                 raise NotImplementedError
-            selected = selection.resolve(_graph(list(assets)), allow_missing=True)
+            graph = _graph(list(assets))
+            with _reported_emptiness(expression):
+                selected = selection.resolve(graph, allow_missing=True)
         except (NotImplementedError, internal("CheckError")):
             instead = " Use --location for code_location." if "code_location" in used else ""
             raise Invalid(
@@ -110,6 +114,33 @@ def resolve(
             reason = str(error).replace(hidden, expression).strip().splitlines()[0]
             raise Invalid(f"the selection {expression!r}: {reason}", EXAMPLES) from None
     return {AssetKey.from_parts(part.translate(SHOWN) for part in key.path) for key in selected}
+
+
+@contextlib.contextmanager
+def _reported_syntax(every: bool) -> Iterator[None]:
+    """Raise Dagster's error for bad syntax as it does from 1.11 on; before, it was a CheckError.
+
+    Unless `every` attribute can be used, it may be one that an older Dagster does not know.
+    """
+    try:
+        yield
+    except internal("CheckError") as error:
+        if not every:
+            raise
+        raise internal("DagsterError")(str(error).removeprefix("Failure condition: ")) from None
+
+
+@contextlib.contextmanager
+def _reported_emptiness(expression: str) -> Iterator[None]:
+    """Raise Invalid if Dagster follows nothing: it calls `reduce` without a first value."""
+    try:
+        yield
+    except TypeError as error:
+        if "empty" not in str(error):
+            raise
+        message = f"the selection {expression!r}: this version of Dagster cannot follow `+`"
+        hint = "It is next to a part that selects no asset. Correct that part."
+        raise Invalid(message, hint) from None
 
 
 def _hidden(key: AssetKey) -> list[str]:
@@ -139,7 +170,7 @@ def _graph(assets: list[Asset]) -> Any:
             )
         )
     definitions: Any = dg.Definitions(assets=parts)
-    # Dagster 1.11 renamed it.
+    # A later Dagster 1.10 renamed it.
     resolve = getattr(definitions, "resolve_asset_graph", None) or definitions.get_asset_graph
     return resolve()
 
