@@ -20,6 +20,8 @@ from support.other_marimo import with_version
         ("0.25.0", True),
         ("0.25.12", True),
         ("0.26.0rc1", False),
+        ("0.24.0", False),
+        ("0.24.1", True),
         ("0.24.9", True),
         ("0.23.9", False),
         ("1.0", False),
@@ -38,7 +40,7 @@ def test_a_changed_signature_is_an_error_about_marimo(error: Exception) -> None:
     with pytest.raises(SetupError) as raised, compatibility.guarded():
         raise error
     assert f"marimo {metadata.version('marimo')}: {type(error).__name__}" in raised.value.message
-    assert "uv add --dev 'marimo>=0.24,<0.26'" in raised.value.suggestion
+    assert "uv add --dev 'marimo>=0.24.1,<0.26'" in raised.value.suggestion
 
 
 def test_check_says_what_it_cannot_do_with_changed_internals(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dagmar.project.versions import DAGSTER, MARIMO, PYTHON, as_requirement, minor
+from dagmar.project.versions import DAGSTER, MARIMO, OLDEST_MARIMO, PYTHON, as_requirement, minor
 from packaging.specifiers import SpecifierSet
 from support.source import SOURCE
 
@@ -55,7 +55,9 @@ def test_the_runner_allows_no_version_older_than_the_tested_ones(
 ) -> None:
     assert minor(metadata.version(package)) == tested[-1], "a newer one is installed: test it"
     project = tomllib.loads((RUNNER / "pyproject.toml").read_text("utf-8"))["project"]
-    assert f"{package}>={tested[0]}" in project["dependencies"]
+    oldest = {"dagster": tested[0], "marimo": OLDEST_MARIMO}[package]
+    assert minor(oldest) == tested[0]
+    assert f"{package}>={oldest}" in project["dependencies"]
 
 
 def test_the_pythons_are_those_that_packages_and_pages_name() -> None:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from dagmar.errors import SetupError
 from dagmar.project.installing import add_command, installed_version
-from dagmar.project.versions import MARIMO, as_requirement, minor
+from dagmar.project.versions import MARIMO, OLDEST_MARIMO, as_requirement, minor, numbers
 
-TESTED_MARIMO = as_requirement("marimo", MARIMO)
+TESTED_MARIMO = as_requirement("marimo", (OLDEST_MARIMO, *MARIMO))
 
 
 def marimo_version() -> str:
@@ -25,7 +25,7 @@ def marimo_version() -> str:
 
 def is_tested(version: str) -> bool:
     """Whether a version of marimo is one that dagmar's tests run with."""
-    return minor(version) in MARIMO
+    return minor(version) in MARIMO and numbers(version) >= numbers(OLDEST_MARIMO)
 
 
 def unsupported(reason: str, instead: str = "") -> SetupError:
