@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -37,6 +38,23 @@ def test_a_group_that_was_let_in_stays(tmp_path: Path) -> None:
     (tmp_path / LOCAL_INSTANCE).chmod(0o2770)
     make_folder(tmp_path / LOCAL_INSTANCE)
     assert mode(tmp_path / LOCAL_INSTANCE) == 0o2770
+
+
+@pytest.mark.parametrize("reason", [errno.EPERM, errno.EROFS, errno.ENOTSUP])
+def test_a_folder_whose_mode_cannot_be_changed_is_used_as_it_is(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / LOCAL_INSTANCE
+    folder.mkdir(parents=True)
+    asked = []
+
+    def refuse(path: Path, mode: int) -> None:
+        asked.append((path, mode))
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    make_folder(folder)
+    assert asked == [(folder, 0o770)]
 
 
 def test_the_runner_stays_readable_for_a_container_with_another_user(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     mode = folder.stat().st_mode & 0o7777
     if mode & OTHERS:
-        with contextlib.suppress(PermissionError):  # of another user, who decides
+        # It may be another user's, who decides, or on a disk that is read-only or has no modes.
+        with contextlib.suppress(OSError):
             folder.chmod(mode & ~OTHERS)
 
 
