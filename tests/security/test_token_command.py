@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,9 +17,11 @@ import pytest
 import yaml
 from dagmar.errors import DagmarError, NotAllowed, SettingsError, SetupError
 from dagmar.project import tokens
+from dagmar.project.layout import find_root
 from dagmar.project.settings import Target, load
 from dagmar.server.client import DagsterClient
 from support.http_server import Answer, Handler, Server, data, document, page, serve
+from support.processes import die_with_tests
 
 PRINTER = """\
 import pathlib, sys
@@ -279,6 +283,55 @@ def _runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_ctrl_c_ends_the_command_with_all_that_it_started(root: Path) -> None:
+    """It has a session without a terminal, so it gets no signal from one."""
+    hanging = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'])\n"
+        "open('pids.new', 'w').write(f'{os.getpid()} {child.pid}')\n"
+        "os.rename('pids.new', 'pids')\n"
+        "time.sleep(1000)\n"
+    )
+    target(root, "http://127.0.0.1:9", sys.executable, "-c", hanging)
+    (root / "tasks.py").write_text(
+        "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n"
+    )
+    invoke = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "discover", "--target", "p"],
+        cwd=root, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_tests,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (root / "pids").exists():
+        assert invoke.poll() is None, invoke.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    invoke.send_signal(signal.SIGINT)
+    _, talk = invoke.communicate(timeout=120)
+    assert invoke.returncode == 130, talk
+    assert "Traceback" not in talk
+    pids = [int(pid) for pid in (root / "pids").read_text().split()]
+    while any(_runs(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"{pids} still run"
+        time.sleep(0.02)
+
+
+def test_a_program_of_the_project_is_found_wherever_the_kernel_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "scripts").mkdir()
+    (root / "scripts/token.sh").write_text("#!/bin/sh\ncat scripts/token\n")
+    (root / "scripts/token.sh").chmod(0o755)
+    (root / "scripts/token").write_text("t0ken-of-the-project\n")
+    target(root, "http://127.0.0.1:9", "./scripts/token.sh")
+    (root / "notebooks").mkdir()
+    monkeypatch.chdir(root / "notebooks")
+    found = find_root(Path.cwd())
+    monkeypatch.chdir("/")
+    login = load(found, {}, found).target("p").login
+    assert login
+    assert login.header() == {"Authorization": "Bearer t0ken-of-the-project"}
 
 
 def test_neither_the_command_nor_its_token_is_in_a_repr(root: Path) -> None:
