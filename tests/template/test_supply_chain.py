@@ -21,6 +21,7 @@ OURS, THEIRS = ROOT / ".github", ROOT / "template/project/.github"
 PAGE = ROOT / "docs/explanation/supply-chain.md"
 PINNED = re.compile(r"uses: ([\w./-]+)@([0-9a-f]{40}) # v\d+\.\d+\.\d+$")
 NEW = (".github/dependabot.yml", ".github/workflows/security.yml", ".pre-commit-config.yaml")
+AGENTS = "AGENTS.md.jinja"
 # In parts: a search for secrets finds this file, too.
 KEY = "AKIA" + "Z7QXV3LMN4PRSTWY"
 CHECKS = {
@@ -191,7 +192,7 @@ def test_the_audit_fails_for_an_advisory_and_only_then(folder: Path, tmp_path: P
 
 def earlier(template: Template) -> None:
     """Make the template what it was before it had these files."""
-    for name in NEW[:2]:
+    for name in (*NEW[:2], AGENTS):
         (template.path / "template/project" / name).unlink()
     template.release(
         "v1.1.0",
@@ -202,7 +203,7 @@ def earlier(template: Template) -> None:
 
 def later(template: Template, files: dict[str, bytes]) -> None:
     edits = {"template/project/pyproject.toml.jinja": ('"I", "UP"', '"I", "S", "UP"')}
-    written = {f"template/project/{name}": files[name].decode() for name in NEW}
+    written = {f"template/project/{name}": files[name].decode() for name in (*NEW, AGENTS)}
     template.release("v1.2.0", edits, written)
 
 
@@ -221,21 +222,24 @@ def test_an_update_brings_them_to_a_project_that_has_none(
 
 
 @pytest.mark.nightly
-def test_a_workflow_that_somebody_wrote_is_a_conflict_and_both_are_kept(
+def test_a_file_that_somebody_wrote_is_a_conflict_and_both_are_kept(
     template: Template, tmp_path: Path
 ) -> None:
     files = tree(template.path / "template/project")
     earlier(template)
     project = template.project(tmp_path / "my-project")
-    mine = dict.fromkeys(NEW[:1], "# mine\n")
+    added = sorted([NEW[0], AGENTS.removesuffix(".jinja")])
+    mine = dict.fromkeys(added, "# mine\n")
     write(project.path, mine)
     project.commit()
     later(template, files)
     project.update()
-    marked = project.read(NEW[0])
-    assert marked.startswith("<<<<<<< before updating\n# mine\n=======\n")
-    assert files[NEW[0]].decode() in marked
-    assert git(project.path, "diff", "--name-only", "--diff-filter=U") == f"{NEW[0]}\n"
+    for name in added:
+        assert project.read(name).startswith("<<<<<<< before updating\n# mine\n=======\n")
+    assert files[NEW[0]].decode() in project.read(NEW[0])
+    assert "uv run invoke discover --kind assets" in project.read("AGENTS.md")
+    marked = git(project.path, "diff", "--name-only", "--diff-filter=U").splitlines()
+    assert sorted(marked) == added
 
 
 @pytest.mark.nightly

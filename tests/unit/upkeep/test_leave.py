@@ -31,6 +31,7 @@ WIRING = (
 ADDED = {
     ".copier-answers.yml": "_src_path: /template\nadopt: true\n",
     ".dagmar/.gitignore": (TEMPLATE / ".dagmar/.gitignore").read_text("utf-8"),
+    ".dagmar/AGENTS.md": "# For agents\n",
     ".dagmar/.eggs/dagmar/pyproject.toml": "[project]\n",
     ".dagmar/.eggs/dagmar/src/dagmar/__init__.py": "",
     "dagmar.yaml": "",
