@@ -298,6 +298,27 @@ def test_an_address_of_a_read_only_target_is_read_only_by_its_address_too(place:
         assert settings.target(url=url).read_only is protected, url
 
 
+def test_a_refusal_names_the_target_that_is_read_only(place: Place) -> None:
+    url = place.server.url
+    (place.root / "dagmar.yaml").write_text(
+        f"targets:\n  local: {{url: '{url}'}}\n  frozen: {{url: '{url}', read_only: true}}\n"
+        f"  own: {{url: '{url}', read_only: true}}\n"
+    )
+    settings = load(place.root, {}, place.root)
+    for target, name in (
+        (settings.target("local", url), "frozen"),
+        (settings.target("own", url), "own"),
+        (settings.target("own"), "own"),
+    ):
+        with DagsterClient(target) as client, pytest.raises(NotAllowed) as caught:
+            client.require_writable()
+        assert f"The target '{name}' is read_only" in str(caught.value)
+        assert f"targets.{name}.read_only" in caught.value.hint
+        assert "false" not in caught.value.hint  # to lift it is for who set it
+    with DagsterClient(settings.target("local")) as client:
+        client.require_writable()
+
+
 def test_the_command_line_ends_with_status_6(place: Place) -> None:
     (place.root / "tasks.py").write_text(
         "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n"

@@ -38,6 +38,8 @@ class Target:
     name: str
     url: str
     read_only: bool = False
+    read_only_by: str = ""
+    """The other target with this address that makes it read-only, or an empty text."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
     login: TokenCommand | None = field(default=None, repr=False)
@@ -132,10 +134,13 @@ class Settings:
         headers, basic = self._credentials(name, spec) if credentials else ({}, None)
         login = self._token_command(name, spec) if credentials else None
         address = _clean(url) if url else address
+        read_only = spec.get("read_only", False)
+        protector = "" if read_only or not url else self._protector(address)
         return Target(
             name=name,
             url=address,
-            read_only=spec.get("read_only", False) or (bool(url) and self._is_protected(address)),
+            read_only=read_only or bool(protector),
+            read_only_by=protector,
             headers=headers,
             basic=basic,
             login=login,
@@ -152,13 +157,12 @@ class Settings:
         """Where a running `invoke dev` serves the exports, or an empty text."""
         return self._running("reports_url")
 
-    def _is_protected(self, address: str) -> bool:
-        """Whether a target of this address is read-only."""
-        specs = self.targets.values()
-        return any(
-            spec.get("read_only") and _same_place(spec.get("url", DEFAULT_URL), address)
-            for spec in specs
-        )
+    def _protector(self, address: str) -> str:
+        """Return the name of the read-only target with this address, or an empty text."""
+        for name, spec in self.targets.items():
+            if spec.get("read_only") and _same_place(spec.get("url", DEFAULT_URL), address):
+                return name
+        return ""
 
     def _dev(self, address: str) -> int | None:
         running = devfile.read(self.root)

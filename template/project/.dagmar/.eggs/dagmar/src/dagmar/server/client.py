@@ -209,9 +209,10 @@ class DagsterClient:
     def require_writable(self) -> None:
         """Raise NotAllowed if the target is read-only in the settings."""
         if self.target.read_only:
+            name = self.target.read_only_by or self.target.name
             raise NotAllowed(
-                f"The target '{self.target.name}' is read_only in the settings",
-                f"Set targets.{self.target.name}.read_only to false, or use another --target.",
+                f"The target '{name}' is read_only in the settings",
+                f"Use another --target. targets.{name}.read_only keeps this one from changes.",
             )
 
     def _text(self, document: str) -> str:
