@@ -403,7 +403,7 @@ def test_ten_thousand_partitions_of_a_server_are_offered(paired: Make) -> None:
     drawn = draw_controls(paired("numbered"))
     assert time.process_time() - started < 5
     assert read_options(drawn.value).partitions == ("09999",)
-    assert "10000 partitions" in drawn.text
+    assert "10,000 partitions" in drawn.text
 
 
 def test_one_of_several_that_are_made_together_is_no_fault_of_the_config(paired: Make) -> None:

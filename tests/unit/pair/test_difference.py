@@ -24,6 +24,15 @@ def test_a_frame_shows_rows_columns_and_cells_side_by_side() -> None:
     assert "Removed rows id price same 1 1 a" in text
 
 
+def test_rows_without_a_key_are_counted_and_their_cells_are_not() -> None:
+    old = pl.DataFrame({"carrier": ["UA", "AA"] * 1500, "delay": [1, 2] * 1500})
+    new = old.filter(pl.col("carrier") == "AA").head(1400)
+    text = _text(draw(compare(old, new)))
+    assert "3,000 → 1,400 rows · 1,600 removed" in text
+    assert "Equal rows are matched: no column is unique in both." in text
+    assert "carrier String Unknown: no key matches the rows." in text
+
+
 def test_no_difference_is_said() -> None:
     frame = pl.DataFrame({"id": [1], "x": [2]})
     assert _text(draw(compare(frame, frame.clone()))) == "No difference. Rows are matched by id."

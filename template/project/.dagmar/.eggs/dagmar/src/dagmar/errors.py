@@ -192,8 +192,8 @@ def some(names: list[str], limit: int = 3) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number of things as text: `1 run`, `2 runs`."""
-    return f"{number} {what}{'s' * (number != 1)}"
+    """Return a number of things as text: `1 run`, `2,000 runs`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def suggestion(hint: str, command: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import narwhals.stable.v2 as nw
 
 PROBE = 1000
-NO_ROWS = "The rows of the two frames are not matched."
+NO_ROWS = "Unknown: no key matches the rows."
 
 
 def compare_frames(before: Table, after: Table, keys: Sequence[str] = ()) -> Difference:

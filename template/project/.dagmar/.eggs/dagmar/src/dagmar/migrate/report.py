@@ -199,7 +199,7 @@ def as_markdown(root: Path, migrated: Migrated) -> str:
         f"# Migration of {_plain(relative(migrated.source, root))}",
         "",
         f"The paired notebook is {_plain(relative(migrated.target, root))}. "
-        f"{done} of {counted(total, 'cell')} need nothing more.",
+        f"{done:,} of {counted(total, 'cell')} need nothing more.",
         "",
     ]
     if migrated.by_hand:

@@ -35,7 +35,7 @@ def draw_backfill(backfill: Backfill, warning: str = "") -> str:
     failed = [id for id, status in backfill.runs.items() if status == "FAILURE"]
     links = ", ".join(drawing.link(f"{base}/{id}", id[:8]) for id in failed[:MOST_FAILED])
     more = f" and {len(failed) - MOST_FAILED} more" if len(failed) > MOST_FAILED else ""
-    done = f"{backfill.done} of {counted(backfill.total, 'partition')}"
+    done = f"{backfill.done:,} of {counted(backfill.total, 'partition')}"
     return (
         f"<div>{drawing.badge(backfill.status, color)} <b>backfill</b> · "
         f"{drawing.link(backfill.url, backfill.backfill_id)}</div>"

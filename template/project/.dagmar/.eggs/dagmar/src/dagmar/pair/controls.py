@@ -45,7 +45,7 @@ class LaunchOptions:
         """Return the partition, None without one. Raises Invalid if there are several."""
         if len(self.partitions) > 1:
             raise Invalid(
-                f"{len(self.partitions)} partitions are selected, and {doing} takes one",
+                f"{len(self.partitions):,} partitions are selected, and {doing} takes one",
                 "Select one in the controls. Launch starts a backfill of several.",
             )
         return next(iter(self.partitions), None)

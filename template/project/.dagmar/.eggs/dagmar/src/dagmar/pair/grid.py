@@ -193,7 +193,7 @@ class Grid:
             f"With none selected, it is <b>{escape(self.default)}</b>, the one in the frame."
         )
         return (
-            f"<div>{len(self.keys)} partitions: {shown}{number if self.number else ''}</div>"
+            f"<div>{len(self.keys):,} partitions: {shown}{number if self.number else ''}</div>"
             f'<div style="{drawing.SMALL}">{remark}</div>'
         )
 

@@ -84,7 +84,7 @@ def _card(base: str, name: str, asset: Asset, state: AssetState | None) -> str:
 def _state(base: str, state: AssetState) -> str:
     url = f"{base}/runs/{state.run_id}" if state.run_id else ""
     when = "" if state.at is None else drawing.format_time(state.at, url)
-    count = "{1} of {0} partitions".format(*state.partitions) if state.partitions else ""
+    count = "{1:,} of {0:,} partitions".format(*state.partitions) if state.partitions else ""
     more = " · ".join(filter(None, (when, count)))
     badge = drawing.badge(state.state, COLORS.get(state.state, OTHER))
     return f'{badge} <span style="{drawing.SMALL}">{more}</span>'

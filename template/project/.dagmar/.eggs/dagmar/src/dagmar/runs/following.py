@@ -61,7 +61,7 @@ class RunProgress(LiveLine):
         else:
             done, total = state.done, state.total
             failed = f" · {state.failed} failed" if state.failed else ""
-            text = f"{phase} · {done}/{total} partitions{failed}"
+            text = f"{phase} · {done:,}/{total:,} partitions{failed}"
         self.put(tame(text), done, total or None)
         if not sys.stderr.isatty() and time.monotonic() - self._said >= SAY_EVERY_SECONDS:
             self._said = time.monotonic()

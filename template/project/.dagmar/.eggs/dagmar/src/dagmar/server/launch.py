@@ -85,7 +85,7 @@ class Launch:
         """What is launched and for which partitions, for messages."""
         tags, key = self.tags, self.tags.get(PARTITION_TAG)
         if self.partitions:
-            return f"{self.what} for {len(self.partitions)} partitions"
+            return f"{self.what} for {len(self.partitions):,} partitions"
         if RANGE_START_TAG in tags:
             first, last = tags[RANGE_START_TAG], tags[RANGE_END_TAG]
             return f"{self.what} for {first} to {last} in one run"
@@ -226,7 +226,7 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
 
     Raises as `launch_run` does.
     """
-    count = f" ({len(launch.partitions)} partitions)"
+    count = f" ({len(launch.partitions):,} partitions)"
     what, room = re.sub('[%*"]', "", launch.what), TITLE_LENGTH - len(count)
     title = what if len(what) <= room else f"{what[: room - 1]}…"
     params: dict[str, Any] = {
