@@ -272,13 +272,15 @@ def release(
 def bench(
     context: Context,
     only: Annotated[Sequence[str], "Benchmark to run; may be repeated."] = (),
-    quick: Annotated[bool, "Try each a few times, on little data; a missed limit is fine."] = False,
+    quick: Annotated[
+        bool, "Only two, a few times, on little data; a missed limit is fine."
+    ] = False,
     trend: Annotated[str, "File of JSON lines to compare with and append to; never fails."] = "",
     write: Annotated[bool, "Keep the results for docs/reference/benchmarks.md."] = False,
 ) -> None:
     """Time dagmar's commands against their peers, for about 20 minutes, and print one table.
 
-    Nothing else may run on the machine. With --quick, only a few are measured.
+    Nothing else may run on the machine.
 
     Examples:
       invoke bench --write
