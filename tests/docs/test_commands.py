@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import re
@@ -364,6 +365,43 @@ def test_the_commands_of_a_page_work_in_a_project(
     assert "Traceback" not in said
     for expected in EXPECTED.get(page.stem, ()):
         assert expected in said
+
+
+@needs_uv
+@pytest.mark.parametrize(
+    ("page", "asset"),
+    [
+        pytest.param("README.md", "clean/flights", id="README"),
+        *(
+            pytest.param(f"docs/how-to/{name}.md", asset, id=name, marks=pytest.mark.nightly)
+            for name, asset in (
+                ("preview-a-change", "clean/flights"),
+                ("make-notebooks", "daily_delays"),
+            )
+        ),
+    ],
+)
+def test_the_python_of_a_page_runs_in_a_notebook(page: str, asset: str, clean: Terminal) -> None:
+    """Each statement is a cell, as the pages have them; a name that comes again replaces the first.
+
+    Nobody clicks a button there: what a click does, tests/browser shows.
+    """
+    code = f"import dagmar\nimport polars as pl\npair = dagmar.Pair(asset={asset!r})\n"
+    code += "".join(b.text for b in blocks(ROOT / page) if b.language == "python")
+    for word in ("orders", "customers"):
+        code = code.replace(f'pair.load("{word}"', 'pair.load("raw/flights"')
+    cells: dict[str, str] = {}
+    for statement in ast.parse(code).body:
+        text = ast.unparse(statement)
+        # `x = …` and a cell that only shows `x` are two.
+        cells[text.partition(" = ")[0] + " =" * isinstance(statement, ast.Assign)] = text
+    text = "import marimo\n\napp = marimo.App()\n\n"
+    text += "".join(f"@app.cell\ndef _():\n    {cell}\n    return\n\n" for cell in cells.values())
+    text += 'if __name__ == "__main__":\n    app.run()\n'
+    (clean.folder / "notebooks/of_a_page.py").write_text(text, "utf-8")
+    clean.type("test -e storage/raw/flights || uv run invoke run --asset raw/flights")
+    done = clean.type("uv run python notebooks/of_a_page.py")
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def failed_run(terminal: Terminal) -> str:
