@@ -1,8 +1,8 @@
 """Draws the badge of the README from what the tests covered.
 
-    uv run coverage json -o .coverage/report.json
-    uv run python docs/badge.py .coverage/report.json            write
-    uv run python docs/badge.py .coverage/report.json --check    status 1 if it claims too much
+uv run coverage json -o .coverage/report.json
+uv run python docs/badge.py .coverage/report.json            write
+uv run python docs/badge.py .coverage/report.json --check    status 1 if it claims too much
 """
 
 from __future__ import annotations
