@@ -158,7 +158,10 @@ def make_plan(
     if asset:
         repository, node = definitions.with_asset(asset)
         if not node.is_materializable:
-            raise Invalid(f"the asset '{asset}' cannot be materialized: Dagster only observes it")
+            raise Invalid(
+                f"the asset '{asset}' cannot be materialized: Dagster only observes it",
+                "Pair the notebook with an asset that is materialized.",
+            )
         definition, partitions = repository.get_job(IMPLICIT_JOB), node.partitions_def
         # With those of the same function, if it cannot materialize one alone.
         keys = sorted(node.execution_set_asset_keys)

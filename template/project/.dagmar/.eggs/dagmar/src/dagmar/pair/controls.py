@@ -83,7 +83,8 @@ def read_choices(context: Context, client: DagsterClient, number: str = "") -> C
         asset = paired.read_asset(client, located)
         if not asset["materializable"]:
             raise Invalid(
-                f"the asset '{context.asset}' cannot be materialized: Dagster only observes it"
+                f"the asset '{context.asset}' cannot be materialized: Dagster only observes it",
+                "Pair the notebook with an asset that is materialized.",
             )
         launch = Launch(asset["location"], asset["repository"], asset["job"], (located.key,))
         config = _default_config(client, launch)

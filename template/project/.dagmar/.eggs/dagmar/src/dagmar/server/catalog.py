@@ -21,6 +21,7 @@ from dagmar.project.layout import make_folder
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
 from dagmar.server.metadata import TEXTS, read_metadata
 from dagmar.server.names import names_of
+from dagmar.server.shapes import Answer
 
 KINDS = ("assets", "jobs", "schedules", "sensors", "resources")
 KIND_TAG = "dagster/kind/"
@@ -350,21 +351,21 @@ def _repositories(client: DagsterClient, catalog: Catalog, kinds: set[str]) -> N
             "resources": node["resources"],
         }
         for kind in kinds - {"assets"}:
-            getattr(catalog, kind).extend({**item, **place} for item in items[kind])
+            getattr(catalog, kind).extend(Answer(item, **place) for item in items[kind])
 
 
 def _job(job: Item) -> Item:
     named = {field: _names(job[field]) for field in ("schedules", "sensors")}
-    return {**job, "tags": {tag["key"]: tag["value"] for tag in job["tags"]}, **named}
+    return Answer(job, tags={tag["key"]: tag["value"] for tag in job["tags"]}, **named)
 
 
 def _sensor(sensor: Item) -> Item:
     jobs = _names(sensor["jobs"] or ())
-    return {**_with_status(sensor), "type": sensor["type"].lower(), "jobs": jobs}
+    return Answer(_with_status(sensor), type=sensor["type"].lower(), jobs=jobs)
 
 
 def _with_status(item: Item) -> Item:
-    return {**item, "status": item["status"]["status"].lower()}
+    return Answer(item, status=item["status"]["status"].lower())
 
 
 def _names(items: Iterable[Item]) -> list[str]:

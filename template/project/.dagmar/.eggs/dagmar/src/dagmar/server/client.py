@@ -25,7 +25,6 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions
 from urllib3.util.retry import Retry
 
-from dagmar.asset_key import AssetKey
 from dagmar.errors import (
     AnswerLost,
     DagmarError,
@@ -36,16 +35,17 @@ from dagmar.errors import (
     Unreachable,
 )
 from dagmar.project.settings import Target
-from dagmar.server import identity
+from dagmar.server import identity, shapes
 from dagmar.server.reach import unreachable
+from dagmar.server.shapes import NOT_DAGSTER
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 DOCUMENTS = Path(__file__).with_name("documents")
 GATEWAY = (502, 503, 504)
-NOT_DAGSTER = "Is this really a Dagster server? A proxy or login page may be answering instead."
 NO_PERMISSION = "The server may be read-only, or your user may lack the permission."
+MORE = "The Dagster UI or the server's log may say more."
 REFUSALS = (
     "BackfillNotFoundError", "InvalidPipelineRunsFilterError", "InvalidSubsetError",
     "ModeNotFoundError", "PartitionSetNotFoundError", "PipelineNotFoundError", "RunNotFoundError",
@@ -82,20 +82,6 @@ def _authorize(
         user, password = (part.encode() for part in target.basic)
         requests.auth.HTTPBasicAuth(user, password)(request)
     return request
-
-
-class _Answer(dict[str, Any]):
-    """A part of an answer; a missing field is the server's fault, not a bug here."""
-
-    def __missing__(self, key: str) -> Any:
-        raise UnexpectedAnswer(f"Dagster's answer lacks '{key}'", NOT_DAGSTER)
-
-
-def _part(fields: dict[str, Any]) -> AssetKey | _Answer:
-    """Return a part of an answer: `{path}` is an asset key."""
-    # Values that users wrote, such as run config, are queried as YAML: they may look like this.
-    is_key = fields.keys() == {"path"} and isinstance(fields["path"], list)
-    return AssetKey.from_parts(fields["path"]) if is_key else _Answer(fields)
 
 
 class _Session(requests.Session):
@@ -162,13 +148,16 @@ class DagsterClient:
         given = {
             f"{name}_{i}": value for i, each in enumerate(variables) for name, value in each.items()
         }
-        data = self._ask(document, repeated(self._text(document), len(variables)), given)
-        return [data[f"each_{number}"] for number in range(len(variables))]
+        times = len(variables)
+        data = self._ask(document, repeated(self._text(document), times), given, times)
+        return [data[f"each_{number}"] for number in range(times)]
 
-    def _ask(self, document: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(
+        self, document: str, query: str, variables: Mapping[str, Any], times: int = 0
+    ) -> dict[str, Any]:
         query = query if self._proven else with_question(query)
         operation = {"operationName": document, "query": query, "variables": variables}
-        data = self._data(self._post(self._endpoint, operation))
+        data = shapes.read(document, self._data(self._post(self._endpoint, operation)), times)
         if not self._proven:
             workspace = member(data.pop(identity.FIELD), "Workspace")
             process = data.pop(identity.PROCESS, None) or {}
@@ -186,7 +175,7 @@ class DagsterClient:
         operation = {"operationName": document, "query": _text(document), "variables": variables}
         response = self._post(f"{self._endpoint}#mutation", operation, once=True)
         try:
-            return self._data(response)
+            return shapes.read(document, self._data(response))
         except (NotAllowed, Unreachable) as error:
             # With these statuses nothing was forwarded or executed; with any other, a proxy
             # may have forwarded the request.
@@ -202,7 +191,7 @@ class DagsterClient:
         self._require_proven()
         response = self._post(f"{self.target.url}/{path}", body, once=True)
         if response.status_code == 400:
-            raise Invalid(f"Dagster refuses the report: {response.text.strip()[:300]}")
+            raise Invalid(f"Dagster refuses the report: {response.text.strip()[:300]}", MORE)
         if response.status_code != 200 or _is_page(response):
             raise self._no_answer(response)
 
@@ -273,7 +262,9 @@ class DagsterClient:
 
     def _data(self, response: requests.Response) -> dict[str, Any]:
         try:
-            body = json.loads(response.content, object_hook=_part)
+            body = json.loads(response.content)
+            if b"\\ud" in response.content.lower():  # half a character cannot be sent or printed
+                body = json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
             body = None
         if isinstance(body, dict) and isinstance(body.get("data"), dict) and "errors" not in body:
@@ -436,7 +427,7 @@ def member(
     if errors and name in errors:
         raise errors[name](answer)
     if name in REFUSALS:
-        raise Invalid(f"Dagster refuses: {message}")
+        raise Invalid(f"Dagster refuses: {message}", MORE)
     if name == "UnauthorizedError":
         raise NotAllowed(f"Dagster refuses: {message}", NO_PERMISSION)
     if name == "PythonError":

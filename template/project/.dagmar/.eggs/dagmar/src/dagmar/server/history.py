@@ -43,7 +43,7 @@ def run_filter(
 def read_state(client: DagsterClient, chosen: Mapping[str, Any]) -> tuple[str, int]:
     """Return what the server says of its instance, and how many runs pass the filter."""
     answer = client.query("HistoryState", filter=chosen)
-    return answer["instance"]["info"] or "", int(member(answer["runsOrError"], "Runs")["count"])
+    return answer["instance"]["info"] or "", member(answer["runsOrError"], "Runs")["count"] or 0
 
 
 def read_pages(client: DagsterClient, chosen: Mapping[str, Any]) -> Iterator[list[Item]]:

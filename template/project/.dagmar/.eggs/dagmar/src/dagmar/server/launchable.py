@@ -22,6 +22,7 @@ from dagmar.server.names import choose, similar_names
 from dagmar.server.partitions import Partitions, of_asset, of_job
 from dagmar.server.runconfig import CORRECT_IT, read_yaml
 from dagmar.server.runs import no_such_run
+from dagmar.server.shapes import Answer
 
 LAUNCH_PERMISSION = "launch_pipeline_execution"
 BACKFILL_PERMISSION = "launch_partition_backfill"
@@ -84,7 +85,7 @@ def find_assets(
         paths = [asset.key.as_input for asset in group]
         variables = {"at": group[0].at, "partitioned": partitioned is not False}
         answer = client.query("AssetsToLaunch", keys=paths, **variables)
-        by_key = {node["assetKey"]: node for node in answer["assetNodes"]}
+        by_key = Answer({node["assetKey"]: node for node in answer["assetNodes"]})
         nodes.update((asset, by_key[asset.key]) for asset in group)
     jobs: dict[tuple[str, str, str], dict[AssetKey, Item]] = {}
     shadowed = {job_of(node) for asset, node in nodes.items() if asset.shadowed}
@@ -262,7 +263,8 @@ def read_defaults(client: DagsterClient, launch: Launch, partition: str | None) 
     broken = {
         "PythonError": lambda error: Invalid(
             f"{launch.what} cannot create the config of this partition: "
-            f"{Failure.from_graphql(error).text}"
+            f"{Failure.from_graphql(error).text}",
+            "Correct the function that creates it.",
         )
     }
     state = job.get("partition") or {}
@@ -270,8 +272,8 @@ def read_defaults(client: DagsterClient, launch: Launch, partition: str | None) 
     config = config and member(config, "PartitionRunConfig", broken)
     tags = tags and member(tags, "PartitionTags", broken)
     return JobDefaults(
-        (read_yaml(presets[0]["runConfigYaml"]) or {}) if presets else {},
-        (read_yaml(config["yaml"]) or {}) if config else {},
+        read_yaml(presets[0]["runConfigYaml"]) if presets else {},
+        read_yaml(config["yaml"]) if config else {},
         {tag["key"]: tag["value"] for tag in tags["results"]} if tags else {},
     )
 
@@ -307,7 +309,7 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
         repository=origin["repositoryName"],
         job=run["jobName"],
         assets=tuple(run["assetSelection"] or ()),
-        config=read_yaml(run["runConfigYaml"]) or {},
+        config=read_yaml(run["runConfigYaml"]),
         tags={**tags, RETRY_TAG: "true"},
         steps=tuple(run["solidSelection"] or ()),
         checks=None if selected is None else tuple(checks),

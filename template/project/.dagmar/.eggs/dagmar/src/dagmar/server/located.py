@@ -11,6 +11,7 @@ from dagmar.errors import Invalid, did_you_mean, nearest
 from dagmar.server.catalog import Item, selector_of
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.names import choose, possible_names, similar_names
+from dagmar.server.shapes import Answer
 
 STALE = (
     "Just added? `invoke dev` loads it when it is saved; elsewhere, reload its code location in "
@@ -93,7 +94,7 @@ def _shadowed(client: DagsterClient, items: Sequence[Item]) -> list[Item]:
         return []
     paths = [item["key"].as_input for item in items]
     answer = client.query("AssetCollisions", keys=paths)["assetNodeDefinitionCollisions"]
-    first = {item["key"]: item for item in items}
+    first = Answer({item["key"]: item for item in items})
     elsewhere: dict[tuple[str, str], list[AssetKey]] = {}
     for collision in answer:
         for repository in collision["repositories"]:
@@ -128,7 +129,7 @@ def assets_of(answer: Item) -> Iterable[Item]:
     for node in member(answer["repositoriesOrError"], "RepositoryConnection")["nodes"]:
         place = {"location": node["location"]["name"], "repository": node["name"]}
         for asset in node["assets"]:
-            yield {**asset, **place}
+            yield Answer(asset, **place)
 
 
 def where_else(answer: Item, kind: str) -> tuple[str, str]:

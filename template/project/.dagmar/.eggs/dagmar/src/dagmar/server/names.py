@@ -18,7 +18,7 @@ Named = TypeVar("Named", bound=Mapping[str, Any])
 
 def name_of(item: Mapping[str, Any]) -> str:
     """Return the key of an asset, or the name of a job."""
-    return str(item.get("key") or item["name"])
+    return str(item["key"] if "key" in item else item["name"])
 
 
 def names_of(item: Mapping[str, Any]) -> tuple[str, str, str]:

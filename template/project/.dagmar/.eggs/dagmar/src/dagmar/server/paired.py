@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from dagmar.server.located import LocatedAsset, no_such_asset
 from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
 from dagmar.server.partitions import Partitions, dimensions_of, of_asset
 from dagmar.server.runconfig import read_yaml
+from dagmar.server.shapes import only
 
 MOST_JOBS = 5
 MOST_CHECKS = 10
@@ -43,7 +45,7 @@ class PastRun:
 
 def read_asset(client: DagsterClient, asset: LocatedAsset) -> Item:
     """Return the asset and its last materialization."""
-    (node,) = client.query("PairedAsset", **asset.variables)["assetNodes"]
+    node = only(client.query("PairedAsset", **asset.variables)["assetNodes"])
     (latest, *_) = node["assetMaterializations"] or [None]
     location, repository, job = job_of(node)
     return {
@@ -127,14 +129,14 @@ def read_dimensions(client: DagsterClient, asset: LocatedAsset) -> dict[str, lis
 
     It is empty for an asset without partitions.
     """
-    (node,) = client.query("AssetPartitionKeys", **asset.variables)["assetNodes"]
+    node = only(client.query("AssetPartitionKeys", **asset.variables)["assetNodes"])
     return dimensions_of(node)
 
 
 def read_partitions(client: DagsterClient, asset: LocatedAsset) -> Partitions | None:
     """Return the partitions of the asset with their states; None if it has none."""
     answer = client.query("AssetsToLaunch", **asset.variables, partitioned=True)
-    (node,) = answer["assetNodes"]
+    node = only(answer["assetNodes"])
     return of_asset(asset.key, node) if node["isPartitioned"] else None
 
 
@@ -149,7 +151,7 @@ def read_numbers(
     for start in range(0, len(keys), PARTITIONS_AT_ONCE):
         page = list(keys[start : start + PARTITIONS_AT_ONCE])
         answer = client.query("PartitionNumbers", **asset.variables, partitions=page)
-        for event in filter(None, answer["assetNodes"][0]["latestMaterializationByPartition"]):
+        for event in filter(None, only(answer["assetNodes"])["latestMaterializationByPartition"]):
             found = read_metadata(event["metadataEntries"], NUMBERS)
             if name in found:
                 numbers[event["partition"]] = found[name]
@@ -164,7 +166,7 @@ def read_default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]
     """
     answer = client.query("DefaultConfig", selector=launch.selector("pipelineName"))
     schema = member(answer["runConfigSchemaOrError"], "RunConfigSchema", refusals(launch))
-    ops = _configs((read_yaml(schema["rootDefaultYaml"]) or {}).get("ops"))
+    ops = _configs(read_yaml(schema["rootDefaultYaml"]).get("ops"))
     return {"ops": ops} if ops else {}
 
 
@@ -172,6 +174,8 @@ def _configs(ops: Any) -> dict[str, Any]:
     """Return the config of each op, and of the ops inside graphs, if it has any."""
     configs = {}
     for name, op in ops.items() if isinstance(ops, Mapping) else ():
+        if not isinstance(op, Mapping):
+            continue
         parts = {"config": _without_secrets(op.get("config")), "ops": _configs(op.get("ops"))}
         if parts := {key: part for key, part in parts.items() if part}:
             configs[name] = parts
@@ -192,7 +196,7 @@ def read_asset_history(client: DagsterClient, asset: LocatedAsset, limit: int) -
     Dagster keeps the history of a key, wherever it was materialized.
     """
     key = asset.key
-    (node,) = client.query("AssetHistory", **asset.variables, limit=limit)["assetNodes"]
+    node = only(client.query("AssetHistory", **asset.variables, limit=limit)["assetNodes"])
     runs = [
         event["runOrError"]
         for event in node["assetMaterializations"]
@@ -274,5 +278,7 @@ def read_instance_info(client: DagsterClient) -> dict[str, Any]:
     import yaml
 
     info = client.query("InstanceInfo")["instance"]["info"]
-    value = yaml.safe_load(info) if info else None
+    value = None
+    with contextlib.suppress(yaml.YAMLError, ValueError):
+        value = yaml.safe_load(info or "")
     return value if isinstance(value, dict) else {}

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from dagmar.errors import Invalid, UsageError, nearest
+from dagmar.errors import Invalid, UnexpectedAnswer, UsageError, nearest
 from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
@@ -248,17 +248,23 @@ def of_asset(key: str, node: Item) -> Partitions:
         states = _states(partitions, node["assetPartitionStatuses"])
         partitions.missing = [key for key in partitions.keys if key not in states]
         partitions.failed = [key for key in partitions.keys if states.get(key) == "FAILED"]
-        partitions.states = {key: WORDS[state] for key, state in states.items()}
+        partitions.states = {key: WORDS.get(state, state) for key, state in states.items()}
     return partitions
 
 
 def _states(partitions: Partitions, statuses: Item) -> dict[str, str]:
     """Return MATERIALIZED, FAILED or MATERIALIZING by key; other partitions are left out."""
-    if statuses["__typename"] != "MultiPartitionStatuses":
-        (keys,) = partitions.dimensions.values()
-        return _states_of(keys, statuses)
-    primary = statuses["primaryDimensionName"]
-    (secondary,) = set(partitions.dimensions) - {primary}
+    several = statuses["__typename"] == "MultiPartitionStatuses"
+    names = [*partitions.dimensions]
+    primary = statuses["primaryDimensionName"] if several else names[0]
+    if primary not in names or len(names) != 1 + several:
+        raise UnexpectedAnswer(
+            f"Dagster's answer has other dimensions in the states of {partitions.what}",
+            "Try again: its code location may have been reloaded in between.",
+        )
+    if not several:
+        return _states_of(partitions.dimensions[primary], statuses)
+    (secondary,) = set(names) - {primary}
     states = {}
     for ranges in statuses["ranges"]:
         inner = _states_of(partitions.dimensions[secondary], ranges["secondaryDim"])

@@ -37,7 +37,7 @@ def read_launched_with(client: DagsterClient, run_id: str) -> LaunchedWith:
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     kept = {key: value for key, value in tags.items() if is_kept(key) and not is_of_partition(key)}
     secrets: list[str] = []
-    config = without_secrets(read_yaml(run["runConfigYaml"]) or {}, "", secrets)
+    config = without_secrets(read_yaml(run["runConfigYaml"]), "", secrets)
     if HERE_TAG in tags and config.get("loggers") == QUIET:
         del config["loggers"]
     # A run of a range of partitions has no tag for one of them.

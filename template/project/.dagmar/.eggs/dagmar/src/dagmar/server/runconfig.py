@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from dagmar import scalars
-from dagmar.errors import Invalid, InvalidConfig, UsageError, did_you_mean
+from dagmar.errors import Invalid, InvalidConfig, UnexpectedAnswer, UsageError, did_you_mean
 from dagmar.files import UNREADABLE, reading
 from dagmar.flags import parse_pairs
 from dagmar.project.sources import CHECK_YAML, merge
+from dagmar.server.shapes import NOT_DAGSTER
 
 EXECUTORS: dict[str, Any] = {"in_process": {"execution": {"config": {"in_process": {}}}}}
 MISMATCH = re.compile(r'Invalid scalar at path .*? Value "(.*)" of type .* expected type "(\w+)"')
@@ -58,14 +59,20 @@ def parse_config(text: str, name: str, not_mapping: str) -> dict[str, Any]:
     return value or {}
 
 
-def read_yaml(text: str) -> Any:
-    """Return YAML that Dagster wrote, by the rules of YAML 1.1 that it follows; a date stays text.
+def read_yaml(text: str) -> dict[str, Any]:
+    """Return run config that Dagster wrote, by the rules of YAML 1.1; a date stays text.
 
-    Raises yaml.YAMLError.
+    Raises UnexpectedAnswer for what is not run config.
     """
     import yaml
 
-    return yaml.load(text, Loader=_loader())  # noqa: S506  a SafeLoader
+    try:
+        value = yaml.load(text, Loader=_loader()) or {}  # noqa: S506  a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a number too long to read
+        value = None
+    if not isinstance(value, dict):
+        raise UnexpectedAnswer("Dagster's answer has run config that is not a mapping", NOT_DAGSTER)
+    return value
 
 
 @functools.cache
@@ -198,7 +205,7 @@ def _line(error: Mapping[str, Any]) -> str:
             f"{'.'.join([*path, str(name)])} is not a field here{_nearest(path, str(name), known)}"
             for name in error.get("fieldNames") or [field_name]
         )
-    first = message.split(" Expected: ")[0].splitlines()[0].strip()
+    first = message.split(" Expected: ")[0].strip().partition("\n")[0].strip()
     if wrong := MISMATCH.match(first):
         first = "'{}' is not of the type {}".format(*wrong.groups())
     return f"{'.'.join(path) or 'the root'}: {first}"
