@@ -28,6 +28,7 @@ from dagmar.server.runs import (
     read_run,
     read_run_and_logs,
 )
+from dagmar.server.shapes import next_cursor
 
 UNREAD = Failure("its page has the reason")
 LOST_SECONDS = 120.0
@@ -177,9 +178,11 @@ class _Log:
         """Print the rest of the log, and the output of the steps."""
         more = True
         while more:
-            _, page = read_run_and_logs(self._client, self._run_id, self._cursor)
+            before = self._cursor
+            _, page = read_run_and_logs(self._client, self._run_id, before)
             self._print(page)
-            more = page["hasMore"]
+            if more := page["hasMore"]:
+                next_cursor(before, page["cursor"])
         for file in self._files:
             key = [self._run_id, "compute_logs", file]
             captured = self._client.query("CapturedLogs", key=key)["capturedLogs"]

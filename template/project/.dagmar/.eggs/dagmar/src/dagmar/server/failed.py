@@ -13,6 +13,7 @@ from dagmar.server.catalog import IMPLICIT_JOB, Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launchable import read_to_retry
 from dagmar.server.runs import ID_LENGTH, events, explain, partition_of
+from dagmar.server.shapes import next_cursor
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,6 @@ def _with_assets(
         for step, key in planned:
             if step in assets:
                 assets[step][key] = None
-        cursor = page["cursor"]
-        more = page["hasMore"] and bool(planned) and not all(assets.values())
+        if more := page["hasMore"] and bool(planned) and not all(assets.values()):
+            cursor = next_cursor(cursor, page["cursor"])
     return {step: tuple(keys) for step, keys in assets.items()}

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagmar.server.client import DagsterClient, member
+from dagmar.server.shapes import next_cursor
 
 PAGE = 500
 """Runs in one request."""
@@ -72,7 +73,8 @@ def _pages(
             yield page
         if len(page) < limit:
             return
-        cursor = page[-1] if isinstance(page[-1], str) else page[-1]["runId"]
+        last = page[-1]
+        cursor = next_cursor(cursor, last if isinstance(last, str) else last["runId"])
 
 
 def read_steps(client: DagsterClient, ids: Sequence[str]) -> list[Item]:

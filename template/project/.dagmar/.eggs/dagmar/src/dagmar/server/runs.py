@@ -16,6 +16,7 @@ from dagmar.project.provenance import CPU_TAG, MEMORY_TAG
 from dagmar.server.checks import Check, in_words, of_handles, planned_checks, with_results
 from dagmar.server.client import DagsterClient, member, not_permitted
 from dagmar.server.launch import BACKFILL_TAG, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from dagmar.server.shapes import next_cursor
 
 ID_LENGTH = 32  # without dashes, as launch ids are
 SUCCESS = "SUCCESS"
@@ -296,7 +297,8 @@ def events(client: DagsterClient, run_id: str) -> Iterator[dict[str, Any]]:
         answer = client.query("RunEvents", id=run_id, cursor=cursor)["logsForRun"]
         page = member(answer, "EventConnection")
         yield from page["events"]
-        cursor, more = page["cursor"], page["hasMore"]
+        if more := page["hasMore"]:
+            cursor = next_cursor(cursor, page["cursor"])
 
 
 def unfinished_runs(client: DagsterClient, before: float) -> list[str]:

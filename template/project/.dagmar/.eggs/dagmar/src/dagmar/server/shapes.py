@@ -45,6 +45,13 @@ class _Misfit(Exception):
         self.path = [*path]
 
 
+def next_cursor(cursor: str | None, following: str | None) -> str | None:
+    """Return the cursor of the `following` page. Raises UnexpectedAnswer if it is the same."""
+    if cursor == following:
+        raise UnexpectedAnswer("Dagster repeats the same page again and again", NOT_DAGSTER)
+    return following
+
+
 def only(nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the one asset that was asked for. Raises UnexpectedAnswer if it is not there."""
     if len(nodes) != 1:
