@@ -31,7 +31,8 @@ from support.project import Project
 from support.source import SOURCE
 
 OPERATION = re.compile(r"^(query|mutation|subscription)\b", re.MULTILINE)
-KINDS = {file.stem: OPERATION.findall(file.read_text("utf-8")) for file in DOCUMENTS.iterdir()}
+TEXTS = {file.stem: file.read_text("utf-8") for file in DOCUMENTS.glob("*.graphql")}
+KINDS = {name: OPERATION.findall(text) for name, text in TEXTS.items()}
 MUTATIONS = {name for name, kinds in KINDS.items() if kinds != ["query"]}
 
 STARTED = {

@@ -14,6 +14,7 @@ TOP = {
     "LICENSE",
     "README.md",
     "RELEASING.md",
+    "SECURITY.md",
     "benchmarks",
     "cliff.toml",
     "copier.yml",

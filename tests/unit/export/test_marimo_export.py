@@ -75,13 +75,13 @@ def test_a_marimo_that_moved_a_private_name_runs_a_notebook_with_its_arguments(
 def test_parameters_that_marimos_command_cannot_pass_are_refused(tmp_path: Path) -> None:
     project = export_project(tmp_path / "project", takes="inputs():\nrows = 3\nreturn (rows,)")
     write(project.root / "notebooks", "inputs():\nrows = 3", ASKS, name="both")
-    environ = with_version(tmp_path / "other", "0.24.1")
+    environ = with_version(tmp_path / "other", "0.23.9")
     status, exports, _ = export(project, "--all", "--param", "rows=7", environ=environ, timeout=500)
     assert status == 3
     for exported in exports:
         assert exported["files"] == []
         assert "does not read 'rows' from its command line" in exported["error"]["message"]
-        assert "dagmar does not support marimo 0.24.1" in exported["error"]["message"]
+        assert "dagmar does not support marimo 0.23.9" in exported["error"]["message"]
 
 
 def test_marimos_command_is_stopped_when_the_time_is_over(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def find_assets(client: DagsterClient, name: str) -> list[LocatedAsset]:
         for asset in assets_of(answer):
             place = (asset["location"], asset["repository"])
             for job in asset["jobs"] if asset["isMaterializable"] else ():
-                if name in names_of(item := {**asset, "key": None, "name": job}):
+                item = {"name": job, "location": place[0], "repository": place[1]}
+                if name in names_of(item):
                     jobs.setdefault(place, {**item, "keys": []})["keys"].append(asset["key"])
         found = choose("job", name, jobs.values())
         if found is None:
