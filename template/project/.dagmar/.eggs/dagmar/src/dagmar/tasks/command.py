@@ -6,6 +6,7 @@ import errno
 import functools
 import inspect
 import itertools
+import logging
 import os
 import shlex
 import sys
@@ -31,12 +32,21 @@ if TYPE_CHECKING:
     from dagmar.server.catalog import Catalog
     from dagmar.server.client import DagsterClient
 
-# Errors of files and folders that a user can fix.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+AT_A_LIMIT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+IN_USE = (errno.EBUSY, errno.ETXTBSY)
 IN_THE_WAY = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.ELOOP, errno.ENAMETOOLONG,
 )  # fmt: skip
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+HINTS = {
+    **dict.fromkeys(NO_ROOM, "Free some space."),
+    **dict.fromkeys(AT_A_LIMIT, "End other programs, or raise the limits that `ulimit -a` shows."),
+    **dict.fromkeys(IN_USE, "Another program is using it: end that one, and type this again."),
+    **dict.fromkeys(
+        IN_THE_WAY, "Check its permissions, and whether a file is in the place of a folder."
+    ),
+}
 Many = Sequence[str]
 Target = Annotated[str, "Target of dagmar.yaml to talk to."]
 Url = Annotated[str, "Address of Dagster, instead of the target's."]
@@ -115,20 +125,27 @@ def _guarded() -> Iterator[None]:
     except KeyboardInterrupt:
         raise Exit(code=Interrupted.exit_code) from None
     except OSError as error:
-        if error.errno in IN_THE_WAY and error.filename is not None:
-            console.complain(
-                SetupError(
-                    f"{error.filename} cannot be used: {error.strerror}",
-                    "Check its permissions, and whether a file is in the place of a folder.",
-                )
-            )
-            raise Exit(code=SetupError.exit_code) from None
-        if error.errno not in NO_ROOM:
+        # Every number is a refusal of the operating system. What has none is our own mistake.
+        if error.errno is None:
             raise
+        logging.getLogger(__name__).debug("refused by the operating system", exc_info=True)
         with suppress(OSError):
-            console.complain(SetupError(f"cannot write: {error.strerror}", "Free some space."))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            console.complain(_refusal(error))
+        try:
+            sys.stdout.flush()
+        except OSError:  # it may be stdout that was refused, and Python would try again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Exit(code=SetupError.exit_code) from None
+
+
+def _refusal(error: OSError) -> SetupError:
+    """Say what the operating system refused, and what helps."""
+    if error.filename is not None:
+        what = f"{error.filename} cannot be used"
+    else:
+        what = "cannot write" if error.errno in NO_ROOM else "the operating system refused"
+    hint = HINTS.get(error.errno or 0, "`invoke --debug` with this task shows where it happened.")
+    return SetupError(f"{what}: {error.strerror}", hint)
 
 
 def _check_words(task: str, signature: inspect.Signature) -> None:
