@@ -18,7 +18,7 @@ import jsonschema
 import pytest
 import yaml
 from dagmar.project.schema import schema
-from support.pages import ALL, PAGES, ROOT, Block, session
+from support.pages import ALL, IN_A_NOTEBOOK, PAGES, ROOT, Block, session
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,15 +59,35 @@ def test_every_command_is_executed_or_has_a_reason() -> None:
     for block in of("bash"):
         where = session(ROOT / block.page)
         assert not where or where in SESSIONS, block.page
-        test = block.says("executed by") or EXECUTED_BY.get(block.page, "")
-        if not (where or test or block.says("not executed")):
+        if not (where or executed_by(block) or block.says("not executed")):
             loose.append(f"{block}: {block.text}")
-        if test:
-            file, _, name = test.partition("::")
-            source = (ROOT / file).read_text("utf-8")
-            assert name in source, f"{block}: there is no {test}"
-            assert name or Path(block.page).stem in source or Path(block.page).name in source
     assert loose == []
+
+
+def test_every_python_block_is_executed_or_has_a_reason() -> None:
+    """A session writes those that name their file, and the commands of the page use it."""
+    loose = []
+    for block in of("python"):
+        written = session(ROOT / block.page) and (block.says("file") or block.says("cell"))
+        if not (
+            written
+            or block.page in IN_A_NOTEBOOK
+            or executed_by(block)
+            or block.says("not executed")
+        ):
+            loose.append(f"{block}: {block.text}")
+    assert loose == []
+
+
+def executed_by(block: Block) -> str:
+    """Return the test that executes the block, which must know the page or a word of it."""
+    test = block.says("executed by") or EXECUTED_BY.get(block.page, "")
+    if test:
+        file, _, name = test.partition("::")
+        source = (ROOT / file).read_text("utf-8")
+        assert name in source, f"{block}: there is no {test}"
+        assert name or Path(block.page).stem in source or Path(block.page).name in source
+    return test
 
 
 def test_few_commands_are_not_executed() -> None:

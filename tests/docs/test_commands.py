@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.pages import PAGES, blocks
+from support.pages import IN_A_NOTEBOOK, PAGES, blocks
 from support.pages import session as pages_session
 from support.template_releases import NOTEBOOK_FILE
 from support.terminal import Terminal, running, sections
@@ -371,14 +371,13 @@ def test_the_commands_of_a_page_work_in_a_project(
 @pytest.mark.parametrize(
     ("page", "asset"),
     [
-        pytest.param("README.md", "clean/flights", id="README"),
-        *(
-            pytest.param(f"docs/how-to/{name}.md", asset, id=name, marks=pytest.mark.nightly)
-            for name, asset in (
-                ("preview-a-change", "clean/flights"),
-                ("make-notebooks", "daily_delays"),
-            )
-        ),
+        pytest.param(
+            page,
+            asset,
+            id=Path(page).stem,
+            marks=() if page == "README.md" else pytest.mark.nightly,
+        )
+        for page, asset in IN_A_NOTEBOOK.items()
     ],
 )
 def test_the_python_of_a_page_runs_in_a_notebook(page: str, asset: str, clean: Terminal) -> None:

@@ -9,6 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+IN_A_NOTEBOOK = {
+    "README.md": "clean/flights",
+    "docs/how-to/preview-a-change.md": "clean/flights",
+    "docs/how-to/make-notebooks.md": "daily_delays",
+}
+"""Pages whose Python is run as the cells of a notebook, and the asset that the notebook is of."""
 _FENCE = re.compile(
     r"(?:^ *<!-- (?P<said>[^\n]*) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n"
     r"(?P<text>.*?)^(?P=indent)```$",

@@ -11,9 +11,11 @@ import pytest
 from dagmar import console
 from invoke import Collection, Context, Exit
 from invoke.loader import FilesystemLoader
+from support.pages import blocks
 from support.project import make_project
 
-HOOK = Path(__file__).parents[3] / "hooks" / "after_copy.py"
+ROOT = Path(__file__).parents[3]
+HOOK = ROOT / "hooks" / "after_copy.py"
 PASTED = HOOK.read_text("utf-8").partition('OWN_TASKS = """\\\n')[2].partition('"""')[0]
 """The lines that are added to a tasks.py, as the hook prints them."""
 
@@ -192,6 +194,11 @@ def test_without_dagmar_their_tasks_stay(load: Load, monkeypatch: pytest.MonkeyP
 def test_a_package_that_their_tasks_miss_is_reported_by_its_name(load: Load) -> None:
     with pytest.raises(ModuleNotFoundError, match="'not_installed'"):
         load("import not_installed\n" + TASKS + PASTED)
+
+
+def test_the_page_about_adopting_has_the_lines_that_are_printed() -> None:
+    page = blocks(ROOT / "docs/how-to/adopt-a-repository.md")
+    assert [block.text for block in page if block.language == "python"] == [PASTED + "\n"]
 
 
 def test_the_lines_to_add_please_linters(tmp_path: Path) -> None:
