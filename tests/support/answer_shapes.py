@@ -13,12 +13,9 @@ from typing import Any
 import graphql
 from dagmar.server.client import DOCUMENTS, with_optional, with_question
 from dagmar.server.shapes import IDENTITY
+from support.selections import read
 
 PLAIN = {"Int": "int", "BigInt": "int", "Float": "float", "Boolean": "bool", "GenericScalar": "any"}
-SPECIAL = {
-    "__typename": graphql.TypeNameMetaFieldDef,
-    "__type": graphql.TypeMetaFieldDef,
-}
 Shape = dict[str, Any]
 
 
@@ -47,49 +44,24 @@ class _Document:
         def has(kind: str, field: str) -> bool:
             return kind in types and field in getattr(types[kind], "fields", {})
 
-        document = graphql.parse(with_optional(text, has))
-        self.schema = schema
-        self.fragments = {
-            node.name.value: node
-            for node in document.definitions
-            if isinstance(node, graphql.FragmentDefinitionNode)
-        }
-        (operation,) = (
-            node
-            for node in document.definitions
-            if isinstance(node, graphql.OperationDefinitionNode)
-        )
-        root = schema.get_root_type(operation.operation)
-        assert root
-        self.shape: Shape = {}
-        self._select(operation.selection_set, root, self.shape)
+        self._operation = read(schema, graphql.parse(with_optional(text, has)))
+        self.shape = self._shape(self._operation.selection, self._operation.root)
 
-    def _select(self, selected: graphql.SelectionSetNode, on: Any, shape: Shape) -> None:
-        """Add what is selected. Fields of one name have one shape, whatever the union's member."""
-        for node in selected.selections:
-            if isinstance(node, graphql.FieldNode):
-                self._add(node, on, shape)
-                continue
-            if isinstance(node, graphql.FragmentSpreadNode):
-                node = self.fragments[node.name.value]
-            assert isinstance(node, (graphql.InlineFragmentNode, graphql.FragmentDefinitionNode))
-            condition = node.type_condition
-            kind = self.schema.type_map[condition.name.value] if condition else on
-            self._select(node.selection_set, kind, shape)
-
-    def _add(self, node: graphql.FieldNode, on: Any, shape: Shape) -> None:
-        field = SPECIAL.get(node.name.value) or on.fields[node.name.value]
-        kind = graphql.get_named_type(field.type)
-        name = node.alias.value if node.alias else node.name.value
-        wrapped = str(field.type)
-        if kind.name == "AssetKey":
-            shape[name] = wrapped.replace("AssetKey", "key")
-        elif node.selection_set:
-            inner: Shape = {}
-            self._select(node.selection_set, kind, inner)
-            _merge(shape, {name: [wrapped.replace(kind.name, ""), inner]})
-        else:
-            shape[name] = wrapped.replace(kind.name, _plain(kind.name, node.name.value))
+    def _shape(self, selected: graphql.SelectionSetNode, on: Any) -> Shape:
+        """Return what is selected. Fields of one name have one shape, whatever the member."""
+        shape: Shape = {}
+        for node, whole in self._operation.fields(selected, on):
+            kind = graphql.get_named_type(whole)
+            name = node.alias.value if node.alias else node.name.value
+            wrapped = str(whole)
+            if kind.name == "AssetKey":
+                shape[name] = wrapped.replace("AssetKey", "key")
+            elif node.selection_set:
+                inner = self._shape(node.selection_set, kind)
+                _merge(shape, {name: [wrapped.replace(kind.name, ""), inner]})
+            else:
+                shape[name] = wrapped.replace(kind.name, _plain(kind.name, node.name.value))
+        return shape
 
 
 def _plain(kind: str, field: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import graphql
 from support.http_server import Handler
+from support.selections import read
 
 OLDEST = Path(__file__).parents[1] / "contract" / "schemas" / "dagster-1.10.0.graphql"
 RUN_ID = "0c1ff222-4c0f-4ee2-9b5c-000000000001"
@@ -64,6 +65,13 @@ def schema() -> graphql.GraphQLSchema:
 @functools.cache
 def parsed(text: str) -> graphql.DocumentNode:
     return graphql.parse(text)
+
+
+def _is(kind: Any, condition: Any) -> bool:
+    """Return whether an object of this type has the fields of a fragment on `condition`."""
+    return condition is kind or (
+        graphql.is_abstract_type(condition) and schema().is_sub_type(condition, kind)
+    )
 
 
 class Fuzzed:
@@ -126,18 +134,8 @@ class Fuzzed:
             holder[key] = copy.deepcopy(self.random.choice(DAMAGE))
 
     def _answer(self, document: graphql.DocumentNode) -> dict[str, Any]:
-        self._fragments = {
-            node.name.value: node
-            for node in document.definitions
-            if isinstance(node, graphql.FragmentDefinitionNode)
-        }
-        (operation,) = (
-            node
-            for node in document.definitions
-            if isinstance(node, graphql.OperationDefinitionNode)
-        )
-        root = schema().get_root_type(operation.operation)
-        return self._object(operation.selection_set, root)
+        self._operation = read(schema(), document)
+        return self._object(self._operation.selection, self._operation.root)
 
     def _object(self, selected: graphql.SelectionSetNode, kind: Any) -> dict[str, Any]:
         """Return an object of this type, or of one that an abstract type stands for."""
@@ -155,34 +153,12 @@ class Fuzzed:
             first = known and self.random.random() > self.variety
             name = known[0] if first else self.random.choice(known or members)
             kind = schema().type_map[name]
-        fields: dict[str, Any] = {}
-        self._fill(fields, selected, kind)
-        return fields
-
-    def _fill(self, fields: dict[str, Any], selected: graphql.SelectionSetNode, on: Any) -> None:
-        for node in selected.selections:
-            if isinstance(node, graphql.FieldNode):
-                name = node.alias.value if node.alias else node.name.value
-                fields[name] = self._field(node, on)
-                continue
-            if isinstance(node, graphql.FragmentSpreadNode):
-                node = self._fragments[node.name.value]
-            assert isinstance(node, (graphql.InlineFragmentNode, graphql.FragmentDefinitionNode))
-            assert node.type_condition
-            condition: Any = schema().type_map[node.type_condition.name.value]
-            if condition is on or (
-                graphql.is_abstract_type(condition) and schema().is_sub_type(condition, on)
-            ):
-                self._fill(fields, node.selection_set, on)
-
-    def _field(self, node: graphql.FieldNode, on: Any) -> Any:
-        if node.name.value == "__typename":
-            return on.name
-        if node.name.value == "__type":
-            field: Any = graphql.TypeMetaFieldDef
-        else:
-            field = on.fields[node.name.value]
-        return self._value(node, on, field.type)
+        return {
+            node.alias.value if node.alias else node.name.value: (
+                kind.name if node.name.value == "__typename" else self._value(node, kind, whole)
+            )
+            for node, whole in self._operation.fields(selected, kind, _is)
+        }
 
     def _value(self, node: graphql.FieldNode, on: Any, kind: Any, required: bool = False) -> Any:
         if graphql.is_non_null_type(kind):
