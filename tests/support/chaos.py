@@ -11,7 +11,6 @@ import json
 import os
 import random
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any, get_args
 
 from dagmar.export import manifests
 from dagmar.server.client import DagsterClient
+from support import full_disk
 from support.dagster_server import backfills_tagged, runs_tagged
 from support.export_project import GOOD, assert_whole, export_project
 from support.fault_proxy import Fault, FaultProxy
@@ -177,14 +177,14 @@ class Chaos:
         def prepare() -> None:
             die_with_tests()
             if fault == "disk":
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+                full_disk.fill(limit)
 
         # Pipes: the limit of files would be one of what is printed, too.
         with subprocess.Popen(
             [sys.executable, "-m", "invoke", *words],
             cwd=self.root,
             env={
-                **os.environ,
+                **(full_disk.environ() if fault == "disk" else os.environ),
                 "XDG_CONFIG_HOME": str(self.root / "no-config"),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 TAG: self._processes,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 from dagmar.dev.ports import free_port
 from dagmar.scaffold.rendering import Renderer
@@ -90,6 +91,21 @@ def write_notebook(
     return file
 
 
+def end_kernels(server: int) -> None:
+    """Let the kernels of a marimo server end.
+
+    They kill themselves once it is gone, maybe before they have saved what they covered.
+    """
+    kernels = [
+        child
+        for child in psutil.Process(server).children()
+        if "--multiprocessing-fork" in child.cmdline()
+    ]
+    for kernel in kernels:
+        kernel.terminate()
+    psutil.wait_procs(kernels, timeout=30)
+
+
 @contextmanager
 def marimo_server(command: str, file: Path, environ: Mapping[str, str], log: Path) -> Iterator[str]:
     """Serve a notebook, or a folder of them, with `marimo edit` or `marimo run`.
@@ -124,6 +140,8 @@ def marimo_server(command: str, file: Path, environ: Mapping[str, str], log: Pat
             time.sleep(0.1)
         yield f"{address}/?access_token=test"
     finally:
+        if process.poll() is None:
+            end_kernels(process.pid)
         process.terminate()
         try:
             process.wait(10)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -57,6 +56,7 @@ from dagmar.project.environ import named_home, read_environ
 from dagmar.project.layout import DEV_FILE
 from dagmar.project.settings import load
 from dagster._cli.utils import get_possibly_temporary_instance_for_cli
+from support import full_disk
 from support.http_server import document, page, serve
 from support.project import TASKS
 
@@ -278,13 +278,9 @@ def test_an_invalid_note_of_a_session_removes_nothing(note: str, tmp_path: Path)
 
 def test_a_disk_without_any_room_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(TASKS, "utf-8")
-
-    def no_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
     done = subprocess.run(
-        [sys.executable, "-B", "-m", "invoke", "dev"], cwd=tmp_path,
-        capture_output=True, text=True, timeout=SECONDS, preexec_fn=no_room,
+        [sys.executable, "-m", "invoke", "dev"], cwd=tmp_path, env=full_disk.environ(),
+        capture_output=True, text=True, timeout=SECONDS, preexec_fn=lambda: full_disk.fill(0),
     )  # fmt: skip
     assert done.returncode == SetupError.exit_code
     message, hint = done.stderr.splitlines()

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from dagmar.export.request import ExportRequest, find_notebooks
 from dagmar.failure import Failure
 from dagmar.notebook import execute as executing
 from dagmar.project.settings import load
+from support import full_disk
 from support.export_project import (
     GOOD,
     assert_whole,
@@ -354,9 +354,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=120,
-        # Python would leave half of a compiled module.
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        env=full_disk.environ(),
+        preexec_fn=lambda: full_disk.fill(20_000),
     )
     assert done.returncode == 3, done.stderr
     assert "cannot be written" in done.stderr
