@@ -71,8 +71,14 @@ def uncommitted(folder: Path, timeout: float | None = None) -> subprocess.Comple
 
 
 def unmerged(changes: Sequence[str]) -> list[str]:
-    """Return the files of `changes`, as `uncommitted` lists them, that have conflicts."""
-    return [line[3:] for line in changes if "U" in line[:2] or line[:2] in {"AA", "DD"}]
+    """Return those of `changes`, as `uncommitted` lists them, that are conflicts."""
+    return [line for line in changes if "U" in line[:2] or line[:2] in {"AA", "DD"}]
+
+
+def relative_names(folder: Path, changes: Sequence[str]) -> list[str]:
+    """Return the files of `changes` as paths from `folder`; git names them from the top."""
+    top = run_git(folder, "rev-parse", "--show-prefix").stdout.rstrip("\n")
+    return [Path(os.path.relpath(line[3:], top or ".")).as_posix() for line in changes]
 
 
 @dataclass(frozen=True)

@@ -221,10 +221,8 @@ def _check_committed(plan: Plan) -> None:
     """Raise Conflict if something that goes or is changed has no copy in git."""
     with templates.git_errors():
         changes = worktree.entries(worktree.uncommitted(plan.root))
-    top = templates.git(plan.root, "rev-parse", "--show-prefix").stdout.strip()
     dirty = []
-    for line in changes:
-        name = Path(os.path.relpath(line[3:], top or ".")).as_posix()
+    for line, name in zip(changes, worktree.relative_names(plan.root, changes), strict=True):
         inside = any(name == path or name.startswith(f"{path}/") for path in plan.gone)
         target = plan.changed.get(name)
         done = target is not None and (plan.root / name).read_bytes() == target

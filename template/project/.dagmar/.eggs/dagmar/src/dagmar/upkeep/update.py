@@ -138,7 +138,7 @@ def update(root: Path, to: str = "", place: str = "", runner: str = "") -> Updat
             if templates.read_answers(file)["_src_path"] != template.origin:
                 templates.write_origin(file, template.origin)
     done = templates.git(root, "status", "--porcelain", "-z", "-uall", "--no-renames", "--", ".")
-    plan.changed = sorted({line[3:] for line in worktree.entries(done)})
+    plan.changed = sorted(worktree.relative_names(root, worktree.entries(done)))
     done = templates.git(root, "diff", "--name-only", "--diff-filter=U", "-z", "--relative")
     plan.conflicts = sorted(set(worktree.entries(done)))
     return plan
@@ -245,10 +245,10 @@ def _check_tree(root: Path) -> None:
         raise SetupError("the project is not in git, which an update needs", command=command)
     changes = worktree.entries(done)
     if conflicts := worktree.unmerged(changes):
-        message = f"these files have conflicts: {some(conflicts)}"
+        message = f"these files have conflicts: {some(worktree.relative_names(root, conflicts))}"
         raise Conflict(message, "Edit them, then type:", "git add -A && git commit")
-    if dirty := [line[3:] for line in changes]:
-        message = f"there are uncommitted changes: {some(dirty)}"
+    if changes:
+        message = f"there are uncommitted changes: {some(worktree.relative_names(root, changes))}"
         if (root / UPDATE_ANSWERS).is_file():
             message = f"an update was interrupted, and {message}"
             hint = "If only the update made them, go back to the last commit, and try again:"

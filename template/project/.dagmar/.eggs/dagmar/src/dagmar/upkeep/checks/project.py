@@ -27,7 +27,13 @@ from dagmar.project.templates import (
     read_answers,
     write_origin,
 )
-from dagmar.project.worktree import entries, read_worktree, uncommitted, unmerged
+from dagmar.project.worktree import (
+    entries,
+    read_worktree,
+    relative_names,
+    uncommitted,
+    unmerged,
+)
 from dagmar.upkeep.checking import (
     GIT_SECONDS,
     Finding,
@@ -98,9 +104,10 @@ def repository(project: Project) -> Finding:
     changes = entries(done)
     if unmerged(changes):
         raise Skip("there are conflicts")
-    if dirty := [line[3:] for line in changes]:
+    if changes:
+        dirty = some(relative_names(project.root, changes))
         command = 'git add -A && git commit -m "chore: before the update"'
-        return warned(f"not committed, so an update would refuse: {some(dirty)}", command=command)
+        return warned(f"not committed, so an update would refuse: {dirty}", command=command)
     # What the files of the project itself tell git to ignore is not meant to be committed.
     with git_errors():
         tree = read_worktree(project.root, ["--exclude-per-directory=.gitignore"], GIT_SECONDS)
