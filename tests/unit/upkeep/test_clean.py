@@ -1,76 +1,28 @@
-"""`invoke clean`: what it proves to be dagmar's and removes, and what stays."""
+"""What `invoke clean` proves to be dagmar's and removes, and what stays; in this process."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagmar.errors import SetupError, UsageError
-from dagmar.export import index, manifests
-from dagmar.export.manifests import Manifest
+from dagmar.export import index
 from dagmar.migrate import report
 from dagmar.scaffold.rendering import Renderer
 from dagmar.upkeep import clean
 from dagmar.upkeep.checking import Project
 from rich.filesize import decimal
-from support import forked
 from support.git import git
+from support.leftovers import CACHED, LOGS, OLD, age, export, fill, id_of, make
 
 EVERYTHING = clean.choose()
-
-
-def call(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Call `invoke clean` as its user would, without a terminal."""
-    return forked.invoke(["clean", *flags], project.root, project.environ, timeout=120)
-
-
-def export(
-    root: Path,
-    notebook: str,
-    name: str,
-    status: str = "ok",
-    files: tuple[str, ...] = ("a.html",),
-    assets: tuple[str, ...] = (),
-) -> Path:
-    """Write an export with its manifest."""
-    folder = root / ".dagmar/exports" / notebook / name
-    for file in files:
-        make(folder, file, "x" * 1000)
-    manifest = Manifest(
-        notebook=f"notebooks/{notebook}.py", notebook_sha256="0", name=notebook, id=name,
-        status=status, started_at="", ended_at="", duration_s=1.0,
-        files=[manifests.describe(folder / file) for file in files],
-        attached=[{"asset": asset} for asset in assets],
-    )  # fmt: skip
-    make(folder, "manifest.json", manifest.as_text())
-    return folder
-
-
-def id_of(number: int) -> str:
-    """Return the id of an export that was made on a day of January."""
-    return f"202601{number:02d}T000000Z-00000000"
-
-
-def age(path: Path, days: float) -> None:
-    changed = time.time() - days * 86400
-    os.utime(path, (changed, changed))
-
-
-def make(root: Path, name: str, text: str = "x") -> Path:
-    file = root / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-    return file
 
 
 def removed(root: Path, *kinds: str, days: float = 0) -> list[str]:
@@ -87,136 +39,8 @@ def kept(root: Path, *kinds: str) -> dict[str, str]:
 @pytest.fixture
 def full(sound: Project) -> Project:
     """A project with exports, cache and logs, and with files of the user next to them."""
-    root = sound.root
-    for name in (id_of(1), id_of(2), id_of(3)):
-        export(root, "orders", name)
-    make(root, ".dagmar/cache/assets-0123456789abcdef.json", "[]")
-    make(root, ".dagmar/logs/dagster.log")
-    make(root, ".dagmar/logs/dagster.log.1")
-    make(root, ".dagmar/dagster_home/history/runs.db")
+    fill(sound.root)
     return sound
-
-
-OLD = [f".dagmar/exports/orders/{id_of(number)}" for number in (1, 2)]
-CACHED = ".dagmar/cache/assets-0123456789abcdef.json"
-LOGS = [".dagmar/logs/dagster.log", ".dagmar/logs/dagster.log.1"]
-
-
-def test_clean_removes_exports_cache_and_logs_and_nothing_else(full: Project) -> None:
-    before = {path for path in full.root.rglob("*") if ".git" not in path.parts}
-    size = decimal(clean.look(full.root, EVERYTHING).size)
-    done = call(full, "--yes")
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[2] for line in done.stdout.splitlines()] == [*OLD, CACHED, *LOGS]
-    assert f"Removed {size}." in done.stderr
-    gone = before - set(full.root.rglob("*"))
-    names = {path.relative_to(full.root).as_posix() for path in gone if path.is_file()}
-    named = {*OLD, CACHED, *LOGS}
-    assert {path.relative_to(full.root).as_posix() for path in gone} >= named
-    assert {name for name in names if not name.startswith(tuple(named))} == set()
-    assert git(full.root, "status", "--porcelain") == ""
-    assert "nothing to remove" in call(full, "--yes").stderr
-
-
-def test_a_history_that_was_read_is_cache(full: Project) -> None:
-    names = [f".dagmar/cache/history-0123456789abcdef.db{end}" for end in ("", "-journal")]
-    for name in names:
-        make(full.root, name)
-    assert call(full, "--cache", "--yes").returncode == 0
-    assert not any((full.root / name).exists() for name in names)
-
-
-def test_dry_run_shows_sizes_and_removes_nothing(full: Project) -> None:
-    size = sum(file.stat().st_size for file in (full.root / OLD[0]).iterdir())
-    done = call(full, "--dry-run", "--exports")
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[0].split()[:3] == [*decimal(size).split(), OLD[0]]
-    assert f"2 items, {decimal(2 * size)}" in done.stderr
-    assert all((full.root / name).exists() for name in (*OLD, CACHED, *LOGS))
-
-
-@pytest.mark.parametrize(
-    ("flag", "gone"), [("--exports", OLD), ("--cache", [CACHED]), ("--logs", LOGS)]
-)
-def test_a_kind_that_is_named_goes_alone(flag: str, gone: list[str], full: Project) -> None:
-    assert call(full, flag, "--yes").returncode == 0
-    there = {name for name in (*OLD, CACHED, *LOGS) if (full.root / name).exists()}
-    assert there == {*OLD, CACHED, *LOGS} - set(gone)
-
-
-def test_older_than_leaves_what_is_newer(full: Project) -> None:
-    for name, days in ((f"{OLD[0]}/manifest.json", 31), (LOGS[1], 30.5), (LOGS[0], 29)):
-        age(full.root / name, days)
-    done = call(full, "--older-than", "30", "--yes")
-    assert [line.split()[2] for line in done.stdout.splitlines()] == [OLD[0], LOGS[1]]
-    assert (full.root / LOGS[0]).exists()
-
-
-@pytest.mark.parametrize("days", ["soon", "-1", "inf", "nan"])
-def test_days_that_are_no_number_are_wrong_usage(days: str, full: Project) -> None:
-    done = call(full, "--older-than", days, "--yes")
-    assert done.returncode == 2
-    assert "--older-than takes a number of days" in done.stderr
-    assert (full.root / CACHED).exists()
-
-
-def test_without_a_terminal_it_lists_and_asks_for_yes(full: Project) -> None:
-    done = call(full)
-    assert done.returncode == 2
-    assert OLD[0] in done.stdout
-    assert "add --yes" in done.stderr
-    assert (full.root / OLD[0]).exists()
-
-
-def answered(
-    full: Project, answer: str, *flags: str, interfere: Callable[[], object] = bool
-) -> tuple[int, str]:
-    """Call `invoke clean` on a terminal and answer its question, after `interfere`."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "invoke", "clean", *flags],
-        cwd=full.root,
-        env={**os.environ, **full.environ},
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        said = b""
-        while b"[y/N]" not in said:
-            said += os.read(ours, 1000)
-        interfere()
-        os.write(ours, f"{answer}\n".encode())
-        with contextlib.suppress(OSError):  # which is how a terminal tells its end
-            while part := os.read(ours, 1000):
-                said += part
-        status = process.wait(60)
-    os.close(ours)
-    return status, said.decode()
-
-
-@pytest.mark.parametrize(("answer", "there"), [("n", True), ("", True), ("y", False)])
-def test_on_a_terminal_it_asks(answer: str, there: bool, full: Project) -> None:
-    assert answered(full, answer, "--cache")[0] == 0
-    assert (full.root / CACHED).exists() is there
-
-
-def test_what_changes_until_the_answer_stays(full: Project) -> None:
-    page = full.root / OLD[0] / "a.html"
-
-    def change() -> None:
-        page.write_text("mine")
-        git(full.root, "add", "--force", CACHED)
-        make(full.root, LOGS[0], "it goes on")
-
-    status, said = answered(full, "y", interfere=change)
-    assert status == 0
-    assert page.read_text() == "mine"
-    assert f"stays: {OLD[0]}: a.html was changed since" in said
-    assert f"stays: {CACHED}: git tracks {CACHED}" in said
-    assert f"stays: {LOGS[0]}: it was changed since it was listed" in said
-    there = [(full.root / name).exists() for name in (*OLD, CACHED, *LOGS)]
-    assert there == [True, False, True, True, False]
 
 
 def test_an_export_is_proven_once_more_when_its_turn_comes(full: Project) -> None:
@@ -249,13 +73,15 @@ def test_the_newest_good_export_of_each_notebook_stays_and_is_listed(sound: Proj
     assert removed(root, "exports") == []
 
 
-def test_an_export_that_assets_link_to_is_marked_and_the_newest_stays(sound: Project) -> None:
+def test_an_export_that_assets_link_to_is_marked_and_the_newest_stays(
+    sound: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     assets = ("raw/orders", "sales")
     for number, linked in enumerate((assets, assets[:1], ()), 1):
         export(sound.root, "orders", id_of(number), assets=linked)
-    done = call(sound, "--exports", "--dry-run")
+    clean.clean(sound.root, clean.CleanRequest(frozenset({"exports"}), dry_run=True))
     going = f".dagmar/exports/orders/{id_of(1)}  (export, by its manifest)"
-    assert f"{going}  (linked on raw/orders, sales)" in done.stdout
+    assert f"{going}  (linked on raw/orders, sales)" in capsys.readouterr().out
     assert kept(sound.root, "exports") == {
         f".dagmar/exports/orders/{id_of(2)}": "the newest of its notebook that is linked on "
         "raw/orders",
