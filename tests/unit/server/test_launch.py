@@ -11,6 +11,7 @@ import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import AnswerLost, Invalid, RunFailed, Unreachable, UsageError
 from dagmar.project.settings import Target
+from dagmar.scalars import Plain
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import (
     Launch,
@@ -22,6 +23,7 @@ from dagmar.server.launch import (
     read_types,
     refusals,
     runs_of,
+    typed,
     validate,
 )
 from dagmar.server.launchable import find_failed
@@ -122,7 +124,8 @@ def test_config_for_a_backfill_is_refused_if_the_server_cannot_take_it() -> None
         pytest.raises(Invalid, match="no run config for several partitions") as caught,
     ):
         validate(client, launch)
-    assert "1.11" in caught.value.hint
+    hint = "Launch one partition at a time, or use Dagster 1.11 or newer on the server."
+    assert caught.value.hint == hint
     assert [seen.sent["operationName"] for seen in server.seen] == ["BackfillParams"]
 
 
@@ -131,10 +134,41 @@ def test_config_that_cannot_be_sent_is_refused_before_any_query() -> None:
     with (
         serve(dagster({})) as server,
         DagsterClient(Target("local", server.url)) as client,
-        pytest.raises(Invalid, match=r"ops\.orders\.config\.share: nan cannot be sent"),
+        pytest.raises(Invalid, match=r"ops\.orders\.config\.share: nan cannot be sent") as caught,
     ):
-        validate(client, launch)
+        validate(client, launch, "Correct it here.")
     assert server.seen == []
+    assert caught.value.message.startswith("the run config of orders is not valid:\n")
+    assert caught.value.hint == "Correct it here."
+
+
+VALID = {"isPipelineConfigValid": {"__typename": "PipelineConfigValidationValid"}}
+
+
+def test_the_server_validates_the_config_for_the_selection() -> None:
+    launch = run("raw/orders", config={"ops": {"a": {}}}, ops=frozenset({"a"}), steps=("a",))
+    selector = launch.selector("pipelineName")
+    assert sent(lambda client: validate(client, launch), ValidateConfig=VALID) == [
+        {"selector": {**selector, "solidSelection": ["a"]}, "config": {"ops": {"a": {}}}}
+    ]
+
+
+def test_config_for_an_op_that_does_not_run_is_refused_by_name_unless_it_is_a_retry() -> None:
+    launch = run("orders", config={"ops": {"order": {}, "a": {}}}, ops=frozenset({"orders", "a"}))
+    pipeline = {"__typename": "Pipeline", "solids": []}
+    with pytest.raises(Invalid) as caught:
+        sent(
+            lambda client: validate(client, launch, "Correct it here."),
+            OpsToLaunch={"pipelineOrError": pipeline},
+        )
+    assert caught.value.message == (
+        "the run config of orders is not valid:\n"
+        "  ops.order is not an op of orders — did you mean 'orders'?"
+    )
+    assert caught.value.hint == "Correct it here."
+    retry = replace(launch, parent=("r-0", "r-1"))  # its config was valid for all of the run
+    (variables,) = sent(lambda client: validate(client, retry), ValidateConfig=VALID)
+    assert variables["config"] == launch.config
 
 
 def test_a_code_location_whose_process_is_gone_is_named() -> None:
@@ -233,6 +267,19 @@ def test_a_backfill_is_sent_with_what_older_servers_take(config: dict[str, Any])
     assert by_job == {"params": {**common, "title": title, "selector": selector}}
 
 
+def test_a_refused_backfill_is_an_error_with_what_was_to_be_launched() -> None:
+    answer = {"__typename": "RunConflict", "message": "it is there"}
+    with pytest.raises(Invalid, match="Dagster refuses to launch a: it is there"):
+        sent(
+            lambda client: launch_backfill(client, backfill("a")),
+            LaunchBackfill={"launchPartitionBackfill": answer},
+        )
+
+
+def test_a_title_has_none_of_the_characters_that_dagster_refuses() -> None:
+    assert title_of(backfill('100 % "*"')) == "100   (31 partitions)"
+
+
 @pytest.mark.parametrize(("length", "short"), [(84, False), (85, True), (200, True)])
 def test_a_title_is_shortened_only_if_it_must_be(length: int, short: bool) -> None:
     title = title_of(backfill("a" * length))
@@ -287,11 +334,10 @@ NO_PART = (
 """As Dagster 1.13 says it."""
 
 
-def test_assets_of_one_function_are_named_with_the_command_for_all_of_them() -> None:
-    message = NO_PART.replace("check keys\n[", "check keys [").replace(
-        "support\nsub", "support sub"
-    )
-    answer = {"__typename": "InvalidSubsetError", "message": message.replace("\n", " ")}
+@pytest.mark.parametrize("space", [" ", "\n"])
+def test_assets_of_one_function_are_named_with_the_command_for_all_of_them(space: str) -> None:
+    message = NO_PART.replace("), AssetKey", f"),{space}AssetKey")
+    answer = {"__typename": "InvalidSubsetError", "message": message}
     error = refusals(run("raw/orders", "sales"))["InvalidSubsetError"](answer)
     assert isinstance(error, Invalid)
     assert error.message == "raw/orders, it's are materialized by one function, and only together"
@@ -360,6 +406,32 @@ def test_the_types_of_the_config_are_those_of_the_selection() -> None:
         sent(
             lambda client: read_types(client, launch), ConfigTypes={"runConfigSchemaOrError": gone}
         )
+
+
+def test_config_that_was_typed_is_what_the_schema_of_the_selection_expects() -> None:
+    common = {"typeParamKeys": [], "isSelector": False}
+    zips = {"name": "zip", "isRequired": True, "configTypeKey": "text", "description": None}
+    types = [
+        {"__typename": "RegularConfigType", "key": "text", "givenName": "String", **common},
+        {"__typename": "CompositeConfigType", "key": "root", "fields": [zips], **common},
+    ]
+    schema = {
+        "__typename": "RunConfigSchema",
+        "rootConfigType": {"key": "root"},
+        "allConfigTypes": types,
+    }
+    launch = run("raw/orders")
+    found: list[Any] = []
+    assert sent(
+        lambda client: found.append(typed(client, launch, {"zip": Plain("0123")})),
+        ConfigTypes={"runConfigSchemaOrError": schema},
+    ) == [{"selector": launch.selector("pipelineName")}]
+    assert found == [{"zip": "0123"}]
+    assert type(found[0]["zip"]) is str
+    endless: dict[str, Any] = {}
+    endless["a"] = endless
+    with pytest.raises(Invalid, match="the run config of raw/orders is not valid"):
+        sent(lambda client: typed(client, launch, endless))
 
 
 def test_ops_are_queried_only_if_they_are_not_all_the_assets_own() -> None:
