@@ -26,6 +26,7 @@ INIT = f"git init && git add . && {COMMIT}"
 OWN_TASKS = """\
 try:
     import dagmar.tasks
+
     ns = dagmar.tasks.namespace(__file__)
 except ModuleNotFoundError:  # where dagmar is not installed, your own tasks stay
     pass"""

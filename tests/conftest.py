@@ -123,7 +123,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # One server serves them all, so they stay in one worker.
         if not _group(item) and LIVE & set(item.fixturenames):  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.xdist_group("live"))
-        if config.option.nightly and item.get_closest_marker("nightly"):
+        long = item.get_closest_marker("nightly") or getattr(item.obj, "hypothesis", None)  # type: ignore[attr-defined]
+        if config.option.nightly and long:
             item.add_marker(pytest.mark.timeout(0))
     if config.option.nightly:
         return

@@ -77,7 +77,7 @@ def test_the_command_that_checks_the_definitions_loads_them(
     assert list(definitions_of(root).each(failures))  # type: ignore[arg-type]
     assert failures == {}
     done = shell(root, check_command(root))
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
 
 
 def test_paths_with_a_space_are_quoted_in_commands(tmp_path: Path) -> None:

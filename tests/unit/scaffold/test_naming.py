@@ -39,6 +39,7 @@ def test_a_notebook_does_not_shadow_the_projects_own_package(tmp_path: Path, mod
         ("Données/Größe", "données_größe"),
         ("e\u0301t\u00e9", "été"),  # both ways to write it are one name
         ("orders²", "orders2"),  # as Python reads it
+        ("𝓐ᴮ", "ab"),
         ("2024/orders", "nb_2024_orders"),
         ("٣٤", "nb_٣٤"),
         ("---", "cb3f91d5"),

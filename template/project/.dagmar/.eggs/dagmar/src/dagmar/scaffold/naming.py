@@ -46,7 +46,7 @@ class Names:
         It depends on the key alone, so the same call always means the same file. Letters of all
         alphabets are letters; a key without one is named after its hash.
         """
-        name = _plain(key.lower())
+        name = _plain(_lower(key))
         mark = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
         if not name.strip("_"):
             name = mark
@@ -58,7 +58,7 @@ class Names:
 
     def check(self, name: str) -> str:
         """Return a valid name of a notebook unchanged. Raises UsageError."""
-        if not name.isidentifier() or name != unicodedata.normalize("NFKC", name.lower()):
+        if not name.isidentifier() or name != _lower(name):
             hint = "Use lower-case letters, digits and underscores: --name orders_by_day"
             raise UsageError(f"--name takes the name of a Python module, not {name!r}", hint)
         if len(name.encode()) > LONGEST:
@@ -110,6 +110,11 @@ def reserved_names() -> frozenset[str]:
     import yaml
 
     return frozenset(yaml.safe_load(Path(__file__).with_name("reserved.yml").read_text("utf-8")))
+
+
+def _lower(text: str) -> str:
+    """Return text in lower case as Python reads a name: a letter of mathematics is a letter."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
 
 
 def _plain(text: str) -> str:
