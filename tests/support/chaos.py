@@ -36,6 +36,8 @@ FAULTS = [fault for fault in get_args(Fault) if fault]
 SEARCH = "\nfrom dagmar.server import launch\n\nlaunch.SEARCH_SECONDS = 5.0\n"
 LIMITS = (0, 200, 5_000, 40_000)
 """Bytes that a file may have while the disk is full."""
+REFUSED = (2, 3, 6, 7, 8)
+"""Statuses of a call that has launched nothing."""
 LONGEST_SECONDS = 3.0
 """The latest moment at which a process is killed."""
 DEADLINE = 300.0
@@ -267,12 +269,14 @@ class Chaos:
             else:
                 found = runs_tagged(self._client, launch.tag)
             account.counts["launched"] += len(found)
-            # These know that it was launched; with the others it is open, but never twice.
+            # These know that it was launched, or that it was not; with the others it is open, but
+            # never twice.
             sure = launch.status in (0, 4)
+            refused = launch.status in REFUSED
             account.counts["reported as launched" if sure else f"status {launch.status}"] += 1
             if not sure:
                 account.counts["launched, and not reported"] += bool(found)
-            if len(found) > 1 or (sure and not found):
+            if len(found) > 1 or (sure and not found) or (refused and found):
                 account.wrong.append(f"launched {len(found)} times: {launch}")
         for run_id in account.cancelled:
             self._await(
