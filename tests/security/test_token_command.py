@@ -253,17 +253,20 @@ def test_a_command_without_a_token_is_an_error_that_shows_nothing_of_it(
     assert "s3cret" not in shown
 
 
+HANGING = (
+    "import os, subprocess, sys, time\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'])\n"
+    "open('pids.new', 'w').write(f'{os.getpid()} {child.pid}')\n"
+    "os.rename('pids.new', 'pids')\n"
+    "time.sleep(1000)\n"
+)
+
+
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "TIMEOUT_SECONDS", 1.0)
-    hanging = (
-        "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'])\n"
-        "open('pids', 'w').write(f'{os.getpid()} {child.pid}')\n"
-        "time.sleep(1000)\n"
-    )
-    where = target(root, "http://127.0.0.1:9", sys.executable, "-c", hanging)
+    where = target(root, "http://127.0.0.1:9", sys.executable, "-c", HANGING)
     assert where.login
     with pytest.raises(NotAllowed, match="did not end within 1 s"):
         where.login.header()
@@ -285,36 +288,67 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_ctrl_c_ends_the_command_with_all_that_it_started(root: Path) -> None:
+@pytest.mark.parametrize("words", ["discover", "doctor", "run --asset orders"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_with_all_that_it_started(
+    number: signal.Signals, words: str, root: Path
+) -> None:
     """It has a session without a terminal, so it gets no signal from one."""
-    hanging = (
-        "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'])\n"
-        "open('pids.new', 'w').write(f'{os.getpid()} {child.pid}')\n"
-        "os.rename('pids.new', 'pids')\n"
-        "time.sleep(1000)\n"
-    )
-    target(root, "http://127.0.0.1:9", sys.executable, "-c", hanging)
     (root / "tasks.py").write_text(
         "from dagmar.tasks import namespace\n\nns = namespace(__file__)\n"
     )
-    invoke = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "discover", "--target", "p"],
-        cwd=root, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_tests,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (root / "pids").exists():
-        assert invoke.poll() is None, invoke.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    invoke.send_signal(signal.SIGINT)
-    _, talk = invoke.communicate(timeout=120)
+    with serve(page(500)) as server:
+        target(root, server, sys.executable, "-c", HANGING)
+        invoke = subprocess.Popen(
+            [sys.executable, "-m", "invoke", *words.split()],
+            cwd=root,
+            env={**os.environ, "DAGMAR_TARGET": "p"},
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with_tests,
+        )
+        deadline = time.monotonic() + 120
+        while not (root / "pids").exists():
+            assert invoke.poll() is None, invoke.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        invoke.send_signal(number)
+        _, talk = invoke.communicate(timeout=120)
     assert invoke.returncode == 130, talk
     assert "Traceback" not in talk
     pids = [int(pid) for pid in (root / "pids").read_text().split()]
     while any(_runs(pid) for pid in pids):
         assert time.monotonic() < deadline, f"{pids} still run"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("printed", [1, 1_000_000], ids=["a token", "more than a pipe holds"])
+def test_the_end_of_the_command_counts_whoever_still_holds_its_output(
+    printed: int, root: Path
+) -> None:
+    leaving = (
+        "import subprocess, sys\n"
+        f"print('t0ken' * {printed})\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(1000)'])\n"
+        "open('pid', 'w').write(str(child.pid))\n"
+    )
+    where = target(root, "http://127.0.0.1:9", sys.executable, "-c", leaving)
+    assert where.login
+    token = where.login.header()["Authorization"]
+    pid = int((root / "pid").read_text())
+    try:
+        assert token == "Bearer " + "t0ken" * printed
+        assert _runs(pid), "what the command leaves in the background is its own affair"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_command_that_closes_its_output_is_waited_for(root: Path) -> None:
+    closing = "import os, time; os.write(1, b't0ken'); os.close(1); time.sleep(0.3); os._exit(7)"
+    where = target(root, "http://127.0.0.1:9", sys.executable, "-c", closing)
+    assert where.login
+    with pytest.raises(NotAllowed, match="ended with status 7"):
+        where.login.header()
 
 
 def test_a_program_of_the_project_is_found_wherever_the_kernel_is(

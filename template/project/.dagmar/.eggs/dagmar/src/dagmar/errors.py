@@ -159,6 +159,10 @@ class Interrupted(DagmarError):
     exit_code = 130
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a CI sends when it cancels a job; nobody is there to be asked."""
+
+
 def all_of(errors: Sequence[DagmarError], total: int, what: str) -> DagmarError:
     """Return one error for those of several things, of `total`.
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
 import re
+import select
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from dagmar.errors import DagmarError, NotAllowed, SetupError
 
 TIMEOUT_SECONDS = 60.0
+POLL_SECONDS = 0.05
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """What no HTTP header can hold."""
+LARGEST = 65_536
+"""Bytes that are read at a time."""
 _HINT = "Type the command that is listed there, to see what it prints."
 
 
@@ -60,23 +67,24 @@ class TokenCommand:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                bufsize=0,
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it has a null character"
             message = f"{self._key}: the command cannot be started: {reason}"
             hint = "It is a list of a program and its arguments, without a shell: no `~`, no `$`."
             raise SetupError(message, hint) from None
+        assert process.stdout
+        kill = functools.partial(_kill, process)
+        atexit.register(kill)  # a daemon thread, as of `invoke doctor`, does not get to `finally`
         try:
-            output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+            output = _output(process, process.stdout)
         except subprocess.TimeoutExpired:
             raise self._none(f"did not end within {TIMEOUT_SECONDS:g} s") from None
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # with everything that it has started
-                process.wait()
-            if process.stdout:
-                process.stdout.close()
+            kill()
+            atexit.unregister(kill)
+            process.stdout.close()
         if process.returncode:
             raise self._none(f"ended with status {process.returncode}")
         token = output.decode("utf-8", "surrogateescape").strip()
@@ -88,6 +96,37 @@ class TokenCommand:
 
     def _none(self, problem: str) -> DagmarError:
         return NotAllowed(f"{self._key}: the command {problem}, so there is no token", _HINT)
+
+
+def _output(process: subprocess.Popen[bytes], pipe: IO[bytes]) -> bytes:
+    """Return what the command prints until it ends, also if what it has started goes on.
+
+    Raises TimeoutExpired.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    os.set_blocking(pipe.fileno(), False)
+    ready = select.poll()
+    ready.register(pipe, select.POLLIN)
+    output = b""
+    while True:
+        ended = process.poll() is not None  # before the last of it is read
+        while news := pipe.read(LARGEST):
+            output += news
+        if ended:
+            return output
+        left = deadline - time.monotonic()
+        if left < 0 or news == b"":  # the end of the file: nobody can print any more
+            process.wait(max(left, 0))
+        else:
+            ready.poll(min(left, POLL_SECONDS) * 1000)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the command with everything that it has started, unless it has ended."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @functools.cache

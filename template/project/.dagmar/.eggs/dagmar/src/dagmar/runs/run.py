@@ -11,7 +11,7 @@ from dagmar.project.settings import Settings
 from dagmar.runs import summary
 from dagmar.runs.following import warn_on_error
 from dagmar.runs.prepare import LaunchSpec, prepare
-from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns, sigterm_as_ctrl_c
+from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from dagmar.server.launchable import Hints
@@ -62,7 +62,6 @@ class RunRequest(LaunchSpec):
             raise UsageError("--timeout auto fits what is launched", "For example: --timeout 600")
 
 
-@sigterm_as_ctrl_c()
 def run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunResult:
     """Launch, follow or cancel what is requested, summarize it, and return the result.
 

@@ -5,11 +5,9 @@ Launches are prepared by `runs/prepare.py`, and sent by `server/launch.py`.
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +17,7 @@ from dagmar.errors import (
     Interrupted,
     Invalid,
     RunFailed,
+    Terminated,
     TimedOut,
     Unreachable,
     UsageError,
@@ -407,25 +406,6 @@ class TrackedRuns:
                 if not runs.read_run(self.client, run_id).final:
                     refusal = error.message
         return refusal
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which a CI sends when it cancels a job; nobody is there to be asked."""
-
-
-@contextlib.contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end what is inside as Ctrl-C does: it says what goes on; a second one kills."""
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _goes_on(

@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ from dagmar.errors import (
     DagmarError,
     Interrupted,
     SetupError,
+    Terminated,
     Unreachable,
     UsageError,
     WrongServer,
@@ -78,7 +80,7 @@ def command(function: Callable[..., Result | None]) -> Task[Any]:
 
     @functools.wraps(function)
     def body(context: Context, **flags: Any) -> None:
-        with _guarded():
+        with _guarded(), _sigterm_as_ctrl_c():
             _check_words(function.__name__, signature)
             result = function(context, **_given(flags))
             if result is None:
@@ -136,6 +138,21 @@ def _guarded() -> Iterator[None]:
         except OSError:  # it may be stdout that was refused, and Python would try again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Exit(code=SetupError.exit_code) from None
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end what is inside as Ctrl-C does, which cleans up; a second one kills."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refusal(error: OSError) -> SetupError:
