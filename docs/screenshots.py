@@ -129,7 +129,7 @@ def main() -> None:
                 "dagster_url": server.url,
                 "reports_url": "http://127.0.0.1:2790",  # for the link; nobody follows it
             }
-            write_atomically(folder / ".dagmar" / "dev.json", json.dumps(running))
+            write_atomically(folder / ".dagmar" / "tmp" / "dev.json", json.dumps(running))
             run(folder, environ, "-m", "invoke", "scaffold", "--asset", ASSET, "--name", NAME)
             notebook = folder / "notebooks" / f"{NAME}.py"
             text = notebook.read_text("utf-8")

@@ -134,7 +134,7 @@ def test_nothing_is_left(end: str, moment: str, turn: int, tmp_path: Path) -> No
         assert not sockets & listening()
         # slow-started is the test's own.
         assert [path.name for path in dev.temporary.iterdir() if path != dev.slow] == []
-        assert not (root / ".dagmar/dev.json").exists()
+        assert not (root / ".dagmar/tmp/dev.json").exists()
         assert list((root / ".dagmar/tmp").iterdir()) == []
         status = dev.finished()
     if end == "sigkill":

@@ -298,7 +298,7 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
         # As for Dagster, .env comes last.
         assert {b"FROM_DOTENV=1", b"FROM_BOTH=dotenv", b"FROM_OUTSIDE=dotenv"} <= set(variables)
         assert b"FROM_MORE=secret" in variables
-        known = (root / ".dagmar/dev.json").read_text("utf-8")
+        known = (root / ".dagmar/tmp/dev.json").read_text("utf-8")
         assert str(tmp_path / "more.env") in known
         assert "secret" not in known
         assert f"DAGSTER_HOME={root}/.dagmar/dagster_home".encode() in variables
@@ -310,7 +310,7 @@ def test_the_editor_is_private_and_found_through_dev_json(tmp_path: Path) -> Non
         token = text.partition("access_token=")[2].partition("&")[0]
         assert len(token) > 40
         assert "file=orders.py" in text
-        for private in (page, root / ".dagmar/dev.json", *dev.temporary.glob("dagmar-*/token")):
+        for private in (page, root / ".dagmar/tmp/dev.json", *dev.temporary.glob("dagmar-*/token")):
             assert stat.S_IMODE(private.stat().st_mode) == 0o600, private
         assert token.encode() not in b"\0".join([*variables, *(part.encode() for part in command)])
 
@@ -443,12 +443,12 @@ def test_a_stale_file_of_a_dead_process_does_no_harm(tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
     (root / ".dagmar").mkdir()
     # A process that runs, and is younger than the file says.
-    (root / ".dagmar/dev.json").write_text(
+    (root / ".dagmar/tmp/dev.json").write_text(
         f'{{"pid": {os.getpid()}, "started_at": "2020-01-01T00:00:00+00:00"}}', "utf-8"
     )
     with running_dev(root, "--no-dagster", "--once") as dev:
         assert dev.finished() == 0
-    assert not (root / ".dagmar/dev.json").exists()
+    assert not (root / ".dagmar/tmp/dev.json").exists()
 
 
 def test_flags_that_leave_nothing_or_contradict_are_refused(tmp_path: Path) -> None:
@@ -466,4 +466,4 @@ def test_flags_that_leave_nothing_or_contradict_are_refused(tmp_path: Path) -> N
         done = project.invoke("dev", "--no-open", *flags)
         assert done.returncode == 2, (flags, done.stderr)
         assert len(done.stderr.splitlines()) <= 2
-    assert not (project.root / ".dagmar/dev.json").exists()
+    assert not (project.root / ".dagmar/tmp/dev.json").exists()

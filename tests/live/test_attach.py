@@ -88,7 +88,7 @@ def test_a_shared_instance_gets_a_typed_link_and_the_numbers(
     )
     (live.root / ".dagmar").mkdir()
     running = {"pid": os.getpid(), "reports_url": "http://127.0.0.1:4321/"}
-    (live.root / ".dagmar/dev.json").write_text(json.dumps(running), "utf-8")
+    (live.root / ".dagmar/tmp/dev.json").write_text(json.dumps(running), "utf-8")
     flags = ("--notebook", "orders.py", "--attach", "raw/dash-ed.key")
     environ = {"DAGSTER_HOME": str(dagster_home)}
     status, (exported,), talk = export(live, *flags, environ=environ)

@@ -218,7 +218,7 @@ def test_a_running_dev_server_of_the_project_is_found(
     (live.root / "dagmar.yaml").write_text("")
     (live.root / ".dagmar").mkdir(exist_ok=True)
     running = {"pid": os.getpid(), "dagster_url": dagster.url}
-    (live.root / ".dagmar" / "dev.json").write_text(json.dumps(running))
+    (live.root / ".dagmar" / "tmp" / "dev.json").write_text(json.dumps(running))
     assert "raw/orders" in keys(found(live))
 
 

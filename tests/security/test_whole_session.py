@@ -214,7 +214,7 @@ def _project(above: Path, canaries: dict[str, str]) -> Path:
     (root / "src/shop/definitions.py").write_text(DEFINITIONS)
     (root / "notebooks/orders.py").write_text(NOTEBOOK)
     (root / "notebooks/broken.py").write_text(FAILING)
-    (root / ".gitignore").write_text(".env\n.dagmar/*/\n__pycache__/\n")
+    (root / ".gitignore").write_text(".env\n__pycache__/\n")
     dotenv = f"WAREHOUSE_PASSWORD={canaries['dotenv']}\nUSER_OF_WAREHOUSE=ann\n"
     (root / ".env").write_text(f"{dotenv}DAGMAR_SECRET_TOKEN={canaries['dotenv_dagmar']}\n")
     (root / ".env").chmod(0o600)
@@ -358,6 +358,13 @@ def test_no_object_of_git_has_a_secret(session: Session) -> None:
     assert session.found(objects) == set()
 
 
+def test_git_was_given_nothing_of_the_state(session: Session) -> None:
+    """Although this project has no .gitignore for it."""
+    assert not (session.root / ".dagmar/.gitignore").exists()
+    tracked = git(session.root, "ls-files", "--", ".dagmar").split()
+    assert tracked == [".dagmar/dagster_home/dagster.yaml", ".dagmar/notebooks/failing.yml"]
+
+
 def test_no_page_of_a_server_has_a_secret(session: Session) -> None:
     base = session.ready["reports_url"]
     pages = [
@@ -400,7 +407,7 @@ def test_another_user_reads_nothing_of_the_state(session: Session) -> None:
     }  # fmt: skip
     assert {str(path.relative_to(session.root.parent)) for path in state} == set()
     every = {path.name for path in (session.root / ".dagmar").iterdir()}
-    assert every >= {"dev.json", "dagster_home", "exports", "logs", "cache", "tmp"}
+    assert every >= {"dagster_home", "exports", "logs", "cache", "tmp"}
 
 
 def test_another_user_finds_no_socket_and_no_token(session: Session) -> None:

@@ -179,13 +179,12 @@ def rename_a_file(edits: Edits, name: str) -> bool:
 
 
 KEPT = (
-    ".dagmar/.gitignore",
     "tasks.py",
     "dagmar.yaml",
     "pyproject.toml",
     f"{COPIED}/src/dagmar/__init__.py",
 )
-"""Without these it is not a project any more, or git sees dagmar's working files."""
+"""Without these it is not a project any more."""
 
 
 def change_the_mode(edits: Edits, name: str) -> bool:

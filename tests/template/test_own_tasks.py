@@ -67,7 +67,7 @@ def test_demo_that_keeps_runs_until_it_is_ended_and_leaves_the_project(temporary
     (project,) = temporary.glob("dagmar-demo-*/*")
     assert f"Nothing runs any more; the project is in {project}.\n" in said
     assert (project / "storage/raw/flights.parquet").is_file()
-    assert not (project / ".dagmar/dev.json").exists()
+    assert not (project / ".dagmar/tmp/dev.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 
-from dagmar.upkeep.checks.project import IGNORED
 from support.template_releases import ROOT, RUNNER
 
 TOP = {
@@ -58,8 +57,3 @@ def test_no_rendered_file_names_copiers_temporary_clone():
     rendered = [name for name in files("template") if name.endswith(".jinja")]
     texts = {name: (ROOT / name).read_text("utf-8") for name in rendered}
     assert [name for name, text in texts.items() if "_copier_conf.src_path" in text] == []
-
-
-def test_doctor_restores_the_gitignore_that_a_project_starts_with():
-    text = (ROOT / "template/project/.dagmar/.gitignore").read_text("utf-8")
-    assert [line for line in text.splitlines() if not line.startswith("#")] == IGNORED

@@ -265,6 +265,22 @@ def test_from_names_another_place_which_is_remembered(project: Project) -> None:
     assert project.answers()["_src_path"] == str(elsewhere)
 
 
+def test_an_update_needs_no_gitignore_above_the_working_folders(project: Project) -> None:
+    """They may be those of an earlier version, which wrote none into them."""
+    git(project.path, "rm", "-q", ".dagmar/.gitignore")
+    project.commit()
+    made = ["cache/x", "exports/x/y", "logs/x", "tmp/marimo.html", "dagster_home/history/x"]
+    write(project.path, {f".dagmar/{name}": "x\n" for name in made})
+    assert len(project.status()) == len(made)
+    document = update(project)
+    assert f"{COPIED}/README.md" in document["changed"]
+    assert [name for name in made if f".dagmar/{name}" in document["changed"]] == []
+    assert not (project.path / ".dagmar/.gitignore").exists()
+    project.commit()
+    tracked = git(project.path, "ls-files", ".dagmar").splitlines()
+    assert [name for name in made if f".dagmar/{name}" in tracked] == []
+
+
 def test_an_update_that_was_interrupted_says_how_to_go_back(project: Project) -> None:
     write(project.path, {".dagmar/tmp/update.yml": "kind: everything\n", "half.txt": "x\n"})
     done = invoke(project, "update")

@@ -168,12 +168,12 @@ def test_the_guard_outlives_its_supervisor_and_cleans_up(
 ) -> None:
     process, line = start(SUPERVISOR.format(root=str(tmp_path)), "unused")
     child, bare, _, scratch = line.split()
-    assert (tmp_path / ".dagmar/dev.json").exists()
+    assert (tmp_path / ".dagmar/tmp/dev.json").exists()
     process.send_signal(number)
     process.wait()
     until(lambda: not runs(int(child)) and not runs(int(bare)))
     until(lambda: not Path(scratch).exists())
-    until(lambda: not (tmp_path / ".dagmar/dev.json").exists())
+    until(lambda: not (tmp_path / ".dagmar/tmp/dev.json").exists())
     assert not (tmp_path / ".dagmar/tmp/marimo.html").exists()
 
 

@@ -326,7 +326,7 @@ def test_output_names_another_folder_and_dev_gives_http_links(tmp_path: Path) ->
     assert not (project.root / ".dagmar").exists()
     (project.root / ".dagmar").mkdir()
     running = {"pid": os.getpid(), "reports_url": "http://127.0.0.1:4321/reports/"}
-    (project.root / ".dagmar/dev.json").write_text(json.dumps(running), "utf-8")
+    (project.root / ".dagmar/tmp/dev.json").write_text(json.dumps(running), "utf-8")
     status, (one,), _ = export(project, "--notebook", "good.py")
     assert one["url"] == f"http://127.0.0.1:4321/reports/good/{one['id']}/good.html"
     page = Path(one["files"][0]).read_text("utf-8")

@@ -502,7 +502,7 @@ def test_the_instance_is_that_of_a_running_dev_whatever_another_shell_says(
     devfile.write(root, running)
     # A variable of the file that the instance's own configuration names.
     assert instance(root).root_directory == str(homes["dev"])
-    assert "s3cr3t" not in (root / ".dagmar/dev.json").read_text()
+    assert "s3cr3t" not in (root / ".dagmar/tmp/dev.json").read_text()
     more.unlink()  # only the path is known
     assert instance_folder(root, os.environ) == homes["dev"]
     devfile.remove(root, os.getpid())

@@ -47,7 +47,7 @@ class Place:
             ("dagmar.yaml", project),
             ("home/.config/dagmar/config.yaml", user),
             (".env", dotenv),
-            (".dagmar/dev.json", dev),
+            (".dagmar/tmp/dev.json", dev),
         ):
             if text:
                 file = self.root / path

@@ -125,11 +125,11 @@ JSON = st.recursive(
 def test_files_of_dagmar_that_are_damaged_mean_nothing(text: str) -> None:
     def use(root: Path) -> None:
         devfile.remove(root, -1)
-        assert (root / ".dagmar/dev.json").is_file()
+        assert (root / ".dagmar/tmp/dev.json").is_file()
         found = devfile.read(root)
         assert found is None or found.pid > 0
 
-    in_a_folder({".dagmar/dev.json": text}, use)
+    in_a_folder({".dagmar/tmp/dev.json": text}, use)
     assert manifests.parse(text, "20260101T000000Z-00000000") is None
 
 

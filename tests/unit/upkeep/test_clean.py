@@ -223,7 +223,7 @@ def test_what_exports_share_stays(sound: Project) -> None:
 def test_the_page_that_logs_in_stays_while_invoke_dev_runs(sound: Project) -> None:
     page = make(sound.root, ".dagmar/tmp/marimo.html")
     age(page, 1)
-    running = make(sound.root, ".dagmar/dev.json", json.dumps({"pid": os.getpid()}))
+    running = make(sound.root, ".dagmar/tmp/dev.json", json.dumps({"pid": os.getpid()}))
     assert removed(sound.root, "cache") == []
     why = f"`invoke dev` is running (process {os.getpid()}), and opens it"
     assert kept(sound.root, "cache") == {".dagmar/tmp/marimo.html": why}
@@ -274,13 +274,13 @@ def test_the_last_copy_of_the_template_stays(sound: Project) -> None:
 
 
 def test_logs_of_a_running_invoke_dev_stay(full: Project) -> None:
-    make(full.root, ".dagmar/dev.json", json.dumps({"pid": os.getpid()}))
+    make(full.root, ".dagmar/tmp/dev.json", json.dumps({"pid": os.getpid()}))
     assert removed(full.root) == [*OLD, CACHED]
     (reason,) = (why for name, why in kept(full.root, "logs").items() if name == ".dagmar/logs")
     assert reason == f"`invoke dev` is running (process {os.getpid()}), and writes there"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    make(full.root, ".dagmar/dev.json", json.dumps({"pid": gone.pid}))
+    make(full.root, ".dagmar/tmp/dev.json", json.dumps({"pid": gone.pid}))
     assert removed(full.root, "logs") == LOGS
 
 

@@ -337,9 +337,10 @@ def a_rule_that_ignores_answers(project: Project) -> None:
     write(project, ".gitignore", ".dagmar/\n__marimo__/\n")
 
 
-@breaks("ignored", WARN, "does not keep dagmar's working files out of git")
-def no_rule_for_caches(project: Project) -> None:
+@breaks("ignored", WARN, "git does not ignore .dagmar/logs")
+def no_rule_for_logs(project: Project) -> None:
     write(project, ".dagmar/.gitignore", "/cache/")
+    write(project, ".dagmar/logs/dagster.log", "")
 
 
 @breaks("ignored", WARN, "git does not ignore __marimo__/")
@@ -466,18 +467,18 @@ def dagster_without_a_home(project: Project) -> None:
 def a_file_of_a_process_that_is_gone(project: Project) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    write(project, ".dagmar/dev.json", json.dumps({"pid": gone.pid})).chmod(0o600)
+    write(project, ".dagmar/tmp/dev.json", json.dumps({"pid": gone.pid})).chmod(0o600)
 
 
 @breaks("dev-file", WARN, "is left from a process that has ended")
 def a_file_older_than_the_process_of_that_number(project: Project) -> None:
     document = {"pid": os.getpid(), "started_at": "2001-01-01T00:00:00+00:00"}
-    write(project, ".dagmar/dev.json", json.dumps(document)).chmod(0o600)
+    write(project, ".dagmar/tmp/dev.json", json.dumps(document)).chmod(0o600)
 
 
-@breaks("dev-file", WARN, "others may read .dagmar/dev.json")
+@breaks("dev-file", WARN, "others may read .dagmar/tmp/dev.json")
 def a_file_that_others_may_read(project: Project) -> None:
-    write(project, ".dagmar/dev.json", json.dumps({"pid": os.getpid()})).chmod(0o644)
+    write(project, ".dagmar/tmp/dev.json", json.dumps({"pid": os.getpid()})).chmod(0o644)
 
 
 @breaks("definitions", WARN, "no file says where the definitions are")
@@ -898,9 +899,9 @@ def test_a_port_of_this_projects_invoke_dev_is_no_trouble(sound: Project) -> Non
         port = taken.getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         for document in ({"pid": os.getpid()}, {"pid": os.getppid(), "dagster_url": url}):
-            write(sound, ".dagmar/dev.json", json.dumps(document))
+            write(sound, ".dagmar/tmp/dev.json", json.dumps(document))
             assert f"{port}, which" not in BY_NAME["ports"](aim(sound, url)).message
-        (sound.root / ".dagmar/dev.json").unlink()
+        (sound.root / ".dagmar/tmp/dev.json").unlink()
         assert f"{port}, which" in BY_NAME["ports"](aim(sound, url)).message
 
 
@@ -1056,12 +1057,12 @@ def test_a_running_dev_on_other_ports_wants_no_more(sound: Project) -> None:
         port = taken.getsockname()[1]
         target = f"http://127.0.0.1:{own.getsockname()[1]}"
         document = {"pid": os.getpid(), "dagster_url": target, "marimo_url": target}
-        write(sound, ".dagmar/dev.json", json.dumps(document))
+        write(sound, ".dagmar/tmp/dev.json", json.dumps(document))
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(instance.PORTS, "marimo", port)
             patch.setitem(instance.PORTS, "Dagster", port)
             assert BY_NAME["ports"](sound).status == PASS
-            (sound.root / ".dagmar/dev.json").unlink()
+            (sound.root / ".dagmar/tmp/dev.json").unlink()
             assert f"{port}, which marimo wants" in BY_NAME["ports"](sound).message
 
 

@@ -90,7 +90,7 @@ class Session:
             self._start_guard()
 
     def write_devfile(self, running: devfile.Running) -> None:
-        """Write `.dagmar/dev.json`. Raises SetupError."""
+        """Write `.dagmar/tmp/dev.json`. Raises SetupError."""
         with self._writing():
             devfile.write(self.root, running)
 

@@ -1,4 +1,4 @@
-"""`.dagmar/dev.json`: the process and addresses of a project's `invoke dev` while it runs."""
+"""`.dagmar/tmp/dev.json`: the process and addresses of a project's `invoke dev` while it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from dagmar.files import write_atomically
-from dagmar.project.layout import DEV_FILE
+from dagmar.project.layout import DEV_FILE, make_folder
 
 # The clocks of a process's start and of this file differ by some ticks.
 SLACK_SECONDS = 2.0
@@ -34,6 +34,7 @@ def now() -> str:
 
 def write(root: Path, running: Running) -> None:
     """Write the file, readable for its owner only. Raises OSError."""
+    make_folder((root / DEV_FILE).parent)
     write_atomically(root / DEV_FILE, json.dumps(asdict(running)), 0o600)
 
 

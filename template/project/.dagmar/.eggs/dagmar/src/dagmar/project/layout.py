@@ -19,7 +19,7 @@ SCRATCH = DAGMAR / "tmp"
 EXPORTS = DAGMAR / "exports"
 WORKING = (CACHE, EXPORTS, LOGS, SCRATCH)
 """The folders that stay out of git."""
-DEV_FILE = DAGMAR / "dev.json"
+DEV_FILE = SCRATCH / "dev.json"
 LOCAL_INSTANCE = DAGMAR / "dagster_home"
 NOTEBOOK_ANSWERS = DAGMAR / "notebooks"
 IGNORE = DAGMAR / ".gitignore"
@@ -32,6 +32,12 @@ STARTED_WITH = SCRATCH / "workspace.yaml"
 UPDATE_ANSWERS = SCRATCH / "update.yml"
 SCAFFOLD_PREFIX = "scaffold-"
 """The prefix of the folders in SCRATCH in which scaffolded notebooks are checked."""
+OWN_IGNORE = ".gitignore"
+_EVERYTHING = "# Written by dagmar. To commit what is here, add a line: !*\n*\n"
+_KEPT_OUT = dict.fromkeys(WORKING, _EVERYTHING) | {
+    LOCAL_INSTANCE: "# Written by dagmar.\n*\n!/dagster.yaml\n"
+}
+"""What each of these folders tells git, whether or not a file above it does."""
 
 
 def make_folder(folder: Path) -> None:
@@ -50,6 +56,35 @@ def make_folder(folder: Path) -> None:
         # It may be another user's, who decides, or on a disk that is read-only or has no modes.
         with contextlib.suppress(OSError):
             folder.chmod(mode & ~OTHERS)
+    if folder.parent.name == DAGMAR.name:
+        keep_out_of_git(folder.parent.parent)
+
+
+def keep_out_of_git(root: Path) -> list[Path]:
+    """Hide the working folders that are there from git; return those that were not hidden yet."""
+    names = unhidden(root)
+    for name in names:
+        _keep_out(root / name, _KEPT_OUT[name])
+    return names
+
+
+def unhidden(root: Path) -> list[Path]:
+    """Return the working folders without a .gitignore; git sees them if no other file hides them.
+
+    An empty one was not completed. The target of a link belongs to somebody else.
+    """
+    folders = [
+        name for name in _KEPT_OUT if (root / name).is_dir() and not (root / name).is_symlink()
+    ]
+    files = {name: root / name / OWN_IGNORE for name in folders}
+    return [name for name, file in files.items() if not (file.is_file() and file.stat().st_size)]
+
+
+def _keep_out(folder: Path, text: str) -> None:
+    with contextlib.suppress(OSError):  # the disk is full or read-only, or it is another user's
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(folder / OWN_IGNORE, flags, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
 
 
 def find_root(start: Path) -> Path:

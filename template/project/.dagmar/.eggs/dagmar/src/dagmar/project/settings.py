@@ -169,7 +169,7 @@ class Settings:
         return running.pid if running and _clean(running.dagster_url or "") == address else None
 
     def _running(self, name: str) -> str:
-        """Return an address of `.dagmar/dev.json` if its process runs, or an empty text."""
+        """Return an address of `.dagmar/tmp/dev.json` if its process runs, or an empty text."""
         url = getattr(devfile.read(self.root), name, None)
         return url if url and _is_address(url) else ""
 

@@ -40,11 +40,11 @@ CACHED = re.compile(
 # Unfinished files: a recent one may still be in use. The suffixes are those of `tempfile`.
 HALF_CACHED = re.compile(r"\.template-[a-z0-9_]{8}|\.assets-[0-9a-f]{16}\.json\.[a-z0-9_]{8}")
 LOGIN, NOTE, UPDATE = layout.LOGIN_PAGE.name, layout.SESSION_NOTE.name, layout.UPDATE_ANSWERS.name
-STARTED = layout.STARTED_WITH.name
+STARTED, DEV = layout.STARTED_WITH.name, layout.DEV_FILE.name
 SCRATCH = (
     re.compile(rf"{layout.SCAFFOLD_PREFIX}[a-z0-9_]{{8}}"),
-    *(re.compile(re.escape(name)) for name in (LOGIN, UPDATE, STARTED)),
-    *map(temporary_of, (LOGIN, NOTE, UPDATE, STARTED)),
+    *(re.compile(re.escape(name)) for name in (LOGIN, UPDATE, STARTED, DEV)),
+    *map(temporary_of, (LOGIN, NOTE, UPDATE, STARTED, DEV)),
 )
 SCRATCH_SECONDS = 3600
 LOGGED = re.compile(r"(dagster|marimo)\.log(\.\d+)?")
@@ -114,7 +114,9 @@ def _is_folder(plan: Plan, folder: Path) -> bool:
 
 def _entries(plan: Plan, folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir()) if _is_folder(plan, folder) else []
+        if not _is_folder(plan, folder):
+            return []
+        return sorted(path for path in folder.iterdir() if path.name != layout.OWN_IGNORE)
     except PermissionError as error:  # the other folders are still looked at
         plan.keep(folder, f"it cannot be read: {error.strerror}")
         plan.unread.append(plan.name(folder))
@@ -189,8 +191,8 @@ def _lost_template(root: Path) -> str:
 
 def _scratch(plan: Plan) -> Iterator[Item]:
     for path in _entries(plan, plan.root / layout.SCRATCH):
-        if path.name == LOGIN and (running := devfile.read(plan.root)):
-            plan.keep(path, f"`invoke dev` is running (process {running.pid}), and opens it")
+        if path.name in (LOGIN, DEV) and (running := devfile.read(plan.root)):
+            plan.keep(path, f"`invoke dev` is running (process {running.pid}), and needs it")
         elif path.name == NOTE:
             plan.keep(path, "`invoke dev` needs it to clean up at its next start")
         elif any(pattern.fullmatch(path.name) for pattern in SCRATCH):

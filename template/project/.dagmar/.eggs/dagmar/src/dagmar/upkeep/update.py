@@ -25,7 +25,13 @@ from dagmar.errors import (
 )
 from dagmar.files import write_atomically
 from dagmar.project import templates, worktree
-from dagmar.project.layout import NOTEBOOK_ANSWERS, RUNNER, UPDATE_ANSWERS, make_folder
+from dagmar.project.layout import (
+    NOTEBOOK_ANSWERS,
+    RUNNER,
+    UPDATE_ANSWERS,
+    keep_out_of_git,
+    make_folder,
+)
 
 
 @dataclass
@@ -238,6 +244,7 @@ def _resolve(template: templates.Template, to: str) -> str:
 
 
 def _check_tree(root: Path) -> None:
+    keep_out_of_git(root)
     with templates.git_errors():
         done = worktree.uncommitted(root)
     if done.returncode:

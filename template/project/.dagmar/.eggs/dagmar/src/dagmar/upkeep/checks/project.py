@@ -8,16 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dagmar.errors import DagmarError, counted, some
-from dagmar.files import write_atomically
-from dagmar.project.layout import (
-    DEV_FILE,
-    IGNORE,
-    LOCAL_INSTANCE,
-    NOTEBOOK_ANSWERS,
-    RUNNER,
-    SCHEMA,
-    WORKING,
-)
+from dagmar.project.layout import NOTEBOOK_ANSWERS, keep_out_of_git, unhidden
 from dagmar.project.templates import (
     ANSWERS,
     git_errors,
@@ -47,12 +38,6 @@ from dagmar.upkeep.checking import (
 
 OLDEST_GIT = (2, 27)  # Copier's own limit
 START = 'git add . && git commit -m "chore: start"'
-IGNORED = [
-    *(f"/{folder.name}/" for folder in WORKING),
-    *(f"/{DEV_FILE.name}", f"/{LOCAL_INSTANCE.name}/*", f"!/{LOCAL_INSTANCE.name}/dagster.yaml"),
-    *(f"!/{RUNNER.parent.name}/", f"!/{SCHEMA.name}"),
-]
-LEFT_BEHIND = [*(f"{folder}/x" for folder in (*WORKING, LOCAL_INSTANCE)), str(DEV_FILE)]
 SAMPLES = (".example", ".sample", ".template", ".dist")  # files without secrets
 
 
@@ -207,29 +192,21 @@ def template(project: Project) -> Finding:
     return passed(f"{commit} of {masked(origin)}")
 
 
-def _write_ignore(project: Project) -> str:
-    """Add missing lines to `.dagmar/.gitignore`, which is dagmar's own file."""
-    file = project.root / IGNORE
-    before = file.read_text("utf-8") if file.is_file() else ""
-    lines = [line for line in IGNORED if line not in before.splitlines()]
-    if not lines:
-        return ""
-    if before and not before.endswith("\n"):
-        before += "\n"
-    write_atomically(file, before + "\n".join(lines) + "\n")
-    return f"added to {IGNORE}: {' '.join(lines)}"
+def _hide(project: Project) -> str:
+    hidden = keep_out_of_git(project.root)
+    return f"hidden from git: {some([str(folder) for folder in hidden])}" if hidden else ""
 
 
-@check("ignored", fix=_write_ignore)
+@check("ignored", fix=_hide)
 def ignored(project: Project) -> Finding:
     """git tracks the files of the project, and none that tools leave behind."""
     project.require_git()
     if _is_ignored(project, f"{NOTEBOOK_ANSWERS}/x.yml"):
         message = f"git ignores {NOTEBOOK_ANSWERS}, and notebooks cannot be updated without it"
         return warned(message, command=f"git check-ignore -v {NOTEBOOK_ANSWERS}/x.yml")
-    if not all(_is_ignored(project, path) for path in LEFT_BEHIND):
-        command = "invoke doctor --fix"
-        return warned(f"{IGNORE} does not keep dagmar's working files out of git", command=command)
+    seen = [f"{name}" for name in unhidden(project.root) if not _is_ignored(project, f"{name}/x")]
+    if seen:
+        return warned(f"git does not ignore {some(seen)}", command="invoke doctor --fix")
     saved = project.notebooks / "__marimo__" / "x"
     ours = saved.is_relative_to(project.root) and any(project.notebooks.glob("*.py"))
     if ours and not _is_ignored(project, project.relative(saved)):
