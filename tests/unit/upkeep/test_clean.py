@@ -194,6 +194,33 @@ def test_what_is_not_dagmars_stays_in_cache_and_logs(full: Project) -> None:
     }
 
 
+def test_each_file_is_listed_with_what_it_is_or_with_why_it_stays(
+    sound: Project, tmp_path: Path
+) -> None:
+    root = sound.root
+    make(root, CACHED)
+    make(root, LOGS[0])
+    age(make(root, ".dagmar/tmp/update.yml"), 1)
+    make(root, ".dagmar/cache/mine.json")
+    make(root, ".dagmar/cache/template-0123456789ab.git/mine")
+    make(root, ".dagmar/cache/assets-fedcba9876543210.json/mine")
+    make(root, ".dagmar/tmp/mine")
+    (root / LOGS[1]).symlink_to(make(tmp_path, "mine.log"))
+    plan = clean.look(root, EVERYTHING)
+    assert [(plan.name(item.paths[0]), item.what) for item in plan.items] == [
+        (CACHED, "cache"),
+        (".dagmar/tmp/update.yml", "left over"),
+        (LOGS[0], "log"),
+    ]
+    assert dict(plan.kept) == {
+        ".dagmar/cache/mine.json": "dagmar did not write it",
+        ".dagmar/cache/template-0123456789ab.git": "it is not a clone of the template",
+        ".dagmar/cache/assets-fedcba9876543210.json": "it is not a file",
+        ".dagmar/tmp/mine": "dagmar did not write it",
+        LOGS[1]: "dagmar did not write it",
+    }
+
+
 def test_a_half_written_page_of_exports_goes_once_nobody_can_be_at_work_on_it(
     sound: Project,
 ) -> None:
