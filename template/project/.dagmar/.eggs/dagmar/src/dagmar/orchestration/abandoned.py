@@ -1,7 +1,7 @@
 """Marks runs as failed that no process executes any longer.
 
-A run whose `invoke dev` was killed stays STARTED forever. This runs in a separate process: it needs
-the dagster library, and the supervisor stays small without it.
+A run whose `invoke dev` or kernel was killed stays STARTED forever. For `invoke dev` this runs in a
+separate process: it needs the dagster library, and the supervisor stays small without it.
 """
 
 from __future__ import annotations
@@ -10,47 +10,64 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dagmar.project.provenance import PROCESS_TAG
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-REASON = "The process that executed this run is gone: its Dagster was killed."
+REASON = "The process that executed this run is gone: it was killed."
 
 
 def mark_failed(home: Path, before: float) -> list[str]:
     """Mark runs of the instance in `home`, created before this time, that no process executes.
 
-    Returns their ids. An instance that does not keep its runs in that folder is left alone: other
-    machines may be executing them.
+    Returns their ids.
     """
-    from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(home)) as instance:
+        return fail_killed(instance, before)
+
+
+def fail_killed(
+    instance: DagsterInstance, before: float, tags: Mapping[str, str] | None = None
+) -> list[str]:
+    """Mark unfinished runs with these tags that no process executes, and return their ids.
+
+    An instance that does not keep its runs in a folder is left alone: other machines may be
+    executing them.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
 
     from dagmar.orchestration.internals import internal
 
-    with DagsterInstance.from_config(str(home)) as instance:
-        if not isinstance(instance.run_storage, internal("SqliteRunStorage")):
-            return []
-        unfinished = [
-            DagsterRunStatus.NOT_STARTED,
-            DagsterRunStatus.STARTING,
-            DagsterRunStatus.STARTED,
-            DagsterRunStatus.CANCELING,
-        ]
-        failed = []
-        for record in instance.get_run_records(RunsFilter(statuses=unfinished)):
-            created = record.create_timestamp.timestamp()
-            if created < before and _abandoned(instance, record):
-                instance.report_run_failed(record.dagster_run, REASON)
-                failed.append(record.dagster_run.run_id)
-        return failed
+    if not isinstance(instance.run_storage, internal("SqliteRunStorage")):
+        return []
+    unfinished = [
+        DagsterRunStatus.NOT_STARTED,
+        DagsterRunStatus.STARTING,
+        DagsterRunStatus.STARTED,
+        DagsterRunStatus.CANCELING,
+    ]
+    failed = []
+    for record in instance.get_run_records(RunsFilter(statuses=unfinished, tags=tags)):
+        created = record.create_timestamp.timestamp()
+        if created < before and _abandoned(instance, record):
+            instance.report_run_failed(record.dagster_run, REASON)
+            failed.append(record.dagster_run.run_id)
+    return failed
 
 
 def _abandoned(instance: DagsterInstance, record: Any) -> bool:
     """Return whether no process executes the run: the one it names is gone, or its code server."""
     run = record.dagster_run
     pids = _processes(instance, run.run_id)
+    if not run.parent_run_id:  # a retry by a server has the tags of the first run
+        pids |= {int(pid) for pid in (run.tags.get(PROCESS_TAG, ""),) if pid.isdecimal()}
     if any(_is_running(pid, record.update_timestamp.timestamp()) for pid in pids):
         return False
     server = run.tags.get(".dagster/grpc_info")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid, SetupError
 from dagmar.failure import Failure
+from dagmar.orchestration.abandoned import fail_killed
 from dagmar.orchestration.instance import home, instance
 from dagmar.orchestration.internals import internal
 from dagmar.orchestration.loader import definitions_of
@@ -24,7 +27,8 @@ from dagmar.orchestration.quiet import (
 )
 from dagmar.orchestration.usage import Usage
 from dagmar.orchestration.warm import warm
-from dagmar.project.provenance import CPU_TAG, MEMORY_TAG, QUIET
+from dagmar.orchestration.whole import stored_whole
+from dagmar.project.provenance import CPU_TAG, HERE_TAG, MEMORY_TAG, PROCESS_TAG, QUIET
 from dagmar.project.sources import merge
 from dagmar.server.configtypes import ConfigField, ConfigType, ConfigTypes, fitted
 
@@ -193,11 +197,13 @@ def record(
 
     `used` are the processor time and the memory to record instead of those measured. An interrupt
     is a failure of the run, at whatever moment it comes.
-    Raises what `Plan.execute` raises.
+    Runs of kernels that were killed are marked as failed first. Raises what `Plan.execute` raises.
     """
-    with internal("capture_interrupts")(), warm(local), prints_kept(local):
+    fail_killed(local, time.time(), {HERE_TAG: "true"})
+    known = {**tags, PROCESS_TAG: str(os.getpid())}
+    with internal("capture_interrupts")(), warm(local), prints_kept(local), stored_whole():
         with Usage() as usage:
-            result = plan.execute(local, tags, run_id)
+            result = plan.execute(local, known, run_id)
         cpu, memory = used or (usage.cpu, usage.memory)
         measured = {CPU_TAG: f"{cpu:.1f}", MEMORY_TAG: f"{memory / 1e6:.0f}"}
         local.add_run_tags(result.run_id, measured)

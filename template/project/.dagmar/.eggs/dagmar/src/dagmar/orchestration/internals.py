@@ -26,6 +26,7 @@ _PLACES = {
     "DagsterError": "_core.errors",
     "LOAD_ALL_ASSETS": "_core.workspace.autodiscovery",
     "LocalComputeLogManager": "_core.storage.local_compute_log_manager",
+    "PickledObjectFilesystemIOManager": "_core.storage.fs_io_manager",
     "SqliteEventLogStorage": "_core.storage.event_log",
     "SqliteRunStorage": "_core.storage.runs",
     "_trigger_hook": "_core.execution.plan.execute_plan",

@@ -20,6 +20,8 @@ NOTEBOOK_TAG, APP_TAG = "dagmar/notebook", "dagmar/app"
 """Of a run that a notebook launched, in the editor or as an app: its file in the project."""
 HERE_TAG = "dagmar/here"
 """Of a run that a notebook's kernel made."""
+PROCESS_TAG = "dagmar/process"
+"""The id of that kernel's process."""
 QUIET = {"console": {"config": {"log_level": "INFO"}}}
 """The loggers of such a run, if its config has none: no debug messages fill the cell."""
 CPU_TAG, MEMORY_TAG = "dagmar/cpu-seconds", "dagmar/peak-memory-mb"
