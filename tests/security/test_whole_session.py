@@ -362,7 +362,7 @@ def test_git_was_given_nothing_of_the_state(session: Session) -> None:
     """Although this project has no .gitignore for it."""
     assert not (session.root / ".dagmar/.gitignore").exists()
     tracked = git(session.root, "ls-files", "--", ".dagmar").split()
-    assert tracked == [".dagmar/dagster_home/dagster.yaml", ".dagmar/notebooks/failing.yml"]
+    assert tracked == [".dagmar/dagster_home/dagster.yaml"]
 
 
 def test_no_page_of_a_server_has_a_secret(session: Session) -> None:
