@@ -252,8 +252,11 @@ def test_the_page_that_logs_in_stays_while_invoke_dev_runs(sound: Project) -> No
     age(page, 1)
     running = make(sound.root, ".dagmar/tmp/dev.json", json.dumps({"pid": os.getpid()}))
     assert removed(sound.root, "cache") == []
-    why = f"`invoke dev` is running (process {os.getpid()}), and opens it"
-    assert kept(sound.root, "cache") == {".dagmar/tmp/marimo.html": why}
+    why = f"`invoke dev` is running (process {os.getpid()}), and needs it"
+    assert kept(sound.root, "cache") == {
+        ".dagmar/tmp/dev.json": why,
+        ".dagmar/tmp/marimo.html": why,
+    }
     running.unlink()
     assert removed(sound.root, "cache") == [".dagmar/tmp/marimo.html"]
 
