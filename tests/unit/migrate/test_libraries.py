@@ -23,6 +23,22 @@ def test_display_shows_everything_in_its_order(tmp_path: Path) -> None:
     assert final_values(result) == {"x": 1}
 
 
+def test_a_last_value_is_shown_where_it_shares_its_line(tmp_path: Path) -> None:
+    cells = ("from IPython.display import display", "x = 'é'; display('ü', x); x + 'ö'")
+    result = converted(tmp_path, *cells)
+    assert "x = 'é'; display('ü', x); display(x + 'ö')\n" in result.text
+    assert final_values(result) == {"x": "é"}
+
+
+def test_a_module_of_the_project_is_not_the_library_of_that_name(tmp_path: Path) -> None:
+    cells = ("from .IPython.display import HTML", "from . import papermill", "x = HTML('<b>')")
+    result = converted(tmp_path, *cells)
+    assert "from .IPython.display import HTML\n" in result.text
+    assert "from . import papermill\n" in result.text
+    assert "x = HTML('<b>')\n" in result.text
+    assert "mo.Html" not in result.text
+
+
 def test_output_is_cleared_before_the_next_is_shown(tmp_path: Path) -> None:
     cells = ("from IPython.display import clear_output", "clear_output(wait=True)\nx = 1")
     result = converted(tmp_path, *cells)

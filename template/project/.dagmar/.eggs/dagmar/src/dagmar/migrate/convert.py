@@ -10,9 +10,10 @@ from dagmar.errors import Invalid
 from dagmar.migrate import paths, rules
 from dagmar.migrate.draft import ADDED, Draft
 from dagmar.migrate.helpers import HELPERS, helper_codes, helper_name
-from dagmar.migrate.libraries import convert_libraries, show_figures, star_imports, unlike_marimo
+from dagmar.migrate.imports import star_imports
+from dagmar.migrate.libraries import convert_libraries, show_figures, unlike_marimo
 from dagmar.migrate.magics import About, convert_magics
-from dagmar.migrate.model import Converted, Remark, SourceCell, SourceNotebook, lost_lines
+from dagmar.migrate.model import INJECTED, Converted, Remark, SourceCell, SourceNotebook, lost_lines
 from dagmar.migrate.names import settle
 from dagmar.migrate.scopes import read_scopes
 from dagmar.migrate.writing import notebook_text
@@ -85,8 +86,8 @@ def _dropped(cell: SourceCell) -> tuple[str, str] | None:
     """Return the rule and the reason why a cell is not in the result."""
     if not cell.source.strip() and not cell.attachments:
         return "empty", "the cell is empty"
-    if rules.INJECTED in cell.tags:
-        return rules.INJECTED, "papermill had injected these values; give them with --param"
+    if INJECTED in cell.tags:
+        return INJECTED, "papermill had injected these values; give them with --param"
     return None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from dagmar.migrate.model import Level, Remark, SourceCell
 
+Node = ast.expr | ast.stmt
 Origin = tuple[int, int]
 """The cell and the line that a line is from; (0, 0) for one that was added."""
 ADDED: Origin = (0, 0)
@@ -61,15 +62,26 @@ class Draft:
         self.lines[first : last + 1] = new
         self.origins[first : last + 1] = [origin] * len(new)
 
+    def around(self, node: Node) -> tuple[str, str]:
+        """Return what is before a node in its first line, and after it in its last."""
+        first, last = (self.lines[number].encode() for number in span(node))
+        return first[: node.col_offset].decode(), last[node.end_col_offset :].decode()
+
     def exchange(self, node: ast.expr, new: str, rule: str, message: str) -> None:
         """Write other code in the place of an expression."""
-        first, last = node.lineno - 1, (node.end_lineno or 0) - 1
+        first, last = span(node)
         if ast.unparse(node) == new:
             return
-        start = self.lines[first].encode()[: node.col_offset].decode()
-        end = self.lines[last].encode()[node.end_col_offset :].decode()
+        before, after = self.around(node)
         self.remark(first, "converted", rule, message, last=last)
-        self.replace(first, last, [start + new + end])
+        self.replace(first, last, [before + new + after])
+
+    def wrap(self, node: Node, function: str) -> None:
+        """Write a call of a function around a node."""
+        first, last = span(node)
+        before, after = self.around(node)
+        self.lines[last] = f"{self.lines[last].removesuffix(after)}){after}"
+        self.lines[first] = f"{before}{function}({self.lines[first].removeprefix(before)}"
 
     def remark(
         self,
@@ -91,6 +103,11 @@ class Draft:
         self.origins = [ADDED, *self.origins]
         self.needs.clear()
         self.remarks = [Remark(self.cells[0], None, "by hand", rule, reason, todo)]
+
+
+def span(node: Node) -> tuple[int, int]:
+    """Return the first and the last line of a node, counted from 0."""
+    return node.lineno - 1, (node.end_lineno or 0) - 1
 
 
 def parse(code: str) -> ast.Module:

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import SetupError, TimedOut
 from dagmar.failure import Failure
-from dagmar.migrate.model import SourceNotebook
+from dagmar.migrate.model import INJECTED, SourceNotebook
 from dagmar.project.installing import add_command
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
 
-INJECTED = "injected-parameters"
 NEEDED = ("nbclient", "ipykernel")
 _OBSERVE = "__import__('dagmar.notebook.observing', fromlist=['observe']).observe(get_ipython())"
 _FINISH = "get_ipython().dagmar_observer.in_kernel(get_ipython(), {names!r}, {file!r})"

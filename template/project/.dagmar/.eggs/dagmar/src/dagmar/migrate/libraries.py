@@ -7,13 +7,13 @@ another name, `CALLS` are rules for calls: each returns the new call, or None to
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from dagmar.migrate.draft import ADDED, Draft, walk
+from dagmar.migrate.draft import ADDED, Draft, span, walk
+from dagmar.migrate.imports import imported
 from dagmar.migrate.model import Level
 from dagmar.migrate.scopes import FUNCTION, read_scopes
-from dagmar.notebook.cells import PREDEFINED, literal
+from dagmar.notebook.cells import literal
 
 EXCHANGED = {
     "IPython.display.display": "display",
@@ -23,7 +23,6 @@ EXCHANGED = {
     "IPython.core.display.HTML": "mo.Html",
     "IPython.display.Markdown": "mo.md",
 }
-HISTORY = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|In|Out|_[ido]h|get_ipython")
 WIDGETS = {
     "IntSlider": ("slider", {"min": "start", "max": "stop"}, {"step": "1"}),
     "FloatSlider": ("slider", {"min": "start", "max": "stop"}, {"step": "0.1"}),
@@ -73,9 +72,8 @@ def show_figures(drafts: Sequence[Draft]) -> None:
         calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
         names = [call.split(".") for call in calls]
         drawn = [first for first, *rest in names if first in plots and not {*rest} & STYLE]
-        is_shown = any(
-            isinstance(n, ast.Expr) for n in tree.body[-1:]
-        ) and not draft.code.rstrip().endswith(";")
+        ends_with_value = any(isinstance(node, ast.Expr) for node in tree.body[-1:])
+        is_shown = ends_with_value and not draft.code.rstrip().endswith(";")
         if drawn and not is_shown and not any(call.endswith((".show", ".close")) for call in calls):
             draft.lines.append(f"{drawn[0]}.show()")
             draft.origins.append(ADDED)
@@ -85,16 +83,7 @@ def _aliases(trees: Iterable[ast.Module]) -> dict[str, str]:
     """Return for each imported name where it is from; `display` is there without an import."""
     aliases = {"display": "display"}
     for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Import):
-            aliases |= {
-                alias.asname or alias.name.partition(".")[0]: alias.name
-                if alias.asname
-                else alias.name.partition(".")[0]
-                for alias in node.names
-            }
-        elif isinstance(node, ast.ImportFrom):
-            names = {alias.asname or alias.name: alias.name for alias in node.names}
-            aliases |= {name: f"{node.module}.{what}" for name, what in names.items()}
+        aliases |= imported(node)
     return aliases
 
 
@@ -109,9 +98,7 @@ def _dotted(node: ast.expr, aliases: Mapping[str, str]) -> str:
     return ".".join([aliases[node.id], *reversed(parts)])
 
 
-def _convert(
-    draft: Draft, tree: ast.Module, aliases: Mapping[str, str], paired: bool
-) -> None:  # fmt: skip
+def _convert(draft: Draft, tree: ast.Module, aliases: Mapping[str, str], paired: bool) -> None:
     edits: list[tuple[ast.expr, str, str]] = []
     bound = read_scopes(draft.code).bound() if "display" in draft.code else set()
     for node in walk(tree):
@@ -135,15 +122,12 @@ def _convert(
                 edits.append((node, EXCHANGED[name], name))
                 draft.needs |= {"display"} & {EXCHANGED[name]}
     shows = any(new == "display" for _, new, _ in edits)
-    for node, new, name in sorted(edits, key=lambda edit: _start(edit[0]), reverse=True):
+    edits.sort(key=lambda edit: (edit[0].lineno, edit[0].col_offset), reverse=True)
+    for node, new, name in edits:
         message = f"`{name}` is `{new.partition('(')[0]}`"
         draft.exchange(node, new, name.partition(".")[0], message)
     if shows:
         _show_last(draft)
-
-
-def _start(node: ast.expr) -> tuple[int, int]:
-    return node.lineno, node.col_offset
 
 
 def _show_last(draft: Draft) -> None:
@@ -154,12 +138,9 @@ def _show_last(draft: Draft) -> None:
         return
     if isinstance(last.value, ast.Call) and ast.unparse(last.value.func) in ("display", "print"):
         return
-    draft.lines[last.lineno - 1] = f"display({draft.lines[last.lineno - 1]}"
-    end = (last.end_lineno or 0) - 1
-    place = len(draft.lines[end].encode()[: last.end_col_offset].decode())
-    place += len("display(") * (end == last.lineno - 1)
-    draft.lines[end] = f"{draft.lines[end][:place]}){draft.lines[end][place:]}"
-    draft.remark(last.lineno - 1, "converted", "display", "is shown by `display` as well", last=end)
+    draft.wrap(last, "display")
+    start, end = span(last)
+    draft.remark(start, "converted", "display", "is shown by `display` as well", last=end)
 
 
 def _rule(package: str, function: str) -> Rule | None:
@@ -250,59 +231,18 @@ def _imports(drafts: Sequence[Draft], aliases: Mapping[str, str]) -> None:
                 draft.remark(node.lineno - 1, "dropped", "global", message)
                 line = draft.lines[node.lineno - 1]
                 draft.lines[node.lineno - 1] = line.replace(ast.unparse(node), "pass")
-            if not isinstance(node, (ast.Import, ast.ImportFrom)) or not any(
-                map(is_gone, node.names)
-            ):
+            if not isinstance(node, (ast.Import, ast.ImportFrom)):
                 continue
-            first, last = node.lineno - 1, (node.end_lineno or 0) - 1
-            rest = [alias for alias in node.names if not is_gone(alias)]
-            start = draft.lines[first].encode()[: node.col_offset].decode()
-            end = draft.lines[last].encode()[node.end_col_offset :].decode()
-            node.names = rest
-            new = (
-                start + (ast.unparse(node) if rest else "pass" * bool((start + end).strip())) + end
-            )
+            if not any(map(is_gone, node.names)):
+                continue
+            first, last = span(node)
+            before, after = draft.around(node)
+            node.names = [alias for alias in node.names if not is_gone(alias)]
+            rest = "pass" if (before + after).strip() else ""
+            new = before + (ast.unparse(node) if node.names else rest) + after
             level: Level = "converted" if new else "dropped"
             draft.remark(first, level, "import", "is not needed anymore", last=last)
             draft.replace(first, last, [new] if new else [])
-
-
-def star_imports(drafts: Sequence[Draft], known: Iterable[str]) -> None:
-    """Write out the names of `from x import *`, which marimo does not allow.
-
-    They are the names that no cell binds, if there is one such import.
-    """
-    codes = [draft for draft in drafts if not draft.is_text]
-    scopes = [read_scopes(draft.code) for draft in codes]
-    defined = {*PREDEFINED, *known}.union(*(each.bound() for each in scopes))
-    missing = {use.name for each in scopes for use in each.uses if not use.stores} - defined
-    stars = [
-        (draft, statement.node)
-        for draft, each in zip(codes, scopes, strict=True)
-        for statement in each.statements
-        for node in ast.walk(statement.node)
-        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
-    ]
-    for draft, node in reversed(stars):
-        first, last = node.lineno - 1, (node.end_lineno or 0) - 1
-        names = ", ".join(sorted(missing))
-        if len(stars) > 1 or not isinstance(node, ast.ImportFrom) or first != last:
-            message, todo = "marimo does not allow `import *`", "Name what is imported."
-            draft.remark(first, "by hand", "import *", message, todo, last)
-            draft.lines[first : last + 1] = [f"# {x}" for x in draft.lines[first : last + 1]]
-            continue
-        new = [f"from {'.' * node.level}{node.module or ''} import {names}"] if names else []
-        draft.remark(first, "converted", "import *", f"names what is used: {names or 'nothing'}")
-        draft.replace(first, last, new)
-    if stars and len(stars) == 1:
-        return
-    for draft, each in zip(codes, scopes, strict=True):
-        for name in sorted({use.name for use in each.uses if not use.stores} - defined):
-            line = next(use.start[0] for use in each.uses if use.name == name)
-            message = f"no cell defines `{name}`"
-            if HISTORY.fullmatch(name):
-                message = f"`{name}` is of Jupyter's kernel"
-            draft.remark(line, "by hand", "undefined", message, "Define it, or remove its use.")
 
 
 def unlike_marimo(drafts: Sequence[Draft]) -> None:

@@ -22,9 +22,8 @@ from dagmar.project.settings import Settings
 from dagmar.project.worktree import read_worktree
 from dagmar.scaffold.folder import files_for
 from dagmar.scaffold.naming import Names
-from dagmar.scaffold.notebooks import refuse_to_overwrite
+from dagmar.scaffold.notebooks import find, refuse_to_overwrite
 from dagmar.server.catalog import Catalog
-from dagmar.server.names import choose, similar_names
 
 OUTPUTS = ("drop", "comments")
 VERIFY_SECONDS = 600.0
@@ -114,15 +113,10 @@ def migrate(settings: Settings, request: MigrateRequest, catalog: Catalog | None
 
 def _check_pair(request: MigrateRequest, catalog: Catalog) -> None:
     """Raise Invalid if Dagster does not know the asset or the job."""
-    asset = AssetKey(request.asset) if request.asset else ""
-    if asset and choose("asset", asset, catalog.assets) is None:
-        meant = did_you_mean(asset, similar_names(asset, catalog.assets))
-        command = "invoke discover --kind assets"
-        raise Invalid(f"there is no asset '{asset}'{meant}", "List them with:", command)
-    if request.job and choose("job", request.job, catalog.jobs) is None:
-        meant = did_you_mean(request.job, similar_names(request.job, catalog.jobs))
-        command = "invoke discover --kind jobs"
-        raise Invalid(f"there is no job '{request.job}'{meant}", "List them with:", command)
+    if request.asset:
+        find("asset", AssetKey(request.asset), catalog.assets, catalog)
+    if request.job:
+        find("job", request.job, catalog.jobs, catalog)
 
 
 def _found(root: Path) -> list[Path]:

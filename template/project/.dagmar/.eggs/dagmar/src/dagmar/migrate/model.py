@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Level = Literal["converted", "by hand", "dropped"]
+INJECTED = "injected-parameters"
+"""papermill's tag of a cell that it has added."""
 
 
 @dataclass(frozen=True)

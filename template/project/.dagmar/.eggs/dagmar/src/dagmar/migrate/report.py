@@ -150,7 +150,7 @@ class Migration:
             raise errors[0]
         if errors:
             failed = sum(any(each.errors("")) for each in self.notebooks)
-            error = all_of(errors, len(self.notebooks), "notebook")
+            error = all_of(errors, len(self.notebooks))
             error.message = f"{failed} of {counted(len(self.notebooks), 'notebook')} are not done"
             raise error
 

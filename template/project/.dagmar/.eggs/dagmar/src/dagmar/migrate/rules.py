@@ -16,7 +16,7 @@ from dagmar.migrate.draft import ADDED, Draft, commented
 from dagmar.migrate.model import Remark, SourceCell
 from dagmar.notebook.cells import INPUTS
 
-PARAMETERS, INJECTED = "parameters", "injected-parameters"
+PARAMETERS = "parameters"
 ATTACHED = re.compile(r"attachment:([^\s)\"'>]+)")
 SPACES = re.compile("[\x0b\x0c\x1c-\x1e\x85\xa0\u2028\u2029]")
 """What marimo saves as other spaces: those that do not break, and what ends a line for some."""

@@ -82,17 +82,18 @@ class Statement:
             return not self.node.decorator_list and not self.read(later=False)
         return isinstance(self.node, (ast.Import, ast.ImportFrom))
 
-    def leaks(self, names: Collection[str]) -> bool:
-        """Whether what it returns, if it is a function, may read one of these even later."""
+    def reading_at_once(self, names: Collection[str]) -> set[str]:
+        """Return the function that it defines, if nothing that this returns reads one of these."""
         if not isinstance(self.node, ast.FunctionDef):
-            return True
+            return set()
         inside = [node for part in self.node.body for node in ast.walk(part)]
         kept = [n for n in inside if isinstance(n, (*FUNCTION, ast.ClassDef, ast.GeneratorExp))]
-        return any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in inside) or any(
+        leaks = any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in inside) or any(
             isinstance(node, ast.Name) and node.id in names
             for function in kept
             for node in ast.walk(function)
         )
+        return set() if leaks else {self.node.name}
 
 
 @dataclass
