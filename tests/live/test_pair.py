@@ -24,7 +24,13 @@ from dagmar.orchestration.values import load_value
 from dagmar.pair import buttons, cards, validation
 from dagmar.pair.backfilling import BackfillWatcher
 from dagmar.pair.context import Context, LastRun
-from dagmar.pair.controls import LaunchOptions, draw_controls, read_choices, read_options
+from dagmar.pair.controls import (
+    LaunchOptions,
+    default_config,
+    draw_controls,
+    read_choices,
+    read_options,
+)
 from dagmar.pair.history import read_earlier, read_history
 from dagmar.pair.listing import list_partitions
 from dagmar.pair.started import StartedRuns
@@ -342,8 +348,11 @@ def test_what_would_fail_is_refused_before_a_launch(
 def test_only_config_that_partitions_have_replaces_the_defaults(
     paired: Make, client: DagsterClient
 ) -> None:
-    assert read_choices(paired(job="weekly_greeting"), client).config is None
-    assert read_choices(paired(job="daily_job"), client).config == {}
+    weekly, daily = (
+        read_choices(paired(job=job), client) for job in ("weekly_greeting", "daily_job")
+    )
+    assert default_config(client, weekly.launch, weekly.dimensions["default"]) is None
+    assert default_config(client, daily.launch, daily.dimensions["default"]) == {}
 
 
 def test_controls_offer_the_real_partitions_and_the_schemas_defaults(paired: Make) -> None:

@@ -253,9 +253,10 @@ def can_choose(
     config: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Let a server offer this."""
-    choices = controls.Choices(Launch("shop", "repository", "job"), config, dimensions)
+    choices = controls.Choices(Launch("shop", "repository", "job"), dimensions)
     types = ConfigTypes("root", {"root": ConfigType("")})
     monkeypatch.setattr(controls, "read_choices", lambda *_: choices)
+    monkeypatch.setattr(controls, "default_config", lambda *_: config)
     monkeypatch.setattr("dagmar.server.launch.read_types", lambda *_: types)
     monkeypatch.setattr(Context, "client", lambda _: contextlib.nullcontext())
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dagmar.errors import DagmarError
+from dagmar.errors import DagmarError, counted, cut
 from dagmar.pair import drawing, selection
 from dagmar.pair.context import Context
 
@@ -91,24 +91,22 @@ def _columns(columns: Sequence[Item]) -> str:
         return ""
     table = drawing.table(
         (
-            f"<code>{escape(_shorten(str(column['name'])))}</code>",
-            escape(_shorten(str(column["type"]))),
-            escape(_shorten(str(column["description"] or ""))),
+            f"<code>{_short(column['name'])}</code>",
+            _short(column["type"]),
+            _short(column["description"] or ""),
         )
         for column in columns[:MOST_COLUMNS]
     )
-    left = len(columns) - MOST_COLUMNS
-    more = f'<div style="{drawing.SMALL}">and {left} more</div>' if left > 0 else ""
-    count = f"{len(columns)} column{'s' if len(columns) > 1 else ''}"
+    more = drawing.more(len(columns), MOST_COLUMNS, "column")
+    count = counted(len(columns), "column")
     return (
         f'<details style="margin-top:8px"><summary style="cursor:pointer">{count}</summary>'
         f"{table}{more}</details>"
     )
 
 
-def _shorten(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"
+def _short(text: object) -> str:
+    return escape(cut(" ".join(str(text).split()), MOST_LETTERS + 1))
 
 
 def latest_materialization(base: str, asset: Item) -> str:

@@ -53,14 +53,12 @@ class LaunchOptions:
 
 @dataclass(frozen=True)
 class Choices:
-    """What can be chosen for a launch: partitions with states and numbers, and config.
+    """What can be chosen for a launch: partitions with states and numbers.
 
-    `config` are the defaults, None if each partition has its own. `states` are None if the assets
-    of a selection differ in them.
+    `states` are None if the assets of a selection differ in them.
     """
 
     launch: Launch
-    config: Mapping[str, Any] | None
     dimensions: Mapping[str, list[str]] = field(default_factory=dict)
     states: Mapping[str, str] | None = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
@@ -87,19 +85,34 @@ def read_choices(context: Context, client: DagsterClient, number: str = "") -> C
                 "Pair the notebook with an asset that is materialized.",
             )
         launch = Launch(asset["location"], asset["repository"], asset["job"], (located.key,))
-        config = _default_config(client, launch)
         if (partitions := paired.read_partitions(client, located)) is None:
-            return Choices(launch, config)
+            return Choices(launch)
         made = [key for key, state in partitions.states.items() if state == "materialized"]
         numbers = paired.read_numbers(client, located, number, made) if number else {}
-        return Choices(launch, config, partitions.dimensions, partitions.states, numbers)
+        return Choices(launch, partitions.dimensions, partitions.states, numbers)
     launch = locate_job(client, context.job)
-    if launch.partition_set:
-        partitions = of_job(client, launch)
-        own = _has_own_config(client, launch, partitions.keys)
-        defaults = None if own else _default_config(client, launch)
-        return Choices(launch, defaults, partitions.dimensions, partitions.states)
-    return Choices(launch, _default_config(client, launch))
+    if not launch.partition_set:
+        return Choices(launch)
+    partitions = of_job(client, launch)
+    return Choices(launch, partitions.dimensions, partitions.states)
+
+
+def default_config(
+    client: DagsterClient, launch: Launch, keys: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the config that the schema and the job have by default.
+
+    None if the partitions `keys` of a job have their own.
+    """
+    from dagmar.server.launchable import read_defaults
+    from dagmar.server.paired import read_default_config
+
+    if launch.assets:
+        return read_default_config(client, launch)
+    if launch.partition_set and _has_own_config(client, launch, keys):
+        return None
+    fixed = read_defaults(client, launch, None).config
+    return merge(read_default_config(client, launch), fixed)
 
 
 def _has_own_config(client: DagsterClient, launch: Launch, keys: Sequence[str]) -> bool:
@@ -109,15 +122,6 @@ def _has_own_config(client: DagsterClient, launch: Launch, keys: Sequence[str]) 
     with contextlib.suppress(Invalid):  # its code fails for this one
         return bool(keys and read_defaults(client, launch, keys[-1]).partition_config)
     return True
-
-
-def _default_config(client: DagsterClient, launch: Launch) -> dict[str, Any]:
-    """Return the config that the schema and the job have by default."""
-    from dagmar.server import paired
-    from dagmar.server.launchable import read_defaults
-
-    fixed = {} if launch.assets else read_defaults(client, launch, None).config
-    return merge(paired.read_default_config(client, launch), fixed)
 
 
 def _of_selection(context: Context, client: DagsterClient) -> Choices:
@@ -131,12 +135,11 @@ def _of_selection(context: Context, client: DagsterClient) -> Choices:
     items = find_assets(client, list(context.selected(client)), None, hints)
     one_run(context, [item.launch for item in items])
     (item,) = items
-    config = _default_config(client, item.launch)
     if (partitions := item.partitions) is None:
-        return Choices(item.launch, config)
+        return Choices(item.launch)
     known = bool(partitions.states) or partitions.missing == partitions.keys
     states = partitions.states if known else None
-    return Choices(item.launch, config, partitions.dimensions, states)
+    return Choices(item.launch, partitions.dimensions, states)
 
 
 def draw_controls(
@@ -171,7 +174,9 @@ def draw_controls(
             choices = read_choices(context, client, grid.number)
             run = opened.read_values(context, client) or LaunchedWith(None, {}, {})
             types = read_types(client, choices.launch)
-            drawn = make_form(choices.launch, types, choices.config, run.config, form)
+            keys = Partitions("", dict(choices.dimensions)).keys
+            defaults = default_config(client, choices.launch, keys)
+            drawn = make_form(choices.launch, types, defaults, run.config, form)
     except DagmarError as error:
         refusal = drawing.refusal(error, "what can be chosen for a run")
         return remark(refusal + "".join(map(drawing.failure, failures)))
@@ -180,7 +185,6 @@ def draw_controls(
         if not all(choices.dimensions.values()):
             hint = "Add one in the Dagster UI first."
             return remark(drawing.note(f"{context.what} has no partitions yet", hint))
-        keys = Partitions("", dict(choices.dimensions)).keys
         grid.arrange(choices.dimensions, keys, _default_key(keys, run.partition, read_shown))
         grid.states, grid.numbers = choices.states, choices.numbers
         elements[PARTITIONS] = grid.table()

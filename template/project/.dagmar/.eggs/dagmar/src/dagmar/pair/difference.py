@@ -29,10 +29,11 @@ def draw(difference: Difference) -> str:
     elif difference.kind == "frame":
         body = _frame(difference)
     elif difference.kind == "text":
-        body = _lines(difference.lines) + _more(difference.total, len(difference.lines), "line")
+        body = _lines(difference.lines)
+        body += drawing.more(difference.total, len(difference.lines), "line")
     else:
         body = _changes(difference.changes)
-        body += _more(difference.total, len(difference.changes), "change")
+        body += drawing.more(difference.total, len(difference.changes), "change")
     if difference.equal and difference.rows:
         body += f'<div style="{drawing.SMALL}">{_matched(difference.rows)}</div>'
     remarks = "".join(
@@ -45,16 +46,16 @@ def _frame(difference: Difference) -> str:
     rows = difference.rows or Rows(0, 0)
     columns = sorted(difference.columns, key=lambda column: column.equal)
     changed = [column for column in columns if not column.equal]
-    was = f"{_number(rows.before)} → " if rows.before != rows.after else ""
+    was = f"{rows.before:,} → " if rows.before != rows.after else ""
     numbers = {"added": rows.added, "removed": rows.removed, "changed": rows.changed}
     counts = [was + counted(rows.after, "row")]
-    counts += [f"{_number(number)} {kind}" for kind, number in numbers.items() if number]
+    counts += [f"{number:,} {kind}" for kind, number in numbers.items() if number]
     head = f"<div><b>{' · '.join(counts)}</b></div>"
     head += f'<div style="{drawing.SMALL}">{_matched(rows)}</div>'
     body = ""
     if changed:
         body += _columns(changed[:MOST_COLUMNS], rows)
-        body += _more(len(changed), min(len(changed), MOST_COLUMNS), "column")
+        body += drawing.more(len(changed), min(len(changed), MOST_COLUMNS), "column")
     if same := len(columns) - len(changed):
         body += f'<div style="{drawing.SMALL}">{counted(same, "column")} without a change.</div>'
     return (
@@ -90,10 +91,8 @@ def _columns(columns: Iterable[Column], rows: Rows) -> str:
             for figure in figures
         )
         cells = (name, escape(" → ".join(types)), _share(column, rows), numbers)
-        lines.append("<tr>" + "".join(map(_cell, cells)) + "</tr>")
-    titles = ("column", "type", "changed cells", "before and after")
-    head = "".join(_cell(title, HEAD) for title in titles)
-    return _table(head, lines)
+        lines.append("".join(map(_cell, cells)))
+    return _table(("column", "type", "changed cells", "before and after"), lines)
 
 
 def _share(column: Column, rows: Rows) -> str:
@@ -110,7 +109,7 @@ def _share(column: Column, rows: Rows) -> str:
         f'<div style="width:{100 * share:.1f}%;background:{BAR};height:100%"></div></div>'
     )
     slightly = f'<div style="{drawing.SMALL}">last digits only</div>' if column.slightly else ""
-    return f"{_percent(share)} ({_number(column.changed)}){bar}{slightly}"
+    return f"{_percent(share)} ({column.changed:,}){bar}{slightly}"
 
 
 def _rows(title: str, rows: Sequence[Row], total: int) -> str:
@@ -123,11 +122,11 @@ def _rows(title: str, rows: Sequence[Row], total: int) -> str:
     for row in rows:
         cells = {change.place: _pair(change.before, change.after) for change in row.cells}
         texts = [*map(escape, row.name.values()), *(cells.get(column, "") for column in shown)]
-        lines.append("<tr>" + "".join(map(_cell, texts)) + "</tr>")
-    head = "".join(_cell(escape(title), HEAD) for title in (*rows[0].name, *shown))
-    first = f", the first {len(rows)} of {_number(total)}" if total > len(rows) else ""
-    more = _more(len(columns), len(shown), "column")
-    return f'<div style="margin-top:12px"><b>{title}</b>{first}</div>{_table(head, lines)}{more}'
+        lines.append("".join(map(_cell, texts)))
+    table = _table((*rows[0].name, *shown), lines)
+    first = f", the first {len(rows)} of {total:,}" if total > len(rows) else ""
+    more = drawing.more(len(columns), len(shown), "column")
+    return f'<div style="margin-top:12px"><b>{title}</b>{first}</div>{table}{more}'
 
 
 def _named(name: str, before: str | None, after: str | None) -> str:
@@ -150,13 +149,11 @@ def _pair(before: str | None, after: str | None) -> str:
 
 def _changes(changes: Iterable[Change]) -> str:
     """Return places that are different, old and new side by side."""
-    head = "".join(_cell(title, HEAD) for title in ("", "before", "after"))
-    lines = [
-        f"<tr>{_cell(escape(change.place))}{_side(change.before, REMOVED)}"
-        f"{_side(change.after, ADDED)}</tr>"
+    lines = (
+        _cell(escape(change.place)) + _side(change.before, REMOVED) + _side(change.after, ADDED)
         for change in changes
-    ]
-    return _table(head, lines)
+    )
+    return _table(("", "before", "after"), lines)
 
 
 def _lines(lines: Iterable[str]) -> str:
@@ -178,22 +175,10 @@ def _cell(inner: str, style: str = drawing.CELL) -> str:
     return f'<td style="{style}">{inner}</td>'
 
 
-def _table(head: str, lines: Iterable[str]) -> str:
-    top = f"<tr>{head}</tr>" if head else ""
-    inner = top + "".join(lines)
-    table = f'<table style="border-collapse:collapse">{inner}</table>'
-    return f'<div style="{SCROLL}">{table}</div>'
-
-
-def _more(total: int, shown: int, noun: str) -> str:
-    """Return how many there are beyond those that are shown."""
-    if total <= shown:
-        return ""
-    return f'<div style="{drawing.SMALL}">and {counted(total - shown, f"more {noun}")}</div>'
-
-
-def _number(count: int) -> str:
-    return f"{count:,}"
+def _table(titles: Iterable[str], lines: Iterable[str]) -> str:
+    """Return rows, which are HTML, below their titles."""
+    head = "".join(_cell(escape(title), HEAD) for title in titles)
+    return f'<div style="{SCROLL}">{drawing.rows_of((head, *lines))}</div>'
 
 
 def _percent(share: float) -> str:

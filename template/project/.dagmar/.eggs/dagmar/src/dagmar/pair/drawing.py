@@ -131,9 +131,20 @@ def folded(title: str, inner: str) -> str:
 
 def table(rows: Iterable[Iterable[str]]) -> str:
     """Return rows of cells, which are HTML, as a table."""
-    lines = ("".join(f'<td style="{CELL}">{cell}</td>' for cell in row) for row in rows)
+    return rows_of("".join(f'<td style="{CELL}">{cell}</td>' for cell in row) for row in rows)
+
+
+def rows_of(lines: Iterable[str]) -> str:
+    """Return rows, each the HTML of its cells, as a table."""
     inner = "".join(f"<tr>{line}</tr>" for line in lines)
     return f'<table style="border-collapse:collapse">{inner}</table>'
+
+
+def more(total: int, shown: int, noun: str) -> str:
+    """Return how many there are in addition to those that are shown; empty if none are."""
+    if total <= shown:
+        return ""
+    return f'<div style="{SMALL}">and {counted(total - shown, f"more {noun}")}</div>'
 
 
 def failure(error: Failure) -> str:

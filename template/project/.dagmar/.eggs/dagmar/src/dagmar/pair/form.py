@@ -6,6 +6,7 @@ The rest (selectors, maps, lists of mappings, resources and the like) is left to
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,14 +44,13 @@ STEP = 14
 
 @dataclass(frozen=True)
 class Field:
-    """One value of the run config, at `path`; `names` are those of its op and of its fields.
+    """One value of the run config, at `path`.
 
     `kind` is a scalar of Dagster, or ENUM, or empty; with `many` it is a list of them. `options`
     are what can be chosen. `default` is the value by default, `start` the one that is shown first.
     """
 
     path: tuple[str, ...]
-    names: tuple[str, ...]
     kind: str
     many: bool = False
     nullable: bool = False
@@ -60,6 +60,15 @@ class Field:
     placeholder: str = ""
     default: Any = UNSET
     start: Any = UNSET
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of its op, of the graphs around that, and of its fields.
+
+        In the path, `ops` is before each of the former, and `config` before the fields.
+        """
+        config = next(i for i in range(2, len(self.path), 2) if self.path[i] == "config")
+        return (*self.path[1:config:2], *self.path[config + 1 :])
 
     @property
     def secret(self) -> bool:
@@ -221,7 +230,7 @@ def make_form(
     """
     fields: list[Field] = []
     if root := (types.types[types.root].fields or {}).get("ops"):
-        fields = [*_Reader(types, default, opened).ops(("ops",), (), root.key)]
+        fields = [*_Reader(types, default, opened).ops(("ops",), root.key)]
     shown = [each for each in fields if each.kind and drawn]
     left, more = default or {}, opened
     for each in fields:
@@ -242,24 +251,21 @@ class _Reader:
     default: Mapping[str, Any] | None
     opened: Mapping[str, Any]
 
-    def ops(self, path: tuple[str, ...], names: tuple[str, ...], key: str) -> Iterator[Field]:
+    def ops(self, path: tuple[str, ...], key: str) -> Iterator[Field]:
         """Yield the fields of ops, and of the ops inside graphs."""
         for op, its in (self._type(key).fields or {}).items():
             inner = self._type(its.key).fields or {}
             if "config" in inner:
-                place = (*path, op, "config")
-                yield from self._fields(place, (*names, op), inner["config"], its.required)
+                yield from self._fields((*path, op, "config"), inner["config"], its.required)
             if "ops" in inner:
-                yield from self.ops((*path, op, "ops"), (*names, op), inner["ops"].key)
+                yield from self.ops((*path, op, "ops"), inner["ops"].key)
 
     def _type(self, key: str) -> ConfigType:
         found = self.types.types.get(key, ConfigType(""))
         # Dagster takes a variable's name for most scalars: {"env": "NAME"}.
         return self._type(found.inner[0]) if found.kind == "SCALAR_UNION" else found
 
-    def _fields(
-        self, path: tuple[str, ...], names: tuple[str, ...], its: ConfigField, required: bool
-    ) -> Iterator[Field]:
+    def _fields(self, path: tuple[str, ...], its: ConfigField, required: bool) -> Iterator[Field]:
         kind = self._type(its.key)
         if noneable := kind.kind == "NONEABLE":
             kind = self._type(kind.inner[0])
@@ -268,18 +274,17 @@ class _Reader:
             # What is nested comes last, below a title.
             inner = sorted(kind.fields.items(), key=lambda item: self._nested(item[1].key))
             for name, child in inner:
-                yield from self._fields((*path, name), (*names, name), child, required)
+                yield from self._fields((*path, name), child, required)
             return
         if many := kind.kind == "ARRAY":
             kind = self._type(kind.inner[0])
         name = "ENUM" if kind.kind == "ENUM" else kind.name
         if kind.kind == "MAP" or name not in ("ENUM", *SCALARS):
-            yield Field(path, names, "")
+            yield Field(path, "")
             return
         options = {value: value for value in kind.options} if name == "ENUM" else {}
         drawn = Field(
             path,
-            names,
             name,
             many,
             noneable,

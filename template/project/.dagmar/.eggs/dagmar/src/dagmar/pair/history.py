@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from dagmar.console import format_duration
+from dagmar.console import format_duration, format_moment
 from dagmar.errors import UsageError
 from dagmar.pair import drawing
 from dagmar.pair.context import Context
@@ -56,7 +56,7 @@ def draw_history(runs: Sequence[PastRun], base: str) -> str:
     bars = []
     for run in runs:
         duration = format_duration(run.seconds)
-        moment = f"{datetime.fromtimestamp(run.created):%Y-%m-%d %H:%M}"
+        moment = format_moment(run.created)
         checks = f"failed checks: {' '.join(run.failed_checks)}" if run.failed_checks else ""
         tooltip = ", ".join(filter(None, [moment, run.status, duration, run.partition, checks]))
         color = drawing.COLORS.get(run.status, drawing.BUSY)

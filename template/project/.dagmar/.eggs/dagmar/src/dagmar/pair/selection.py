@@ -62,8 +62,7 @@ def cards(context: Context, client: DagsterClient) -> str:
         _card(base, name, asset, states.get(asset["key"]))
         for name, asset in list(assets.items())[:MOST_CARDS]
     )
-    left = len(assets) - MOST_CARDS
-    more = f'<div style="{drawing.SMALL}">and {left} more</div>' if left > 0 else ""
+    more = drawing.more(len(assets), MOST_CARDS, "asset")
     return (
         '<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax(16em,1fr));'
         f'gap:8px;margin-top:8px">{shown}</div>{more}'

@@ -15,7 +15,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from dagmar.console import format_duration, pasteable
-from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable
+from dagmar.errors import DagmarError, Invalid, NotAllowed, Unreachable, cut
 from dagmar.pair import drawing
 from dagmar.pair.buttons import launch_retry
 from dagmar.pair.context import Context, live
@@ -79,8 +79,7 @@ def draw_line(event: Mapping[str, Any]) -> str:
     """Return one event as a line of HTML; a long message is cut."""
     moment = datetime.fromtimestamp(int(event["timestamp"]) / 1000)
     step = f"{escape(str(event['stepKey']))} · " if event.get("stepKey") else ""
-    text = str(event["message"]).strip()
-    text = text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"
+    text = cut(str(event["message"]).strip(), MOST_LETTERS + 1)
     color = LEVELS.get(str(event.get("level")), "inherit")
     return (
         f'<div style="{LINE};color:{color}"><span style="opacity:0.6">{moment:%H:%M:%S} {step}'
