@@ -5,7 +5,6 @@ Launches are prepared by `runs/prepare.py`, and sent by `server/launch.py`.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -418,10 +417,7 @@ def _goes_on(
 
 def _asked_to_cancel() -> bool:
     """Ask on a terminal whether to cancel; without one, or at a second Ctrl-C, do not."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
     try:
-        print("\nCancel what was launched? [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return console.asks() and console.ask("\nCancel what was launched?")
     except KeyboardInterrupt:
         return False

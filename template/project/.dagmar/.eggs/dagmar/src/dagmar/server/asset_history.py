@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.located import LocatedAsset, by_place
 from dagmar.server.metadata import NUMBERS, read_metadata
+from dagmar.server.shapes import portions
 
 ASSETS_AT_ONCE = 50
 CHECKS_AT_ONCE = 50
@@ -24,7 +25,6 @@ FIRST_EXECUTIONS = 25
 STATES = {"HEALTHY": "pass", "WARNING": "warn", "DEGRADED": "fail", "UNKNOWN": "unknown"}
 
 CheckKey = tuple[AssetKey, str]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def read_states(
     """Return the state of each asset that is defined; others are left out."""
     states = {}
     for group in by_place(assets):
-        for some in _portions(group, ASSETS_AT_ONCE):
+        for some in portions(group, ASSETS_AT_ONCE):
             keys = [asset.key.as_input for asset in some]
             nodes = client.query("AssetStates", keys=keys, at=some[0].at)["assetNodes"]
             by_key = {node["assetKey"]: _state(node) for node in nodes}
@@ -148,7 +148,7 @@ def read_latest(
     client: DagsterClient, keys: Iterable[AssetKey]
 ) -> Iterator[tuple[AssetKey, float | None]]:
     """Yield when each asset was last materialized: the server looks all of a request up at once."""
-    for some in _portions(list(keys), ASSETS_AT_ONCE):
+    for some in portions(list(keys), ASSETS_AT_ONCE):
         each = [{"key": key.as_input} for key in some]
         for key, answer in zip(some, client.query_each("AssetLatest", each), strict=True):
             yield key, max(map(_time, answer.get("latest", ())), default=None)
@@ -166,7 +166,7 @@ def read_events(
     There are up to `limit` materializations and as many observations, the newest ones; of assets
     in `observed` only these. An asset that is not defined any more has events, too.
     """
-    for some in _portions(list(keys), ASSETS_AT_ONCE):
+    for some in portions(list(keys), ASSETS_AT_ONCE):
         each = [
             {
                 "key": key.as_input,
@@ -221,7 +221,7 @@ def read_executions(
     wanted, limit = list(found), FIRST_EXECUTIONS
     while wanted:
         unfinished = []
-        for some in _portions(wanted, CHECKS_AT_ONCE):
+        for some in portions(wanted, CHECKS_AT_ONCE):
             each = [_page(check, found[check], limit) for check in some]
             for check, answer in zip(some, client.query_each("CheckHistory", each), strict=True):
                 page = [_execution(item) for item in answer]
@@ -250,8 +250,3 @@ def _execution(item: Item) -> Execution:
         {"SUCCEEDED": "passed"}.get(item["status"], item["status"].lower()),
         evaluation.get("severity"),
     )
-
-
-def _portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

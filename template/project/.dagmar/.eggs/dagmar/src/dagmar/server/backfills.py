@@ -9,6 +9,7 @@ from dagmar.asset_key import AssetKey
 from dagmar.failure import Failure
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.runs import materialized_by
+from dagmar.server.shapes import portions
 
 SUCCESS = "COMPLETED_SUCCESS"
 RUNS_AT_ONCE = 100
@@ -83,8 +84,8 @@ def read_materialized(client: DagsterClient, backfill_id: str) -> set[AssetKey]:
     """Return the assets that the runs of a backfill have materialized."""
     keys: set[AssetKey] = set()
     ids = [{"id": run_id} for run_id in read_backfill(client, backfill_id).runs]
-    for start in range(0, len(ids), RUNS_AT_ONCE):
-        for answer in client.query_each("RunMaterialized", ids[start : start + RUNS_AT_ONCE]):
+    for some in portions(ids, RUNS_AT_ONCE):
+        for answer in client.query_each("RunMaterialized", some):
             keys.update(materialized_by(answer))
     return keys
 

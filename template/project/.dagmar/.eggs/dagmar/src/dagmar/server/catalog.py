@@ -21,7 +21,7 @@ from dagmar.project.layout import make_folder
 from dagmar.server.client import DOCUMENTS, DagsterClient, member
 from dagmar.server.metadata import TEXTS, read_metadata
 from dagmar.server.names import names_of
-from dagmar.server.shapes import Answer
+from dagmar.server.shapes import Answer, portions
 
 KINDS = ("assets", "jobs", "schedules", "sensors", "resources")
 KIND_TAG = "dagster/kind/"
@@ -248,8 +248,8 @@ def _input_nodes(
     at: Mapping[str, str] | None = None,
     ops: bool = True,
 ) -> Iterator[Item]:
-    for start in range(0, len(keys), MOST_AT_ONCE):
-        paths = [key.as_input for key in keys[start : start + MOST_AT_ONCE]]
+    for some in portions(keys, MOST_AT_ONCE):
+        paths = [key.as_input for key in some]
         yield from client.query("Inputs", keys=paths, at=at, ops=ops)["assetNodes"]
 
 
@@ -391,8 +391,8 @@ def read_texts(client: DagsterClient, keys: Sequence[AssetKey]) -> dict[str, Ass
     That is the metadata of the definition and of the last materialization.
     """
     texts: dict[str, AssetKey] = {}
-    for start in range(0, len(keys), MOST_AT_ONCE):
-        paths = [key.as_input for key in keys[start : start + MOST_AT_ONCE]]
+    for some in portions(keys, MOST_AT_ONCE):
+        paths = [key.as_input for key in some]
         answer = client.query("AssetPaths", keys=paths)
         for info in (*answer["assetNodes"], *answer["assetsLatestInfo"]):
             event = info.get("latestMaterialization") or info

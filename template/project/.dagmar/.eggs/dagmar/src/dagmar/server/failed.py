@@ -9,11 +9,10 @@ from dagmar.asset_key import AssetKey
 from dagmar.errors import DagmarError, Invalid
 from dagmar.failure import Failure
 from dagmar.server.backfills import read_backfill
-from dagmar.server.catalog import IMPLICIT_JOB, Item
-from dagmar.server.client import DagsterClient, member
+from dagmar.server.catalog import IMPLICIT_JOB
+from dagmar.server.client import DagsterClient
 from dagmar.server.launchable import read_to_retry
-from dagmar.server.runs import ID_LENGTH, events, explain, partition_of
-from dagmar.server.shapes import next_cursor
+from dagmar.server.runs import ID_LENGTH, events, explain, log_pages, partition_of
 
 
 @dataclass(frozen=True)
@@ -86,18 +85,15 @@ def _with_assets(
 ) -> dict[str, Sequence[AssetKey]]:
     """Return the assets of each of these steps, which a run logs before it starts."""
     assets: dict[str, dict[AssetKey, None]] = {step: {} for step in steps}
-    cursor, more = None, bool(steps)
-    while more:
-        answer = client.query("PlannedAssets", id=run_id, cursor=cursor)["logsForRun"]
-        page: Item = member(answer, "EventConnection")
+    for page in log_pages(client, "PlannedAssets", run_id) if steps else ():
         planned = [
             (event["stepKey"], event.get("assetKey") or event["checked"])
-            for event in page["events"]
+            for event in page
             if event.get("assetKey") or event.get("checked")
         ]
         for step, key in planned:
             if step in assets:
                 assets[step][key] = None
-        if more := page["hasMore"] and bool(planned) and not all(assets.values()):
-            cursor = next_cursor(cursor, page["cursor"])
+        if not planned or all(assets.values()):
+            break
     return {step: tuple(keys) for step, keys in assets.items()}

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
-from dagmar.server.shapes import next_cursor
+from dagmar.server.runs import pages
 
 PAGE = 500
 """Runs in one request."""
 LOGS = 20
 """Runs whose logs are read in one request."""
 IDS = 2000
-
-Item = dict[str, Any]
 
 
 def run_filter(
@@ -49,32 +48,12 @@ def read_state(client: DagsterClient, chosen: Mapping[str, Any]) -> tuple[str, i
 
 def read_pages(client: DagsterClient, chosen: Mapping[str, Any]) -> Iterator[list[Item]]:
     """Yield the runs that pass the filter, a page at a time, those created last first."""
-    yield from _pages(client, "HistoryRuns", "runsOrError", "Runs", chosen, PAGE)
+    return pages(client, "HistoryRuns", PAGE, filter=chosen)
 
 
 def read_ids(client: DagsterClient, chosen: Mapping[str, Any]) -> Iterator[list[str]]:
     """Yield the ids of the runs that pass the filter, a page at a time."""
-    yield from _pages(client, "HistoryRunIds", "runIdsOrError", "RunIds", chosen, IDS)
-
-
-def _pages(
-    client: DagsterClient,
-    document: str,
-    field: str,
-    kind: str,
-    chosen: Mapping[str, Any],
-    limit: int,
-) -> Iterator[list[Any]]:
-    cursor = None
-    while True:
-        answer = client.query(document, filter=chosen, cursor=cursor, limit=limit)[field]
-        page = list(member(answer, kind)["results"])
-        if page:
-            yield page
-        if len(page) < limit:
-            return
-        last = page[-1]
-        cursor = next_cursor(cursor, last if isinstance(last, str) else last["runId"])
+    return pages(client, "HistoryRunIds", IDS, "RunIds", filter=chosen)
 
 
 def read_steps(client: DagsterClient, ids: Sequence[str]) -> list[Item]:

@@ -28,6 +28,7 @@ from dagmar.errors import (
     UnexpectedAnswer,
     Unreachable,
     UsageError,
+    cut,
 )
 from dagmar.project.provenance import USER_TAG
 from dagmar.server import runconfig
@@ -228,11 +229,10 @@ def launch_backfill(client: DagsterClient, launch: Launch) -> str:
     """
     count = f" ({len(launch.partitions):,} partitions)"
     what, room = re.sub('[%*"]', "", launch.what), TITLE_LENGTH - len(count)
-    title = what if len(what) <= room else f"{what[: room - 1]}…"
     params: dict[str, Any] = {
         "partitionNames": launch.partitions,
         "tags": launch.all_tags,
-        "title": title + count,
+        "title": cut(what, room) + count,
     }
     if launch.assets:
         params["assetSelection"] = launch.paths

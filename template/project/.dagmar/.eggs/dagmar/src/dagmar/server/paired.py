@@ -17,7 +17,7 @@ from dagmar.server.located import LocatedAsset, no_such_asset
 from dagmar.server.metadata import NUMBERS, VALUES, read_columns, read_metadata
 from dagmar.server.partitions import Partitions, dimensions_of, of_asset
 from dagmar.server.runconfig import read_yaml
-from dagmar.server.shapes import only
+from dagmar.server.shapes import only, portions
 
 MOST_JOBS = 5
 MOST_CHECKS = 10
@@ -148,9 +148,8 @@ def read_numbers(
     Partitions without it are left out.
     """
     numbers = {}
-    for start in range(0, len(keys), PARTITIONS_AT_ONCE):
-        page = list(keys[start : start + PARTITIONS_AT_ONCE])
-        answer = client.query("PartitionNumbers", **asset.variables, partitions=page)
+    for some in portions(keys, PARTITIONS_AT_ONCE):
+        answer = client.query("PartitionNumbers", **asset.variables, partitions=list(some))
         for event in filter(None, only(answer["assetNodes"])["latestMaterializationByPartition"]):
             found = read_metadata(event["metadataEntries"], NUMBERS)
             if name in found:

@@ -165,21 +165,42 @@ def read_active_runs(client: DagsterClient) -> list[Run]:
     """Return the runs in progress, oldest first, then the queued ones in the queue's order."""
     runs: list[Run] = []
     for statuses in (IN_PROGRESS, ("QUEUED",)):
-        found: list[dict[str, Any]] = []
-        cursor = None
-        while True:
-            answer = client.query("ActiveRuns", statuses=statuses, cursor=cursor)["runsOrError"]
-            page = member(answer, "Runs")["results"]
-            found += page
-            if len(page) < RUNS_AT_ONCE:
-                break
-            cursor = page[-1]["runId"]
+        read = pages(client, "ActiveRuns", RUNS_AT_ONCE, statuses=statuses)
+        found = [run for page in read for run in page]
         # The queue has the runs of the highest priority first; those of the same one by age.
         found.sort(key=lambda run: run["creationTime"])
         if statuses != IN_PROGRESS:
             found.sort(key=_priority, reverse=True)
         runs += [_parse(client, run) for run in found]
     return runs
+
+
+def pages(
+    client: DagsterClient, document: str, size: int, kind: str = "Runs", **variables: Any
+) -> Iterator[list[Any]]:
+    """Yield the runs, or with another `kind` their ids, that a query finds, `size` at a time."""
+    field_name = f"{kind[0].lower()}{kind[1:]}OrError"
+    cursor = None
+    while True:
+        answer = client.query(document, cursor=cursor, limit=size, **variables)[field_name]
+        page = list(member(answer, kind)["results"])
+        if page:
+            yield page
+        if len(page) < size:
+            return
+        last = page[-1]
+        cursor = next_cursor(cursor, last if isinstance(last, str) else last["runId"])
+
+
+def log_pages(client: DagsterClient, document: str, run_id: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield the events of a run's log that a query finds, page by page."""
+    cursor, more = None, True
+    while more:
+        answer = client.query(document, id=run_id, cursor=cursor)["logsForRun"]
+        page = member(answer, "EventConnection")
+        yield page["events"]
+        if more := page["hasMore"]:
+            cursor = next_cursor(cursor, page["cursor"])
 
 
 def _priority(run: Mapping[str, Any]) -> int:
@@ -292,13 +313,8 @@ def explain(logged: Iterable[Mapping[str, Any]]) -> Failure:
 
 def events(client: DagsterClient, run_id: str) -> Iterator[dict[str, Any]]:
     """Yield the failures and check results that Dagster logged of a run, page by page."""
-    cursor, more = None, True
-    while more:
-        answer = client.query("RunEvents", id=run_id, cursor=cursor)["logsForRun"]
-        page = member(answer, "EventConnection")
-        yield from page["events"]
-        if more := page["hasMore"]:
-            cursor = next_cursor(cursor, page["cursor"])
+    for page in log_pages(client, "RunEvents", run_id):
+        yield from page
 
 
 def unfinished_runs(client: DagsterClient, before: float) -> list[str]:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dagmar.asset_key import AssetKey
-from dagmar.errors import UnexpectedAnswer, counted
+from dagmar.errors import UnexpectedAnswer, counted, cut
 
 SHAPES = Path(__file__).with_name("documents") / "shapes.json"
 IDENTITY = "Identity"
 """The fields by which a server shows which code it has; they may be in any answer."""
 NOT_DAGSTER = "Is this really a Dagster server? A proxy or login page may be answering instead."
 Reader = Callable[[Any], Any]
+T = TypeVar("T")
 # The years 2 to 9998, in seconds: times that every zone has.
 _FIRST, _LAST = -62_100_000_000.0, 253_370_000_000.0
 _ABSENT = object()
@@ -50,6 +51,12 @@ def next_cursor(cursor: str | None, following: str | None) -> str | None:
     if cursor == following:
         raise UnexpectedAnswer("Dagster repeats the same page again and again", NOT_DAGSTER)
     return following
+
+
+def portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the items in portions of at most `size`, each for one request."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def only(nodes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -87,8 +94,7 @@ def read(document: str, data: dict[str, Any], times: int = 0) -> dict[str, Any]:
 def _described(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
-    text = json.dumps(value)
-    return text if len(text) < 40 else f"{text[:40]}…"
+    return cut(json.dumps(value), 41)
 
 
 @functools.cache

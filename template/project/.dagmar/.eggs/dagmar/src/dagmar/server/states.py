@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dagmar.server.catalog import MOST_AT_ONCE, Item
 from dagmar.server.client import DagsterClient
 from dagmar.server.located import LocatedAsset, by_place, locate_assets
+from dagmar.server.shapes import portions
 
 RUNNING, QUEUED, FAILED = "running", "queued", "failed"
 MISSING, STALE, MATERIALIZED, EXTERNAL = "missing", "stale", "materialized", "external"
@@ -35,8 +36,7 @@ def read_states(client: DagsterClient, names: Sequence[str]) -> list[AssetState]
     assets = locate_assets(client, names) if names else []
     states: dict[LocatedAsset, AssetState] = {}
     for group in by_place(assets):
-        for start in range(0, len(group), MOST_AT_ONCE):
-            portion = group[start : start + MOST_AT_ONCE]
+        for portion in portions(group, MOST_AT_ONCE):
             paths = [asset.key.as_input for asset in portion]
             answer = client.query("SelectedStates", keys=paths, at=portion[0].at)
             latest = {info["assetKey"]: info for info in answer["assetsLatestInfo"]}
