@@ -20,6 +20,7 @@ from dagmar.errors import (
     RunFailed,
     all_of,
     counted,
+    cut,
     did_you_mean,
     some,
     suggestion,
@@ -79,13 +80,20 @@ def test_an_error_knows_which_names_were_meant() -> None:
     assert Invalid("no such asset").meant == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"), [("", ""), ("abc", "abc"), ("abcd", "ab…"), ("äöüßé", "äö…")]
+)
+def test_a_text_is_cut_to_as_many_characters_as_it_may_have(text: str, shown: str) -> None:
+    assert cut(text, 3) == shown
+
+
 def test_errors_of_several_things_have_the_status_that_they_share() -> None:
     conflicts = [Conflict("in the way"), Conflict("in the way, too")]
-    assert (str(all_of(conflicts, 3, "notebook")), all_of(conflicts, 3, "notebook").exit_code) == (
+    assert (str(all_of(conflicts, 3)), all_of(conflicts, 3).exit_code) == (
         "2 of 3 notebooks failed",
         8,
     )
-    assert all_of([*conflicts, NotAllowed("no")], 3, "notebook").exit_code == RunFailed.exit_code
+    assert all_of([*conflicts, NotAllowed("no")], 3).exit_code == RunFailed.exit_code
     assert RunFailed("it is not changed for others").exit_code == 4
 
 

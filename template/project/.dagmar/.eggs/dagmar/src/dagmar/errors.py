@@ -163,12 +163,12 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which a CI sends when it cancels a job; nobody is there to be asked."""
 
 
-def all_of(errors: Sequence[DagmarError], total: int, what: str) -> DagmarError:
-    """Return one error for those of several things, of `total`.
+def all_of(errors: Sequence[DagmarError], total: int) -> DagmarError:
+    """Return one error for those of several notebooks, of `total`.
 
     It has the status that they share, or that of RunFailed.
     """
-    error = RunFailed(f"{len(errors)} of {total} {what}s failed")
+    error = RunFailed(f"{len(errors)} of {total} notebooks failed")
     if len(codes := {each.exit_code for each in errors}) == 1:
         error.exit_code = codes.pop()
     return error
@@ -189,10 +189,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" — did you mean '{near}'?" if near else ""
 
 
-def some(names: list[str], limit: int = 3) -> str:
-    """Return the first few names, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+def some(names: list[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def cut(text: str, most: int) -> str:
+    """Return text of at most so many characters, the last one an ellipsis if more follow."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def counted(number: int, what: str) -> str:
