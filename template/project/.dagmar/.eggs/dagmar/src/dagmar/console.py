@@ -13,6 +13,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -64,6 +65,11 @@ def format_duration(seconds: float | None) -> str:
     if seconds < 48 * 3600:
         return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
     return f"{seconds / 86400:.1f} days"
+
+
+def format_moment(seconds: float) -> str:
+    """Return a time, in seconds since 1970, in this machine's zone: `2026-03-01 06:00`."""
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
 
 
 def say(text: str = "") -> None:
@@ -142,6 +148,17 @@ def _starter() -> str:
 def warn(text: str) -> None:
     """Print a warning."""
     _labelled("warning:", 33, text, sys.stderr)
+
+
+def asks() -> bool:
+    """Whether there is a terminal to ask a question at."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> bool:
+    """Ask a question that is answered with yes or no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _labelled(label: str, color: int, text: str, stream: TextIO) -> None:

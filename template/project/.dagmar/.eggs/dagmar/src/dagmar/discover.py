@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -142,7 +141,8 @@ class Discovery:
         if "key" in item:
             texts["asset"] = item["key"]
             texts["partitions"] = _partitions(item["partitions"])
-            last = _when(self.times.get(item["key"]))
+            at = self.times.get(item["key"])
+            last = console.format_moment(at) if at else "never"
             texts["last materialized"] = last if item["materializable"] else "external"
         return texts
 
@@ -265,7 +265,3 @@ def _partitions(partitions: Mapping[str, Any] | None) -> str:
 
 def _text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value or "")
-
-
-def _when(seconds: float | None) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M") if seconds else "never"

@@ -22,6 +22,7 @@ from dagmar.server.asset_history import (
     PastNumbers,
 )
 from dagmar.server.client import DagsterClient
+from dagmar.server.shapes import portions
 from dagmar.stats.cache import Cache
 from dagmar.stats.reading import LATE
 
@@ -115,8 +116,7 @@ def read_executions(
         open_ones = [each.id for each in found[check] if not each.ended]
         return min(open_ones) - 1 if open_ones else max((e.id for e in found[check]), default=0)
 
-    for start in range(0, len(changed), CHECKS_AT_ONCE):
-        some = changed[start : start + CHECKS_AT_ONCE]
+    for some in portions(changed, CHECKS_AT_ONCE):
         new = asset_history.read_executions(client, some, first, ended)
         with cache.writing():
             for check in some:

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dagmar.asset_key import AssetKey
+from dagmar.server.runs import in_utc
 from dagmar.stats.records import FailureRecord
 
 LONGEST = 300
@@ -201,8 +202,8 @@ class Cause:
             "class": newest.error or None,
             "message": self.message,
             "example": newest.message[:LONGEST_MESSAGE],
-            "first": _iso(self.first),
-            "last": _iso(newest.at),
+            "first": in_utc(self.first),
+            "last": in_utc(newest.at),
             "partitions": [*self.partitions],
             "assets": [*self.assets],
             "run_id": newest.run_id,
@@ -235,7 +236,3 @@ def _frequency(item: tuple[Any, Cause]) -> tuple[int, float]:
 def _keep(names: dict[Any, None], name: str) -> None:
     if len(names) < MOST_NAMES:
         names[name] = None
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()

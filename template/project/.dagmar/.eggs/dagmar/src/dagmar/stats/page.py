@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.console import format_duration, tame
-from dagmar.errors import Conflict, SetupError
+from dagmar.errors import Conflict, SetupError, counted, cut
 from dagmar.files import encodable, write_atomically
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _described(point: Mapping[str, Any], of: str) -> str:
         partition = point.get("partition")
         return f"{number(point[of])}" + (f", partition {partition}" if partition else "")
     failed = point.get("failed")
-    runs = f"{number(point[of])} run{'s' * (point[of] != 1)}"
+    runs = counted(point[of], "run")
     return f"{runs}, {number(failed)} failed" if failed else runs
 
 
@@ -196,8 +196,7 @@ def web(url: object) -> str:
 
 def short(text: object, most: int = MOST_TEXT) -> str:
     """Return text that is not longer than a page can have it, and cannot steer what is around."""
-    text = "none" if text is None else tame(str(text))
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return cut("none" if text is None else tame(str(text)), most)
 
 
 @functools.cache

@@ -17,11 +17,11 @@ from dagmar.errors import Unreachable
 from dagmar.failure import Failure
 from dagmar.files import encodable
 from dagmar.project.provenance import HERE_TAG, REVISION_TAG, USER_TAG, versions_in
+from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient
 from dagmar.server.history import (
     LOGS,
     PAGE,
-    Item,
     read_failures,
     read_ids,
     read_pages,

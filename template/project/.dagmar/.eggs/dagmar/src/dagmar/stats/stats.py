@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,11 @@ class Stats:
 
     def _summary(self) -> str:
         (runs, earlier), (failed, _) = self.totals.pair("runs"), self.totals.pair("failed")
-        span = " to ".join(_local(moment) for moment in (self.window.start, self.window.end))
+        span = " to ".join(map(console.format_moment, (self.window.start, self.window.end)))
         if not runs:
             text = f"no run has ended among those created {span}"
         else:
-            text = f"{runs:,} run{'s' * (runs != 1)}, {failed:,} failed, {span}"
+            text = f"{counted(runs, 'run')}, {failed:,} failed, {span}"
         busy = f"; {len(self.in_progress)} in progress" if self.in_progress else ""
         return f"Dagster at {self.server}: {text}{busy}; {earlier:,} in the window before"
 
@@ -175,7 +176,7 @@ def read_stats(settings: Settings, client: DagsterClient, request: StatsRequest)
             before,
             next(iter(figures.rows("run")), Row("total")),
             rows,
-            [_in_progress(client, run) for run in _first(figures.in_progress())],
+            [_in_progress(client, run) for run in islice(figures.in_progress(), MOST_IN_PROGRESS)],
             group(figures.failures()),
             find_slowdowns(figures.series(request.by), len(rows), cache.run, client.target.url),
         )
@@ -234,10 +235,6 @@ def add_sides(
         row.side = sides[asset]
 
 
-def _first(runs: Iterable[Any]) -> Iterable[Any]:
-    return (run for run, _ in zip(runs, range(MOST_IN_PROGRESS), strict=False))
-
-
 def _in_progress(client: DagsterClient, run: Sequence[Any]) -> dict[str, Any]:
     run_id, status, job, location, created, started = run
     return {
@@ -262,12 +259,6 @@ def _require_known(kind: str, wanted: Iterable[str], known: Iterable[str]) -> No
                 "Look further back with --since, or type:",
                 command="invoke discover",
             )
-
-
-def _local(seconds: float) -> str:
-    from datetime import datetime
-
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
 def _cells(row: Row) -> list[tuple[str, str]]:

@@ -10,7 +10,6 @@ import contextlib
 import math
 import shlex
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +121,10 @@ def _tracked(root: Path) -> frozenset[Path]:
 
 def confirm() -> bool:
     """Ask whether to remove the listed files. Raises UsageError without a terminal."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not console.asks():
         message = "nothing was removed: there is no terminal to ask for confirmation"
         raise UsageError(message, "To remove the listed files, add --yes.")
-    print("Remove this? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return console.ask("Remove this?")
 
 
 def remove(plan: Plan) -> None:
