@@ -41,6 +41,7 @@ from invoke import Argument, Collection, Task
 ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+ACTION = re.compile(r"(?<=uses: )([\w./-]+)@.+")
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -50,8 +51,16 @@ def pages() -> list[Path]:
 
 
 def render(page: Path) -> str:
-    """Return the text of a page with its generated parts as they should be."""
-    return PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}{found[3]}", page.read_text())
+    """Return the text of a page with its generated parts, and actions, as they should be."""
+    text = PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}{found[3]}", page.read_text())
+    return ACTION.sub(lambda found: actions().get(found[1], found[0]), text)
+
+
+@functools.cache
+def actions() -> dict[str, str]:
+    """Return how our workflows use each action: pinned by its hash, with its version."""
+    files = sorted((ROOT / ".github/workflows").glob("*.yml"))
+    return {found[1]: found[0] for file in files for found in ACTION.finditer(file.read_text())}
 
 
 def main(arguments: list[str]) -> int:

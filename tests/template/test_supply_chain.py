@@ -95,9 +95,15 @@ def test_workflows_may_only_read_and_end_in_time(folder: Path) -> None:
             assert int(job["timeout-minutes"]) > 0, name
 
 
-def test_both_use_the_same_actions() -> None:
+def test_both_use_the_same_actions_as_the_pages() -> None:
     ours, theirs = pins(OURS), pins(THEIRS)
     assert theirs.items() <= ours.items()
+    texts = [page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md")]
+    lines = [line for text in texts for line in text.splitlines() if "- uses: " in line]
+    shown = [PINNED.search(line) for line in lines]
+    assert shown
+    assert [line for line, found in zip(lines, shown, strict=True) if not found] == []
+    assert {found[1]: found[2] for found in shown if found}.items() <= ours.items()
 
 
 @both
