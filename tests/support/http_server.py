@@ -7,11 +7,15 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+
+from dagmar.project.settings import Target
+from dagmar.server.client import DagsterClient
 
 Answer = Callable[["Handler"], None]
 
@@ -178,6 +182,13 @@ def dagster(answers: Mapping[str, Mapping[str, Any]]) -> Answer:
         document({"data": answers[operation]})(handler)
 
     return answer
+
+
+@contextmanager
+def asked(answers: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[DagsterClient, Server]]:
+    """Yield a client of a stand-in for Dagster, and the stand-in, which knows what was sent."""
+    with serve(dagster(answers)) as server, DagsterClient(Target("local", server.url)) as client:
+        yield client, server
 
 
 def closed_port() -> tuple[socket.socket, str]:

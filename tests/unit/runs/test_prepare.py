@@ -13,26 +13,15 @@ from dagmar.errors import Invalid, UsageError
 from dagmar.project import provenance
 from dagmar.project.settings import Target
 from dagmar.runs.prepare import LaunchSpec, _joined, _shares, prepare
-from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch, validate
 from dagmar.server.launchable import Hints, Launchable
 from dagmar.server.partitions import Choice
-from support.http_server import dagster, serve
+from support.http_server import asked
+from support.launches import JOB_PARTITIONS, job_defaults, partition_config
 
 HINTS = Hints("Correct the config here.", "Choose a partition here.", "Choose none here.")
 VALID = {"isPipelineConfigValid": {"__typename": "PipelineConfigValidationValid"}}
 WORKSPACE = {"__typename": "Workspace", "locationEntries": []}
-PARTITIONS = {
-    "pipelineOrError": {
-        "__typename": "Pipeline",
-        "partitionKeysOrError": {"partitionKeys": ["mon", "tue"]},
-    },
-    "partitionSetOrError": {
-        "__typename": "PartitionSet",
-        "partitionsOrError": {"__typename": "Partitions", "results": []},
-        "partitionStatusesOrError": {"__typename": "PartitionStatuses", "results": []},
-    },
-}
 JOB = {
     "name": "__repository__",
     "location": {"name": "shop"},
@@ -47,28 +36,11 @@ ALL = Choice(all=True)
 ROWS = {"ops": {"weekly": {"config": {"rows": 1}}}}
 
 
-def defaults(fixed: str, partition: str) -> dict[str, Any]:
-    """Answer with the config that a job has for every run, and for a partition."""
-    return {
-        "pipelineOrError": {
-            "__typename": "Pipeline",
-            "presets": [{"name": "default", "runConfigYaml": fixed}],
-            "partition": {
-                "runConfigOrError": {"__typename": "PartitionRunConfig", "yaml": partition},
-                "tagsOrError": {"__typename": "PartitionTags", "results": []},
-            },
-        }
-    }
-
-
 def prepared(
     tmp_path: Path, spec: LaunchSpec, answers: dict[str, Any]
 ) -> tuple[tuple[Launch, ...], list[str]]:
     """Prepare on a stand-in for a server; return the launches and the queries."""
-    with (
-        serve(dagster(answers)) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked(answers) as (client, server):
         launches = prepare(client, tmp_path, spec, HINTS)
     return launches, [seen.sent["operationName"] for seen in server.seen]
 
@@ -78,10 +50,7 @@ def test_validating_a_launch_does_not_change_it() -> None:
     launch = Launch("shop", "__repository__", "__ASSET_JOB", (AssetKey("orders"),), config)
     before = copy.deepcopy(launch)
     ops = {"pipelineOrError": {"__typename": "Pipeline", "solids": [{"name": "a_check"}]}}
-    with (
-        serve(dagster({"OpsToLaunch": ops, "ValidateConfig": VALID})) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked({"OpsToLaunch": ops, "ValidateConfig": VALID}) as (client, _):
         validate(client, launch)
     assert launch == before
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -91,8 +60,8 @@ def test_validating_a_launch_does_not_change_it() -> None:
 def test_a_backfill_of_a_job_queries_the_jobs_defaults_once(tmp_path: Path) -> None:
     answers = {
         "JobsToLaunch": JOBS,
-        "JobPartitions": PARTITIONS,
-        "JobDefaults": defaults("loggers: {console: {}}", ""),
+        "JobPartitions": JOB_PARTITIONS,
+        "JobDefaults": job_defaults("loggers: {console: {}}"),
         "BackfillParams": {"__type": {"inputFields": [{"name": "runConfigData"}]}},
         "ValidateConfig": VALID,
     }
@@ -106,8 +75,8 @@ def test_a_backfill_of_a_job_queries_the_jobs_defaults_once(tmp_path: Path) -> N
 def test_a_backfill_takes_no_config_if_each_partition_has_its_own(tmp_path: Path) -> None:
     answers = {
         "JobsToLaunch": JOBS,
-        "JobPartitions": PARTITIONS,
-        "JobDefaults": defaults("", "ops: {weekly: {config: {day: mon}}}"),
+        "JobPartitions": JOB_PARTITIONS,
+        "JobDefaults": job_defaults(config=partition_config("ops: {weekly: {config: {day: mon}}}")),
     }
     with pytest.raises(UsageError, match="each partition of the job 'weekly' has its own"):
         prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL, config=ROWS), answers)
@@ -164,8 +133,8 @@ def test_hints_are_those_of_the_caller(tmp_path: Path) -> None:
     }
     answers = {
         "JobsToLaunch": JOBS,
-        "JobPartitions": PARTITIONS,
-        "JobDefaults": defaults("", ""),
+        "JobPartitions": JOB_PARTITIONS,
+        "JobDefaults": job_defaults(),
         "ValidateConfig": refused,
     }
     with pytest.raises(Invalid, match="not valid") as caught:
@@ -184,10 +153,7 @@ def test_each_code_location_gets_the_part_of_the_config_that_it_runs() -> None:
     items = [launchable("shop", "a", "c"), launchable("lab", "b")]
     parents = [launchable("shop", "a", "b", parent=("r-0", "r-1"))]
     more = {"pipelineOrError": {"__typename": "Pipeline", "solids": []}}
-    with (
-        serve(dagster({"OpsToLaunch": more})) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked({"OpsToLaunch": more}) as (client, server):
         assert _shares(client, items, {"execution": {}}, HINTS) == [
             (item, {"execution": {}}) for item in items
         ]

@@ -17,7 +17,7 @@ from dagmar.runs.tracking import RunResult
 from dagmar.server.checks import Check
 from dagmar.server.client import DagsterClient
 from dagmar.server.runs import Run
-from support.http_server import dagster, serve
+from support.http_server import asked, dagster, serve
 from support.project import Project
 
 HOSTILE = (
@@ -47,10 +47,7 @@ def history(*seconds: float) -> dict[str, Any]:
 def summarized(
     file: Path, result: RunResult | DagmarError, answers: dict[str, Any] | None = None
 ) -> str:
-    with (
-        serve(dagster(answers or history())) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked(answers or history()) as (client, _):
         summary.add(client, str(file), result)
     return file.read_text("utf-8") if file.is_file() else ""
 

@@ -27,7 +27,7 @@ from dagmar.server.launch import (
     validate,
 )
 from dagmar.server.launchable import find_failed
-from support.http_server import dagster, serve
+from support.http_server import asked, dagster, serve
 
 
 def backfill(*assets: str, config: dict[str, Any] | None = None) -> Launch:
@@ -39,10 +39,7 @@ def backfill(*assets: str, config: dict[str, Any] | None = None) -> Launch:
 
 def title_of(launch: Launch) -> str:
     success = {"__typename": "LaunchBackfillSuccess", "backfillId": "b-1"}
-    with (
-        serve(dagster({"LaunchBackfill": {"launchPartitionBackfill": success}})) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked({"LaunchBackfill": {"launchPartitionBackfill": success}}) as (client, server):
         assert launch_backfill(client, launch) == "b-1"
     return str(server.seen[0].sent["variables"]["params"]["title"])
 
@@ -107,10 +104,7 @@ def test_a_retry_keeps_the_tags_that_a_user_may_give_and_those_of_its_partition(
         "repositoryOrigin": {"repositoryLocationName": "shop", "repositoryName": "r"},
         "tags": [{"key": key, "value": value} for key, value in {**kept, **own}.items()],
     }  # fmt: skip
-    with (
-        serve(dagster({"RunToRetry": {"runOrError": run}})) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked({"RunToRetry": {"runOrError": run}}) as (client, _):
         tags = find_failed(client, "r-1").launch.tags
     assert tags == {**kept, "dagster/is_resume_retry": "true"}
 
@@ -190,10 +184,7 @@ def run(*assets: str, **more: Any) -> Launch:
 
 def sent(call: Callable[[DagsterClient], object], **answers: Any) -> list[dict[str, Any]]:
     """Call with a client of a stand-in, and return the variables of what was sent."""
-    with (
-        serve(dagster(answers)) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked(answers) as (client, server):
         call(client)
     return [seen.sent["variables"] for seen in server.seen]
 

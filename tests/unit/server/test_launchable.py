@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from dagmar.errors import DagmarError, Invalid, NotAllowed, UsageError
-from dagmar.project.settings import Target
 from dagmar.server import launchable
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from dagmar.server.launchable import Hints, Launchable
-from support.http_server import Server, dagster, serve
+from support.http_server import Server, asked
+from support.launches import JOB_PARTITIONS, job_defaults, partition_config
 
 HINTS = Hints("Correct the config.", "Choose partitions.", "Choose none.")
 FORBIDDEN = {"permission": "launch_partition_backfill", "value": False, "disabledReason": "Ask Ann"}
-
-
-@contextmanager
-def asked(answers: dict[str, Any]) -> Iterator[tuple[DagsterClient, Server]]:
-    """Yield a client of a stand-in, and the stand-in, which knows what was sent."""
-    with serve(dagster(answers)) as server, DagsterClient(Target("local", server.url)) as client:
-        yield client, server
 
 
 def refused(answers: dict[str, Any], call: Callable[[DagsterClient], object]) -> DagmarError:
@@ -192,17 +184,6 @@ JOBS = {
     },
     "workspaceOrError": WORKSPACE,
 }
-JOB_PARTITIONS = {
-    "pipelineOrError": {
-        "__typename": "Pipeline",
-        "partitionKeysOrError": {"partitionKeys": ["mon", "tue"]},
-    },
-    "partitionSetOrError": {
-        "__typename": "PartitionSet",
-        "partitionsOrError": {"__typename": "Partitions", "results": []},
-        "partitionStatusesOrError": {"__typename": "PartitionStatuses", "results": []},
-    },
-}
 
 
 def test_a_job_is_found_by_its_name_and_its_code_location() -> None:
@@ -254,23 +235,7 @@ def test_a_job_of_several_locations_is_ambiguous() -> None:
 
 
 NIGHTLY = Launch("shop", "__repository__", "nightly")
-
-
-def defaults(fixed: str = "", config: Any = None, tags: Any = None) -> dict[str, Any]:
-    """Return the defaults of a job, of which those of a partition may be errors."""
-    presets = [
-        {"name": "other", "runConfigYaml": "other: 1"},
-        {"name": "default", "runConfigYaml": fixed},
-    ]
-    state = {
-        "runConfigOrError": config or {"__typename": "PartitionRunConfig", "yaml": ""},
-        "tagsOrError": tags or {"__typename": "PartitionTags", "results": []},
-    }
-    answer = {"__typename": "Pipeline", "presets": presets, "partition": state}
-    return {"JobDefaults": {"pipelineOrError": answer}}
-
-
-OWN = {"__typename": "PartitionRunConfig", "yaml": "ops: {a: {config: {day: mon, rows: 1}}}"}
+OWN = partition_config("ops: {a: {config: {day: mon, rows: 1}}}")
 TAGS = {"__typename": "PartitionTags", "results": [{"key": "day", "value": "mon"},
                                                    {"key": "tier", "value": "silver"}]}  # fmt: skip
 
@@ -278,7 +243,7 @@ TAGS = {"__typename": "PartitionTags", "results": [{"key": "day", "value": "mon"
 def test_the_config_and_tags_of_a_partition_are_under_those_of_the_launch() -> None:
     config = {"ops": {"a": {"config": {"rows": 9}}}}
     launch = Launch("shop", "r", "nightly", config=config, tags={"tier": "gold"})
-    with asked(defaults(config=OWN, tags=TAGS)) as (client, server):
+    with asked({"JobDefaults": job_defaults(config=OWN, tags=TAGS)}) as (client, server):
         merged = launchable.with_defaults(client, launch, "mon")
     assert merged.config == {"ops": {"a": {"config": {"day": "mon", "rows": 9}}}}
     assert merged.tags == {"day": "mon", "tier": "gold"}
@@ -295,7 +260,9 @@ def test_the_config_and_tags_of_a_partition_are_under_those_of_the_launch() -> N
 
 def test_the_config_of_a_job_is_under_that_of_the_launch() -> None:
     launch = Launch("shop", "r", "nightly", config={"loggers": {"console": {}}}, tags={"a": "b"})
-    with asked(defaults("execution: {config: {in_process: {}}}", OWN, TAGS)) as (client, server):
+    with asked(
+        {"JobDefaults": job_defaults("execution: {config: {in_process: {}}}", OWN, TAGS)}
+    ) as (client, server):
         merged = launchable.with_defaults(client, launch, None)
         same = launchable.with_defaults(client, NIGHTLY, None)  # Dagster applies it
     assert merged.config == {
@@ -324,20 +291,20 @@ def test_code_that_fails_for_a_partition_is_reported(broken: str) -> None:
         "__typename": "PythonError", "message": "KeyError: 'mon'\n", "className": "KeyError",
         "stack": [], "errorChain": [],
     }  # fmt: skip
-    answers = defaults(**{broken: python})
+    answers = {"JobDefaults": job_defaults(**{broken: python})}
     error = refused(answers, lambda client: launchable.read_defaults(client, NIGHTLY, "mon"))
     message = "job nightly cannot create the config of this partition: KeyError: 'mon'"
     assert (type(error), error.message) == (Invalid, message)
 
 
 def test_a_backfill_reads_the_defaults_of_its_first_partition() -> None:
-    with asked(defaults(config=OWN)) as (client, server):
+    with asked({"JobDefaults": job_defaults(config=OWN)}) as (client, server):
         launch = launchable.validated_backfill(client, NIGHTLY, ["mon", "tue"])
     assert (launch.partitions, launch.config) == (("mon", "tue"), {})
     assert [sent["partition"] for sent in variables(server, "JobDefaults")] == ["mon"]
     config = Launch("shop", "r", "nightly", config={"ops": {}, "a": 1})
     error = refused(
-        defaults(config=OWN),
+        {"JobDefaults": job_defaults(config=OWN)},
         lambda client: launchable.validated_backfill(client, config, ["mon", "tue"]),
     )
     assert type(error) is UsageError

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import Invalid
-from dagmar.project.settings import Target
 from dagmar.server.catalog import Asset, Catalog
-from dagmar.server.client import DagsterClient
 from dagmar.stats.scope import Scope, choose_assets
-from support.http_server import dagster, serve
+from support.http_server import asked
 
 
 def asset(key: str, group: str = "sales", location: str = "shop") -> Asset:
@@ -48,7 +46,7 @@ ANSWERS = {
 
 def chosen(scope: Scope, events: dict[str, Any] = NEVER) -> dict[str, tuple[str, str, bool]]:
     answers = {**ANSWERS, "AssetEvents": {"each_0": {"__typename": "Asset", **events}}}
-    with serve(dagster(answers)) as server, DagsterClient(Target("local", server.url)) as client:
+    with asked(answers) as (client, _):
         found = choose_assets(client, CATALOG, scope, ["lost"])
     return {name: (each.key, each.location, each.shadowed) for name, each in found.items()}
 

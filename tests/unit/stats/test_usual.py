@@ -14,7 +14,7 @@ from dagmar.runs.tracking import FollowOptions
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import RANGE_START_TAG, Launch
 from dagmar.stats.usual import of_launch, read_usual
-from support.http_server import dagster, serve
+from support.http_server import asked, dagster, serve
 
 ORDERS, SALES = AssetKey("raw/orders"), AssetKey("sales")
 
@@ -104,10 +104,7 @@ def test_a_run_is_not_compared_with_itself() -> None:
 
 
 def test_a_server_that_does_not_say_gives_no_time_out(capsys: pytest.CaptureFixture[str]) -> None:
-    with (
-        serve(dagster({"HistoryRuns": {"runsOrError": {"__typename": "PythonError"}}})) as server,
-        DagsterClient(Target("local", server.url)) as client,
-    ):
+    with asked({"HistoryRuns": {"runsOrError": {"__typename": "PythonError"}}}) as (client, _):
         assert _usual_timeout(client, [launch(ORDERS)]) is None
     assert "how long it usually takes cannot be read" in capsys.readouterr().err
 
