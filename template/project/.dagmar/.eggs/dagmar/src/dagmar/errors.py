@@ -196,7 +196,7 @@ def some(names: list[str]) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """Return text of at most so many characters, the last one an ellipsis if more follow."""
+    """Return text of at most this many characters, the last one an ellipsis if more follow."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

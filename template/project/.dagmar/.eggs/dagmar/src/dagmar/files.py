@@ -76,7 +76,7 @@ def temporary_of(name: str) -> re.Pattern[str]:
     return re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}")
 
 
-def write_atomically(file: Path, text: str, mode: int | None = None) -> None:
+def write_atomically(file: Path, text: str | bytes, mode: int | None = None) -> None:
     """Write `text` to `file`, which then holds either all of it or what it held before.
 
     Makes the folder; keeps the file's mode unless one is given, and the symlink that it may be

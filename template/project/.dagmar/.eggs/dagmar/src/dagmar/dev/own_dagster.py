@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagmar.errors import DagmarError, SetupError, UnexpectedAnswer
+from dagmar.errors import DagmarError, SetupError, UnexpectedAnswer, counted
 from dagmar.project.locations import check_command
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def look(
         DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
     ):
         if failed := fail_leftovers(url, before, environ, begun):
-            left = f"{len(failed)} run{'s' * (len(failed) > 1)} left from before"
+            left = f"{counted(len(failed), 'run')} left from before"
             text = f"Marked {left} as failed: nothing executes {'them' if failed[1:] else 'it'}."
             reporter.event("runs_failed", text, run_ids=failed)
     return broken

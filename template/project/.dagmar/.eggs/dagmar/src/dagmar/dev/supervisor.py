@@ -42,6 +42,7 @@ from dagmar.errors import (
     SetupError,
     TimedOut,
     UsageError,
+    counted,
     did_you_mean,
 )
 from dagmar.project import devfile
@@ -501,7 +502,7 @@ class Supervisor:
 
     def _cancel_runs(self, server: Server) -> None:
         if count := own_dagster.cancel_runs(server.url, self._session.scratch):
-            text = f"Cancelled {count} run{'s' * (count > 1)} in progress."
+            text = f"Cancelled {counted(count, 'run')} in progress."
             self._reporter.event("runs_cancelled", text, count=count)
 
     def _gone(self) -> bool:

@@ -18,7 +18,9 @@ def compare(before: object, after: object, keys: Sequence[str] = ()) -> Differen
     try:
         return _compare(before, after, keys)
     except Exception as error:  # whatever a user's class or a library raises
-        return _not_comparable(before, after, error)
+        why = " ".join(str(error).split()) or "no message"
+        reason = f"comparing them failed with {type(error).__name__}: {in_words(why)}"
+        return _different(before, after, reason)
 
 
 def _compare(before: object, after: object, keys: Sequence[str]) -> Difference:
@@ -36,9 +38,8 @@ def _compare(before: object, after: object, keys: Sequence[str]) -> Difference:
     kind = _kind(before)
     apart = kind == "mapping" and type(before) is not type(after)
     if apart or kind != _kind(after) or old or new:
-        change = Change("", in_words(before), in_words(after))
         types = f"The type changed from {type_name(before)} to {type_name(after)}."
-        return Difference("other", equal=False, remarks=[types], changes=[change], total=1)
+        return _different(before, after, remarks=[types])
     if isinstance(before, Number) and isinstance(after, Number):
         return compare_numbers(before, after)
     if isinstance(before, str) and isinstance(after, str):
@@ -47,18 +48,17 @@ def _compare(before: object, after: object, keys: Sequence[str]) -> Difference:
         return compare_nested(before, after, compare)
     if same(before, after):
         return Difference("other", equal=True)
-    change = Change("", in_words(before), in_words(after))
     # Two objects of such a class are never equal, not even one and its copy.
     only_itself = type(before).__eq__ is object.__eq__
     reason = f"{type_name(before)} does not define when two are equal" if only_itself else ""
-    return Difference("other", equal=False, reason=reason, changes=[change], total=1)
+    return _different(before, after, reason=reason)
 
 
-def _not_comparable(before: object, after: object, error: Exception) -> Difference:
-    why = " ".join(str(error).split()) or "no message"
+def _different(
+    before: object, after: object, reason: str = "", remarks: Sequence[str] = ()
+) -> Difference:
     change = Change("", in_words(before), in_words(after))
-    reason = f"comparing them failed with {type(error).__name__}: {in_words(why)}"
-    return Difference("other", equal=False, reason=reason, changes=[change], total=1)
+    return Difference("other", False, reason, remarks, changes=[change], total=1)
 
 
 def _kind(value: object) -> Kind:

@@ -166,7 +166,8 @@ def _by_keys(old: Table, new: Table, keys: Sequence[str], every: int) -> Matchin
         columns = {f"key {i}": each for i, each in enumerate(series)}
         if every > 1:
             backend = series[0].implementation
-            chosen = new_positions(_by_hash(series, every), backend)
+            some = (i for i, row in enumerate(_hashes(series)) if row % every == 0)
+            chosen = new_positions(some, backend)
             columns = {name: each[chosen] for name, each in columns.items()}
             frame = nw.from_dict({**columns, place: chosen})
         else:
@@ -205,11 +206,6 @@ def _every(table: Table, every: int) -> nw.Series[Any]:
     """Return every nth position."""
     backend = next(iter(table.columns.values())).implementation
     return new_positions(range(0, table.rows, every), backend)
-
-
-def _by_hash(series: Sequence[nw.Series[Any]], every: int) -> list[int]:
-    """Return the positions of rows whose keys have a hash that is a multiple."""
-    return [i for i, row in enumerate(_hashes(series)) if row % every == 0]
 
 
 def _hashes(series: Sequence[nw.Series[Any]]) -> Iterator[int]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dagmar.errors import cut
+
 Kind = Literal["frame", "number", "text", "mapping", "other"]
 MOST_CHARACTERS = 200
 
@@ -115,7 +117,7 @@ def in_words(value: object) -> str:
         text = value if isinstance(value, str) else repr(value)
     except Exception as error:  # whatever a user's class raises
         text = f"<{type(value).__name__}: {type(error).__name__}>"
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+    return cut(text, MOST_CHARACTERS)
 
 
 def type_name(value: object) -> str:

@@ -71,7 +71,7 @@ class Exports:
             return
         if len(exports) == 1:
             raise _error(bad[0])
-        raise all_of(list(map(_error, bad)), len(exports), "notebook")
+        raise all_of(list(map(_error, bad)), len(exports))
 
     def _say(self, export: Exported) -> None:
         if self.dry_run:

@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from dagmar.failure import Failure
-from dagmar.files import encodable
+from dagmar.files import UNREADABLE, encodable
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -115,7 +115,7 @@ def parse(text: str, id: str) -> Manifest | None:
         if not (_fits(manifest, Manifest) and _fits(links, list[str])):
             return None
         manifest.started  # noqa: B018  raises ValueError for an id that is not a time
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except UNREADABLE:
         return None
     plain = all("/" not in file.name and file.name not in ("", "..", ".") for file in files)
     expected = manifest.tool == "dagmar" and manifest.format == FORMAT and manifest.id == id

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dagmar.files import write_atomically
+from dagmar.files import UNREADABLE, write_atomically
 from dagmar.project.layout import DEV_FILE, make_folder
 
 # The clocks of a process's start and of this file differ by some ticks.
@@ -45,15 +45,7 @@ def read(root: Path) -> Running | None:
         names = ("dagster_url", "marimo_url", "reports_url", "env_file", "dagster_home")
         texts = {name: document[name] for name in names if isinstance(document.get(name), str)}
         running = Running(int(document["pid"]), str(document.get("started_at") or ""), **texts)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ):
+    except (OSError, *UNREADABLE):
         return None
     return running if _alive(running) else None
 
@@ -63,7 +55,7 @@ def remove(root: Path, pid: int) -> None:
     try:
         if json.loads((root / DEV_FILE).read_text("utf-8"))["pid"] == pid:
             (root / DEV_FILE).unlink()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *UNREADABLE):
         return
 
 

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 from dagmar import console
-from dagmar.errors import DagmarError, counted, suggestion
+from dagmar.errors import DagmarError, counted, cut
 from dagmar.runs.following import warn_on_error
 from dagmar.runs.tracking import RunResult
 from dagmar.server.client import DagsterClient
@@ -66,7 +66,7 @@ def _blocks(
     error = _error(result)
     yield f"### invoke run: {f'status {error.exit_code}' if error else 'ok'}\n\n"
     if isinstance(result, DagmarError):
-        yield _block(_told(result))
+        yield _block(str(result))
         return
     if backfill := result.backfill:
         yield f"Backfill {_link(backfill.url, backfill.backfill_id)}: {_code(backfill.status)}\n\n"
@@ -85,7 +85,7 @@ def _blocks(
     for run in result.runs:
         yield from (f"- {_code(check.text)}\n" for check in run.checks or () if not check.passed)
     if error and (result.error or not failed):
-        yield f"\n{_block(_told(error))}"
+        yield f"\n{_block(str(error))}"
 
 
 def _error(result: RunResult | DagmarError) -> DagmarError | None:
@@ -96,10 +96,6 @@ def _error(result: RunResult | DagmarError) -> DagmarError | None:
     except DagmarError as error:
         return error
     return None
-
-
-def _told(error: DagmarError) -> str:
-    return "\n".join(filter(None, [error.message, suggestion(error.hint, error.command)]))
 
 
 def _row(run: Run, usual: Usual | None) -> str:
@@ -133,8 +129,8 @@ def _failure(run: Run) -> str:
 def _code(text: str) -> str:
     """Return text of one line as code in which nothing has a meaning; empty if it is."""
     words = " ".join(console.tame(text).split())
-    words = words if len(words) <= MOST_IN_LINE else f"{words[:MOST_IN_LINE]}…"
-    plain = re.sub(r"[!-/:-@\[-`{-~]", lambda match: f"&#{ord(match[0])};", words)
+    escaped = r"[!-/:-@\[-`{-~]"
+    plain = re.sub(escaped, lambda match: f"&#{ord(match[0])};", cut(words, MOST_IN_LINE + 1))
     return f"<code>{plain}</code>" if plain else ""
 
 

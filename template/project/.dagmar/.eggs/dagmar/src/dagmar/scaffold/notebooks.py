@@ -198,7 +198,7 @@ class Scaffolded:
             return
         for pair, error in errors.items():
             console.complain(type(error)(f"{pair}: {error.message}", error.hint, error.command))
-        raise all_of(list(errors.values()), len(self.notebooks), "notebook")
+        raise all_of(list(errors.values()), len(self.notebooks))
 
 
 def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> Scaffolded:
@@ -237,7 +237,7 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
 def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
     """Return the answers that come from Dagster, one mapping for each asset and job."""
     chosen = [
-        _find("asset", name, catalog.assets, catalog) for name in map(AssetKey, request.assets)
+        find("asset", name, catalog.assets, catalog) for name in map(AssetKey, request.assets)
     ]
     names = [*map(AssetKey, request.assets)]
     if request.select:
@@ -251,7 +251,7 @@ def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
     if request.one:
         return [{"select": request.select}]
     for job in request.jobs:
-        _find("job", job, catalog.jobs, catalog)
+        find("job", job, catalog.jobs, catalog)
     known = catalog.inputs(chosen) if chosen else {}
     shared = _shared(catalog)
     return [
@@ -276,26 +276,20 @@ def _shared(catalog: Catalog) -> dict[str, dict[str, str]]:
     return shared
 
 
-def _find(kind: Kind, name: str, items: Sequence[Named], catalog: Catalog) -> Named:
+def find(kind: Kind, name: str, items: Sequence[Named], catalog: Catalog) -> Named:
     """Return what is called `name`. Raises Invalid for an unknown or ambiguous name."""
-    item = choose(kind, name, items)
-    if item is None:
-        raise _unknown(kind, name, similar_names(name, items), catalog)
-    return item
-
-
-def _unknown(kind: str, name: str, known: Collection[str], catalog: Catalog) -> Invalid:
-    """Return the error for a name that Dagster does not know."""
-    message = f"there is no {kind} '{name}'{did_you_mean(name, known)}"
+    if (item := choose(kind, name, items)) is not None:
+        return item
+    message = f"there is no {kind} '{name}'{did_you_mean(name, similar_names(name, items))}"
     if not catalog.broken:
-        return Invalid(message, "List them with:", command=f"invoke discover --kind {kind}s")
+        raise Invalid(message, "List them with:", command=f"invoke discover --kind {kind}s")
     reasons = [f"  {location}: {failure.text}" for location, failure in catalog.broken.items()]
     message = "\n".join((f"{message}. Not every code location is loaded:", *reasons))
     hint = (
         "Fix it: `invoke dev` reloads what is saved; elsewhere, reload it in the Dagster UI. "
         "For the traceback, type:"
     )
-    return Invalid(message, hint, command="invoke discover --kind locations --json")
+    raise Invalid(message, hint, command="invoke discover --kind locations --json")
 
 
 def _notebook(

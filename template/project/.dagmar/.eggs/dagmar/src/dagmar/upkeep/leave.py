@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.errors import Conflict, SetupError, counted, some
+from dagmar.files import write_atomically
 from dagmar.project import devfile, layout, templates, worktree
 from dagmar.project.installing import sync_command
 from dagmar.project.survey import requirement_files, survey
@@ -274,22 +275,17 @@ def remove(plan: Plan) -> None:
 def _write(file: Path, content: bytes | None, plan: Plan) -> str:
     """Write a file without dagmar; return what is left to type."""
     if content is not None:
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        shutil.copymode(file, temporary)
-        temporary.replace(file)
+        write_atomically(file, content)
         return ""
     program = file.stem.lower().replace("pipfile", "pipenv")
     uv = shutil.which("uv") if program == "uv" else None
     environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     for options in (("--offline",), ()):
         lock = (uv or "uv", "lock", "--quiet", *options)
-        if (
-            uv
-            and subprocess.run(lock, cwd=file.parent, env=environ, capture_output=True).returncode
-            == 0
-        ):
-            return ""
+        if uv:
+            done = subprocess.run(lock, cwd=file.parent, env=environ, capture_output=True)
+            if not done.returncode:
+                return ""
     folder = os.path.relpath(file.parent, plan.root)
     where = [] if folder == "." else ["--directory", folder]
     reuse = ["--update-reuse"] if program == "pdm" else []  # the versions that are locked

@@ -124,16 +124,16 @@ def latency(project: Project) -> Finding:
 @check("same-instance", online=True)
 def same_instance(project: Project) -> Finding:
     """A Dagster on this machine keeps its runs where the project's notebooks look for them."""
-    import yaml
+    from dagmar.server.paired import read_instance_info
 
     if not project.target.loopback:
         raise Skip("Dagster is on another machine")
     project.require_server()
     with project.connect() as client:
-        info = client.query("InstanceInfo")["instance"]["info"]
+        info = read_instance_info(client)
     try:
-        base = yaml.safe_load(info or "")["local_artifact_storage"]["config"]["base_dir"]
-    except (yaml.YAMLError, KeyError, TypeError):
+        base = info["local_artifact_storage"]["config"]["base_dir"]
+    except (KeyError, TypeError):
         raise Skip("Dagster does not say where it keeps its runs") from None
     own = instance_folder(project.root, project.environ)
     if os.path.realpath(base) != os.path.realpath(own):
