@@ -13,7 +13,7 @@ from dagmar.migrate.draft import ADDED, Draft, span, walk
 from dagmar.migrate.imports import imported
 from dagmar.migrate.model import Level
 from dagmar.migrate.scopes import FUNCTION, read_scopes
-from dagmar.notebook.cells import literal
+from dagmar.notebook.cells import dotted, literal
 
 EXCHANGED = {
     "IPython.display.display": "display",
@@ -87,22 +87,17 @@ def _aliases(trees: Iterable[ast.Module]) -> dict[str, str]:
     return aliases
 
 
-def _dotted(node: ast.expr, aliases: Mapping[str, str]) -> str:
+def _origin(node: ast.expr, aliases: Mapping[str, str]) -> str:
     """Return where an expression is from, such as `papermill.record`, or an empty text."""
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name) or node.id not in aliases:
-        return ""
-    return ".".join([aliases[node.id], *reversed(parts)])
+    name, dot, rest = dotted(node).partition(".")
+    return f"{aliases[name]}{dot}{rest}" if name in aliases else ""
 
 
 def _convert(draft: Draft, tree: ast.Module, aliases: Mapping[str, str], paired: bool) -> None:
     edits: list[tuple[ast.expr, str, str]] = []
     bound = read_scopes(draft.code).bound() if "display" in draft.code else set()
     for node in walk(tree):
-        if isinstance(node, ast.Call) and (name := _dotted(node.func, aliases)):
+        if isinstance(node, ast.Call) and (name := _origin(node.func, aliases)):
             package, _, function = name.partition(".")
             rule = _rule(package, function)
             if new := rule(node, paired) if rule else None:
@@ -117,7 +112,7 @@ def _convert(draft: Draft, tree: ast.Module, aliases: Mapping[str, str], paired:
                 message = f"`{ast.unparse(node)}` is of Jupyter's kernel"
                 draft.remark(node.lineno - 1, "by hand", "undefined", message, "Remove its use.")
         elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
-            name = _dotted(node, aliases)
+            name = _origin(node, aliases)
             if name in EXCHANGED and not (name == "display" and name in bound):
                 edits.append((node, EXCHANGED[name], name))
                 draft.needs |= {"display"} & {EXCHANGED[name]}

@@ -82,14 +82,17 @@ class Source:
 def _calls(tree: ast.AST, owner: str, name: str) -> Iterator[ast.Call]:
     """Yield the calls of `owner.name`."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr == name
-            and isinstance(node.func.value, ast.Name)
-            and node.func.value.id == owner
-        ):
+        if isinstance(node, ast.Call) and dotted(node.func) == f"{owner}.{name}":
             yield node
+
+
+def dotted(node: ast.expr) -> str:
+    """Return `a.b.c` for such a chain of names, and an empty text for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (owner := dotted(node.value)):
+        return f"{owner}.{node.attr}"
+    return ""
 
 
 def literal(value: ast.expr) -> str | None:

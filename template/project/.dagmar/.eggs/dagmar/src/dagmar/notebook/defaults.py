@@ -15,7 +15,7 @@ from typing import Any
 
 from dagmar import scalars
 from dagmar.errors import Invalid, did_you_mean
-from dagmar.notebook.cells import literal
+from dagmar.notebook.cells import dotted, literal
 from dagmar.notebook.inputs import Binding
 from dagmar.scalars import Plain, resolve
 from dagmar.server.runconfig import parse_yaml
@@ -110,11 +110,11 @@ def probe(found: Iterable[Binding]) -> ast.expr | None:
         value = binding.value
         of_call = value.func if isinstance(value, ast.Call) else value
         annotation, _ = _without_none(binding.annotation)
-        if annotation is not None and _dotted(annotation):
+        if annotation is not None and dotted(annotation):
             return annotation
         if value is not None and _is_quick(value):
             return value
-        if of_call is not None and _dotted(of_call):
+        if of_call is not None and dotted(of_call):
             return of_call
     return None
 
@@ -141,10 +141,10 @@ def _of_expression(node: ast.expr | None) -> Default | None:
         operands = [node.left, node.right][: 2 if isinstance(node.op, ast.Add) else 1]
         if any(side and side.kind is str for side in map(_of_expression, operands)):
             return Default(str)
-    if isinstance(node, ast.Subscript) and _dotted(node.value) in ENVIRONMENT:
+    if isinstance(node, ast.Subscript) and dotted(node.value) in ENVIRONMENT:
         return Default(str)
     if isinstance(node, ast.Call):
-        called = _dotted(node.func)
+        called = dotted(node.func)
         if called in (*ENVIRONMENT, PARTITION_CALL):
             return Default(str)
         if called in BUILTINS:
@@ -176,7 +176,7 @@ def _without_none(annotation: ast.expr | None) -> tuple[ast.expr | None, bool]:
         others = [side for side in sides if not _is_none(side)]
         return (others[0] if len(others) == 1 else None), len(others) < len(sides)
     if isinstance(annotation, ast.Subscript):
-        name = _dotted(annotation.value).rpartition(".")[2]
+        name = dotted(annotation.value).rpartition(".")[2]
         if name == "Optional":
             return annotation.slice, True
     return annotation, False
@@ -189,7 +189,7 @@ def _sample(annotation: ast.expr) -> Any:
         return BUILTINS[annotation.id]()
     if not isinstance(annotation, ast.Subscript):
         return None
-    kind = GENERICS.get(_dotted(annotation.value).rpartition(".")[2].lower())
+    kind = GENERICS.get(dotted(annotation.value).rpartition(".")[2].lower())
     of = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
     parts = [_sample(part) for part in of if ast.unparse(part) != "..."]
     if kind is None or None in parts:
@@ -219,15 +219,6 @@ def _is_quick(node: ast.expr) -> bool:
 
 def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
-
-
-def _dotted(node: ast.expr) -> str:
-    """Return `a.b.c` for such a chain of names, and an empty text for anything else."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (owner := _dotted(node.value)):
-        return f"{owner}.{node.attr}"
-    return ""
 
 
 def _fit(flag: str, text: str, kind: type, value: Any) -> Any:
