@@ -725,9 +725,9 @@ def test_a_second_reports_server_takes_the_next_port(
 PRINTS_MUCH = """
 import sys, threading
 from dagmar.dev.reporter import WAITING_LINES, Reporter
-from dagmar.tasks.command import _guarded
+from dagmar.tasks.command import guarded
 
-with _guarded(), Reporter(json=False) as reporter:
+with guarded(), Reporter(json=False) as reporter:
     reporter.event("starting", "Starting")
     many = range(2 * WAITING_LINES)
     print_all = lambda: [reporter.line("marimo", str(i)) for i in many]

@@ -18,7 +18,7 @@ from dagmar.orchestration.loader import definitions_of
 from dagmar.orchestration.selection import select
 from dagmar.orchestration.values import load_value
 from dagmar.project.settings import load
-from dagmar.scaffold.notebooks import ScaffoldRequest, _read_facts
+from dagmar.scaffold.notebooks import ScaffoldRequest, read_facts
 from dagmar.server.names import choose, distinct_name, distinct_names, names_of, require_one_each
 
 CODE = """
@@ -110,12 +110,10 @@ def test_a_job_is_chosen_in_the_same_way(root: Path) -> None:
 def test_a_notebook_is_scaffolded_for_the_one_that_is_named(root: Path) -> None:
     catalog = read_definitions(root)
     with pytest.raises(Invalid, match=SEVERAL):
-        _read_facts(catalog, ScaffoldRequest(assets=["orders"]))
-    named = [
-        fact["asset"] for fact in _read_facts(catalog, ScaffoldRequest(assets=["orders@west"]))
-    ]
+        read_facts(catalog, ScaffoldRequest(assets=["orders"]))
+    named = [fact["asset"] for fact in read_facts(catalog, ScaffoldRequest(assets=["orders@west"]))]
     assert named == ["orders@west"]
-    selected = _read_facts(catalog, ScaffoldRequest(select="key:orders or key:east_report"))
+    selected = read_facts(catalog, ScaffoldRequest(select="key:orders or key:east_report"))
     assert [fact["asset"] for fact in selected] == ["east_report", "orders@east", "orders@west"]
     # Its inputs are those of the same code location.
     assert selected[0]["near"] == {"orders": "orders@east"}

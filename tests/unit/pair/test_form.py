@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagmar.orchestration.here import _types_of
+from dagmar.orchestration.here import types_of
 from dagmar.pair.controls import CONFIG, FORM, read_options
 from dagmar.pair.form import UNSET, Form, make_form
 from dagmar.scalars import Plain, dump
@@ -90,7 +90,7 @@ def make(
         for op in ops:
             op()
 
-    types = _types_of(job, [])
+    types = types_of(job, [])
     snapshot = build_config_schema_snapshot(job)
     text = default_values_yaml_from_type_snap(snapshot, snapshot.get_config_snap(types.root))
     ops = (read_yaml(text) or {}).get("ops")

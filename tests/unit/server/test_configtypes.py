@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagmar.errors import Invalid
-from dagmar.orchestration.here import _types_of
+from dagmar.orchestration.here import types_of
 from dagmar.scalars import Plain, dump, parse, resolve
 from dagmar.server.configtypes import ConfigTypes, fitted
 from dagmar.server.runconfig import read_config, read_yaml
@@ -58,7 +58,7 @@ def job() -> None:
     plain()
 
 
-READ = _types_of(job, [])
+READ = types_of(job, [])
 
 
 def fit(config: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from dagmar.asset_key import AssetKey
 from dagmar.errors import UsageError
 from dagmar.project.settings import Target
-from dagmar.runs.run import RunRequest, _usual_timeout
+from dagmar.runs.run import RunRequest, usual_timeout
 from dagmar.runs.tracking import FollowOptions
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import RANGE_START_TAG, Launch
@@ -46,7 +46,7 @@ def timeout(runs: list[Any], *launches: Launch) -> float | None:
         serve(answer(runs)) as server,
         DagsterClient(Target("local", server.url)) as client,
     ):
-        seconds = _usual_timeout(client, launches)
+        seconds = usual_timeout(client, launches)
     assert len(server.seen) == 1
     return seconds
 
@@ -105,7 +105,7 @@ def test_a_run_is_not_compared_with_itself() -> None:
 
 def test_a_server_that_does_not_say_gives_no_time_out(capsys: pytest.CaptureFixture[str]) -> None:
     with asked({"HistoryRuns": {"runsOrError": {"__typename": "PythonError"}}}) as (client, _):
-        assert _usual_timeout(client, [launch(ORDERS)]) is None
+        assert usual_timeout(client, [launch(ORDERS)]) is None
     assert "how long it usually takes cannot be read" in capsys.readouterr().err
 
 

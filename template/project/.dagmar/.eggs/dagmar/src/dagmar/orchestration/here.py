@@ -182,7 +182,7 @@ def make_plan(
         check_partition(partitions, local, what, partition)
     # The executor is this process; config for another one would not be valid.
     settings = {name: value for name, value in (config or {}).items() if name != "execution"}
-    settings = fitted(settings, what, lambda: _types_of(definition, keys))
+    settings = fitted(settings, what, lambda: types_of(definition, keys))
     return Plan(what, repository, definition, node, keys, partition, settings)
 
 
@@ -253,7 +253,7 @@ def _checks(result: Any, failure: Failure | None) -> list[Check]:
     return with_results(planned, evaluated, failure)
 
 
-def _types_of(definition: JobDefinition, keys: Iterable[Any]) -> ConfigTypes:
+def types_of(definition: JobDefinition, keys: Iterable[Any]) -> ConfigTypes:
     """Return the types of the run config of a job, or of these assets of it."""
     job = definition.get_subset(asset_selection=set(keys)) if keys else definition
     snapshots = internal("build_config_schema_snapshot")(job).all_config_snaps_by_key

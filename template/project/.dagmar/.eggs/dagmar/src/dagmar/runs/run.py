@@ -98,11 +98,11 @@ def _run(settings: Settings, client: DagsterClient, request: RunRequest) -> RunR
             console.say(f"Valid: {launch.description}. Nothing was launched.")
         return RunResult()
     if options.usual and launches:
-        options = replace(options, timeout=_usual_timeout(client, launches))
+        options = replace(options, timeout=usual_timeout(client, launches))
     return TrackedRuns(client, settings.poll_seconds, options).launch(launches)
 
 
-def _usual_timeout(client: DagsterClient, launches: Sequence[Launch]) -> float | None:
+def usual_timeout(client: DagsterClient, launches: Sequence[Launch]) -> float | None:
     """Return twice the p95 of what is launched, or None if it is not known; and say so.
 
     Partitions of a backfill may run one after the other; several launches run at the same time.

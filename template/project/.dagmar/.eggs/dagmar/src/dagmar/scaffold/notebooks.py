@@ -214,7 +214,7 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
     if root not in folder.parents:
         message = f"the notebooks' folder {settings.notebooks} is not inside the project"
         raise SettingsError(message, "Correct `notebooks` in dagmar.yaml.")
-    facts = _read_facts(catalog, request)
+    facts = read_facts(catalog, request)
     source = _source(root)
     modules = [place for place in (root, root / "src") if place != folder]
     names = Names(modules)
@@ -234,7 +234,7 @@ def scaffold(settings: Settings, catalog: Catalog, request: ScaffoldRequest) -> 
     return Scaffolded(root, notebooks, request.dry_run)
 
 
-def _read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
+def read_facts(catalog: Catalog, request: ScaffoldRequest) -> list[Item]:
     """Return the answers that come from Dagster, one mapping for each asset and job."""
     chosen = [
         find("asset", name, catalog.assets, catalog) for name in map(AssetKey, request.assets)

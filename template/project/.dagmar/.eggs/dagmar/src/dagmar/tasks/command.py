@@ -80,7 +80,7 @@ def command(function: Callable[..., Result | None]) -> Task[Any]:
 
     @functools.wraps(function)
     def body(context: Context, **flags: Any) -> None:
-        with _guarded(), _sigterm_as_ctrl_c():
+        with guarded(), _sigterm_as_ctrl_c():
             _check_words(function.__name__, signature)
             result = function(context, **_given(flags))
             if result is None:
@@ -117,7 +117,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _guarded() -> Iterator[None]:
+def guarded() -> Iterator[None]:
     """Turn what a user can cause into a message and an exit status."""
     try:
         yield
