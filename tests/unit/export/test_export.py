@@ -324,7 +324,7 @@ def test_output_names_another_folder_and_dev_gives_http_links(tmp_path: Path) ->
     assert status == 0
     assert Path(one["files"][0]).is_relative_to(tmp_path / "out/good")
     assert not (project.root / ".dagmar").exists()
-    (project.root / ".dagmar").mkdir()
+    (project.root / ".dagmar/tmp").mkdir(parents=True)
     running = {"pid": os.getpid(), "reports_url": "http://127.0.0.1:4321/reports/"}
     (project.root / ".dagmar/tmp/dev.json").write_text(json.dumps(running), "utf-8")
     status, (one,), _ = export(project, "--notebook", "good.py")
