@@ -254,7 +254,7 @@ def test_assets_come_from_the_cache_until_a_location_changes(tmp_path: Path) -> 
         server.answers[:] = [dagster(changed)]
         found(tmp_path, server, kind="assets")
         assert asked(server)[5:] == ["Workspace", "Assets"]
-    assert len(list((tmp_path / ".dagmar" / "cache").iterdir())) == 1
+    assert len(list((tmp_path / ".dagmar" / "cache").glob("*.json"))) == 1
 
 
 WHOLE = {
@@ -281,7 +281,7 @@ RUBBISH = {
 def test_a_cache_that_is_damaged_is_asked_again(rubbish: str, tmp_path: Path) -> None:
     with serve(dagster(ANSWERS)) as server:
         first = found(tmp_path, server, kind="assets")
-        (file,) = (tmp_path / ".dagmar" / "cache").iterdir()
+        (file,) = (tmp_path / ".dagmar" / "cache").glob("*.json")
         file.write_text(json.dumps([WHOLE]))
         assert [asset["key"] for asset in found(tmp_path, server, kind="assets").assets] == ["a"]
         file.write_text(rubbish)

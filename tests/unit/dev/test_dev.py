@@ -261,7 +261,7 @@ def test_what_a_supervisor_killed_with_its_guard_left_is_ended_at_the_next_start
         assert not killed.scratch.exists()
     finally:
         assert session.close()
-    assert list((tmp_path / ".dagmar/tmp").iterdir()) == []
+    assert [file.name for file in (tmp_path / ".dagmar/tmp").iterdir()] == [".gitignore"]
 
 
 @pytest.mark.parametrize("note", ["{}", "{}/dagmar-x", "dagmar-0123456789abcdef"])
@@ -795,7 +795,7 @@ def test_dev_json_is_private_and_read_while_its_process_runs(tmp_path: Path) -> 
     ],
 )
 def test_a_malformed_or_dead_dev_json_is_nothing(text: str, tmp_path: Path) -> None:
-    (tmp_path / DEV_FILE).parent.mkdir()
+    (tmp_path / DEV_FILE).parent.mkdir(parents=True)
     (tmp_path / DEV_FILE).write_text(text, "utf-8")
     assert devfile.read(tmp_path) is None
     devfile.remove(tmp_path, 1)
