@@ -48,6 +48,8 @@ def final_values(result: Converted) -> dict[str, Any]:
     file = result.target
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(result.text, "utf-8")
+    # Python takes the bytecode of another file of this second that has the same size.
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
     spec = importlib.util.spec_from_file_location("_migrated", file)
     assert spec
     assert spec.loader
