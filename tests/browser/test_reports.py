@@ -126,6 +126,7 @@ def test_the_link_on_the_assets_page_opens_the_report(
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     running = {"pid": os.getpid(), "reports_url": f"http://127.0.0.1:{server.server_port}"}
+    (live.root / ".dagmar/tmp").mkdir()
     (live.root / ".dagmar/tmp/dev.json").write_text(json.dumps(running), "utf-8")
     flags = ("--notebook", "linked.py", "--attach", "orders")
     status, (one,), talk = export(live, *flags, environ={"DAGSTER_HOME": str(dagster_home)})

@@ -9,7 +9,7 @@ from support.source import ROOT, SOURCE
 
 tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
 PAGE = ROOT / "docs/explanation/mutation.md"
-ROW = re.compile(r"^\| `([\w/]+\.py)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `([\w/]+\.py)`" + r" \| (\d+|–)" * 5 + r" \|", re.MULTILINE)
 
 
 def test_the_table_has_the_configured_modules_and_its_numbers_add_up() -> None:
@@ -20,7 +20,7 @@ def test_the_table_has_the_configured_modules_and_its_numbers_add_up() -> None:
     for name in modules:
         assert (SOURCE.parent / name).is_file() or (ROOT / "hooks" / name).is_file(), name
     for name, *numbers in rows:
-        mutants, *parts = map(int, numbers)
+        mutants, *parts = (0 if number == "–" else int(number) for number in numbers)
         assert mutants == sum(parts), name
 
 

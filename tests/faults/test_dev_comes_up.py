@@ -441,7 +441,7 @@ def on_terminal(
 
 def test_a_stale_file_of_a_dead_process_does_no_harm(tmp_path: Path) -> None:
     root = make_dev_project(tmp_path / "shop")
-    (root / ".dagmar").mkdir()
+    (root / ".dagmar/tmp").mkdir(parents=True)
     # A process that runs, and is younger than the file says.
     (root / ".dagmar/tmp/dev.json").write_text(
         f'{{"pid": {os.getpid()}, "started_at": "2020-01-01T00:00:00+00:00"}}', "utf-8"

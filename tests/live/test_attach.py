@@ -86,7 +86,7 @@ def test_a_shared_instance_gets_a_typed_link_and_the_numbers(
         name="orders",
         head=paired("raw/dash-ed.key"),
     )
-    (live.root / ".dagmar").mkdir()
+    (live.root / ".dagmar/tmp").mkdir(parents=True)
     running = {"pid": os.getpid(), "reports_url": "http://127.0.0.1:4321/"}
     (live.root / ".dagmar/tmp/dev.json").write_text(json.dumps(running), "utf-8")
     flags = ("--notebook", "orders.py", "--attach", "raw/dash-ed.key")

@@ -216,7 +216,7 @@ def test_a_running_dev_server_of_the_project_is_found(
     import os
 
     (live.root / "dagmar.yaml").write_text("")
-    (live.root / ".dagmar").mkdir(exist_ok=True)
+    (live.root / ".dagmar/tmp").mkdir(parents=True, exist_ok=True)
     running = {"pid": os.getpid(), "dagster_url": dagster.url}
     (live.root / ".dagmar" / "tmp" / "dev.json").write_text(json.dumps(running))
     assert "raw/orders" in keys(found(live))

@@ -154,8 +154,6 @@ def test_a_project_without_the_example_is_whole_too(released: Template, tmp_path
     write(bare.path, {"src/bare_flights/components/__init__.py": ""})
     listed = json.loads(typed(bare, "dg", "list", "components", "--json"))["items"]
     assert "bare_flights.components.nothing.Nothing" in {item["key"] for item in listed}
-    modules = json.loads(typed(bare, "dg", "list", "registry-modules", "--json"))["items"]
-    assert {"module": "dagmar"} in modules
 
 
 @pytest.mark.nightly

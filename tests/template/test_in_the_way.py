@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from copier.errors import TaskError
+from dagmar.project.layout import keep_out_of_git, make_folder
 from support.git import commit, git
 from support.hooks import hook
 from support.shop_project import invoke
@@ -232,6 +233,8 @@ def test_an_update_refuses_and_changes_nothing(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_file_in_info_exclude(project)
+    make_folder(project.path / ".dagmar/tmp")
+    keep_out_of_git(project.path)
     before = files(project)
     monkeypatch.setenv("GIT_INDEX_FILE", str(project.path.parent / "another"))
     done = invoke(project, "update")

@@ -65,6 +65,11 @@ def paired(name: str, text: str, shape: str, inputs: bool = True) -> dict[str, A
     return {"name": name, **facts, "template": shape, "marimo": "0.25.2"}
 
 
+def _tidy(text: str) -> str:
+    """Return text as it is shown where it is not Markdown, such as in a chart."""
+    return re.sub("[\\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()
+
+
 def stays_text(folder: Path, name: str, plain: str, text: str) -> None:
     """Check that a notebook says the same as a plain one, but for the text itself."""
     from marimo._convert.converters import MarimoConvert
@@ -75,7 +80,10 @@ def stays_text(folder: Path, name: str, plain: str, text: str) -> None:
     for ours, other in zip(ast.walk(trees[0]), ast.walk(trees[1]), strict=True):
         assert type(ours) is type(other)
         if isinstance(ours, ast.Constant) and ours.value != other.value:
-            if ours.value != text:  # what is shown: one line, without HTML and links
+            if ours.value not in (
+                text,
+                _tidy(text),
+            ):  # Markdown: one line, no HTML, no links
                 assert len(ours.value.splitlines()) <= 1
                 assert not {"<", ">", "["} & set(ours.value)
             assert "plain" in other.value
@@ -230,9 +238,16 @@ def test_any_text_stays_text(tmp_path: Path, count: int):
         stays_text(tmp_path, f"n_{i}", f"plain_{SHAPES[i % len(SHAPES)]}", text)
 
 
-def test_a_default_notebook_with_two_inputs_is_under_ninety_lines(notebooks: Path):
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_line_is_longer_than_flake8_and_black_want(notebooks: Path, shape: str):
+    for kind in set(FACTS) - {"wide"}:  # its names are long
+        lines = (notebooks / f"notebooks/{shape}_{kind}.py").read_text("utf-8").splitlines()
+        assert [line for line in lines if len(line) > 79] == [], kind
+
+
+def test_a_default_notebook_with_two_inputs_is_under_a_hundred_lines(notebooks: Path):
     text = (notebooks / "notebooks/plain_default.py").read_text("utf-8")
-    assert len(text.splitlines()) < 90
+    assert len(text.splitlines()) < 100
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -261,9 +261,7 @@ def check(releases: Releases, folder: Path, first: int, count: int) -> None:
     assert account.counts["typed lines"] > 0
 
 
-def test_updates_keep_the_edits_of_projects(
-    releases: Releases, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    cases = 100 if request.config.option.nightly else 2
+@pytest.mark.parametrize("cases", [2, pytest.param(100, marks=pytest.mark.nightly)])
+def test_updates_keep_the_edits_of_projects(releases: Releases, tmp_path: Path, cases: int) -> None:
     first = int(os.environ.get("EDITS_SEED", "0"))
     check(releases, tmp_path, first, int(os.environ.get("EDITS_CASES", cases)))

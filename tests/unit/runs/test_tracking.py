@@ -23,6 +23,7 @@ from dagmar.runs.tracking import FollowOptions, RunResult, TrackedRuns
 from dagmar.server.backfills import Backfill
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
+from dagmar.tasks.command import sigterm_as_ctrl_c
 from support.http_server import Answer, Handler, data, document, page, serve
 from support.project import Project
 
@@ -403,6 +404,7 @@ def test_sigterm_says_how_to_follow_what_goes_on(project: Project) -> None:
     before = signal.getsignal(signal.SIGTERM)
     looks = [state("STARTED"), state("STARTED"), terminate, state("STARTED")]
     with (
+        sigterm_as_ctrl_c(),
         serve(play(RunState=looks)) as server,
         DagsterClient(Target("local", server.url)) as client,
     ):

@@ -14,6 +14,7 @@ import requests
 from dagmar.errors import SetupError
 from dagmar.tasks.command import command
 from invoke import Context, Exit
+from support import full_disk
 from support.project import make_project
 
 
@@ -93,7 +94,13 @@ def test_a_limit_of_open_files_is_status_3(arguments: list[str], tmp_path: Path)
     (tmp_path / ".dagmar/exports/x").mkdir(parents=True)
     with (tmp_path / "tasks.py").open("a", encoding="utf-8") as tasks:
         tasks.write(LIMIT)
-    done = project.invoke("limit", "--files", "3", *arguments)
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "limit", "--files", "3", *arguments],
+        cwd=project.root,
+        env=full_disk.environ(),
+        capture_output=True,
+        text=True,
+    )
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: "), done.stderr
     assert "Too many open files" in done.stderr

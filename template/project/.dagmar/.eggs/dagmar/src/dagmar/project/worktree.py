@@ -78,7 +78,12 @@ def unmerged(changes: Sequence[str]) -> list[str]:
 def relative_names(folder: Path, changes: Sequence[str]) -> list[str]:
     """Return the files of `changes` as paths from `folder`; git names them from the top."""
     top = run_git(folder, "rev-parse", "--show-prefix").stdout.rstrip("\n")
-    return [Path(os.path.relpath(line[3:], top or ".")).as_posix() for line in changes]
+    names = [Path(os.path.relpath(line[3:], top or ".")).as_posix() for line in changes]
+    # A slash at the end says that it is a folder of new files.
+    return [
+        f"{name}/" if line.endswith("/") else name
+        for name, line in zip(names, changes, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def command(function: Callable[..., Result | None]) -> Task[Any]:
 
     @functools.wraps(function)
     def body(context: Context, **flags: Any) -> None:
-        with guarded(), _sigterm_as_ctrl_c():
+        with guarded(), sigterm_as_ctrl_c():
             _check_words(function.__name__, signature)
             result = function(context, **_given(flags))
             if result is None:
@@ -141,7 +141,7 @@ def guarded() -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
+def sigterm_as_ctrl_c() -> Iterator[None]:
     """Let SIGTERM end what is inside as Ctrl-C does, which cleans up; a second one kills."""
 
     def stop(*_: object) -> None:
