@@ -22,6 +22,21 @@ from support.notebook_project import LOADING, Open, choose, render_notebooks, wr
 PATIENCE = 180.0
 CLICK_MILLISECONDS = 1_000
 
+# A cell that follows the controls, and keeps the kernel busy as long as there is a file.
+BUSY = """\
+@app.cell
+def _(controls):
+    import time
+    from pathlib import Path
+
+    while Path("notebooks/busy").exists():
+        print("kept busy" if controls.value else "")
+        time.sleep(0.1)
+    return
+
+
+"""
+
 
 def runs(client: DagsterClient) -> set[str]:
     """Return every run on the server, of assets and of jobs."""
@@ -107,6 +122,7 @@ def test_as_many_runs_as_clicks_after_a_reload_and_after_every_change(
 
     page.reload()
     assert run_shows(page, "SUCCESS").endswith(first)
+    sees(page, "1 selected")
     choose(page, "2026-01-06")
     type_tags(page, "test=second")
     type_config(page, "ops: {}")
@@ -276,19 +292,31 @@ def field(page: Page, name: str) -> Locator:
 
 
 def test_what_is_typed_in_the_form_and_followed_at_once_by_a_click_is_launched(
-    edit: Open, client: DagsterClient
+    edit: Open, editor: tuple[Path, str], client: DagsterClient
 ) -> None:
     before = runs(client)
-    page = edit("limited")
+    page = edit("limited", cells=BUSY)
     expect(field(page, "limited.rows")).to_have_value("3")  # the schema's default
-    field(page, "limited.rows").fill("7")
-    field(page, "limited.label").fill("")
-    field(page, "limited.label").press_sequentially("typed to the end")
-    button(page, "Launch").click()
+    ready(page)
+    busy = editor[0] / "busy"
+    busy.touch()
+    try:
+        type_tags(page, "test=first")
+        sees(page, "kept busy")
+        # marimo handles at once all changes that arrive from now on.
+        field(page, "limited.rows").fill("7")
+        field(page, "limited.label").fill("")
+        field(page, "limited.label").press_sequentially("typed to the end")
+        type_tags(page, "test=last")
+        with page.expect_request(lambda request: '"values":[1]' in (request.post_data or "")):
+            button(page, "Launch").click()
+    finally:
+        busy.unlink()
     run_id = run_shows(page, "SUCCESS")[-36:]
     assert runs(client) - before == {run_id}
     config = read_yaml(client.query("RunToRetry", id=run_id)["runOrError"]["runConfigYaml"])
     assert config == {"ops": {"limited": {"config": {"rows": 7, "label": "typed to the end"}}}}
+    assert tags_of(client, run_id)["test"] == "last"
 
 
 @pytest.mark.nightly

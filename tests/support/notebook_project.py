@@ -15,7 +15,7 @@ import psutil
 import requests
 from dagmar.dev.ports import free_port
 from dagmar.scaffold.rendering import Renderer
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from support.dagster_server import LOCATIONS
 
 Open = Callable[..., Page]
@@ -155,6 +155,7 @@ def choose(page: Page, *partitions: str) -> None:
     clear = page.get_by_role("button", name="Clear selection", exact=True)
     if clear.is_visible():
         clear.click()
+        expect(clear).to_have_count(0)
     for partition in partitions:
         month, _, day = partition.rpartition("-")  # a row for each month, or the key in the cell
         cells = page.locator("tr", has_text=month) if month else page

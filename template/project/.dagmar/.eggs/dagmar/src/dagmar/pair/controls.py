@@ -211,7 +211,20 @@ def draw_controls(
         title = "other config (YAML), with values" if drawn.rest else "other config (YAML)"
         folded = drawing.folded(title, f"{{{CONFIG}}}")
         parts, rows = [*parts, drawn.draw(), folded], rows[1:]
-    return mo.ui.batch(mo.Html(drawing.box(*parts, drawing.facts(rows, "100%"))), elements)
+    box = drawing.box(*parts, drawing.facts(rows, "100%"))
+    return _without_views(mo.ui.batch(mo.Html(box), elements))
+
+
+def _without_views(controls: mo.ui.batch) -> mo.ui.batch:
+    """Return controls that lose no change that is made while the kernel is busy.
+
+    A browser sends each change twice: of the element, and of the controls with all values. marimo
+    takes the change of a view as one of the whole, and of all that are waiting it applies to
+    the whole only one, which may be that of a single element.
+    """
+    for element in controls.elements.values():
+        element._lens = None
+    return controls
 
 
 def redraw_states(context: Context, controls: mo.ui.batch, grid: Grid) -> None:
