@@ -20,6 +20,9 @@ BOARD = dg.MultiPartitionsDefinition(
 # Dagster 1.10 takes no full stop in a key.
 DASHED = dg.AssetKey(["raw", "dash-ed" if dg.__version__.startswith("1.10.") else "dash-ed.key"])
 
+# Dagster 1.10 has no secret fields.
+SECRET: dict[str, Any] = {} if dg.__version__.startswith("1.10.") else {"is_secret": True}
+
 
 def refuse_while_flagged() -> None:
     """Fail as long as a test keeps a file."""
@@ -208,14 +211,14 @@ class Since(dg.Config):
 
 @dg.op(
     config_schema={
-        "password": dg.Field(str, default_value="open sesame", is_secret=True),
+        "password": dg.Field(str, default_value="open sesame", **SECRET),
         "host": dg.Field(
             {
                 "name": dg.Field(str, default_value="db"),
-                "token": dg.Field(str, default_value="sesame", is_secret=True),
+                "token": dg.Field(str, default_value="sesame", **SECRET),
             }
         ),
-        "only": dg.Field({"token": dg.Field(str, default_value="sesame", is_secret=True)}),
+        "only": dg.Field({"token": dg.Field(str, default_value="sesame", **SECRET)}),
     }
 )
 def connect(context: dg.OpExecutionContext) -> str:

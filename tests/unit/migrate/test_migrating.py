@@ -145,7 +145,8 @@ def test_attachments_are_files_in_public(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '"""', "a\\", '\\alpha "', "    x = 1", "ab\n\n  c", "'''\"\"\"", "\x0c x\u2028y",
+        '"""', "a\\", '\\alpha "', "    x = 1", "ab\n\n  c", "'''\"\"\"", '"""\n0\\\nx',
+        "\x0c x\u2028y",
         "$$\\begin{align}\\\\a\\end{align}$$", "{x} %s", "- a\n    - b",
     ],
 )  # fmt: skip
@@ -156,8 +157,11 @@ def test_markdown_is_shown_as_it_was(tmp_path: Path, text: str) -> None:
     result = converted(tmp_path, markdown(text), "x = 1")
     from dagmar.notebook.internals import MarimoConvert
 
-    cell = MarimoConvert.from_py(result.text).to_ir().cells[1]
-    shown = inspect.cleandoc(ast.literal_eval(cell.code.removeprefix("mo.md(").removesuffix(")")))
+    saved = MarimoConvert.from_py(result.text)
+    assert saved.to_py() == result.text
+    code = ast.walk(ast.parse(saved.to_ir().cells[1].code))
+    (constant,) = (str(node.value) for node in code if isinstance(node, ast.Constant))
+    shown = inspect.cleandoc(constant)
     assert shown.removeprefix("<!-- -->\n\n") == re.sub("[\x0c\u2028]", " ", text)
 
 

@@ -86,13 +86,15 @@ def _shown(text: str) -> str:
     Unusual spaces become plain ones: marimo would change them whenever it saves.
     """
     text = tame(SPACES.sub(" ", text))
-    if '"""' not in text:
-        start = 'r"""'
-    else:
-        start, text = '"""', text.replace("\\", "\\\\").replace('"', '\\"')
+    start, end = 'r"""', '"""'
+    if '"""' in text:
+        start = '"""'
+        if "\\" in text:  # which marimo would not escape, if it took this for its own Markdown
+            start, end = 'str("""', '""")'
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
     if all(line[:1] in " \t" for line in text.split("\n") if line.strip()):
         text = f"<!-- -->\n\n{text}"  # marimo removes what all lines are indented by
-    return f'mo.md({start}\n{text}\n""")'
+    return f"mo.md({start}\n{text}\n{end})"
 
 
 def spaces(cell: SourceCell) -> tuple[SourceCell, list[Remark]]:
