@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_where_it_was_refused_is_shown_by_debug(caplog: pytest.LogCaptureFixture
         refused(OSError(errno.ENOENT, "No such file or directory", "gone"))
     assert "Traceback" in caplog.text
     assert __file__ in caplog.text
+
+
+def test_a_task_can_be_called_in_a_thread() -> None:
+    def task(context: Context) -> None:
+        raise SetupError("it ran")
+
+    with ThreadPoolExecutor(1) as threads, pytest.raises(Exit) as ended:
+        threads.submit(command(task).body, Context()).result()
+    assert ended.value.code == SetupError.exit_code
 
 
 def test_a_full_stdout_is_status_3_and_refused_once(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -148,6 +149,9 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise Terminated
 
+    if threading.current_thread() is not threading.main_thread():  # others cannot set a handler
+        yield
+        return
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
