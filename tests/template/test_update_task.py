@@ -102,6 +102,16 @@ def test_project_and_edited_notebooks_are_one_merge_and_a_deleted_one_stays_dele
     assert "notebooks" not in project.answers()
 
 
+def test_the_examples_newest_notebook_stays_deleted_with_its_answers(project: Project) -> None:
+    name = "refresh_flights"
+    files = [project.path / f"notebooks/{name}.py", project.path / f".dagmar/notebooks/{name}.yml"]
+    for file in files:
+        file.unlink()
+    project.commit()
+    assert update(project)["notebooks"] == [one for one in NOTEBOOKS if one != name]
+    assert [file for file in files if file.exists()] == []
+
+
 @pytest.mark.nightly
 def test_after_an_update_there_is_nothing_to_do(project: Project) -> None:
     update(project)
