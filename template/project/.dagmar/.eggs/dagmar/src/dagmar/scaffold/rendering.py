@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagmar.errors import Invalid
+from dagmar.files import UNREADABLE
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -24,8 +25,6 @@ SELECTION = "selection"
 SHAPE = "notebook.jinja"
 CORRECT_IT = "Correct the template, then try again."
 FOLDER = Path(__file__).parent
-# What an expression in a template can raise, and reading a file that is not text.
-WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Renderer:
@@ -58,7 +57,8 @@ class Renderer:
             raise Invalid(f"the template does not render: {error}{where}", CORRECT_IT) from None
         except OSError as error:
             raise Invalid(f"the template cannot be read: {error}", CORRECT_IT) from None
-        except WRONG as error:
+        # What an expression in a template can raise, and reading a file that is not text.
+        except UNREADABLE as error:
             where = _last_template(error)
             if not where and not isinstance(error, UnicodeError):
                 raise

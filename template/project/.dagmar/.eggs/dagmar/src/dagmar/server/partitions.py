@@ -12,6 +12,7 @@ from dagmar.errors import Invalid, UnexpectedAnswer, UsageError, nearest
 from dagmar.server.catalog import Item
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.launch import PARTITION_TAG, Launch
+from dagmar.server.shapes import RELOADED
 
 RANGE = "..."
 SEPARATOR = "|"
@@ -260,7 +261,7 @@ def _states(partitions: Partitions, statuses: Item) -> dict[str, str]:
     if primary not in names or len(names) != 1 + several:
         raise UnexpectedAnswer(
             f"Dagster's answer has other dimensions in the states of {partitions.what}",
-            "Try again: its code location may have been reloaded in between.",
+            RELOADED,
         )
     if not several:
         return _states_of(partitions.dimensions[primary], statuses)

@@ -17,6 +17,7 @@ from dagmar.errors import UnexpectedAnswer, counted, cut
 SHAPES = Path(__file__).with_name("documents") / "shapes.json"
 IDENTITY = "Identity"
 """The fields by which a server shows which code it has; they may be in any answer."""
+RELOADED = "Try again: its code location may have been reloaded in between."
 NOT_DAGSTER = "Is this really a Dagster server? A proxy or login page may be answering instead."
 Reader = Callable[[Any], Any]
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def only(nodes: list[dict[str, Any]]) -> dict[str, Any]:
     if len(nodes) != 1:
         raise UnexpectedAnswer(
             f"Dagster's answer has {counted(len(nodes), 'asset')} instead of one",
-            "Try again: its code location may have been reloaded in between.",
+            RELOADED,
         )
     return nodes[0]
 
