@@ -15,7 +15,7 @@ from typing import Any
 from dagmar.errors import SettingsError, did_you_mean
 from dagmar.project.sources import CORRECT_IT, KeyPath, Layer, plain
 
-ADDRESS = "an http(s) address without user name, query or fragment"
+ADDRESS = "an address that starts with http:// or https://, without user name, query or fragment"
 
 
 @functools.cache
