@@ -444,7 +444,7 @@ def test_a_url_of_another_origin_drops_the_credentials(url: str, kept: bool, pla
         "https://ann:pw@a.example",
         "https://a.example?token=x",
         "https://a.example#x",
-        "https://",
+        "https:///path",
         "http://:80",
         "http://a.example:port",
         "http://a.example:99999",
@@ -454,7 +454,7 @@ def test_a_url_of_another_origin_drops_the_credentials(url: str, kept: bool, pla
     ],
 )
 def test_a_malformed_url_is_refused_wherever_it_is_written(url: str, place: Place) -> None:
-    with pytest.raises(UsageError, match="--url must be an http") as asked:
+    with pytest.raises(UsageError, match="--url must be an address") as asked:
         place.load().target(url=url)
     assert url not in asked.value.message
     place.write(project=yaml.safe_dump({"targets": {"prod": {"url": url}}}))
@@ -462,7 +462,7 @@ def test_a_malformed_url_is_refused_wherever_it_is_written(url: str, place: Plac
         with pytest.raises(SettingsError) as caught:
             place.load().target(*arguments)
         assert caught.value.message.startswith(
-            "dagmar.yaml:3: 'targets.prod.url' must be an http(s) address"
+            "dagmar.yaml:3: 'targets.prod.url' must be an address that starts with http"
         )
         assert url not in str(caught.value)
 
