@@ -13,9 +13,18 @@ from pathlib import Path
 import dagmar
 import pytest
 from dagmar.errors import DagmarError
-from dagmar.pair import controls, history
+from dagmar.export.attach import attach
+from dagmar.export.attach import check as check_attachable
+from dagmar.export.exporting import Exported
+from dagmar.export.manifests import unwritten
+from dagmar.pair import buttons, controls, history
+from dagmar.pair.context import Context
+from dagmar.project import settings
 from dagmar.runs import following, tracking
 from dagmar.server import launch
+from dagmar.server.backfills import cancel_backfill
+from dagmar.server.client import DagsterClient
+from dagmar.server.runs import cancel_run
 from invoke import Program
 from support.fuzzed_answers import RUN_ID, Fuzzed
 from support.http_server import serve
@@ -70,7 +79,45 @@ def notebook_parts(project: Project) -> dict[str, Callable[[], object]]:
             f"{name}: list partitions": pair.list_partitions,
             f"{name}: list runs": pair.list_runs,
             f"{name}: earlier": lambda pair=pair: history.read_earlier(pair._context),
+            f"{name}: launch": lambda pair=pair: buttons.launch(pair._context, ONE),
+            f"{name}: launch a backfill": lambda pair=pair: buttons.launch(pair._context, TWO),
+            f"{name}: retry": lambda pair=pair: with_client(pair, retry, pair._context),
+            f"{name}: cancel": lambda pair=pair: with_client(pair, cancel_run, RUN_ID),
+            f"{name}: cancel backfill": lambda pair=pair: with_client(
+                pair, cancel_backfill, "abcdefgh"
+            ),
         }
+    return parts
+
+
+ONE = controls.LaunchOptions()
+TWO = controls.LaunchOptions(partitions=("2026-01-01", "orders"), tags={"team": "data"})
+
+
+def with_client(pair: dagmar.Pair, call: Callable[..., object], about: object) -> object:
+    with pair._context.client() as client:
+        return call(client, about)
+
+
+def retry(client: DagsterClient, context: Context) -> str:
+    return buttons.launch_retry(context, client, RUN_ID, ONE)
+
+
+def export_parts(project: Project) -> dict[str, Callable[[], object]]:
+    """Return what an export of a notebook does with the server, without running the notebook."""
+    parts: dict[str, Callable[[], object]] = {}
+    for name, partition in ((ASSET, ""), (ASSET, "2026-01-01"), ("nightly", "")):
+
+        def checks(name: str = name, partition: str = partition) -> None:
+            check_attachable(settings.load(project.root).target(), name, partition)
+
+        def attaches(name: str = name, partition: str = partition) -> None:
+            loaded = settings.load(project.root)
+            manifest = unwritten("notebooks/orders.py", "ok", "20260101T000000Z-00000000")
+            exported = Exported(manifest, project.root, "https://reports.example/orders.html")
+            attach(loaded, loaded.target(), exported, name, partition)
+
+        parts |= {f"check {name} {partition}": checks, f"attach {name} {partition}": attaches}
     return parts
 
 
@@ -116,7 +163,7 @@ def look(project: Project, seed: int, counts: Counter[str]) -> list[str]:
             f"run: {{poll_seconds: 0.1}}\ntargets: {{local: {{url: '{server.url}'}}}}\n"
         )
         calls = {words: functools.partial(call_task, words) for words in TASKS}
-        for name, call in {**calls, **notebook_parts(project)}.items():
+        for name, call in {**calls, **notebook_parts(project), **export_parts(project)}.items():
             before = sum(fuzzed.operations[launch] for launch in LAUNCHES)
             try:
                 with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as stderr:

@@ -249,7 +249,8 @@ class DagsterClient:
         except (requests.RequestException, exceptions.HTTPError) as error:
             if once and not _never_sent(error):
                 message = f"The connection to {self.target.url} broke before Dagster answered"
-                raise AnswerLost(message) from None
+                hint = "It may have been carried out: look in the Dagster UI before you try again."
+                raise AnswerLost(message, hint) from None
             raise self._unreachable(error) from None
         except OSError as error:  # before anything is sent: a certificate file is missing
             raise SetupError(
