@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 
 import pytest
 from dagmar import files
-from dagmar.files import alone, write_all, write_atomically
+from dagmar.files import alone, expanded, write_all, write_atomically
+from support.source import SOURCE
 
 
 def test_a_file_and_its_folders_are_written(tmp_path: Path) -> None:
@@ -108,3 +110,19 @@ def test_a_file_system_without_locks_keeps_nobody_waiting(
     monkeypatch.setattr("fcntl.flock", refuse)
     with alone(tmp_path), alone(tmp_path):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_of_an_unknown_user_is_a_folder_of_that_name_as_in_a_shell() -> None:
+    assert expanded("~/reports") == Path.home() / "reports"
+    assert expanded("~nobody-of-this-name/reports") == Path("~nobody-of-this-name/reports")
+
+
+def test_no_module_expands_a_path_in_the_way_that_raises() -> None:
+    calls = {
+        f"{file.relative_to(SOURCE).as_posix()}: {ast.unparse(node)}"
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "expanduser"
+    }
+    assert {call for call in calls if not call.endswith(": os.path.expanduser")} == set()
+    assert "files.py: os.path.expanduser" in calls

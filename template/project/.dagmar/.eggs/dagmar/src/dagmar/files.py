@@ -57,6 +57,14 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def expanded(path: str) -> Path:
+    """Return a path with `~` as the home folder; without such a user it stays, as in a shell.
+
+    `Path.expanduser` would raise RuntimeError then.
+    """
+    return Path(os.path.expanduser(path))
+
+
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep other processes and threads that do the same with this folder waiting."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dagmar.errors import SetupError
-from dagmar.files import write_atomically
+from dagmar.files import expanded, write_atomically
 from dagmar.project.installing import add_command, installed_version
 from dagmar.project.layout import LOCAL_INSTANCE, STARTED_WITH, make_folder
 from dagmar.project.locations import read_workspace, uses_dg
@@ -25,7 +25,7 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
     Raises SetupError for a DAGSTER_HOME that is not a folder; OSError.
     """
     if named := environ.get("DAGSTER_HOME"):
-        home = Path(os.path.expanduser(named))
+        home = expanded(named)
         if home.is_absolute() and home.is_dir():
             return home
         message = "DAGSTER_HOME must be the absolute path of an existing folder"

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from dagmar.errors import Conflict, DagmarError, Invalid, NotAllowed, SetupError
 from dagmar.export.manifests import FOLDER
+from dagmar.files import expanded
 from dagmar.project.layout import EXPORTS, make_folder
 from dagmar.project.settings import Settings
 
@@ -45,7 +46,7 @@ class Place:
 
 def exports_of(settings: Settings, output: str = "") -> Path:
     """Return the folder of all exports: `output`, or the project's own."""
-    return Path(output).expanduser().absolute() if output else settings.root / EXPORTS
+    return expanded(output).absolute() if output else settings.root / EXPORTS
 
 
 def place_of(settings: Settings, notebook: Path, output: str = "") -> Place:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagmar.errors import Invalid, UsageError, did_you_mean
+from dagmar.files import expanded
 from dagmar.notebook import checking
 from dagmar.notebook.cells import PARTITION, read_source
 from dagmar.notebook.inputs import bindings
@@ -105,7 +106,7 @@ def find_notebooks(settings: Settings, request: ExportRequest) -> list[Path]:
 
 
 def _existing(settings: Settings, name: str) -> Path:
-    path = Path(name).expanduser()
+    path = expanded(name)
     for candidate in (path, settings.root / path, settings.notebooks / path):
         if candidate.is_file():
             return candidate.resolve()

@@ -24,7 +24,7 @@ from dagmar.export import folders, index, manifests
 from dagmar.export.exporting import Exported
 from dagmar.export.manifests import Manifest
 from dagmar.export.request import require_no_password
-from dagmar.files import write_atomically
+from dagmar.files import expanded, write_atomically
 from dagmar.project.installing import add_command
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Storage:
                 hint = f"For a local folder leave {parts.scheme}:// out, or write three slashes."
                 raise UsageError(f"{address} is a folder on the machine {parts.netloc}", hint)
             address = unquote(parts.path) if parts.scheme else address
-            address = str(Path(address).expanduser().absolute())
+            address = str(expanded(address).absolute())
         self.address, self.compress = address.rstrip("/"), compress
         self._public_url = public_url.rstrip("/")
         with self._explained():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagmar.asset_key import AssetKey
 from dagmar.errors import SetupError
+from dagmar.files import expanded
 from dagmar.orchestration.quiet import one_line
 from dagmar.project.environ import complete_environ, named_home, own_environ
 from dagmar.project.layout import LOCAL_INSTANCE
@@ -25,7 +26,7 @@ _OPENING = threading.RLock()
 def home(root: Path) -> Path | None:
     """Return the folder of the project's instance: DAGSTER_HOME, or `.dagmar/dagster_home`."""
     if named := named_home(root, own_environ()):
-        return Path(named).expanduser()
+        return expanded(named)
     own = root / LOCAL_INSTANCE
     return own if own.is_dir() else None
 

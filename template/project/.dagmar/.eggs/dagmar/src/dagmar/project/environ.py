@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagmar.errors import UsageError
-from dagmar.files import reading
+from dagmar.files import expanded, reading
 from dagmar.project import devfile
 from dagmar.project.layout import LOCAL_INSTANCE
 
@@ -78,7 +78,7 @@ def complete_environ(root: Path) -> None:
 def instance_folder(root: Path, environ: Mapping[str, str]) -> Path:
     """Return the folder of the project's Dagster instance, which may not exist."""
     named = named_home(root, environ)
-    return Path(named).expanduser() if named else root / LOCAL_INSTANCE
+    return expanded(named) if named else root / LOCAL_INSTANCE
 
 
 def own_environ() -> dict[str, str]:

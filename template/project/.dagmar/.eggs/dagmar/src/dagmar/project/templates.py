@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Conflict, Invalid, SetupError, UsageError
-from dagmar.files import UNREADABLE, write_atomically
+from dagmar.files import UNREADABLE, expanded, write_atomically
 from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, make_folder
 from dagmar.project.worktree import FOREIGN, run_git
 
@@ -112,7 +112,7 @@ def open_template(root: Path, place: str = "") -> Template:
     origin, commit = place or answers["_src_path"], str(answers.get("_commit") or "")
     if place and is_local(place):
         origin = as_stored(place)
-    folder = root / Path(origin).expanduser()
+    folder = root / expanded(origin)
     if not commit:
         if not (folder / "copier.yml").is_file():
             raise _not_there(origin)
@@ -127,7 +127,7 @@ def open_template(root: Path, place: str = "") -> Template:
     else:
         every = ("--prune", "--tags", "--force", "--", address, "+refs/*:refs/*")
         _reach(origin, clone, "fetch", "--quiet", *every)
-    if not _holds(clone, commit):
+    if not has_version(clone, commit):
         message = f"the template at {masked(origin)} has no version {commit}"
         if git(clone, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
             command = f"git -C {shlex.quote(address)} fetch --unshallow --tags"
@@ -162,7 +162,7 @@ def find_version(place: str, version: str) -> None:
 
 def as_stored(place: str) -> str:
     """Return a place of the template for answers: an absolute path, or a URL without secrets."""
-    return str(Path(place).expanduser().resolve()) if is_local(place) else masked(place)
+    return str(expanded(place).resolve()) if is_local(place) else masked(place)
 
 
 def write_origin(file: Path, origin: str) -> None:
@@ -211,7 +211,8 @@ def _address(origin: str) -> str:
     return origin.removeprefix("git+")
 
 
-def _holds(clone: Path, commit: str) -> bool:
+def has_version(clone: Path, commit: str) -> bool:
+    """Whether a clone of the template has this revision; an option is none."""
     return git(clone, "rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}").returncode == 0
 
 
@@ -224,7 +225,7 @@ def _reach(origin: str, folder: Path, *arguments: str) -> None:
 
 def _not_there(origin: str) -> SetupError:
     what = "a folder that is not on this machine"
-    if not Path(origin).expanduser().is_absolute():
+    if not expanded(origin).is_absolute():
         what = "a path from where the project was created"
     message = f"the template cannot be reached: it was at {origin}, {what}"
     return SetupError(message, ELSEWHERE, "invoke update --from URL")

@@ -21,7 +21,7 @@ from dagmar.errors import (
     all_of,
     did_you_mean,
 )
-from dagmar.files import write_all
+from dagmar.files import expanded, write_all
 from dagmar.notebook.cells import Source, parse_source
 from dagmar.notebook.pairing import Pairings, read_pairings
 from dagmar.project import templates
@@ -102,7 +102,7 @@ class ScaffoldRequest:
         if self.template in TEMPLATES:
             return None
         try:
-            folder = Path(self.template).expanduser()
+            folder = expanded(self.template)
         except RuntimeError:  # no user of that name
             folder = Path(self.template)
         if os.path.isfile(folder / SHAPE):  # False for a name that is too long, too

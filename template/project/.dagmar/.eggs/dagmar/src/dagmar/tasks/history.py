@@ -4,6 +4,7 @@ from typing import Annotated
 
 from invoke import Context
 
+from dagmar.files import expanded
 from dagmar.tasks.command import Json, Many, Result, Target, Url, command, open_server
 
 
@@ -36,7 +37,6 @@ def stats(
       invoke stats --fail-if 'p95 > +50%' --html history.html
       invoke stats --from 2026-03-01 --to 2026-03-07 --asset raw/orders --json
     """
-    from pathlib import Path
 
     from dagmar.asset_key import AssetKey
     from dagmar.dev.reporter import open_pages
@@ -47,7 +47,7 @@ def stats(
 
     rules = tuple(parse_rules(fail_if))
     with open_server(context, target, url) as (settings, client):
-        page = Path(html).expanduser().absolute() if html else None
+        page = expanded(html).absolute() if html else None
         if open and page is None:
             page = settings.root / CACHE / "history.html"
             make_folder(page.parent)

@@ -18,7 +18,7 @@ from pathlib import Path
 from dagmar.errors import DagmarError
 from dagmar.export import folders, index, manifests, retention
 from dagmar.export.manifests import Manifest
-from dagmar.files import temporary_of
+from dagmar.files import expanded, temporary_of
 from dagmar.migrate import report
 from dagmar.project import devfile, layout, templates
 from dagmar.scaffold.rendering import Renderer
@@ -185,7 +185,7 @@ def _lost_template(root: Path) -> str:
         origin = str(templates.read_answers(root / templates.ANSWERS)["_src_path"])
     except DagmarError:
         return "its place"  # the answers do not say where
-    gone = templates.is_local(origin) and not (root / Path(origin).expanduser()).exists()
+    gone = templates.is_local(origin) and not (root / expanded(origin)).exists()
     return origin if gone else ""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dagmar.errors import DagmarError, counted, some
+from dagmar.files import expanded
 from dagmar.project.layout import NOTEBOOK_ANSWERS, keep_out_of_git, unhidden
 from dagmar.project.templates import (
     ANSWERS,
@@ -132,7 +133,7 @@ def _relative_sources(root: Path) -> Iterator[tuple[Path, Path]]:
                 origin = read_answers(file)["_src_path"]
             except DagmarError:
                 continue
-            if is_local(origin) and not Path(origin).expanduser().is_absolute():
+            if is_local(origin) and not expanded(origin).is_absolute():
                 folder = (root / origin).resolve()
                 if (folder / "copier.yml").is_file():
                     yield file, folder
@@ -180,7 +181,7 @@ def template(project: Project) -> Finding:
     origin, commit = known["_src_path"], str(known.get("_commit") or "")
     if not is_local(origin):
         raise Skip(f"{masked(origin)} is remote, and was not contacted")
-    folder = project.root / Path(origin).expanduser()
+    folder = project.root / expanded(origin)
     if not folder.exists():
         raise Skip(f"{masked(origin)}, which only an update needs, is not on this machine")
     if not commit:

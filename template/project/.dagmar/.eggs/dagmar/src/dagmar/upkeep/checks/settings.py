@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 import shutil
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from dagmar.errors import DagmarError, SettingsError
-from dagmar.files import write_atomically
+from dagmar.files import expanded, write_atomically
 from dagmar.project.schema import schema
 from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, failed, passed, warned
 from dagmar.upkeep.oldkeys import OldKey, find_old_keys, rename
@@ -105,7 +104,7 @@ def storage(project: Project) -> Finding:
         raise Skip("no upload is set")
     scheme = urlsplit(place).scheme
     if scheme in ("", "file"):
-        folder = project.root / Path(place.removeprefix("file://")).expanduser()
+        folder = project.root / expanded(place.removeprefix("file://"))
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not there.is_dir():
             command = f"ls -l {shlex.quote(str(there))}"
@@ -119,7 +118,7 @@ def storage(project: Project) -> Finding:
     package, variables, files = STORES[scheme]
     if project.version(package) is None:
         return failed(f"{scheme}:// needs {package}", command=project.add(package))
-    home = Path(project.environ.get("HOME") or "~").expanduser()
+    home = expanded(project.environ.get("HOME") or "~")
     known = any(project.environ.get(variable) for variable in variables) or any(
         (home / file.removeprefix("~/")).is_file() for file in files
     )
