@@ -189,6 +189,7 @@ def _plan(
         hint = f"Clone its repository, and set _src_path and _commit in {templates.ANSWERS}."
         raise SetupError(message, hint)
     notebooks = _notebooks(root)
+    _check_versions(template, notebooks)
     latest = _resolve(template, to) if to else _latest(template)
     behind = [notebook.name for notebook in notebooks if notebook.commit != template.commit]
     names = [notebook.name for notebook in notebooks]
@@ -212,6 +213,24 @@ def _notebooks(root: Path) -> list[_Notebook]:
             if path.exists() and answers.get("_commit"):
                 notebooks.append(_Notebook(notebook["name"], str(answers["_commit"]), notebook))
     return notebooks
+
+
+def _check_versions(template: templates.Template, notebooks: list[_Notebook]) -> None:
+    """Raise SetupError for a notebook whose version the template does not have."""
+    known = {template.commit}
+    for notebook in notebooks:
+        if notebook.commit not in known:
+            if not templates.has_version(template.path, notebook.commit):
+                origin = templates.masked(template.origin)
+                file = f"{NOTEBOOK_ANSWERS.as_posix()}/{notebook.name}.yml"
+                raise SetupError(
+                    f"the template at {origin} has no version {notebook.commit}, which the "
+                    f"notebook {notebook.name} was generated from",
+                    f"Push its tags there; or delete {file}, and the notebook is not updated. "
+                    f"{templates.ELSEWHERE}",
+                    "invoke update --from URL",
+                )
+            known.add(notebook.commit)
 
 
 def _latest(template: templates.Template) -> str:
