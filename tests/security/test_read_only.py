@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from dagmar.pair.backfilling import BackfillWatcher
 from dagmar.pair.context import Context
 from dagmar.pair.controls import LaunchOptions
 from dagmar.pair.watching import Watcher
+from dagmar.project import devfile
 from dagmar.project.settings import Target, load
 from dagmar.runs.run import RunRequest, run
 from dagmar.server import backfills, launch, observations, runs
@@ -116,14 +118,39 @@ def test_requests_leave_through_the_client_only() -> None:
         file.relative_to(SOURCE).as_posix()
         for file in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
-        if (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in HTTP)
-        or (isinstance(node, ast.Import) and {alias.name for alias in node.names} & HTTP)
+        if HTTP & _imported(node)
     }
     # The other one asks the servers of `invoke dev` whether they are ready.
     assert senders == {"server/client.py", "dev/servers.py"}
 
 
 HTTP = {"requests", "urllib3", "httpx", "aiohttp", "http.client", "urllib.request"}
+
+
+def _imported(node: ast.AST) -> set[str]:
+    """Return what an import may be of: `from a.b import c` of `a`, `a.b` and `a.b.c`."""
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    parts = [name.split(".") for name in names]
+    return {".".join(each[:end]) for each in parts for end in range(1, len(each) + 1)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import requests",
+        "from requests.adapters import HTTPAdapter",
+        "from urllib.request import urlopen",
+        "from urllib import request",
+        "import http.client as web",
+        "from http.client import HTTPConnection",
+    ],
+)
+def test_each_way_to_import_what_sends_requests_is_seen(text: str) -> None:
+    assert HTTP & _imported(ast.parse(text).body[0])
 
 
 # By what a user does
@@ -276,7 +303,11 @@ def test_every_module_that_changes_something_has_its_case() -> None:
         file.relative_to(SOURCE).as_posix()
         for file in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in changes
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) in changes
+            or (isinstance(node.func, ast.Attribute) and node.func.attr == "mutate")
+        )
     }
     covered = {module for module, _ in (*CHANGES.values(), *LATER.values())}
     # `invoke dev` owns the servers that it starts.
@@ -293,10 +324,26 @@ def test_an_address_of_a_read_only_target_is_read_only_by_its_address_too(place:
     for url, protected in (
         (f"http://127.0.0.1:{port}/team", True),
         (f"HTTP://127.0.0.1:{port}/team/graphql", True),
+        (f"http://localhost:{port}/team", True),
+        (f"http://[::1]:{port}/team", True),
+        (f"http://0.0.0.0:{port}/team", True),
+        (f"http://127.0.0.1.:{port}/team", True),
+        (f"http://127.0.0.1.example:{port}/team", False),
         (f"http://127.0.0.1:{port}/other", False),
         (f"http://127.0.0.1:{port + 1}/team", False),
     ):
         assert settings.target(url=url).read_only is protected, url
+
+
+def test_a_read_only_target_without_an_address_is_where_invoke_dev_runs(place: Place) -> None:
+    (place.root / "dagmar.yaml").write_text(
+        "targets:\n  local: {read_only: true}\n  prod: {url: 'https://dagster.example'}\n"
+    )
+    settings = load(place.root, {}, place.root)
+    assert not settings.target("prod", place.server.url).read_only
+    running = devfile.Running(os.getpid(), devfile.now(), dagster_url=place.server.url)
+    devfile.write(place.root, running)
+    assert settings.target("prod", place.server.url).read_only_by == "local"
 
 
 def test_a_refusal_names_the_target_that_is_read_only(place: Place) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dagmar.errors import SettingsError, UsageError, did_you_mean
+from dagmar.files import expanded
 from dagmar.project import devfile
 from dagmar.project.schema import ADDRESS, check, schema
 from dagmar.project.sources import PREFIX, KeyPath, Layer, read_dotenv, read_yaml, variables_layer
@@ -59,11 +60,7 @@ class Target:
     @property
     def loopback(self) -> bool:
         """Whether the target is on this machine."""
-        host = urlsplit(self.url).hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return _is_loopback(urlsplit(self.url).hostname or "")
 
 
 @dataclass(frozen=True)
@@ -160,8 +157,10 @@ class Settings:
     def _protector(self, address: str) -> str:
         """Return the name of the read-only target with this address, or an empty text."""
         for name, spec in self.targets.items():
-            if spec.get("read_only") and _same_place(spec.get("url", DEFAULT_URL), address):
-                return name
+            if spec.get("read_only"):
+                url = spec.get("url") or self._running("dagster_url") or DEFAULT_URL
+                if _same_place(url, address):
+                    return name
         return ""
 
     def _dev(self, address: str) -> int | None:
@@ -222,7 +221,7 @@ class Settings:
     def _file(self, name: str, spec: Mapping[str, Any], key: str) -> str | None:
         if key not in spec:
             return None
-        file = self.root / os.path.expanduser(spec[key])
+        file = self.root / expanded(spec[key])
         if not file.is_file():
             raise self._error(("targets", name, key), "names a file that does not exist")
         return str(file)
@@ -306,9 +305,24 @@ def _clean(url: str) -> str:
     return url.rstrip("/").removesuffix("/graphql").rstrip("/")
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _same_place(one: str, other: str) -> bool:
-    one, other = _clean(one), _clean(other)
-    return _origin(one) == _origin(other) and urlsplit(one).path == urlsplit(other).path
+    """Whether two addresses may be of one server, by whatever name of this machine."""
+    return _place(_clean(one)) == _place(_clean(other))
+
+
+def _place(url: str) -> tuple[str, str, int, str]:
+    scheme, host, port = _origin(url)
+    host = host.rstrip(".")
+    # `dagster dev -h 0.0.0.0` prints this as its address, and it leads to this machine.
+    here = _is_loopback(host) or host in ("0.0.0.0", "::")  # noqa: S104  nothing is bound here
+    return scheme, "localhost" if here else host, port, urlsplit(url).path
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -113,7 +113,8 @@ class DagsterClient:
         try:
             request = requests.Request("POST", f"{target.url}/graphql").prepare()
         except (requests.RequestException, exceptions.HTTPError):
-            raise Invalid(f"{target.url} is not a valid http(s) address") from None
+            message = f"{target.url} is not a valid http(s) address"
+            raise Invalid(message, "For example: http://127.0.0.1:3000") from None
         self._endpoint = str(request.url)
         self._proven = target.project is None
         self._fields: dict[str, set[str]] = {}
