@@ -374,7 +374,9 @@ def test_no_page_of_a_server_has_a_secret(session: Session) -> None:
     ]
     assert len(pages) >= 5
     for address in pages:
-        assert session.found(requests.get(address, timeout=60).text) == set(), address
+        answer = requests.get(address, timeout=60)
+        assert (answer.status_code, bool(answer.text)) == (200, True), address
+        assert session.found(answer.text) == set(), address
 
 
 # A second user of this machine

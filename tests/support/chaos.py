@@ -240,6 +240,8 @@ class Chaos:
             self.account.cancelled.append(self._unending)
 
     def _export(self, *flags: str) -> None:
+        if flags:  # retention, which may remove what was reported before
+            self.account.exported.clear()
         formats = ("--format", "html", "--format", "md", "--workers", "2", "--json")
         status, stdout, *_ = self._call("export", "--all", *formats, *flags)
         if status >= 0 and stdout:
@@ -302,8 +304,7 @@ class Chaos:
         kept = {str(file) for file in exports.rglob("*") if file.is_file()}
         for number, files in enumerate(account.exported):
             account.counts["files of reported exports"] += len(files)
-            later = account.steps["export with --keep"] or account.steps["clean"]
-            if not later and (missing := [file for file in files if file not in kept]):
+            if missing := [file for file in files if file not in kept]:
                 account.wrong.append(f"export {number} was reported, and is gone: {missing}")
         for home in exports.glob("*/*/"):
             if manifests.FOLDER.fullmatch(home.name) and manifests.read(home) is None:
