@@ -233,9 +233,9 @@ def test_a_token_that_expires_while_a_run_is_followed_is_renewed(
     project = make_project(
         tmp_path / "expiring",
         f"targets:\n  local:\n    url: {nginx.url}/expiring\n    auth:\n      type: bearer\n"
-        f"      token_command: [{sys.executable}, token.py]\n",
+        f"      token_command: [{sys.executable}, read_token.py]\n",
     )
-    (project.root / "token.py").write_text(
+    (project.root / "read_token.py").write_text(
         "from pathlib import Path\n"
         "Path('calls').open('a').write('x')\n"
         "print(Path('token').read_text())\n"
