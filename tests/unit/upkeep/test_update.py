@@ -395,6 +395,8 @@ def test_without_a_release_the_last_commit_counts(project: Path, template: Path)
     git(template, "tag", "-d", "v1.0.0")
     first = git(template, "rev-parse", "--short", "HEAD").strip()
     set_version(project, first)
+    for name in ("orders", "sales"):
+        notebook(project, template, name, first)
     assert look(project).latest == first
     release(template)
     assert look(project).latest == git(template, "rev-parse", "--short", "HEAD").strip()

@@ -189,8 +189,8 @@ def _plan(
         hint = f"Clone its repository, and set _src_path and _commit in {templates.ANSWERS}."
         raise SetupError(message, hint)
     notebooks = _notebooks(root)
-    _check_versions(template, notebooks)
     latest = _resolve(template, to) if to else _latest(template)
+    _check_versions(template, notebooks)
     behind = [notebook.name for notebook in notebooks if notebook.commit != template.commit]
     names = [notebook.name for notebook in notebooks]
     now = templates.runner_of(templates.read_answers(root / templates.ANSWERS))
