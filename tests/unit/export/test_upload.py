@@ -294,6 +294,9 @@ def test_denied_access_is_reported(
     ("address", "error", "message"),
     [
         ("s3://key:secret@bucket/x", UsageError, "no password"),
+        ("s3://key:a/secret@bucket/x", UsageError, "no password"),
+        ("https://team.example/reports?sig=secret", UsageError, "no query"),
+        ("az://reports/x?sv=1&sig=secret", UsageError, "no query"),
         ("nosuch://bucket/x", UsageError, "cannot use the address"),
     ],
 )

@@ -16,14 +16,15 @@ from dagmar.notebook.inputs import bindings
 from dagmar.notebook.render import FORMATS
 from dagmar.project.settings import Settings
 
-_PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
+_SECRET = re.compile(r"://([^/@]*:[^@]*@|.*\?)")
+"""A password, which may have a slash in it, or a query, as of a signed address."""
 
 
 def require_no_password(address: str) -> None:
-    """Raise UsageError for an address of a storage with a password in it."""
-    if _PASSWORD.search(address):
+    """Raise UsageError for an address of a storage with a password or a signature in it."""
+    if _SECRET.search(address):
         hint = "Set it where the storage library looks for it: in variables, or in a profile."
-        raise UsageError("--upload takes no password in its address", hint)
+        raise UsageError("--upload takes no password and no query in its address", hint)
 
 
 @dataclass(frozen=True)
