@@ -67,8 +67,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.all = True
     settings.load_profile("nightly" if config.option.nightly else "ci")
     forked.profile.may_fork = not config.option.nightly
-    # In a script's background SIGINT is ignored, and what a test starts would inherit that.
+    # In a script's background SIGINT is ignored, and under nohup SIGHUP; what a test starts would
+    # inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Images of Python set it. Every process that a test starts would then compile Dagster again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
