@@ -44,7 +44,7 @@ def change_text(file: Path, how: Callable[[str], str]) -> None:
 
 def mark_conflict(root: Path, name: str, *texts: str | None) -> None:
     """Tell git that a file has a conflict, with the texts of base, ours and theirs."""
-    there = worktree.run_git(root, "ls-files", "--stage", "-z", "--full-name", "--", name)
+    there = worktree.run_git(root, "ls-files", "--stage", "-z", "--", name)
     top = worktree.run_git(root, "rev-parse", "--show-prefix").stdout.rstrip("\n")
     known = worktree.entries(there)
     mode = known[0].split(" ")[0] if known else "100644"
