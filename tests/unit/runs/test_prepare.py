@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from dagmar.asset_key import AssetKey
-from dagmar.errors import Invalid, UsageError
+from dagmar.errors import Invalid, NotAllowed, UsageError
 from dagmar.project import provenance
 from dagmar.project.settings import Target
 from dagmar.runs.prepare import LaunchSpec, _joined, _shares, prepare
@@ -17,7 +17,14 @@ from dagmar.server.launch import Launch, validate
 from dagmar.server.launchable import Hints, Launchable
 from dagmar.server.partitions import Choice
 from support.http_server import asked
-from support.launches import JOB_PARTITIONS, job_defaults, partition_config
+from support.launches import (
+    JOB_PARTITIONS,
+    asset,
+    daily,
+    job_defaults,
+    partition_config,
+    with_assets,
+)
 
 HINTS = Hints("Correct the config here.", "Choose a partition here.", "Choose none here.")
 VALID = {"isPipelineConfigValid": {"__typename": "PipelineConfigValidationValid"}}
@@ -83,6 +90,82 @@ def test_a_backfill_takes_no_config_if_each_partition_has_its_own(tmp_path: Path
     (launch,), queries = prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL), answers)
     assert queries == list(answers)
     assert launch.config == {}
+
+
+SINGLE_RUN = {"policyType": "SINGLE_RUN"}
+DAYS = daily("mon", "tue", "wed")
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted", "tags"),
+    [
+        (None, Choice(keys=("tue",)), {"dagster/partition": "tue"}),
+        (SINGLE_RUN, Choice(latest=True), {"dagster/partition": "wed"}),
+        (
+            SINGLE_RUN,
+            Choice(range="mon...tue"),
+            {
+                "dagster/asset_partition_range_start": "mon",
+                "dagster/asset_partition_range_end": "tue",
+            },
+        ),
+    ],
+)
+def test_partitions_that_one_run_materializes_are_tags_of_a_run(
+    policy: Any, wanted: Choice, tags: dict[str, str], tmp_path: Path
+) -> None:
+    answers = with_assets(asset("orders", **DAYS, backfillPolicy=policy)) | {
+        "ValidateConfig": VALID
+    }
+    spec = LaunchSpec(assets=["orders"], partitions=wanted, tags={"tier": "gold"})
+    (launch,), queries = prepared(tmp_path, spec, answers)
+    assert queries[-1] == "ValidateConfig"
+    assert (launch.assets, launch.partitions) == (("orders",), ())
+    expected = {**tags, "tier": "gold"}
+    assert {key: launch.tags[key] for key in expected} == expected
+    assert {key for key in launch.tags if "partition" in key} == tags.keys()
+
+
+def test_several_partitions_need_the_permission_for_backfills(tmp_path: Path) -> None:
+    spec = LaunchSpec(assets=["orders"], partitions=ALL)
+    with pytest.raises(NotAllowed, match="allow you to launch orders: Ask Ann"):
+        prepared(tmp_path, spec, with_assets(asset("orders", **DAYS)))
+    lab = with_assets(asset("orders", "lab", **DAYS)) | {
+        "BackfillParams": {"__type": {"inputFields": [{"name": "runConfigData"}]}},
+        "ValidateConfig": VALID,
+    }
+    (launch,), _ = prepared(tmp_path, spec, lab)
+    assert launch.partitions == ("mon", "tue", "wed")
+
+
+def test_a_run_needs_the_permission_for_runs(tmp_path: Path) -> None:
+    denied = {"permission": "launch_pipeline_execution", "value": False, "disabledReason": "No."}
+    entry = {"name": "shop", "permissions": [denied], "locationOrLoadError": None}
+    workspace = {"__typename": "Workspace", "locationEntries": [entry]}
+    job = {**JOB, "partitionSets": []}
+    jobs = {"__typename": "RepositoryConnection", "nodes": [job]}
+    answers = {"JobsToLaunch": {"repositoriesOrError": jobs, "workspaceOrError": workspace}}
+    with pytest.raises(NotAllowed, match="allow you to launch job weekly: No"):
+        prepared(tmp_path, LaunchSpec(job="weekly"), answers)
+
+
+def test_an_asset_that_is_named_twice_is_launched_once(tmp_path: Path) -> None:
+    answers = with_assets(asset("orders"), asset("lab/sales", "lab")) | {"ValidateConfig": VALID}
+    names = ["orders", "lab/sales", "orders"]
+    launches, _ = prepared(tmp_path, LaunchSpec(assets=names), answers)
+    assert [(launch.location, launch.assets) for launch in launches] == [
+        ("shop", ("orders",)),
+        ("lab", ("lab/sales",)),
+    ]
+    with pytest.raises(Invalid) as caught:
+        prepared(tmp_path, LaunchSpec(assets=["orders"], partitions=ALL), answers)
+    assert caught.value.hint == HINTS.no_partitions
+
+
+def test_a_retry_of_an_unknown_run_is_refused_by_its_id(tmp_path: Path) -> None:
+    answers = {"RunToRetry": {"runOrError": {"__typename": "RunNotFoundError"}}}
+    with pytest.raises(Invalid, match="there is no run r-1"):
+        prepared(tmp_path, LaunchSpec(retry="r-1"), answers)
 
 
 def test_versions_are_tagged_only_where_the_server_shows_them_or_shares_the_environment(

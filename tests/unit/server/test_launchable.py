@@ -12,10 +12,19 @@ from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from dagmar.server.launchable import Hints, Launchable
 from support.http_server import Server, asked
-from support.launches import JOB_PARTITIONS, job_defaults, partition_config
+from support.launches import (
+    FORBIDDEN,
+    JOB_PARTITIONS,
+    WORKSPACE,
+    asset,
+    daily,
+    job_defaults,
+    partition_config,
+    place,
+    with_assets,
+)
 
 HINTS = Hints("Correct the config.", "Choose partitions.", "Choose none.")
-FORBIDDEN = {"permission": "launch_partition_backfill", "value": False, "disabledReason": "Ask Ann"}
 
 
 def refused(answers: dict[str, Any], call: Callable[[DagsterClient], object]) -> DagmarError:
@@ -28,59 +37,6 @@ def variables(server: Server, operation: str) -> list[dict[str, Any]]:
     """Return the variables of each query of this name."""
     sent = (seen.sent for seen in server.seen)
     return [each["variables"] for each in sent if each["operationName"] == operation]
-
-
-def place(location: str) -> dict[str, Any]:
-    return {"name": "__repository__", "location": {"name": location}}
-
-
-def asset(name: str, location: str = "shop", **more: Any) -> dict[str, Any]:
-    """Return an asset's node in `AssetsToLaunch`."""
-    return {
-        "assetKey": {"path": name.split("/")}, "isMaterializable": True, "isPartitioned": False,
-        "hasMaterializePermission": True, "jobNames": ["nightly", "__ASSET_JOB"],
-        "opNames": [name.replace("/", "__")], "graphName": None, "repository": place(location),
-        "backfillPolicy": None, "partitionKeysByDimension": [], **more,
-    }  # fmt: skip
-
-
-def daily(*keys: str) -> dict[str, Any]:
-    """Return the fields of an asset with these partitions, of which none is materialized."""
-    states = {
-        "__typename": "DefaultPartitionStatuses", "materializedPartitions": [],
-        "materializingPartitions": [], "failedPartitions": [],
-    }  # fmt: skip
-    return {
-        "isPartitioned": True,
-        "partitionKeysByDimension": [{"name": "default", "partitionKeys": list(keys)}],
-        "assetPartitionStatuses": states,
-    }
-
-
-WORKSPACE = {
-    "__typename": "Workspace",
-    "locationEntries": [
-        {
-            "name": "shop",
-            "permissions": [FORBIDDEN],
-            "locationOrLoadError": {
-                "__typename": "RepositoryLocation",
-                "dagsterLibraryVersions": [{"name": "dagster", "version": "1.13.0"}],
-            },
-        },
-        {"name": "lab", "permissions": [], "locationOrLoadError": None},
-    ],
-}
-
-
-def with_assets(*nodes: dict[str, Any]) -> dict[str, Any]:
-    places = {node["repository"]["location"]["name"]: node["repository"] for node in nodes}
-    connection = {"__typename": "RepositoryConnection", "nodes": list(places.values())}
-    return {
-        "AssetPlaces": {"assetNodes": nodes, "repositoriesOrError": connection},
-        "AssetCollisions": {"assetNodeDefinitionCollisions": []},
-        "AssetsToLaunch": {"assetNodes": nodes, "workspaceOrError": WORKSPACE},
-    }
 
 
 def test_assets_of_one_code_location_are_one_launch_with_their_ops() -> None:
@@ -159,8 +115,14 @@ def test_what_a_user_may_not_do_is_refused_with_the_reason_of_the_server() -> No
 def test_a_backfill_of_an_asset_that_another_location_has_too_is_refused() -> None:
     item = Launchable(Launch("lab", "__repository__", "__ASSET_JOB"), shadowed=True)
     item.require(launchable.LAUNCH_PERMISSION)
-    with pytest.raises(Invalid, match="in the code location 'lab' cannot be launched for several"):
+    with pytest.raises(Invalid) as caught:
         item.require(launchable.BACKFILL_PERMISSION)
+    assert caught.value.message == (
+        "job __ASSET_JOB in the code location 'lab' cannot be launched for several partitions: a "
+        "backfill has no code location, and Dagster would launch it in another one that has the "
+        "asset"
+    )
+    assert caught.value.hint == "Launch one partition at a time."
 
 
 JOBS = {
@@ -369,3 +331,10 @@ def test_a_run_that_cannot_be_retried_is_refused(
     assert (type(error), error.message) == (kind, message)
     if "status" in more:
         assert (error.hint, error.command) == ("To look at it, type:", "invoke run --follow r-1")
+
+
+def test_an_unknown_run_cannot_be_retried() -> None:
+    answer = {"RunToRetry": {"runOrError": {"__typename": "RunNotFoundError"}}}
+    error = refused(answer, lambda client: launchable.find_failed(client, "r-1"))
+    assert isinstance(error, Invalid)
+    assert error.message.startswith("there is no run r-1 at http://127.0.0.1:")
