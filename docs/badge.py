@@ -1,4 +1,4 @@
-"""Draws the badge of the README from what the tests covered.
+"""Compares the badge of the README with what the tests covered, and draws it again if it is wrong.
 
 uv run coverage json -o .coverage/report.json
 uv run python docs/badge.py .coverage/report.json
@@ -7,6 +7,7 @@ uv run python docs/badge.py .coverage/report.json
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -29,9 +30,21 @@ aria-label="coverage: {percent} %">
 
 
 def main(report: str) -> None:
-    """Write the badge for what `coverage json` has reported."""
-    percent = int(json.loads(Path(report).read_text())["totals"]["percent_covered"])
-    BADGE.write_text(SVG.format(percent=percent, colour="#3b7d23" if percent >= 90 else "#b5541c"))
+    """Compare the badge with what `coverage json` has reported.
+
+    Ends with status 1 if it is more than one point off; the new badge is then to be committed.
+    """
+    covered = json.loads(Path(report).read_text("utf-8"))["totals"]["percent_covered"]
+    shown = re.search(r"(\d+) %</text>", BADGE.read_text("utf-8")) if BADGE.exists() else None
+    if shown and abs(covered - int(shown[1])) <= 1:
+        return
+    percent = round(covered)
+    colour = "#3b7d23" if percent >= 90 else "#b5541c"
+    BADGE.write_text(SVG.format(percent=percent, colour=colour), "utf-8")
+    sys.exit(
+        f"The badge shows {shown[1] if shown else 'no'} %, and {covered:.1f} % are covered. "
+        f"Commit the new one: git add docs/images/{BADGE.name}"
+    )
 
 
 if __name__ == "__main__":
