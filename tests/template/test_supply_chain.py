@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ CHECKS = {
     "Signed-Releases", "Token-Permissions", "Vulnerabilities", "Webhooks",
 }  # fmt: skip
 
+Result = subprocess.CompletedProcess[str]
+
 both = pytest.mark.parametrize("folder", [OURS, THEIRS], ids=["ours", "theirs"])
 
 
@@ -53,37 +56,68 @@ def pins(folder: Path) -> dict[str, str]:
     return found
 
 
-def step(folder: Path, word: str) -> str:
-    """Return the command of a workflow that has a word in it."""
+def step(folder: Path, words: str) -> str:
+    """Return the command of a workflow that has these words in it."""
     steps = [
         step["run"]
         for workflow in workflows(folder).values()
         for job in workflow["jobs"].values()
         for step in job["steps"]
-        if word in step.get("run", "")
+        if words in step.get("run", "")
     ]
     (command,) = set(steps)
     return str(command)
 
 
-def zizmor(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = ["zizmor", "--offline", "--no-config", "--persona=auditor", "--no-progress"]
-    command[0] = str(Path(sys.executable).parent / "zizmor")
-    return subprocess.run([*command, folder], capture_output=True, text=True)
+def zizmor(folder: Path, place: Path, program: Sequence[str] = (), **environ: str) -> Result:
+    """Run the command of the workflow `security.yml` in a place, with another program or not."""
+    command = [*program, *shlex.split(step(folder, "zizmor"))[2 if program else 0 :]]
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("UV_PYTHON")}
+    return subprocess.run(
+        command, cwd=place, env=kept | environ, capture_output=True, text=True, timeout=300
+    )
+
+
+@both
+@pytest.mark.skipif(not shutil.which("uvx"), reason="needs uv")
+def test_zizmor_finds_nothing_in_the_workflows(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / ".github")
+    inside = tmp_path / THEIRS.relative_to(ROOT)
+    if folder == OURS:
+        shutil.copytree(THEIRS, inside)
+    done = zizmor(folder, tmp_path, ZIZMOR_OFFLINE="true")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == "No findings to report. Good job!\n"  # none is ignored either
+    # What is wrong in the template is found as well.
+    for file in ((inside if folder == OURS else tmp_path / ".github") / "workflows").glob("*.yml"):
+        text = file.read_text("utf-8").replace("persist-credentials: false", "fetch-depth: 1")
+        file.write_text(text.replace("pull_request:", "pull_request_target:"), "utf-8")
+    found = zizmor(folder, tmp_path, ZIZMOR_OFFLINE="true")
+    assert found.returncode
+    assert {"artipacked", "dangerous-triggers"} <= set(re.findall(r"\[([a-z-]+)\]", found.stdout))
 
 
 @both
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="zizmor needs Python 3.11")
-def test_zizmor_finds_nothing_in_the_workflows(folder: Path, tmp_path: Path) -> None:
-    done = zizmor(folder)
-    assert done.returncode == 0, done.stdout
-    worse = shutil.copytree(folder, tmp_path / ".github")
-    for file in (worse / "workflows").glob("*.yml"):
-        text = file.read_text("utf-8").replace("persist-credentials: false", "fetch-depth: 1")
-        file.write_text(text.replace("pull_request:", "pull_request_target:"), "utf-8")
-    found = zizmor(worse)
-    assert found.returncode
-    assert {"artipacked", "dangerous-triggers"} <= set(re.findall(r"\[([a-z-]+)\]", found.stdout))
+def test_zizmor_asks_github_each_week_with_the_token_of_its_job(
+    folder: Path, tmp_path: Path
+) -> None:
+    workflow = workflows(folder)["security.yml"]
+    job = workflow["jobs"]["workflows"]
+    assert "if" not in job
+    assert "permissions" not in job
+    assert {"pull_request", "schedule"} <= {*workflow["on"]}
+    assert job["steps"][-1]["env"] == {"GH_TOKEN": "${{ github.token }}"}
+    wanted = re.search(r"zizmor==([\d.]+)", (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert wanted
+    assert job["steps"][-1]["run"].startswith(f"uvx zizmor@{wanted[1]} ")
+    for name in (".github", "template/project/.github"):
+        shutil.copytree(folder, tmp_path / name)
+    own = [str(Path(sys.executable).parent / "zizmor")]
+    # Nobody listens there: it does not pass without GitHub.
+    done = zizmor(folder, tmp_path, own, GH_TOKEN="x", HTTPS_PROXY="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "https://github.com/actions/" in done.stderr
 
 
 @both
@@ -117,6 +151,7 @@ def test_dependabot_looks_at_everything_that_is_pinned(folder: Path) -> None:
     wanted = {("github-actions", "/"), ("uv", "/")}
     if folder == OURS:
         wanted |= {
+            ("pip", "/.ci"),
             ("github-actions", "/template/project/.github/workflows"),
             ("uv", "/template/project/.dagmar/.eggs/dagmar"),
         }
@@ -150,9 +185,14 @@ def test_ci_finds_a_secret_that_is_committed_here(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not shutil.which("uvx"), reason="needs uv")
 def test_a_project_finds_a_secret_before_it_is_committed_and_in_ci(project: Project) -> None:
-    command = step(THEIRS, "pre-commit")
-    assert re.search(r"pre-commit@\d", command)
-    search = shlex.split(command.replace(" run ", " run detect-secrets "))
+    search = shlex.split(step(THEIRS, "detect-secrets"))
+    assert re.fullmatch(r"pre-commit@\d[\d.]+", search[1])
+    # Without a name, CI runs each hook.
+    in_ci = [*search[:-1], "--show-diff-on-failure"]
+    assert in_ci == shlex.split(step(THEIRS, "--show-diff-on-failure"))
+    weekly = workflows(THEIRS)["security.yml"]
+    assert "schedule" in weekly["on"]
+    assert weekly["jobs"]["secrets"]["if"] == "github.event_name == 'schedule'"
 
     def run() -> subprocess.CompletedProcess[str]:
         git(project.path, "add", "-A")
@@ -175,7 +215,7 @@ def test_a_project_finds_a_secret_before_it_is_committed_and_in_ci(project: Proj
 @pytest.mark.skipif(not shutil.which("uv"), reason="needs uv")
 def test_the_audit_fails_for_an_advisory_and_only_then(folder: Path, tmp_path: Path) -> None:
     """The database of advisories is a stand-in: a real one changes every day."""
-    command = step(folder, "audit")
+    command = step(folder, "uv audit")
     project = '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.10"\n'
     write(tmp_path, {"pyproject.toml": project + 'dependencies = ["packaging==24.0"]\n'})
     advisory = {
@@ -271,6 +311,81 @@ def test_the_page_has_a_row_for_each_check_of_scorecard() -> None:
     assert {"pull_request", "schedule"} <= {*workflows(OURS)["security.yml"]["on"]}
     assert "pull_request" in workflows(OURS)["ci.yml"]["on"]
     assert {"github/codeql-action/analyze", "ossf/scorecard-action"} <= pins(OURS).keys()
+
+    missed = [check for check, met in rows.items() if "not met" in met.lower()]
+    assert missed == ["Fuzzing"]
+
+
+BARE = """\
+set -euo pipefail
+{install}
+{unless}
+command -v uv
+uv --version
+"""
+
+
+@pytest.mark.parametrize(
+    "managed", [pytest.param(False, marks=pytest.mark.nightly), True], ids=["own", "of the system"]
+)
+@pytest.mark.skipif(not shutil.which("uv"), reason="needs uv")
+def test_a_bare_machine_gets_uv_by_its_hash(managed: bool, tmp_path: Path) -> None:
+    """The Python of a system refuses an installation without a flag, as Debian's does."""
+    text = (ROOT / ".ci/run").read_text("utf-8")
+    install = re.search(r"^install_uv\(\) \{.+?^\}", text, re.M | re.S)
+    unless = re.search(r"^if ! command -v uv .+?^fi", text, re.M | re.S)
+    assert install
+    assert unless
+    script = BARE.format(install=install[0], unless=unless[0])
+    venv, bin = tmp_path / "venv", tmp_path / "bin"
+    seed = ["uv", "venv", "--quiet", "--seed", "--python", sys.executable, venv]
+    subprocess.run(seed, check=True, timeout=300)
+    refusal = 'case "$*" in *--break-system-packages*) ;; *"pip install"*) exit 1 ;; esac'
+    lines = ["#!/bin/sh", refusal if managed else "", f'exec {venv}/bin/python "$@"', ""]
+    write(bin, {"python3": "\n".join(lines)})
+    (bin / "python3").chmod(0o755)
+    hashes = (ROOT / ".ci/requirements.txt").read_text("utf-8")
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("VIRTUAL")}
+
+    def run(requirements: str) -> subprocess.CompletedProcess[str]:
+        write(tmp_path, {".ci/requirements.txt": requirements})
+        return subprocess.run(
+            [shutil.which("bash") or "bash", "-c", script], cwd=tmp_path,
+            env={**environ, "PATH": str(bin)}, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    other = run(re.sub(r"sha256:[0-9a-f]{4}", "sha256:0000", hashes))
+    assert other.returncode, other.stdout
+    assert "hash" in other.stderr.lower()
+    done = run(hashes)
+    assert done.returncode == 0, done.stderr
+    version = re.search(r"^uv==(\S+)", hashes, re.M)
+    assert version
+    program, said = done.stdout.splitlines()
+    assert program == str(venv / "bin/uv")
+    assert said.startswith(f"uv {version[1]}")
+
+
+def test_no_script_installs_with_pip_what_has_no_hash() -> None:
+    """Scorecard reads workflows, Dockerfiles and files with a shebang of a shell."""
+    texts = [
+        (ROOT / name).read_text("utf-8")
+        for name in filter(None, git(ROOT, "ls-files", "-z").split("\0"))
+        if (ROOT / name).is_file() and (name.startswith(".ci/") or "/workflows/" in name)
+    ]
+    lines = [line for text in texts for line in text.replace("\\\n", " ").splitlines()]
+    found = [line for line in lines if re.search(r"(?<!uv )\bpip3? install\b", line)]
+    assert found
+    assert [line for line in found if " --require-hashes " not in line] == []
+
+
+def test_ci_ends_within_25_minutes() -> None:
+    (job,) = [
+        job
+        for job in workflows(OURS)["ci.yml"]["jobs"].values()
+        if any(step.get("run") == ".ci/run --coverage" for step in job["steps"])
+    ]
+    assert int(job["timeout-minutes"]) == 25
 
 
 def test_no_executable_is_in_git() -> None:
