@@ -313,7 +313,7 @@ def test_the_page_has_a_row_for_each_check_of_scorecard() -> None:
     assert {"github/codeql-action/analyze", "ossf/scorecard-action"} <= pins(OURS).keys()
 
     missed = [check for check, met in rows.items() if "not met" in met.lower()]
-    assert missed == ["Fuzzing"]
+    assert missed == []
 
 
 BARE = """\
@@ -386,6 +386,36 @@ def test_ci_ends_within_25_minutes() -> None:
         if any(step.get("run") == ".ci/run --coverage" for step in job["steps"])
     ]
     assert int(job["timeout-minutes"]) == 25
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(
+    sys.platform != "linux" or sys.version_info < (3, 12), reason="atheris has no wheel for it"
+)
+@pytest.mark.skipif(not shutil.which("uv"), reason="needs uv")
+def test_the_weekly_fuzz_tests_try_values_and_find_one_that_breaks(tmp_path: Path) -> None:
+    command = step(OURS, "fuzz.py")
+    assert "import atheris" in (ROOT / "tests/fuzz.py").read_text("utf-8")  # what Scorecard reads
+    assert "schedule" in workflows(OURS)["security.yml"]["on"]
+    words = shlex.split(command.replace("3.13", sys.executable))
+    words[words.index("tests/fuzz.py")] = str(ROOT / "tests/fuzz.py")
+
+    def fuzz(**environ: str) -> Result:
+        environ |= {"UV_PROJECT": str(ROOT), "UV_PROJECT_ENVIRONMENT": str(tmp_path / "venv")}
+        return subprocess.run(
+            [*words[:-1], "-runs=20000", "-seed=1"],
+            cwd=tmp_path, env={**os.environ, **environ}, capture_output=True, text=True,
+        )  # fmt: skip
+
+    done = fuzz()
+    assert done.returncode == 0, done.stderr
+    assert "Done 20000 runs" in done.stderr
+    fault = "from dagmar import console\nconsole.format_duration = lambda seconds: ''\n"
+    write(tmp_path, {"broken/sitecustomize.py": fault})
+    broken = fuzz(PYTHONPATH=str(tmp_path / "broken"))
+    assert broken.returncode
+    assert "AssertionError" in broken.stdout + broken.stderr
+    assert list(tmp_path.glob("crash-*"))
 
 
 def test_no_executable_is_in_git() -> None:
