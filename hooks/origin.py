@@ -14,13 +14,18 @@ def remember_template() -> str:
     """Store the remote of the template's clone, or the clone's absolute path; return a remark."""
     answers = yaml.safe_load(ANSWERS.read_text("utf-8"))
     source, version = str(answers["_src_path"]), str(answers.get("_commit") or "")
-    if not templates.is_local(source):
-        return ""
-    folder = find_clone(source, version)
-    place = find_remote(folder, version) or str(folder)
+    folder = None
+    if templates.is_local(source):
+        folder = find_clone(source, version)
+        place = find_remote(folder, version) or str(folder)
+    else:
+        place = templates.masked(source)
     if place != source:
         for file in (ANSWERS, *Path(".dagmar/notebooks").glob("*.yml")):
             templates.write_origin(file, place)
+    if not folder:
+        what = "without the credentials that you gave: git has to find them"
+        return f"Updates look for the template at {place}, {what}." if place != source else ""
     if templates.is_local(place):
         command = installing.run_command("invoke update --from URL", surveys.survey(Path.cwd()))
         return (

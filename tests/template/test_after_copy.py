@@ -240,6 +240,7 @@ def test_a_copy_from_a_clone_remembers_its_remote_for_colleagues(here: Path, clo
         ("https://secret@git.example.com/dagmar.git", "https://git.example.com/dagmar.git"),
         ("ssh://git@git.example.com:22/dagmar.git", "ssh://git@git.example.com:22/dagmar.git"),
         ("ssh://me:secret@git.example.com/dagmar.git", "ssh://git.example.com/dagmar.git"),
+        ("https://git.example.com/dagmar.git?token=secret", "https://git.example.com/dagmar.git"),
     ],
 )
 def test_credentials_of_the_remote_are_neither_stored_nor_shown(
@@ -268,6 +269,14 @@ def test_a_url_of_the_template_stays(here: Path, source: str):
         source,
         "Created a git repository with a first commit.\n",
     )
+
+
+def test_credentials_in_a_url_of_the_template_are_not_committed(here: Path):
+    url = "https://git.example.com/dagmar.git"
+    place, said = remember(here, url.replace("//", "//me:secret@") + "?token=secret", "v1.0.0")
+    assert place == url
+    assert f"Updates look for the template at {url}, without the credentials" in said
+    assert "secret" not in said + git(here, "log", "--patch")
 
 
 def test_a_relative_path_of_the_template_is_stored_as_an_absolute_one(

@@ -13,7 +13,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,11 @@ COPY, PACKAGE = RUNNERS = ("copy", "package")
 """What a project has: a copy of the runner in its repository, or a dependency on the package."""
 ELSEWHERE = "If the template is somewhere else, name its URL or path:"
 UNREAD = "fatal: Could not read from remote repository."
-PASSWORD = re.compile(r"(?<=://)(?!(?<=ssh://)[^/@:\s]+@)[^/@\s]+@")  # ssh needs the user
+LOGIN = re.compile(r"[^/]*@|[^/:\[]*:(?!\d*(?:[/?#]|$)).*@")
+"""What is before the host in an address; a password that is not escaped may have a slash in it."""
+LITERAL = ("file", "git", "ssh")
+"""The schemes in whose paths a ? and a # mean nothing else."""
+ADDRESS = re.compile(r"[\w.+-]+://[^\s'\"]+")
 SOURCE_LINE = re.compile(r"^_src_path:.*(?:\n[ \t]+.*)*$", re.MULTILINE)
 
 
@@ -46,7 +50,7 @@ class Template:
     `commit` is empty then, and what was generated from it cannot be updated.
     """
 
-    origin: str
+    origin: str = field(repr=False)
     commit: str
     path: Path
 
@@ -126,10 +130,14 @@ def open_template(root: Path, place: str = "") -> Template:
         _clone(address, clone, origin)
     else:
         every = ("--prune", "--tags", "--force", "--", address, "+refs/*:refs/*")
-        _reach(origin, clone, "fetch", "--quiet", *every)
+        try:
+            _reach(origin, clone, "fetch", "--quiet", *every)
+        finally:
+            (clone / "FETCH_HEAD").unlink(missing_ok=True)  # which has the address
     if not has_version(clone, commit):
         message = f"the template at {masked(origin)} has no version {commit}"
-        if git(clone, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
+        shallow = git(clone, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+        if shallow and folder.exists():
             command = f"git -C {shlex.quote(address)} fetch --unshallow --tags"
             raise SetupError(f"{message}: it is a shallow clone", command=command)
         hint, command = f"Push its tags there. {ELSEWHERE}", "invoke update --from URL"
@@ -161,7 +169,7 @@ def find_version(place: str, version: str) -> None:
 
 
 def as_stored(place: str) -> str:
-    """Return a place of the template for answers: an absolute path, or a URL without secrets."""
+    """Return a place of the template for answers: an absolute path, or a masked address."""
     return str(expanded(place).resolve()) if is_local(place) else masked(place)
 
 
@@ -227,21 +235,39 @@ def _not_there(origin: str) -> SetupError:
     what = "a folder that is not on this machine"
     if not expanded(origin).is_absolute():
         what = "a path from where the project was created"
-    message = f"the template cannot be reached: it was at {origin}, {what}"
+    message = f"the template cannot be reached: it was at {masked(origin)}, {what}"
     return SetupError(message, ELSEWHERE, "invoke update --from URL")
 
 
-def masked(text: str) -> str:
-    """Return a source of the template without the credentials in it."""
-    return PASSWORD.sub("", text)
+def masked(origin: str) -> str:
+    """Return a source of the template without what can be a secret: login, query and fragment.
+
+    The user stays for ssh, which needs one.
+    """
+    if is_local(origin):
+        return origin
+    scheme, mark, rest = origin.partition("://")
+    if not mark:
+        short = origin.partition(":")[0] in SHORTCUTS
+        return re.split(r"[?#]", origin)[0] if short else origin
+    kind = scheme.rpartition("+")[2].lower()
+    login = LOGIN.match(rest)
+    if login and not (kind == "ssh" and re.fullmatch(r"[^/:@]+@", login[0])):
+        rest = rest[login.end() :]
+    return f"{scheme}://{rest if kind in LITERAL else re.split(r'[?#]', rest)[0]}"
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the last line of git's that says something, without credentials."""
+    """Return the last line of git's that says something, with masked addresses."""
     lines = (done.stderr or done.stdout).strip().splitlines()
     if UNREAD in lines[1:]:  # the reason is before it, and advice behind it
         lines = lines[: lines.index(UNREAD)]
-    return masked(lines[-1]) if lines else f"git ended with status {done.returncode}"
+    if not lines:
+        return f"git ended with status {done.returncode}"
+    line = lines[-1]
+    for argument in filter(ADDRESS.match, done.args):  # whole, whatever is in it
+        line = line.replace(argument, masked(argument))
+    return ADDRESS.sub(lambda found: masked(found[0]), line)
 
 
 def git(

@@ -150,22 +150,29 @@ def _make_absolute(project: Project) -> str:
 
 @check("answers", fix=_make_absolute)
 def answers(project: Project) -> Finding:
-    """Copier's answers are there, and lead to the template from anywhere."""
+    """Copier's answers are there, without a secret, and lead to the template from anywhere."""
     if not (project.root / ANSWERS).is_file():
         command = "uvx copier copy --trust /path/to/dagmar ."
         if project.committed(ANSWERS):
             command = f"git checkout HEAD -- {ANSWERS}"
         return failed(f"there is no {ANSWERS}, so the project cannot be updated", command=command)
-    for file in _answers_files(project.root):
-        read_answers(file)  # raises Invalid, with what to type
+    files = _answers_files(project.root)
+    places = {file: read_answers(file)["_src_path"] for file in files}  # or Invalid, with a command
     if found := dict(_relative_sources(project.root)):
         names = some([project.relative(file) for file in found])
         message = f"_src_path is a relative path in {names}, which breaks an update"
         return failed(message, command="invoke doctor --fix")
+    if shown := [file for file, place in places.items() if masked(place) != place]:
+        names = some([project.relative(file) for file in shown])
+        message = f"_src_path has a login, a query or a fragment in {names}, which git keeps"
+        hint = "Change the password or token. Let git find it, in its credential helper, and type:"
+        return warned(
+            message, hint, f"invoke update --from {shlex.quote(masked(places[shown[0]]))}"
+        )
     if not read_answers(project.root / ANSWERS).get("_commit"):
         message = "the template was copied from a folder that is not in git: it has no versions"
         return failed(message, f"Clone its repository, and set _src_path and _commit in {ANSWERS}.")
-    notebooks = counted(len(_answers_files(project.root)) - 1, "notebook")
+    notebooks = counted(len(files) - 1, "notebook")
     return passed(f"of the project and of {notebooks}")
 
 
