@@ -6,7 +6,9 @@ fail in every way that prints much. Then everything that is left is searched for
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -23,17 +25,22 @@ import psutil
 import pytest
 import requests
 from dagmar.dev.ports import free_port
+from dagmar.project.layout import NOTEBOOK_ANSWERS
 from support.dev_process import Dev, make_dev_project, running_dev
 from support.git import git
-from support.http_server import closed_port, page, serve
+from support.git_server import private_repository
+from support.http_server import Seen, closed_port, page, serve
 from support.processes import die_with_tests
 from support.project import Project
 from websockets import Origin, Subprotocol
 from websockets.sync.client import connect
 
+IN_THE_SHELL = (
+    "bearer", "basic", "header", "proxy_header", "username", "login", "plus_user", "wrong",
+)  # fmt: skip
 PLACES = (
-    "bearer", "basic", "header", "proxy_header", "command", "dotenv", "dotenv_dagmar", "env_file",
-    "upload", "url", "upload_url", "config", "wrong",
+    *IN_THE_SHELL, "plus_agent", "proxy", "command", "dotenv", "dotenv_dagmar", "env_file",
+    "upload", "url", "upload_url", "config", "template", "template_query", "template_fragment",
 )  # fmt: skip
 DEFINITIONS = """\
 import dagster as dg
@@ -98,6 +105,19 @@ arguments = Path("/proc/self/cmdline").read_text().replace("\\0", " ")
 print((above / "token").read_text())
 """
 """Prints the token, and notes its arguments: it is too quick to be found among the processes."""
+GIT = """\
+#!/bin/sh
+{{ tr '\\0' ' ' < /proc/$PPID/cmdline; printf '\\0git'; printf ' %s' "$@"
+  printf '\\0'; tr '\\0' '\\n' < /proc/$$/environ; }} > {notes}/new-$$
+mv {notes}/new-$$ {notes}/$$
+exec {git} "$@"
+"""
+"""A git that notes who calls it, with which arguments and variables, before it is git."""
+TEMPLATE = {
+    "copier.yml": "_subdirectory: project\nnotebooks: {type: yaml, default: []}\n",
+    "project/{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers | to_nice_yaml }}",
+}
+"""As little of a template as can be updated."""
 SETTINGS = """\
 targets:
   bearer:
@@ -110,6 +130,21 @@ targets:
   header:
     url: {url}
     auth: {{type: headers, headers: {{X-Key: SHELL_HEADER}}}}
+  username:
+    url: {url}
+    auth: {{type: basic, username_env: SHELL_USERNAME, password_env: SHELL_LOGIN}}
+  plus_user:
+    url: {url}
+    auth: {{type: dagster-plus, token_env: SHELL_PLUS_USER}}
+  plus_agent:
+    url: {url}
+    auth: {{type: dagster-plus}}
+  refused_plus:
+    url: {refusing}
+    auth: {{type: dagster-plus}}
+  behind_proxy:
+    url: https://dagster.invalid/prod
+    auth: {{type: dagster-plus, token_env: SHELL_PLUS_USER}}
   command:
     url: {url}
     auth: {{type: bearer, token_command: [{python}, {printer}]}}
@@ -139,11 +174,26 @@ class Session:
     statuses: dict[str, tuple[int, int]] = field(default_factory=dict)
     arguments: set[str] = field(default_factory=set)
     environments: dict[str, set[str]] = field(default_factory=dict)
+    proxied: list[Seen] = field(default_factory=list)
     ready: dict[str, Any] = field(default_factory=dict)
 
     def found(self, text: str) -> set[str]:
-        """The places whose canary is in a text."""
-        return {place for place, canary in self.canaries.items() if canary in text}
+        """The places whose canary is in a text, as it is or as HTTP sends it in a login."""
+        return {
+            place
+            for place, canary in self.canaries.items()
+            if canary in text or self.login(place) in text
+        }
+
+    def login(self, place: str) -> str:
+        """The login with the canary of a place as its password, encoded."""
+        user = self.canaries["username"] if place == "login" else "ann"
+        return base64.b64encode(f"{user}:{self.canaries[place]}".encode()).decode()
+
+    def calls_of_git(self) -> list[tuple[str, str, str]]:
+        """The caller, the arguments and the variables of each call of git so far."""
+        notes = [file.read_text() for file in (self.root.parent / "git").glob("[0-9]*")]
+        return [(who, what, variables) for who, what, variables in (n.split("\0") for n in notes)]
 
     def watch(self, over: threading.Event) -> None:
         """Note the arguments and variables of all processes of this session, again and again."""
@@ -171,9 +221,16 @@ def session() -> Iterator[Session]:
     canaries = {place: f"c4n4ry{secrets.token_hex(12)}" for place in PLACES}
     root = _project(above, canaries)
     holder, closed = closed_port()
+    notes = above / "git"
+    notes.mkdir()
+    (above / "bin").mkdir()
+    (above / "bin/git").write_text(GIT.format(notes=notes, git=shutil.which("git")))
+    (above / "bin/git").chmod(0o755)
     shell = {
-        **{f"SHELL_{place.upper()}": canaries[place] for place in PLACES[:4]},
-        "SHELL_WRONG": canaries["wrong"],
+        **{f"SHELL_{place.upper()}": canaries[place] for place in IN_THE_SHELL},
+        "PATH": f"{above / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "DAGSTER_CLOUD_API_TOKEN": canaries["plus_agent"],
+        "NO_PROXY": "127.0.0.1,localhost",
         "AWS_ACCESS_KEY_ID": "me",
         "AWS_SECRET_ACCESS_KEY": canaries["upload"],
         "AWS_ENDPOINT_URL": closed,
@@ -183,7 +240,16 @@ def session() -> Iterator[Session]:
     port = free_port()
     flags = ("--env-file", str(above / "more.env"), "--log-level", "info")
     try:
-        with holder, serve(page(401)) as refusing:
+        secret = canaries["template"], canaries["template_query"]
+        template = private_repository(_template(above), "ann", *secret)
+        with (
+            holder,
+            serve(page(401)) as refusing,
+            serve(page(407)) as proxy,
+            serve(template) as templates,
+        ):
+            address = proxy.url.replace("//", f"//ann:{canaries['proxy']}@")
+            shell |= {"HTTP_PROXY": address, "HTTPS_PROXY": address}
             text = SETTINGS.format(
                 url=f"http://127.0.0.1:{port}",
                 python=sys.executable,
@@ -194,11 +260,13 @@ def session() -> Iterator[Session]:
             (root / "dagmar.yaml").write_text(text)
             with running_dev(root, *flags, "--dagster-port", str(port), environ=shell) as dev:
                 dev.temporary.chmod(0o755)
-                session = Session(root, dev, canaries, ready=dev.until("ready"))
+                ready = dev.until("ready")
+                session = Session(root, dev, canaries, proxied=proxy.seen, ready=ready)
                 over = threading.Event()
                 watcher = threading.Thread(target=session.watch, args=(over,))
                 watcher.start()
                 try:
+                    _update(session, shell, templates.url, closed)
                     _work(session, shell)
                 finally:
                     over.set()
@@ -234,6 +302,59 @@ def _project(above: Path, canaries: dict[str, str]) -> Path:
     return root
 
 
+def _template(above: Path) -> Path:
+    """Make a repository of a template with two versions."""
+    source, bare = above / "template", above / "template.git"
+    (source / "project").mkdir(parents=True)
+    for name, text in TEMPLATE.items():
+        (source / name).write_text(text)
+    git(source, "init", "-q", "-b", "main")
+    for tag in ("v1.0.0", "v2.0.0"):
+        (source / "project/README.md").write_text(f"# Shop {tag}\n")
+        git(source, "add", "-A")
+        git(source, "commit", "-q", "-m", tag)
+        git(source, "tag", tag)
+    git(above, "clone", "-q", "--mirror", str(source), str(bare))
+    return bare
+
+
+def _update(session: Session, shell: dict[str, str], url: str, closed: str) -> None:
+    """Update with an address that has secrets, typed and in the answers, also in vain."""
+    root, canaries = session.root, session.canaries
+    answers = root / ".copier-answers.yml"
+    answers.write_text(f"_commit: v1.0.0\n_src_path: {url}/dagmar.git\nnotebooks: []\n")
+    (root / "README.md").write_text("# Shop v1.0.0\n")
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", "chore: a template")
+
+    def private(url: str) -> str:
+        login = url.replace("//", f"//ann:{canaries['template']}@")
+        return f"{login}/dagmar.git?private_token={canaries['template_query']}"
+
+    def invoke(status: int, *words: str) -> str:
+        done = Project(root).invoke(*words, environ=shell, timeout=600)
+        name = f"{len(session.outputs)} invoke {words[0]}"
+        session.outputs[name] = done.stdout + done.stderr
+        session.statuses[name] = (done.returncode, status)
+        return session.outputs[name]
+
+    lost = f"{private(closed)}#{canaries['template_fragment']}"
+    invoke(3, "update", "--check", "--from", lost)
+    said = invoke(0, "update", "--json", "--from", private(url))
+    assert (root / "README.md").read_text() == "# Shop v2.0.0\n", said
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", "chore: update")
+    kept = answers.read_text()
+    assert f"_src_path: {url}/dagmar.git\n" in kept
+    for place, status in ((private(url), 0), (lost, 3)):  # as Copier alone writes it
+        answers.write_text(kept.replace(f"{url}/dagmar.git", json.dumps(place)))
+        invoke(status, "update", "--check", "--json")
+        checks = ("--only", "answers", "--only", "template")
+        said = invoke(0, "doctor", "--json", *checks)
+        assert "_src_path has a login" in said, said
+    answers.write_text(kept)
+
+
 def _work(session: Session, shell: dict[str, str]) -> None:
     """Use everything that a secret takes part in, and let it fail."""
     root, canaries = session.root, session.canaries
@@ -256,6 +377,11 @@ def _work(session: Session, shell: dict[str, str]) -> None:
         (6, ("discover", "--target", "wrong")),
         (6, ("discover", "--target", "wrong_command")),
         (5, ("discover", "--target", "down")),
+        (0, ("discover", "--json", "--target", "username")),
+        (0, ("run", "--asset", "orders", "--target", "plus_user")),
+        (0, ("stats", "--json", "--target", "plus_agent")),
+        (6, ("discover", "--target", "refused_plus")),
+        (5, ("discover", "--target", "behind_proxy")),
         (2, ("discover", "--url", bad_url)),
         (2, ("export", "--notebook", notebook, "--upload", bad_bucket)),
     ]  # fmt: skip
@@ -297,7 +423,7 @@ def test_the_session_did_what_it_should(session: Session) -> None:
 
 
 def test_nothing_that_was_printed_has_a_secret(session: Session) -> None:
-    assert len(session.outputs) == 18
+    assert len(session.outputs) == 29
     found = {name: session.found(text) for name, text in session.outputs.items()}
     assert {name: places for name, places in found.items() if places} == {}
 
@@ -308,8 +434,20 @@ def test_no_argument_of_a_process_has_a_secret(session: Session) -> None:
     printed = (session.root.parent / "printed").read_text().splitlines()
     assert len(printed) > 3
     found = {command: session.found(command) for command in (*session.arguments, *printed)}
-    typed = {"url", "upload_url"}
+    typed = {"url", "upload_url", "template", "template_query", "template_fragment"}
     assert {command: places for command, places in found.items() if places - typed} == {}
+
+
+def test_only_git_gets_the_secrets_in_the_address_of_the_template(session: Session) -> None:
+    address = {"template", "template_query", "template_fragment"}
+    given = [command for command in session.arguments if session.found(command) & address]
+    for command in given:
+        program = "git" in Path(command.split()[0]).name or "/bin/git " in command
+        assert program or "-m invoke update" in command, command
+    calls = [(what.split()[1], session.found(what)) for _, what, _ in session.calls_of_git()]
+    with_secrets = {subcommand for subcommand, places in calls if places}
+    assert with_secrets == {"clone", "fetch"}, "git gets the address as it is"
+    assert set().union(*(places for _, places in calls)) == address
 
 
 def test_a_variable_reaches_the_processes_that_it_is_for(session: Session) -> None:
@@ -321,9 +459,23 @@ def test_a_variable_reaches_the_processes_that_it_is_for(session: Session) -> No
     assert session.environments.keys() & {"command", "config", "url", "upload_url"} == set()
     for place in ("dotenv", "dotenv_dagmar", "env_file"):
         for command in session.environments[place]:
-            assert "git" not in command.split()[0], command
             assert "dagmar.dev.guard" not in command, command
             assert "-m invoke" not in command, command
+    calls = session.calls_of_git()
+    for who, what, variables in calls:
+        found = session.found(variables)
+        assert not found & {"dotenv", "dotenv_dagmar", "env_file", "command"}, (who, what)
+    inherited = {what.split()[1] for _, what, text in calls if "bearer" in session.found(text)}
+    assert inherited >= {"clone", "fetch", "tag"}, "git was called, with the shell's variables"
+
+
+def test_a_proxy_gets_its_password_and_no_token(session: Session) -> None:
+    assert {(seen.method, seen.path) for seen in session.proxied} == {
+        ("CONNECT", "dagster.invalid:443")
+    }
+    for seen in session.proxied:
+        assert seen.headers["Proxy-Authorization"] == f"Basic {session.login('proxy')}"
+        assert session.found(f"{seen.path} {seen.headers} {seen.body!r}") == {"proxy"}
 
 
 def test_no_file_of_the_project_has_a_secret(session: Session) -> None:
@@ -362,7 +514,7 @@ def test_git_was_given_nothing_of_the_state(session: Session) -> None:
     """Although this project has no .gitignore for it."""
     assert not (session.root / ".dagmar/.gitignore").exists()
     tracked = git(session.root, "ls-files", "--", ".dagmar").split()
-    assert tracked == [".dagmar/dagster_home/dagster.yaml"]
+    assert tracked == [".dagmar/dagster_home/dagster.yaml", f"{NOTEBOOK_ANSWERS}/failing.yml"]
 
 
 def test_no_page_of_a_server_has_a_secret(session: Session) -> None:
@@ -407,6 +559,7 @@ def test_another_user_reads_nothing_of_the_state(session: Session) -> None:
         if path.is_relative_to(session.root / ".dagmar") or path.name == ".env"
         or (path.is_relative_to(session.dev.temporary) and "dagmar-" in str(path))
     }  # fmt: skip
+    state.discard(session.root / NOTEBOOK_ANSWERS / "failing.yml")  # which git has, as the notebook
     assert {str(path.relative_to(session.root.parent)) for path in state} == set()
     every = {path.name for path in (session.root / ".dagmar").iterdir()}
     assert every >= {"dagster_home", "exports", "logs", "cache", "tmp"}
