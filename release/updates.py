@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from itertools import product, repeat
 from pathlib import Path
 
 from dagmar.errors import Conflict, SetupError
+from dagmar.project.templates import COPY, PACKAGE
 from packaging.version import Version
 
-from release.version import git, released, run, tagged_here
+from release.version import RUNNER as SOURCE
+from release.version import git, released, run, tagged_here, write_version
 
 RUNNER = ".dagmar/.eggs/dagmar"
 ONCE = ("dagmar.yaml", "tasks.py")
@@ -58,6 +61,7 @@ class Kind:
     files: dict[str, str]
     asset: str
     updates: tuple[tuple[str, ...], ...]
+    runner: str = COPY
 
 
 INVOKE = ("invoke", "update")
@@ -65,6 +69,8 @@ COPIER = ("copier", "update", "--trust", "--defaults", "--quiet")
 KINDS = (
     Kind("new", {}, "raw/flights", (INVOKE,)),
     Kind("adopted", LEGACY, "orders", (COPIER, INVOKE)),  # the second one for the notebooks
+    Kind("new package", {}, "raw/flights", (INVOKE,), PACKAGE),
+    Kind("adopted package", LEGACY, "orders", (COPIER, INVOKE), PACKAGE),
 )
 
 
@@ -80,33 +86,52 @@ def check_updates(root: Path, version: str, scratch: Path, say: Callable[[str], 
     after = f"{Version(version).major + 1}.0.0"
     ignore = template / "template/project/.dagmar/.gitignore"
     ignore.write_text(ignore.read_text("utf-8") + "/next/\n", "utf-8")
+    write_version(template, after)
     run(["git", "commit", "--quiet", "--all", "--message", "next"], template, SOMEBODY)
 
+    packages = scratch / "packages"
+
+    def place(version: str, kind: Kind) -> Path:
+        return scratch / f"{version} {kind.name}/shop"
+
     def make(version: str, kind: Kind) -> None:
-        _make(template, kind, version, scratch / f"{version}-{kind.name}/shop")
+        _make(template, kind, version, place(version, kind), packages)
 
     def check(old: str, kind: Kind, new: str) -> None:
         say(f"{old} → {'a next version' if new == after else new}, {kind.name} project")
-        before, expected = (scratch / f"{each}-{kind.name}/shop" for each in (old, new))
-        project = scratch / f"{old}-{kind.name}-updated/shop"
-        shutil.copytree(before, project, symlinks=True)
-        _check_update(kind, project, old, expected, new)
+        project = scratch / f"{old} {kind.name} updated/shop"
+        shutil.copytree(place(old, kind), project, symlinks=True)
+        _check_update(kind, project, old, place(new, kind), new, packages)
         shutil.rmtree(project)
 
     # Each is a chain of processes; as many at once as there are processors.
+    for tag in (*earlier, version):
+        _unpack(template, tag, packages)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(make, *zip(*product([*earlier, version], KINDS), strict=True)))
         for tag in earlier:
             list(pool.map(check, repeat(tag), KINDS, repeat(version)))
         git(template, "tag", f"v{after}")  # not before: an update goes to the newest tag
+        _unpack(template, after, packages)
         list(pool.map(make, repeat(after), KINDS))
         list(pool.map(check, repeat(version), KINDS, repeat(after)))
 
 
-def _check_update(kind: Kind, project: Path, old: str, like: Path, new: str) -> None:
+def _unpack(template: Path, version: str, packages: Path) -> None:
+    """Put what the package of a version installs where `_environ` has it."""
+    packages.mkdir(exist_ok=True)
+    archive = packages / f"{version}.tar"
+    git(template, "archive", "--output", str(archive), f"v{version}:{SOURCE}/src", "dagmar")
+    with tarfile.open(archive) as packed:
+        packed.extractall(packages / version, filter="data")
+
+
+def _check_update(
+    kind: Kind, project: Path, old: str, like: Path, new: str, packages: Path
+) -> None:
     """Update a project. Raise Conflict unless it is then `like` the new version's."""
     before = _files(project)
-    python = {"PYTHONPATH": _path(project), **SOMEBODY}
+    python = _environ(kind, project, packages / old)
     for command in kind.updates:
         run([sys.executable, "-m", *command], project, python)
         if unmerged := git(project, "diff", "--name-only", "--diff-filter=U").split():
@@ -121,17 +146,19 @@ def _check_update(kind: Kind, project: Path, old: str, like: Path, new: str) -> 
         raise Conflict(f"{message}:\n" + "".join(f"  {name}\n" for name in different))
 
 
-def _make(template: Path, kind: Kind, version: str, project: Path) -> None:
+def _make(template: Path, kind: Kind, version: str, project: Path, packages: Path) -> None:
     """Create or adopt a project with a version, scaffold a notebook, and edit both; commit it."""
     project.mkdir(parents=True)
     git(project, "init", "--quiet", "--initial-branch", "main")
     for name, text in kind.files.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text, "utf-8")
-    copy = ["copy", "--trust", "--defaults", "--quiet", "--data", "runner=copy"]
+    copy = ["copy", "--trust", "--defaults", "--quiet", "--data", f"runner={kind.runner}"]
     copier = [sys.executable, "-m", "copier", *copy, "--vcs-ref", f"v{version}"]
     run([*copier, str(template), str(project)], project, SOMEBODY)
-    python = {"PYTHONPATH": _path(project), **SOMEBODY}
+    if (kind.runner == COPY) is not (project / RUNNER).is_dir():
+        raise Conflict(f"a {kind.name} project of {version} does not have runner={kind.runner}")
+    python = _environ(kind, project, packages / version)
     (project / "dagmar.yaml").write_text(SETTINGS, "utf-8")
     scaffold = ["scaffold", "--asset", kind.asset, "--name", "orders"]
     run([sys.executable, "-m", "invoke", *scaffold], project, python)
@@ -141,16 +168,18 @@ def _make(template: Path, kind: Kind, version: str, project: Path) -> None:
                 raise SetupError(f"{name} of {version} does not have {text!r}: move the edit")
             file.write_text(file.read_text("utf-8").replace(text, ours, 1), "utf-8")
     for name, text in OURS.items():
-        (project / name).write_text(text, "utf-8")
+        if (project / name).parent.is_dir():
+            (project / name).write_text(text, "utf-8")
     for name in DELETED:
         (project / name).unlink(missing_ok=True)
     run(["git", "add", "--all"], project)
     run(["git", "commit", "--quiet", "--message", "ours"], project, SOMEBODY)
 
 
-def _path(project: Path) -> str:
-    """Return where Python finds the project's own runner and its definitions."""
-    return os.pathsep.join(str(project / part) for part in (f"{RUNNER}/src", "src"))
+def _environ(kind: Kind, project: Path, package: Path) -> dict[str, str]:
+    """Return variables by which Python finds the project's runner and its definitions."""
+    runner = package if kind.runner == PACKAGE else project / RUNNER / "src"
+    return {"PYTHONPATH": os.pathsep.join((str(runner), str(project / "src"))), **SOMEBODY}
 
 
 def _files(project: Path) -> dict[str, bytes]:

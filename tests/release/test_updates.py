@@ -12,6 +12,7 @@ from support.git import commit, git
 from support.template_releases import RUNNER
 
 from release import updates
+from release.version import write_version
 
 IGNORE = "template/project/.dagmar/.gitignore"
 CONSOLE = f"{RUNNER}/src/dagmar/console.py"
@@ -22,16 +23,14 @@ def original(make_clone: Callable[[str], Path]) -> Path:
     """A repository with the releases 0.2.0 and 0.3.0, and the next version not tagged yet."""
     path = make_clone("https://example.com/dagmar")
     for tag in ("v0.2.0", "v0.3.0"):
+        write_version(path, tag.removeprefix("v"))
+        commit(path)
         git(path, "tag", "-a", tag, "-m", "x")
         (path / IGNORE).write_text((path / IGNORE).read_text("utf-8") + f"/{tag}/\n", "utf-8")
         commit(path)
+    write_version(path, "0.4.0")
+    commit(path)
     return path
-
-
-@pytest.fixture
-def only_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Update new projects only, because adopted ones take as long again."""
-    monkeypatch.setattr(updates, "KINDS", updates.KINDS[:1])
 
 
 @pytest.mark.nightly
@@ -41,14 +40,16 @@ def test_projects_of_every_release_are_updated_and_one_of_this_to_the_next(
     said: list[str] = []
     updates.check_updates(original, "0.4.0", tmp_path, said.append)
     ways = ("0.2.0 → 0.4.0", "0.3.0 → 0.4.0", "0.4.0 → a next version")
-    kinds = ("new", "adopted")
+    kinds = ("new", "adopted", "new package", "adopted package")
     assert sorted(said) == sorted(f"{way}, {kind} project" for way in ways for kind in kinds)
     assert git(original, "tag").split() == ["v0.2.0", "v0.3.0"]
 
 
+KEPT = "{% if _copier_operation == 'update' %}\n    /dagmar.yaml"
 REFUSED = {
     # One line that somebody has edited is changed upstream as well.
     "a conflict": (
+        "new",
         CONSOLE,
         f"{updates.FUTURE}\n",
         f"{updates.FUTURE}\nTHEIRS = 2\n",
@@ -56,25 +57,40 @@ REFUSED = {
     ),
     # A file that new projects have does not arrive in old ones.
     "a file that does not arrive": (
+        "new",
         "copier.yml",
-        "{% if _copier_operation == 'update' %}\n    /dagmar.yaml",
-        "{% if _copier_operation == 'update' %}\n    .pre-commit-config.yaml\n    /dagmar.yaml",
+        KEPT,
+        KEPT.replace("/dagmar", ".pre-commit-config.yaml\n    /dagmar"),
         r"differs from one of 0\.4\.0, with the same edits, in:\n  \.pre-commit-config\.yaml\n$",
+    ),
+    # The package that was installed before stays the one to install.
+    "an earlier package": (
+        "new package",
+        "copier.yml",
+        KEPT,
+        KEPT.replace("/dagmar", "pyproject.toml\n    /dagmar"),
+        r"differs from one of 0\.4\.0, with the same edits, in:\n  pyproject\.toml\n$",
     ),
 }
 
 
 @pytest.mark.parametrize(
-    "case", ["a file that does not arrive", pytest.param("a conflict", marks=pytest.mark.nightly)]
+    "case",
+    [
+        "an earlier package",
+        pytest.param("a file that does not arrive", marks=pytest.mark.nightly),
+        pytest.param("a conflict", marks=pytest.mark.nightly),
+    ],
 )
-@pytest.mark.usefixtures("only_new")
 def test_a_release_that_would_lose_or_leave_out_something_is_refused(
-    original: Path, tmp_path: Path, case: str
+    original: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "dagmar"
     git(tmp_path, "clone", "-q", "--no-hardlinks", str(original), str(root))
     git(root, "tag", "--delete", "v0.3.0")
-    name, old, new, says = REFUSED[case]
+    only, name, old, new, says = REFUSED[case]
+    kinds = [kind for kind in updates.KINDS if kind.name == only]  # each takes as long again
+    monkeypatch.setattr(updates, "KINDS", kinds)
     text = (root / name).read_text("utf-8")
     assert old in text
     changed = root / "template/project/.pre-commit-config.yaml"
