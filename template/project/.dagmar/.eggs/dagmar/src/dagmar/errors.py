@@ -168,7 +168,8 @@ def all_of(errors: Sequence[DagmarError], total: int) -> DagmarError:
 
     It has the status that they share, or that of RunFailed.
     """
-    error = RunFailed(f"{len(errors)} of {total} notebooks failed")
+    hint = "The reason for each is printed above."
+    error = RunFailed(f"{len(errors)} of {total} notebooks failed", hint)
     if len(codes := {each.exit_code for each in errors}) == 1:
         error.exit_code = codes.pop()
     return error

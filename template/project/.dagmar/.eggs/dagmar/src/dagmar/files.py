@@ -16,6 +16,7 @@ from dagmar.errors import DagmarError, SetupError
 
 # What PyYAML raises if a text is not what its tag says (`!!bool x`, `2020-13-45`), or too deep.
 UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+READABLE = "Check that it is text in UTF-8, and that you may read it."
 
 
 @contextlib.contextmanager
@@ -25,8 +26,7 @@ def reading(name: object, kind: type[DagmarError]) -> Iterator[None]:
         yield
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        hint = "Check that it is text in UTF-8, and that you may read it."
-        raise kind(f"{name} cannot be read: {reason}", hint) from None
+        raise kind(f"{name} cannot be read: {reason}", READABLE) from None
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -38,13 +38,14 @@ def read_toml(file: Path) -> dict[str, Any]:
             import tomli as tomllib
     except ModuleNotFoundError:  # a hook of the template, under Copier's Python 3.10
         version = ".".join(map(str, sys.version_info[:2]))
-        raise SetupError(f"{file.name} is not read: Python {version} has no tomllib") from None
+        message = f"{file.name} is not read: Python {version} has no tomllib"
+        raise SetupError(message, "Run Copier with Python 3.11 or newer.") from None
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise SetupError(f"{file} cannot be read: {error.strerror}") from None
+        raise SetupError(f"{file} cannot be read: {error.strerror}", READABLE) from None
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
         raise SetupError(f"{file} is not valid TOML: {error}", "Correct the file.") from None
 

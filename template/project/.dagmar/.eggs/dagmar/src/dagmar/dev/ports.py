@@ -25,7 +25,8 @@ def free_port(wanted: int | None = None, avoid: Container[int] = ()) -> int:
         free = bindable(port)
         if free is not None and free not in avoid:
             return free
-    raise SetupError(f"no free port on {HOST}")
+    hint = "Close programs that have many connections open: they use up the ports."
+    raise SetupError(f"no free port on {HOST}", hint)
 
 
 def bindable(port: int) -> int | None:

@@ -87,14 +87,17 @@ class DevRequest:
     def __post_init__(self) -> None:
         levels = environment.LOG_LEVELS
         if not (self.dagster or self.marimo):
-            raise UsageError("--no-dagster and --no-marimo leave nothing to start")
+            message = "--no-dagster and --no-marimo leave nothing to start"
+            raise UsageError(message, "Leave one of them out.")
         if self.notebook and not self.marimo:
             raise UsageError("--notebook needs marimo", "Leave --no-marimo out.")
         if self.dagster_port and self.dagster_port == self.marimo_port:
-            raise UsageError("--dagster-port and --marimo-port are the same")
+            hint = "Leave one of them out: a free port is chosen for it."
+            raise UsageError("--dagster-port and --marimo-port are the same", hint)
         if self.log_level and self.log_level not in levels:
             meant = did_you_mean(self.log_level, levels)
-            raise UsageError(f"--log-level must be one of {', '.join(levels)}{meant}")
+            message = f"there is no --log-level {self.log_level}{meant}"
+            raise UsageError(message, f"The levels: {', '.join(levels)}.")
 
 
 class Supervisor:
@@ -145,7 +148,8 @@ class Supervisor:
                 self._watch()
             except OSError as error:
                 place = error.filename or self._settings.root
-                raise SetupError(f"{place} cannot be used: {error.strerror}") from None
+                hint = "Check its permissions, and the space that is left there (`df -h`)."
+                raise SetupError(f"{place} cannot be used: {error.strerror}", hint) from None
             finally:
                 self._stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -215,8 +216,9 @@ class _Exporter:
         if outcome.error:
             failed = TimedOut if outcome.late else RunFailed
             cell = manifests.cell_of(outcome.error) or "the notebook"
-            kept = f"The page was kept: {url}" if url else ""
-            exported.error = failed(f"{cell} failed: {outcome.error.text}", kept)
+            see = ("To see the cell in marimo, type:", f"invoke dev --notebook {shlex.quote(path)}")
+            remedy = (f"The page was kept: {url}",) if url else see
+            exported.error = failed(f"{cell} failed: {outcome.error.text}", *remedy)
         exported.write_index()
         return exported
 

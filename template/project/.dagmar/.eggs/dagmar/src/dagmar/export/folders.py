@@ -143,7 +143,8 @@ def writable(folder: Path) -> Iterator[None]:
             hint = "Free some space, for example with --retention-days 30, or use --output."
             raise SetupError(message, hint) from None
         if isinstance(error, (NotADirectoryError, FileExistsError)):
-            raise Invalid(f"{folder} is not a folder, and in the way") from None
+            message = f"{folder} is not a folder, and in the way"
+            raise Invalid(message, "Move it away, or choose another folder: --output DIR") from None
         raise SetupError(message, "Try again, or choose another folder: --output DIR") from None
 
 

@@ -99,7 +99,8 @@ def run_original(
             observed.failure = Failure(error.evalue, error.ename, place=f"cell {ran[-1]}")
         except CellTimeoutError:
             where = f"cell {ran[-1]} of {notebook.path.name}" if ran else notebook.path.name
-            raise TimedOut(f"{where} was still running after --timeout {timeout:g}") from None
+            message = f"{where} was still running after --timeout {timeout:g}"
+            raise TimedOut(message, f"Allow more time: --timeout {2 * timeout:g}") from None
         except DeadKernelError:
             observed.failed = ran[-1] if ran else 0
             observed.failure = Failure("the kernel died", "DeadKernelError")

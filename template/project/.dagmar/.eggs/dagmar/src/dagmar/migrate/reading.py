@@ -13,6 +13,8 @@ from dagmar.migrate.model import SourceCell, SourceNotebook
 from dagmar.notebook.cells import CONFLICT
 
 POINTER = "version https://git-lfs.github.com/spec/"
+LEAVE_OUT = "Leave it out with --notebook, which names the others."
+RESTORE = "Restore it from git, or leave it out: name the others with --notebook."
 UPGRADE = "jupyter nbconvert --to notebook --output UPGRADED.ipynb"
 
 
@@ -30,7 +32,7 @@ def read_notebook(file: Path) -> SourceNotebook:
 def _document(text: str, name: str) -> Sequence[Any]:
     """Return the cells of a notebook's JSON. Raises Invalid."""
     if not text.strip():
-        raise Invalid(f"{name} is empty", "Restore it from git, or leave it out.")
+        raise Invalid(f"{name} is empty", RESTORE)
     if text.startswith(POINTER):
         message = f"{name} is a pointer of Git LFS, not the notebook"
         raise Invalid(message, command="git lfs pull")
@@ -41,20 +43,21 @@ def _document(text: str, name: str) -> Sequence[Any]:
             line = text.count("\n", 0, conflict.start()) + 1
             message = f"{name} has conflict markers of a merge, line {line}"
             raise Invalid(message, "Resolve the merge, then migrate it.") from None
-        raise Invalid(f"{name} is not a Jupyter notebook: it is not JSON ({error})") from None
+        message = f"{name} is not a Jupyter notebook: it is not JSON ({error})"
+        raise Invalid(message, RESTORE) from None
     version = document.get("nbformat") if isinstance(document, dict) else None
     if not isinstance(version, int):
-        raise Invalid(f"{name} is not a Jupyter notebook: it has no nbformat")
+        raise Invalid(f"{name} is not a Jupyter notebook: it has no nbformat", RESTORE)
     if version != 4:
         message = f"{name} has format {version} of Jupyter notebooks, and dagmar reads format 4"
         hint = "Let Jupyter convert a copy:" if version < 4 else "Save it as format 4."
         raise Invalid(message, hint, f"{UPGRADE} {name}" if version < 4 else "")
     if (language := _language(document)) != "python":
         message = f"{name} is a notebook in {language}, and a marimo notebook is Python"
-        raise Invalid(message, "Leave it out with --notebook, which names the others.")
+        raise Invalid(message, LEAVE_OUT)
     cells = document.get("cells")
     if not isinstance(cells, list):
-        raise Invalid(f"{name} is not a Jupyter notebook: it has no list of cells")
+        raise Invalid(f"{name} is not a Jupyter notebook: it has no list of cells", RESTORE)
     return cells
 
 

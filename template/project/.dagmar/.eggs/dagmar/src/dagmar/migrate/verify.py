@@ -33,6 +33,7 @@ TIMES = re.compile(
     re.MULTILINE,
 )
 """What `%time` and `%timeit` print: it differs from run to run, and is not compared."""
+LISTED = "The report lists them."
 SEED = "Runs that draw random numbers or read the time differ: set a seed, and verify again."
 
 
@@ -129,7 +130,8 @@ def _run_new(
         if outcome.late:
             where = outcome.error and outcome.error.place
             what = f"{where} of {converted.target.name}" if where else converted.target.name
-            raise TimedOut(f"{what} was still running after --timeout {timeout:g}")
+            message = f"{what} was still running after --timeout {timeout:g}"
+            raise TimedOut(message, f"Allow more time: --timeout {2 * timeout:g}")
         observed = Observed(seconds=outcome.seconds, failure=outcome.error)
         if file.is_file():
             document = json.loads(file.read_text("utf-8"))
@@ -170,7 +172,7 @@ def compare(converted: Converted, before: Observed, after: Observed) -> Proof:
     hint = SEED if proof.count("different") and RANDOM.search(code) else ""
     if proof.status == "different":
         number = proof.count("different")
-        error = RunFailed(f"{number} of {len(comparisons)} results differ", hint)
+        error = RunFailed(f"{number} of {len(comparisons)} results differ", hint or LISTED)
     return replace(proof, hint=hint, error=error)
 
 

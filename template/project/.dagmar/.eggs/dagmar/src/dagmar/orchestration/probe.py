@@ -132,11 +132,10 @@ def main(answer: int, seconds: int, root: str, *names: str) -> None:
         try:
             for _ in definitions_of(Path(root)).each(failures, f"@{name}"):
                 pass
+            message = failures[name].message if name in failures else ""
         except DagmarError as error:
-            failures[name] = error
+            message = error.message
         except BaseException as error:  # what ends a process, such as `sys.exit`
             message = f"the code location '{name}' does not load: {one_line(error)}"
-            failures[name] = DagmarError(message)
-        message = failures[name].message if name in failures else ""
         os.write(answer, f"{json.dumps([name, message])}\n".encode())
     os._exit(0)  # threads of the user's modules may go on

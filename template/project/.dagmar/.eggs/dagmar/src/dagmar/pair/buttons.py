@@ -277,7 +277,8 @@ def attempt_here(context: Context, run: LocalRun, message: str) -> Attempt:
     if run.success:
         return Attempt(run.run_id, url, message, None, run.checks, run.materialized)
     error = run.error or NO_REASON
-    interrupted = Interrupted(f"the run of {context.what} was interrupted, and has failed")
+    message = f"the run of {context.what} was interrupted, and has failed"
+    interrupted = Interrupted(message, f"Its page: {url}")
     refused = interrupted if error == here.INTERRUPTED else RunFailed(error.text, error.trace)
     return Attempt(run.run_id, url, "", refused, run.checks, run.materialized)
 

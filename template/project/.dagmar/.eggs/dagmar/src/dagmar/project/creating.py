@@ -55,9 +55,8 @@ def create(path: Path, origin: str, data: Mapping[str, str], ask: bool) -> None:
         if steps.into_nothing:
             _clear(path)
         nothing = steps.into_nothing is not False
-        hint = "" if nothing else "To go on, type the same command again."
         message = "interrupted: nothing was created" if nothing else "interrupted"
-        raise Interrupted(message, hint) from None
+        raise Interrupted(message, "To go on, type the same command again.") from None
     if unreached:
         command = console.pasteable(
             "To name another place for updates, type in the project:", "invoke update --from URL"
@@ -76,7 +75,8 @@ def _check(path: Path, data: Mapping[str, str]) -> None:
     for name in data:
         if name not in questions or name.startswith("_"):
             message = f"the template has no question '{name}'{did_you_mean(name, questions)}"
-            raise Invalid(message)
+            known = ", ".join(name for name in questions if not name.startswith("_"))
+            raise Invalid(message, f"The questions: {known}.")
     with contextlib.suppress(FileNotFoundError):  # without the folder, or without git
         done = worktree.run_git(
             path, "ls-files", "--error-unmatch", templates.ANSWERS, "dagmar.yaml"

@@ -144,7 +144,8 @@ def of_answer(root: Path, answer: str) -> Workspace | None:
         start = Start("your answer", folder, ((kind, answer),))
         if found := tuple(_of_start(folder, start)):
             return Workspace(start.file, found, guessed=True, known=False, root=root)
-    raise SetupError(f"there is no {answer} in {root}")
+    hint = "Answer with a file or a module there, as in etl/definitions.py or etl.definitions."
+    raise SetupError(f"there is no {answer} in {root}", hint)
 
 
 def check_command(root: Path) -> str:
@@ -176,7 +177,8 @@ def of_settings(root: Path) -> Workspace | None:
     if isinstance(name := keys.get("workspace"), str):
         workspace = root / name
         if not workspace.is_file():
-            raise SetupError(f"{SETTINGS_FILE} names {name}, which is not there")
+            message = f"{SETTINGS_FILE} names {name}, which is not there"
+            raise SetupError(message, "Correct `dagster.workspace`: it is relative to the project.")
         return Workspace(name, tuple(_of_yaml(workspace)), known=False, file=workspace)
     if isinstance(entries := keys.get("load_from"), list):
         return Workspace(SETTINGS_FILE, tuple(_of_entries(entries, file)), known=False)
@@ -407,7 +409,7 @@ def _plain(value: Any, file: Path) -> Any:
     if [*value] == ["env"]:
         if (text := os.environ.get(str(value["env"]))) is None:
             message = f"{file} needs the environment variable {value['env']}, which is not set"
-            raise SetupError(message)
+            raise SetupError(message, "Write it into .env, or type:", f"export {value['env']}=…")
         return text
     return {key: _plain(inner, file) for key, inner in value.items()}
 

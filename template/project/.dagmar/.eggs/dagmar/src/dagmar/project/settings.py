@@ -223,7 +223,8 @@ class Settings:
             return None
         file = self.root / expanded(spec[key])
         if not file.is_file():
-            raise self._error(("targets", name, key), "names a file that does not exist")
+            hint = "A path is relative to the folder of the project."
+            raise self._error(("targets", name, key), "names a file that does not exist", hint)
         return str(file)
 
     def _authority(self, name: str, spec: Mapping[str, Any]) -> str | None:
@@ -240,7 +241,8 @@ class Settings:
         certificate = self._file(name, spec, "client_cert")
         key = self._file(name, spec, "client_key")
         if key and not certificate:
-            raise self._error(("targets", name, "client_key"), "needs client_cert too")
+            hint = "Name the file of the certificate there."
+            raise self._error(("targets", name, "client_key"), "needs client_cert too", hint)
         if certificate:
             try:
                 # Without a password, openssl would ask for a passphrase on the terminal.

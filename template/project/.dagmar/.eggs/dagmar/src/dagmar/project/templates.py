@@ -32,6 +32,7 @@ REACH_S = 20  # for a question to a remote
 EDITED = 9
 COPY, PACKAGE = RUNNERS = ("copy", "package")
 """What a project has: a copy of the runner in its repository, or a dependency on the package."""
+FAULTY = "This is a fault of the template: report it to those who maintain it."
 ELSEWHERE = "If the template is somewhere else, name its URL or path:"
 UNREAD = "fatal: Could not read from remote repository."
 LOGIN = re.compile(r"[^/]*@|[^/:\[]*:(?!\d*(?:[/?#]|$)).*@")
@@ -318,7 +319,7 @@ def copier_errors() -> Iterator[None]:
                     plumbum.local.env.pop(name, "")
                 yield
         except TemplateError as error:
-            raise Invalid(f"the template does not render: {error}") from None
+            raise Invalid(f"the template does not render: {error}", FAULTY) from None
         except TaskError as error:
             if error.returncode == EDITED:
                 message = "nothing was changed: the files above have edits that the package lacks"
@@ -326,7 +327,7 @@ def copier_errors() -> Iterator[None]:
                 command = f"invoke update --runner {PACKAGE}"
                 raise Conflict(message, hint, command) from None
             if error.returncode != IN_THE_WAY:
-                raise Conflict(str(error)) from None
+                raise Conflict(str(error), "What it printed is above.") from None
             message = "nothing was changed: the files above are in the way of the update"
             raise Conflict(
                 message, "Move them away or commit them, then type:", "invoke update"
@@ -336,14 +337,18 @@ def copier_errors() -> Iterator[None]:
         except InteractiveSessionError as error:
             raise UsageError("there is no terminal to answer questions", str(error)) from None
         except UserMessageError as error:
-            raise Conflict(str(error)) from None
+            hint = f"Copier goes by the template and the version in {ANSWERS}."
+            raise Conflict(str(error), hint) from None
         except CopierError as error:
-            raise Invalid(f"Copier: {error}") from None
+            hint = "See the copier.yml of the template, and your own settings of Copier."
+            raise Invalid(f"Copier: {error}", hint) from None
         except OSError as error:
             place = error.filename or "a file"
-            raise SetupError(f"{place} cannot be read or written: {error.strerror}") from None
+            message = f"{place} cannot be read or written: {error.strerror}"
+            raise SetupError(message, "Check its permissions, and those of its folder.") from None
         except ValueError as error:
-            raise Invalid(str(error).partition("': ")[2] or str(error)) from None
+            message = str(error).partition("': ")[2] or str(error)
+            raise Invalid(message, f"Correct the answer, in --data or {ANSWERS}.") from None
 
 
 def _showing() -> dict[str, str]:

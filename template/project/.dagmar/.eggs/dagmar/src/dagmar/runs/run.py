@@ -57,7 +57,8 @@ class RunRequest(LaunchSpec):
             }
             for flags, value in extra.items():
                 if value:
-                    raise UsageError(f"{flags} fit --asset, --select and --job only")
+                    message = f"{flags} fit --asset, --select and --job only"
+                    raise UsageError(message, f"Leave {flags} out.")
         if (self.follow or self.cancel) and self.options.usual:
             raise UsageError("--timeout auto fits what is launched", "For example: --timeout 600")
 

@@ -54,7 +54,8 @@ class FollowOptions:
         if self.cancel_on_timeout and self.timeout is None and not self.usual:
             raise UsageError("--cancel-on-timeout needs --timeout", "For example: --timeout 600")
         if not self.wait and (self.timeout is not None or self.usual or self.logs):
-            raise UsageError("--no-wait does not fit --timeout or --logs")
+            message = "--no-wait does not fit --timeout or --logs"
+            raise UsageError(message, "Leave --no-wait out to follow the run.")
         if self.fail_on_checks not in ("", *FAIL_ON):
             raise UsageError(
                 f"--fail-on-checks takes {', '.join(FAIL_ON)}, not '{self.fail_on_checks}'",
@@ -350,7 +351,9 @@ class TrackedRuns:
         if not self.options.wait:
             self._cancel_backfill()
             if refusal := self._cancel_runs():
-                raise Invalid(refusal)
+                raise Invalid(
+                    refusal, "To see how it goes on, type:", f"invoke run --follow {name}"
+                )
             return replace(self._look(), goal=CANCELED)
         try:
             return replace(self._cancel_and_wait(), goal=CANCELED)
@@ -386,7 +389,8 @@ class TrackedRuns:
         for state in states:
             if state.final:
                 kind = "run" if isinstance(state, Run) else "backfill"
-                raise Invalid(f"{kind} {name} has ended: {state.status.lower()}")
+                message = f"{kind} {name} has ended: {state.status.lower()}"
+                raise Invalid(message, "To see its result, type:", f"invoke run --follow {name}")
 
     def _cancel_backfill(self) -> None:
         """Cancel it once: Dagster would mark a backfill that has ended by then as cancelled."""

@@ -71,7 +71,8 @@ def _refuse_backfill(client: DagsterClient, id: str) -> None:
     failed = [run_id for run_id, status in runs.items() if status == "FAILURE"]
     message = f"{id} is a backfill, not a run"
     if not failed:
-        raise Invalid(f"{message}, and none of its runs failed")
+        hint = "Give the id of a failed run, from the URL of its page in Dagster."
+        raise Invalid(f"{message}, and none of its runs failed", hint)
     more = f", and {len(failed) - 5} more" if len(failed) > 5 else ""
     raise Invalid(
         message,

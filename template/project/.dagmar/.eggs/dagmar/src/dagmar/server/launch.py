@@ -35,6 +35,7 @@ from dagmar.server import runconfig
 from dagmar.server.client import DagsterClient, member
 from dagmar.server.configtypes import ConfigTypes, fitted
 
+CHANGED = "The code has changed since that run: launch its assets or its job instead."
 LAUNCH_TAG = "dagmar/launch-id"
 PARTITION_TAG = "dagster/partition"
 BACKFILL_TAG = "dagster/backfill"
@@ -256,7 +257,7 @@ def _send(client: DagsterClient, document: str, params: dict[str, Any], launch: 
             launched = member(answer[field_name], f"{document}Success", refusals(launch))
             return str(launched["run"]["runId"] if runs else launched["backfillId"])
         except UnexpectedAnswer as error:  # an answer that cannot be understood counts as lost
-            raise AnswerLost(error.message) from None
+            raise AnswerLost(error.message, error.hint) from None
     except AnswerLost as error:
         lost = error.message
     deadline = time.monotonic() + SEARCH_SECONDS
@@ -322,7 +323,11 @@ def refusals(
                 command=f"invoke run {' '.join(flags)}",
             )
         kind = RunFailed if answer["__typename"] == "PythonError" else Invalid
-        return kind(f"Dagster refuses to launch {launch.what}: {message}")
+        return kind(
+            f"Dagster refuses to launch {launch.what}: {message}",
+            "To see whether its code location loads, type:",
+            command="invoke discover --kind locations",
+        )
 
     plain = (
         "ConflictingExecutionParamsError", "InvalidSubsetError", "NoModeProvidedError",
@@ -334,6 +339,8 @@ def refusals(
         "RunConfigValidationInvalid": lambda answer: runconfig.config_error(
             launch.what, answer["errors"], hint
         ),
-        "InvalidStepError": lambda answer: Invalid(f"no step {answer['invalidStepKey']}"),
-        "InvalidOutputError": lambda answer: Invalid(f"no output {answer['invalidOutputName']}"),
+        "InvalidStepError": lambda answer: Invalid(f"no step {answer['invalidStepKey']}", CHANGED),
+        "InvalidOutputError": lambda answer: Invalid(
+            f"no output {answer['invalidOutputName']}", CHANGED
+        ),
     }

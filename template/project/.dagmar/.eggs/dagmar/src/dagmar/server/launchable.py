@@ -240,7 +240,8 @@ def validated_backfill(
         if defaults.partition_config and launch.config:
             raise UsageError(
                 f"each partition of the job '{launch.job}' has its own config: "
-                "run config can be given for a single one only"
+                "run config can be given for a single one only",
+                "Leave the run config out, or give one --partition.",
             )
         if defaults.partition_config:
             return launch  # Dagster asks the job's code for the config of each partition
@@ -300,7 +301,8 @@ def find_failed(client: DagsterClient, run_id: str) -> Launchable:
         raise not_permitted(f"retry run {run_id}")
     origin = run["repositoryOrigin"]
     if origin is None:
-        raise Invalid(f"run {run_id} was not launched from a code location: it cannot be retried")
+        message = f"run {run_id} was not launched from a code location: it cannot be retried"
+        raise Invalid(message, "Launch its assets or its job with --asset or --job.")
     tags = {tag["key"]: tag["value"] for tag in run["tags"] if is_kept(tag["key"])}
     selected = run["assetCheckSelection"]
     checks = ({**check, "assetKey": check["assetKey"].as_input} for check in selected or ())

@@ -52,7 +52,9 @@ def reload_location(client: DagsterClient, name: str) -> LoadedLocation:
         "RepositoryLocationNotFound": lambda _: Invalid(
             f"Dagster has no code location '{name}'", command="invoke discover --kind locations"
         ),
-        "ReloadNotSupported": lambda _: Invalid(f"Dagster cannot reload '{name}'"),
+        "ReloadNotSupported": lambda _: Invalid(
+            f"Dagster cannot reload '{name}'", "Restart the server that loads its code."
+        ),
     }
     return _loaded(member(answer, "WorkspaceLocationEntry", errors))
 

@@ -261,7 +261,9 @@ def cancel_run(client: DagsterClient, run_id: str) -> None:
     refused = {
         "RunNotFoundError": lambda _: no_such_run(client, run_id),
         "TerminateRunFailure": lambda error: Invalid(
-            f"run {run_id} cannot be cancelled: {error['message'].strip()}"
+            f"run {run_id} cannot be cancelled: {error['message'].strip()}",
+            "To see how it goes on, type:",
+            command=f"invoke run --follow {run_id}",
         ),
     }
     # Checked first: the mutation's refusal does not say that the permission is missing.

@@ -69,7 +69,8 @@ def write(file: Path, document: Mapping[str, Any]) -> None:
     try:
         write_atomically(file, render(document))
     except OSError as error:
-        raise SetupError(f"{file} cannot be written: {error.strerror}") from None
+        message = f"{file} cannot be written: {error.strerror}"
+        raise SetupError(message, "Choose another file: --html FILE") from None
 
 
 def render(document: Mapping[str, Any]) -> str:

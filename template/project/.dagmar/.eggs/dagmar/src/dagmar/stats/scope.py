@@ -95,6 +95,7 @@ def _undefined(
     if never := [key for key in unsure if events[key] == AssetEvents()]:
         defined = {asset["key"] for asset in catalog.assets}
         if nearest(never[0], past) and not nearest(never[0], defined):
-            raise Invalid(f"there is no asset '{never[0]}'{did_you_mean(never[0], past)}")
+            message = f"there is no asset '{never[0]}'{did_you_mean(never[0], past)}"
+            raise Invalid(message, "Those that are defined now:", "invoke discover --kind assets")
         raise no_such_asset(client, never)
     return keys

@@ -96,7 +96,8 @@ class Verdict:
             lines = [f"  {violation.text}" for violation in self.violations]
             rules = counted(len({violation.rule for violation in self.violations}), "rule")
             broken = f"{rules} of --fail-if broken:"
-            raise RunFailed("\n".join([broken, *lines[:20], *["  …"][: len(lines) - 20]]))
+            message = "\n".join([broken, *lines[:20], *["  …"][: len(lines) - 20]])
+            raise RunFailed(message, "For the figures as a page, add: --html FILE")
 
 
 def parse_rules(texts: Iterable[str]) -> list[Rule]:
