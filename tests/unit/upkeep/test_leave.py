@@ -11,6 +11,7 @@ from dagmar.errors import Conflict, SetupError
 from dagmar.project import devfile
 from dagmar.scaffold import folder
 from dagmar.upkeep import leave
+from support import leftovers
 from support.git import commit, git
 from support.project import Project
 from support.source import ROOT
@@ -169,6 +170,36 @@ def test_an_edited_runner_needs_force(adopted: Project):
     assert changes(adopted, "HEAD") == []
     assert adopted.invoke("leave", "--yes", "--force").returncode == 0
     assert changes(adopted, "HEAD~2") == []
+
+
+def test_a_file_of_the_user_among_the_exports_is_listed_and_not_removed(
+    adopted: Project, capsys: pytest.CaptureFixture[str]
+):
+    exports = ".dagmar/exports"
+    report = leftovers.export(adopted.root, "orders", leftovers.id_of(1))
+    changed = leftovers.export(adopted.root, "orders", leftovers.id_of(2))
+    write(adopted.root, {f"{exports}/index.html": "", f"{exports}/_marimo/a.js": ""})
+    go(adopted, dry_run=True)
+    assert exports not in capsys.readouterr().out
+    (changed / "a.html").write_text("with my remarks")
+    write(adopted.root, {f"{exports}/mine.txt": "", f"{exports}/orders/mine/a.csv": "1"})
+    with pytest.raises(Conflict, match=r"write it: .*/mine\.txt, .*/orders/2.*/mine") as caught:
+        go(adopted)
+    assert "--force" in caught.value.hint
+    assert [line for line in capsys.readouterr().out.splitlines() if exports in line] == [
+        f"remove  {exports}/mine.txt  (dagmar did not write it; git has no copy)",
+        f"remove  {exports}/orders/{changed.name}  (a.html was changed since; git has no copy)",
+        f"remove  {exports}/orders/mine  (it has no manifest.json; it may be an export in "
+        "progress; git has no copy)",
+    ]
+    assert (report.exists(), (adopted.root / exports / "mine.txt").exists()) == (True, True)
+    git(adopted.root, "add", "-f", f"{exports}/mine.txt", f"{exports}/orders")
+    commit(adopted.root)
+    go(adopted, dry_run=True)
+    assert exports not in capsys.readouterr().out
+    git(adopted.root, "reset", "-q", "HEAD~1")
+    go(adopted, force=True)
+    assert changes(adopted, "HEAD~1") == []
 
 
 @pytest.mark.parametrize("name", ["dagmar.yaml", "pyproject.toml", ".dagmar/notebooks/new.yml"])

@@ -130,7 +130,9 @@ def leave(
     context: Context,
     dry_run: Annotated[bool, "Show what would be removed, and remove nothing."] = False,
     yes: Annotated[bool, "Do not ask."] = False,
-    force: Annotated[bool, "Also remove a runner that the team has edited."] = False,
+    force: Annotated[
+        bool, "Also remove an edited runner, and your files among the reports."
+    ] = False,
 ) -> None:
     """Remove dagmar from this project: what it added goes, notebooks and your edits stay.
 

@@ -1,6 +1,8 @@
 """`invoke leave`: remove what dagmar added to a project, and keep what the team wrote.
 
-Everything that is removed is in a commit, so `git restore .` brings it back at any moment. What is
+What it removes is in a commit, so `git restore .` brings it back at any moment. The exception is
+what git ignores in `.dagmar`: reports, logs, the cache, and the runs and values of the local
+Dagster instance. A file among the reports that dagmar did not write goes only with `force`. What is
 changed is worked out from the last commit and not from the working tree: a call that was
 interrupted can be repeated. The runner goes last, because this runs in it.
 """
@@ -20,12 +22,13 @@ from pathlib import Path
 
 from dagmar import console
 from dagmar.errors import Conflict, SetupError, counted, some
+from dagmar.export import retention
 from dagmar.files import write_atomically
 from dagmar.project import devfile, layout, templates, worktree
 from dagmar.project.installing import sync_command
 from dagmar.project.survey import requirement_files, survey
 from dagmar.scaffold import folder
-from dagmar.upkeep import wiring
+from dagmar.upkeep import leftovers, wiring
 from dagmar.upkeep.clean import confirm
 
 TASKS, IGNORE = "tasks.py", ".gitignore"
@@ -41,6 +44,8 @@ class Plan:
     gone: list[str] = field(default_factory=list)
     changed: dict[str, bytes | None] = field(default_factory=dict)
     edited: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
+    """What is among the exports, has no copy in git, and is not an export as dagmar wrote it."""
     kept: list[tuple[str, str]] = field(default_factory=list)
     lock: str = ""
     """The lock of the project's package manager, also if it does not change."""
@@ -50,6 +55,8 @@ class Plan:
         for name in self.gone:
             note = "/  (the runner, answers, reports, and the local runs and values)"
             console.out(f"remove  {name}{note if name == str(layout.DAGMAR) else ''}")
+        for name, reason in self.foreign.items():
+            console.out(f"remove  {name}  ({reason}; git has no copy)")
         for name in self.changed:
             console.out(f"change  {name}  (without dagmar)")
         for name, reason in self.kept:
@@ -63,7 +70,7 @@ def leave(
 
     Raises SetupError without git, UsageError without a terminal to ask at, and Conflict if
     `invoke dev` runs, if something to remove is not committed, and without `force` for a runner
-    that was edited.
+    that was edited and for files among the exports that dagmar did not write.
     """
     root = root.resolve()
     if running := devfile.read(root):
@@ -79,6 +86,9 @@ def leave(
     if plan.edited and not force:
         message = f"the team has edited files of the runner: {some(plan.edited)}"
         raise Conflict(message, "Git keeps them. To remove them too, add --force.")
+    if plan.foreign and not force:
+        message = f"this would be lost, for dagmar did not write it: {some([*plan.foreign])}"
+        raise Conflict(message, "Move it away. To remove it too, add --force.")
     if yes or confirm():
         remove(plan)
     else:
@@ -101,6 +111,7 @@ def look(root: Path, notebooks: Path) -> Plan:
     _add_wiring(plan)
     _check_committed(plan)
     plan.edited = _edited(root)
+    plan.foreign = _foreign(root)
     return plan
 
 
@@ -247,6 +258,21 @@ def _edited(root: Path) -> list[str]:
         if templates.ANSWERS not in names:
             edited.update(name for name in names if name)
     return sorted(name for name in edited if (root / name).is_file())
+
+
+def _foreign(root: Path) -> dict[str, str]:
+    """Return what `invoke clean` would not remove from the exports, with why, unless git has it."""
+    found = leftovers.Plan(root)
+    for _ in leftovers.find(found, frozenset([leftovers.EXPORTS])):
+        pass  # an export that dagmar wrote, and nobody changed
+    listed = templates.git(root, "ls-files", "--others", "-z", "--", layout.EXPORTS.as_posix())
+    unsaved = worktree.entries(listed)
+    return {
+        name: reason
+        for name, reason in found.kept
+        if Path(name) != layout.SHARED_ASSETS and not retention.prove(root / name)[0]
+        if any(file == name or file.startswith(f"{name}/") for file in unsaved)
+    }
 
 
 def remove(plan: Plan) -> None:
