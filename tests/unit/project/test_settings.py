@@ -18,7 +18,12 @@ import jsonschema
 import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
+from dagmar import files
 from dagmar.errors import DagmarError, SettingsError, Unreachable, UsageError
+from dagmar.project import devfile, templates
+from dagmar.project.environ import instance_folder
+from dagmar.project.layout import LOCAL_INSTANCE
+from dagmar.project.locations import read_workspace
 from dagmar.project.schema import schema
 from dagmar.project.settings import DEFAULT_URL, Settings, load
 from dagmar.project.sources import UNREADABLE
@@ -28,6 +33,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.certificates import make_authority
 from support.http_server import closed_port
+from support.project import Project
+from support.source import ROOT
 
 
 @dataclass(frozen=True)
@@ -882,6 +889,13 @@ def _paths(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
             yield from _paths(value, (*above, key))
 
 
+def _value(values: Any, path: tuple[str, ...]) -> Any:
+    """Return what is at a path."""
+    for key in path:
+        values = values[key]
+    return values
+
+
 def _shown(place: Place, environ: Mapping[str, str]) -> str:
     """Return everything that a user could get to see of these settings."""
     shown: list[str] = []
@@ -972,6 +986,80 @@ def test_no_secret_is_ever_shown(marker: str, name: str, ending: str) -> None:
         shown = _shown(place, environ)
     assert "Target(name='prod'" in shown or "control character" in shown
     assert marker not in shown
+
+
+TEXTS = [path for path in _paths(EXAMPLE) if isinstance(_value(EXAMPLE, path), str)]
+HOSTILE = {"a null character": "a\0b", "half of a surrogate pair": "a\ud800b"}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=".".join)
+def test_no_setting_has_a_null_character(path: tuple[str, ...], place: Place) -> None:
+    values = json.loads(json.dumps(EXAMPLE))
+    _value(values, path[:-1])[path[-1]] = "a\0b"
+    place.write(project=json.dumps(values, indent=1))
+    assert place.refused().endswith(f": '{'.'.join(path)}' has {files.UNUSABLE}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dagster": {"workspace": "a\0b"}},
+        {"dagster": {"load_from": [{"python_file": "a\0b"}]}},
+        {"dagster": {"load_from": [{"a\0b": "a.py"}]}},
+        {"export": {"upload": "a\0b"}},
+        {"targets": {"p": {"auth": {"type": "bearer", "token_command": ["echo", "a\0b"]}}}},
+    ],
+    ids=json.dumps,
+)
+def test_nor_has_a_list_or_a_key_of_them(settings: dict[str, Any], place: Place) -> None:
+    place.write(user=yaml.safe_dump(settings))
+    assert place.refused().endswith(f" has {files.UNUSABLE}")
+    place.write(project=yaml.safe_dump(settings), user="{}")
+    assert place.refused().endswith(f" has {files.UNUSABLE}")
+    if "dagster" in settings:
+        with pytest.raises(DagmarError, match=files.UNUSABLE):
+            read_workspace(place.root)
+
+
+def test_a_variable_with_a_null_character_is_refused_by_its_line(place: Place) -> None:
+    place.write(dotenv="A=1\nDAGMAR_NOTEBOOKS=a\0b\n")
+    assert place.refused() == f".env:2: 'notebooks' has {files.UNUSABLE}"
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("name", ["dagster_url", "env_file", "dagster_home"])
+def test_a_dev_json_with_such_text_is_malformed(name: str, text: str, place: Place) -> None:
+    running = {"pid": os.getpid(), "started_at": devfile.now(), name: "http://127.0.0.1:9"}
+    place.write(dev=json.dumps(running))
+    assert devfile.read(place.root)
+    place.write(dev=json.dumps({**running, name: text}))
+    assert devfile.read(place.root) is None
+    assert instance_folder(place.root, {}) == place.root / LOCAL_INSTANCE
+
+
+def test_other_files_that_name_paths_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.dagster]\npython_file = "a\\u0000b"\n')
+    with pytest.raises(DagmarError, match=f"'tool.dagster.python_file' has {files.UNUSABLE}"):
+        files.read_toml(tmp_path / "pyproject.toml")
+    (tmp_path / "pyproject.toml").unlink()
+    for text in ("a\\0b", "a\\ud800b"):
+        (tmp_path / "workspace.yaml").write_text(f'load_from:\n- python_file: "{text}"\n')
+        with pytest.raises(DagmarError, match=f"'load_from.0.python_file' has {files.UNUSABLE}"):
+            read_workspace(tmp_path)
+    (tmp_path / templates.ANSWERS).write_text('_src_path: "a\\0b"\n')
+    with pytest.raises(DagmarError, match="is not an answers file"):
+        templates.read_answers(tmp_path / templates.ANSWERS)
+
+
+@pytest.mark.parametrize(
+    "task", [("check",), ("export", "--all"), ("scaffold", "--asset", "a"), ("leave",)]
+)
+def test_no_task_ends_in_a_traceback_for_it(task: tuple[str, ...], place: Place) -> None:
+    place.write(project='notebooks: "a\\0b"\n')
+    (place.root / "tasks.py").write_bytes((ROOT / "template/project/tasks.py").read_bytes())
+    done = Project(place.root).invoke(*task)
+    assert (done.returncode, f"has {files.UNUSABLE}" in done.stderr) == (7, True)
+    assert "Traceback" not in done.stderr
 
 
 # The schema

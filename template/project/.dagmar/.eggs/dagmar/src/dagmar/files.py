@@ -16,6 +16,7 @@ from dagmar.errors import DagmarError, SetupError
 
 # What PyYAML raises if a text is not what its tag says (`!!bool x`, `2020-13-45`), or too deep.
 UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
+UNUSABLE = "a null character, or half of a surrogate pair"
 READABLE = "Check that it is text in UTF-8, and that you may read it."
 
 
@@ -41,13 +42,36 @@ def read_toml(file: Path) -> dict[str, Any]:
         message = f"{file.name} is not read: Python {version} has no tomllib"
         raise SetupError(message, "Run Copier with Python 3.11 or newer.") from None
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        document = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise SetupError(f"{file} cannot be read: {error.strerror}", READABLE) from None
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
         raise SetupError(f"{file} is not valid TOML: {error}", "Correct the file.") from None
+    for path in unusable(document):
+        raise SetupError(f"{file}: '{'.'.join(path)}' has {UNUSABLE}", "Correct the file.")
+    return document
+
+
+def unusable(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield where a document has text that the system takes neither as a path nor as an argument.
+
+    That is a null character, or half of a surrogate pair. Raises RecursionError for a cycle.
+    """
+    if isinstance(value, str):
+        try:
+            if b"\0" in os.fsencode(value):
+                yield path
+        except UnicodeEncodeError:
+            yield path
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from unusable(str(key), (*path, str(key)))
+            yield from unusable(inner, (*path, str(key)))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from unusable(inner, (*path, str(index)))
 
 
 def encodable(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dagmar.files import UNREADABLE, write_atomically
+from dagmar.files import UNREADABLE, unusable, write_atomically
 from dagmar.project.layout import DEV_FILE, make_folder
 
 # The clocks of a process's start and of this file differ by some ticks.
@@ -47,7 +47,7 @@ def read(root: Path) -> Running | None:
         running = Running(int(document["pid"]), str(document.get("started_at") or ""), **texts)
     except (OSError, *UNREADABLE):
         return None
-    return running if _alive(running) else None
+    return running if not [*unusable(texts)] and _alive(running) else None
 
 
 def remove(root: Path, pid: int) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SetupError
-from dagmar.files import UNREADABLE, read_toml
+from dagmar.files import UNREADABLE, UNUSABLE, read_toml, unusable
 from dagmar.project.layout import SETTINGS_FILE
 from dagmar.project.survey import Start, locate, nested, read_text, starts
 
@@ -328,9 +328,13 @@ def _read_yaml(file: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(file.read_text("utf-8"))
+        document = yaml.safe_load(file.read_text("utf-8"))
+        bad = next(unusable(document), None)
     except (OSError, yaml.YAMLError, *UNREADABLE) as error:
         raise SetupError(f"{file} is not valid YAML: {error}", f"Correct {file.name}.") from None
+    if bad is not None:
+        raise SetupError(f"{file}: '{'.'.join(bad)}' has {UNUSABLE}", f"Correct {file.name}.")
+    return document
 
 
 def _of_entries(entries: Iterable[Any], file: Path) -> Iterator[CodeLocation]:

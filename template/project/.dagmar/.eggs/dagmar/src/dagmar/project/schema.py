@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import SettingsError, did_you_mean
+from dagmar.files import UNUSABLE, unusable
 from dagmar.project.sources import CORRECT_IT, KeyPath, Layer, plain
 
 ADDRESS = "an address that starts with http:// or https://, without user name, query or fragment"
@@ -33,6 +34,9 @@ def check(layer: Layer) -> None:
     problems: list[str] = []
     # Infinity and NaN are floats in YAML, but not numbers in JSON: they become text.
     values = json.loads(json.dumps(layer.values, default=str), parse_constant=str)
+    for path in dict.fromkeys(unusable(values)):
+        problems.append(f"{layer.place(path)}: '{'.'.join(path)}' has {UNUSABLE}")
+        _remove(values, path)
     while True:
         try:
             validate(values)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dagmar.errors import Conflict, Invalid, SetupError, UsageError
-from dagmar.files import UNREADABLE, expanded, write_atomically
+from dagmar.files import UNREADABLE, expanded, unusable, write_atomically
 from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, make_folder
 from dagmar.project.worktree import FOREIGN, run_git
 
@@ -64,9 +64,10 @@ def read_answers(file: Path) -> dict[str, Any]:
     command = f"git checkout HEAD -- {shlex.quote(name)}"
     try:
         answers = yaml.safe_load(file.read_text("utf-8"))
+        bad = [*unusable(answers)]
     except (OSError, yaml.YAMLError, *UNREADABLE) as error:
         raise Invalid(f"{name} cannot be read: {type(error).__name__}", command=command) from None
-    if not isinstance(answers, dict) or not isinstance(answers.get("_src_path"), str):
+    if bad or not isinstance(answers, dict) or not isinstance(answers.get("_src_path"), str):
         raise Invalid(f"{name} is not an answers file", command=command)
     return answers
 
