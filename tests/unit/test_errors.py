@@ -89,7 +89,7 @@ def test_a_text_is_cut_to_as_many_characters_as_it_may_have(text: str, shown: st
 
 def test_errors_of_several_things_have_the_status_that_they_share() -> None:
     conflicts = [Conflict("in the way"), Conflict("in the way, too")]
-    assert (str(all_of(conflicts, 3)), all_of(conflicts, 3).exit_code) == (
+    assert (all_of(conflicts, 3).message, all_of(conflicts, 3).exit_code) == (
         "2 of 3 notebooks failed",
         8,
     )
