@@ -69,9 +69,8 @@ class TokenCommand:
                 start_new_session=True,
                 bufsize=0,
             )
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it has a null character"
-            message = f"{self._key}: the command cannot be started: {reason}"
+        except OSError as error:
+            message = f"{self._key}: the command cannot be started: {error.strerror}"
             hint = "It is a list of a program and its arguments, without a shell: no `~`, no `$`."
             raise SetupError(message, hint) from None
         assert process.stdout
