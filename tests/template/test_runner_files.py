@@ -172,3 +172,20 @@ def test_what_a_project_would_lose_with_its_copy(template: Path, project: Path) 
     write(project, {f"{NEW}/laid_out.py": "X = [\n    1,\n    2,\n]\n", **edits})
     commit(project)
     assert files.list_edits(project, "v1") == sorted(edits)
+
+
+def test_empty_folders_and_bytecode_of_a_place_that_was_left_go(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "a/b/old/src/__pycache__/x.pyc": "x",
+            "a/b/old/empty/nested/__pycache__/y.pyc": "y",
+            "a/kept.txt": "mine",
+        },
+    )
+    files.remove_empty(tmp_path, "a/b/old")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "kept.txt"]
+    (tmp_path / "a/kept.txt").unlink()
+    files.remove_empty(tmp_path, "a/b/old")
+    assert tmp_path.is_dir()
+    assert list(tmp_path.iterdir()) == []

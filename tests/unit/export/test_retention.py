@@ -101,6 +101,28 @@ def test_only_files_that_a_manifest_names_are_removed(tmp_path: Path) -> None:
     assert list(manifests.read_all(home)) == []
 
 
+def test_what_is_not_an_unchanged_export_stays_and_says_why(tmp_path: Path) -> None:
+    manifest = write_export(tmp_path, 1)
+    folder = tmp_path / "orders" / manifest.id
+    assert retention.prove(folder) == (manifest, "")
+    link = folder.with_name("20200101T000000Z-00000000")
+    link.symlink_to(folder)
+    for foreign in (link, folder / "orders.html", folder / "gone"):
+        assert retention.prove(foreign) == (None, "it was not created by dagmar")
+    (folder / "orders.html").write_text("annotated", "utf-8")
+    assert retention.prove(folder) == (None, "orders.html was changed since")
+
+
+def test_a_file_that_cannot_be_read_may_have_been_changed(tmp_path: Path) -> None:
+    """A folder in its place cannot be read, by root neither."""
+    manifest = write_export(tmp_path, 1)
+    page = tmp_path / "orders" / manifest.id / "orders.html"
+    page.unlink()
+    page.mkdir()
+    retention.remove(page.parent, manifest)
+    assert page.is_dir()
+
+
 NOW = datetime(2026, 1, 10, tzinfo=timezone.utc)
 
 

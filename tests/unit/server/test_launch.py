@@ -27,7 +27,7 @@ from dagmar.server.launch import (
     validate,
 )
 from dagmar.server.launchable import find_failed
-from support.http_server import asked, dagster, serve
+from support.http_server import Handler, asked, dagster, data, document, hang_up, serve
 
 
 def backfill(*assets: str, config: dict[str, Any] | None = None) -> Launch:
@@ -370,8 +370,34 @@ def test_each_refusal_of_a_launch_is_an_error(
         )
     assert message in (None, caught.value.message)
     if kind is AnswerLost:
+        assert "Dagster answered with Surprise, which" in caught.value.message
         assert "Nothing with the tag dagmar/launch-id=l-1 showed up within 0 s" in str(caught.value)
+        assert caught.value.hint == "To look once more, type:"
         assert caught.value.command == "invoke run --follow l-1"
+
+
+def test_a_launch_whose_answer_is_lost_is_looked_for_until_it_shows_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dagmar.server.launch.SEARCH_SECONDS", 60.0)
+    monkeypatch.setattr("dagmar.server.launch.SEARCH_EVERY_SECONDS", 0.01)
+    looks = iter(
+        [
+            document({}, status=502),
+            data(runsOrError={"__typename": "Runs", "results": []}),
+            data(runsOrError={"__typename": "Runs", "results": [{"runId": "r-7"}]}),
+        ]
+    )
+
+    def answer(handler: Handler) -> None:
+        operation = handler.server.seen[-1].sent["operationName"]
+        (hang_up if operation == "LaunchRun" else next(looks))(handler)
+
+    with serve(answer) as server, DagsterClient(Target("local", server.url)) as client:
+        assert launch_run(client, run("raw/orders")) == "r-7"
+        queries = [each.sent for each in server.seen]
+    assert [each["operationName"] for each in queries].count("LaunchRun") == 1
+    assert queries[-1]["variables"] == {"tags": [{"key": "dagmar/launch-id", "value": "l-1"}]}
 
 
 def test_the_types_of_the_config_are_those_of_the_selection() -> None:
