@@ -36,6 +36,7 @@ HOSTILE = {
     "item": "1. x",
     "key": "raw/daily_sales dash-ed.key",
     "sentence": "It's: 1.5 of 2",
+    "spaces": "1\xa0000 rows",
     "ending": "x\n\n\n@app.cell\ndef _():\n    boom\n",
 }
 READABLE = ("key", "sentence")
