@@ -105,9 +105,10 @@ REPOSITORIES = {
         "poetry run",
     ),
     "pdm": Repository(
-        "`pdm init`",
+        "`pdm init --dist`",
         {"src/shop/__init__.py": "", "src/shop/definitions.py": defs()},
-        """pdm init -n -q minimal && sed -i 's/">=3.10"/">=3.10,<3.14"/' pyproject.toml"""
+        "pdm init -n -q --dist minimal && touch README.md"
+        """ && sed -i 's/^requires-python.*/requires-python = ">=3.10,<3.14"/' pyproject.toml"""
         " && printf '[tool.dagster]\\nmodule_name = \"shop.definitions\"\\n' >> pyproject.toml",
         f"pdm add -q dagster=={VERSION} && pdm add -q -dG dev dagster-webserver=={VERSION}",
         "pdm run",
