@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from dagmar import files
-from dagmar.files import alone, expanded, write_all, write_atomically
+from dagmar.errors import Invalid
+from dagmar.files import CHECK_PATH, READABLE, alone, expanded, reading, write_all, write_atomically
 from support.source import SOURCE
 
 
@@ -18,6 +19,19 @@ def test_a_file_and_its_folders_are_written(tmp_path: Path) -> None:
     write_atomically(file, "blau\n")
     assert file.read_text("utf-8") == "blau\n"
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_file_that_is_not_there_is_not_said_to_be_no_text(tmp_path: Path) -> None:
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
+    for name, hint in (
+        ("gone.yaml", CHECK_PATH),
+        ("bytes.yaml/x.yaml", CHECK_PATH),
+        ("bytes.yaml", READABLE),
+        (".", READABLE),
+    ):
+        with pytest.raises(Invalid, match="cannot be read") as caught, reading(name, Invalid):
+            (tmp_path / name).read_text("utf-8")
+        assert caught.value.hint == hint
 
 
 def test_a_write_that_fails_keeps_what_was_there(tmp_path: Path) -> None:

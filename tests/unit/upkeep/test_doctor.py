@@ -1126,6 +1126,19 @@ def test_a_failure_is_status_3_with_what_to_type(sound: Project) -> None:
     assert "error: 1 check failed: answers" in done.stderr
 
 
+def test_git_is_only_offered_for_answers_that_it_has(sound: Project) -> None:
+    for name in ("orders.yml", "new.yml"):
+        write(sound, f".dagmar/notebooks/{name}", "a: [\n")
+        done = call(sound, "doctor", "--only", "notebook-answers")
+        assert done.returncode == 3
+        (sound.root / ".dagmar/notebooks" / name).unlink()
+        if name == "orders.yml":
+            assert "→ Type: git checkout HEAD -- .dagmar/notebooks/orders.yml" in done.stdout
+        else:
+            assert "git checkout" not in done.stdout
+            assert "→ Git has no copy of it: remove it, then scaffold the notebook" in done.stdout
+
+
 def test_a_project_with_everything_broken_is_told_to_the_end(sound: Project) -> None:
     for name in (".git", ".dagmar/notebooks", "src"):
         (sound.root / name).rename(sound.root.parent / f"gone-{Path(name).name}")

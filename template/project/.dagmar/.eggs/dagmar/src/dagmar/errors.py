@@ -1,7 +1,7 @@
 """Everything that a user can cause or meet, and the exit status of each.
 
     DagmarError
-    ├── UsageError           2   the flags do not fit together
+    ├── UsageError           2   flags that do not go together, or a value that one does not take
     ├── SetupError           3   something is not installed or not set up
     │   └── UnknownDagster   3   the installed Dagster lacks an internal that dagmar uses
     ├── RunFailed            4   a run (or a notebook) failed or was cancelled
@@ -62,7 +62,7 @@ class DagmarError(Exception):
 
 
 class UsageError(DagmarError):
-    """The flags do not fit together, or one of them is malformed."""
+    """The flags do not fit together, or one of them has a value that it does not take."""
 
     exit_code = 2
 

@@ -18,6 +18,7 @@ from dagmar.errors import DagmarError, SetupError
 UNREADABLE = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
 UNUSABLE = "a null character, or half of a surrogate pair"
 READABLE = "Check that it is text in UTF-8, and that you may read it."
+CHECK_PATH = "Check its name, and the folder in which it is looked for."
 
 
 @contextlib.contextmanager
@@ -27,7 +28,9 @@ def reading(name: object, kind: type[DagmarError]) -> Iterator[None]:
         yield
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise kind(f"{name} cannot be read: {reason}", READABLE) from None
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        hint = CHECK_PATH if missing else READABLE
+        raise kind(f"{name} cannot be read: {reason}", hint) from None
 
 
 def read_toml(file: Path) -> dict[str, Any]:

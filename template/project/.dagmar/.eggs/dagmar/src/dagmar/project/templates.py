@@ -20,9 +20,10 @@ from typing import Any
 from dagmar.errors import Conflict, Invalid, SetupError, UsageError
 from dagmar.files import UNREADABLE, expanded, unusable, write_atomically
 from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS, make_folder
-from dagmar.project.worktree import FOREIGN, run_git
+from dagmar.project.worktree import FOREIGN, read_file, run_git
 
 ANSWERS = ".copier-answers.yml"
+COPY_AGAIN = "uvx copier copy --trust /path/to/dagmar ."
 SHORTCUTS = {"gh": "https://github.com/{}.git", "gl": "https://gitlab.com/{}.git"}
 # The status of the template's hook for a file that git has no copy of.
 IN_THE_WAY = 8
@@ -60,16 +61,30 @@ def read_answers(file: Path) -> dict[str, Any]:
     """Read an answers file. Raises Invalid if it is not one."""
     import yaml
 
-    name = file.name if file.name == ANSWERS else f"{NOTEBOOK_ANSWERS}/{file.name}"
-    command = f"git checkout HEAD -- {shlex.quote(name)}"
+    name = _named(file)
     try:
         answers = yaml.safe_load(file.read_text("utf-8"))
         bad = [*unusable(answers)]
     except (OSError, yaml.YAMLError, *UNREADABLE) as error:
-        raise Invalid(f"{name} cannot be read: {type(error).__name__}", command=command) from None
+        reason = type(error).__name__
+        raise Invalid(f"{name} cannot be read: {reason}", *restoring(file)) from None
     if bad or not isinstance(answers, dict) or not isinstance(answers.get("_src_path"), str):
-        raise Invalid(f"{name} is not an answers file", command=command)
+        raise Invalid(f"{name} is not an answers file", *restoring(file))
     return answers
+
+
+def restoring(file: Path) -> tuple[str, str]:
+    """Return a hint and the command with which an answers file is as before; one may be empty."""
+    with contextlib.suppress(OSError):  # no git, or no folder
+        if read_file(file.parent, "HEAD", file.name) is not None:
+            return "", f"git checkout HEAD -- {shlex.quote(_named(file))}"
+    if file.name == ANSWERS:
+        return "Git has no copy of it. To write it again, type:", COPY_AGAIN
+    return "Git has no copy of it: remove it, then scaffold the notebook again.", ""
+
+
+def _named(file: Path) -> str:
+    return file.name if file.name == ANSWERS else f"{NOTEBOOK_ANSWERS}/{file.name}"
 
 
 def is_package(root: Path) -> bool:

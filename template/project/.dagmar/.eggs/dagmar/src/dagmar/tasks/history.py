@@ -12,7 +12,7 @@ from dagmar.tasks.command import Json, Many, Result, Target, Url, command, open_
 def stats(
     context: Context,
     since: Annotated[str, "Window up to now: 90m, 12h, 7d (default) or 4w."] = "",
-    from_: Annotated[str, "Begin of the window, a date or time; local unless it has a zone."] = "",
+    from_: Annotated[str, "Start of the window, a date or time; local unless it has a zone."] = "",
     to: Annotated[str, "End of the window; a date alone is included. Default: now."] = "",
     asset: Annotated[Many, "Only this asset, KEY or KEY@LOCATION; may be repeated."] = (),
     select: Annotated[str, "Only assets of this Dagster asset selection."] = "",

@@ -26,7 +26,7 @@ from dagmar.project.locations import (
     read_workspace,
     require_loadable,
 )
-from dagmar.project.templates import notebooks_in, read_answers
+from dagmar.project.templates import notebooks_in, read_answers, restoring
 from dagmar.project.worktree import entries
 from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
 
@@ -175,7 +175,7 @@ def _called(decorator: ast.expr) -> str:
 def notebooks(project: Project) -> Finding:
     """Every notebook is valid Python."""
     if not project.notebooks.is_dir():
-        raise Skip(f"there is no {project.relative(project.notebooks)}")
+        raise Skip(f"there is no folder {project.relative(project.notebooks)}/")
     good, bad = 0, []
     for file, _ in _notebooks(project):
         try:
@@ -196,13 +196,12 @@ def notebook_answers(project: Project) -> Finding:
         raise Skip("no notebook has answers")
     for file in files:
         name = project.relative(file)
-        restore = f"git checkout HEAD -- {shlex.quote(name)}"
         try:
             known = notebooks_in(read_answers(file))
         except Invalid:
-            return failed(f"{name} is not an answers file", command=restore)
+            return failed(f"{name} is not an answers file", *restoring(file))
         if known is None:
-            return failed(f"{name} names no notebook", command=restore)
+            return failed(f"{name} names no notebook", *restoring(file))
     return passed(counted(len(files), "file"))
 
 

@@ -17,6 +17,7 @@ from dagmar.project.templates import (
     last_line,
     masked,
     read_answers,
+    restoring,
     write_origin,
 )
 from dagmar.project.worktree import (
@@ -152,9 +153,7 @@ def _make_absolute(project: Project) -> str:
 def answers(project: Project) -> Finding:
     """Copier's answers are there, without a secret, and lead to the template from anywhere."""
     if not (project.root / ANSWERS).is_file():
-        command = "uvx copier copy --trust /path/to/dagmar ."
-        if project.committed(ANSWERS):
-            command = f"git checkout HEAD -- {ANSWERS}"
+        _, command = restoring(project.root / ANSWERS)
         return failed(f"there is no {ANSWERS}, so the project cannot be updated", command=command)
     files = _answers_files(project.root)
     places = {file: read_answers(file)["_src_path"] for file in files}  # or Invalid, with a command
