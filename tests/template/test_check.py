@@ -11,7 +11,7 @@ import yaml
 from dagmar.errors import Invalid, UsageError
 from dagmar.notebook import checking
 from dagmar.project.settings import load
-from dagmar.server.catalog import Catalog
+from dagmar.server.catalog import Catalog, Location
 from support.git import git
 from support.shop_project import PAIRS, TEMPLATES, invoke, scaffold
 from support.template_releases import Project, write
@@ -253,20 +253,61 @@ def test_environments_hidden_folders_and_helpers_are_ignored(tmp_path: Path) -> 
     assert checking.find_notebooks(settings, [str(tmp_path)]) == [tmp_path / "mine/orders.py"]
 
 
-def test_a_code_location_that_does_not_load_turns_errors_into_warnings(tmp_path: Path) -> None:
-    catalog = Catalog(
-        "",
-        "",
-        [
-            {
-                "name": "shop",
-                "repositories": [],
-                "status": "error",
-                "error": {"class": None, "message": "no module shop", "traceback": None},
-            }
-        ],
+def place(root: Path, name: str, status: str) -> Location:
+    """Return a code location as a server has it; with `error`, a line of its code is not Python."""
+    trace = (
+        f'File "{root / "src/shop/assets.py"}", line 7\n    def x(:\nSyntaxError: invalid syntax'
     )
-    assert {severity for severity, _ in findings(tmp_path, SOUND, catalog)} == {"warning"}
+    error = {"class": "SyntaxError", "message": "invalid syntax", "traceback": trace}
+    failure = error if status == "error" else None
+    return Location(name=name, repositories=[], status=status, error=failure)
+
+
+NOT_LOADED = {
+    "error": "the code location 'other' does not load: SyntaxError: invalid syntax "
+    "(src/shop/assets.py, line 7)",
+    "loading": "the code location 'other' is still loading",
+}
+
+
+@pytest.mark.parametrize("status", NOT_LOADED)
+def test_what_a_code_location_that_is_not_loaded_may_define_is_not_missed(
+    status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = Catalog("", "", [place(tmp_path, "other", status)])
+    assert findings(tmp_path, SOUND, catalog) == []
+    other = SOUND.replace('asset="raw/orders"', 'select="group:raw"), dagmar.Pair(job="nightly"')
+    assert findings(tmp_path, other, catalog) == []
+    warning = f"warning: assets and jobs are not looked up: {NOT_LOADED[status]}\n"
+    assert capsys.readouterr().err == warning * 2
+
+
+@pytest.mark.parametrize("status", NOT_LOADED)
+def test_what_is_found_is_checked_though_another_code_location_is_not_loaded(
+    status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [place(tmp_path, "shop", "loaded"), place(tmp_path, "other", status)]
+    twins = [*CATALOG.assets, {**CATALOG.assets[2], "repository": "second"}]
+    catalog = Catalog("", "", places, twins, CATALOG.jobs)
+    changes = [
+        ('load("raw/customers")', 'load("raw/products")'),
+        ('asset="raw/orders"', 'asset="raw/ordres@shop"'),
+        ('asset="raw/orders"', 'asset="raw/ordres", job="nightly"'),
+        ('asset="raw/orders"', 'asset="other"'),
+        ('asset="raw/orders"', 'select="group:("'),
+    ]
+    upstream, elsewhere, unknown, ambiguous, malformed = findings_of(
+        tmp_path, changed(changes), catalog
+    )
+    message = "inputs: 'raw/customers' is upstream of 'raw/orders', and is not loaded"
+    assert upstream == [("warning", message)]
+    assert elsewhere[0][0] == "error"
+    assert elsewhere[0][1].startswith("pair: there is no asset 'raw/ordres@shop'")
+    assert unknown == []
+    assert ambiguous == [("error", "pair: several repositories of shop have an asset 'other'")]
+    assert [severity for severity, _ in malformed] == ["error"]
+    which = "assets and jobs that are not found are not reported"
+    assert capsys.readouterr().err == f"warning: {which}: {NOT_LOADED[status]}\n"
 
 
 def test_without_a_catalog_the_pair_is_not_looked_up(tmp_path: Path) -> None:

@@ -170,6 +170,44 @@ def test_frames_of_dagster_above_the_users_are_left_out(file: str, dagsters: boo
     assert last in found.traceback
 
 
+IMPORTING = [
+    frame("/usr/lib/python3.12/importlib/__init__.py", "return _bootstrap._gcd_import()"),
+    frame("<frozen importlib._bootstrap>"),
+    frame("<frozen importlib._bootstrap_external>"),
+]
+SYNTAX = (
+    'File "/home/ann/shop/assets.py", line 4\n    def x(:\n          ^\nSyntaxError: invalid syntax'
+)
+
+
+@pytest.mark.parametrize(
+    ("stack", "message", "shown"),
+    [
+        ([], SYNTAX, []),
+        ([frame("/home/ann/shop/defs.py"), *IMPORTING], SYNTAX, ["/home/ann/shop/defs.py"]),
+        (
+            [frame("/home/ann/shop/defs.py"), *IMPORTING, frame("/home/ann/shop/assets.py")],
+            "ValueError: x",
+            ["/home/ann/shop/defs.py", "/home/ann/shop/assets.py"],
+        ),
+        ([frame("/home/ann/importlib/__init__.py")], SYNTAX, ["/home/ann/importlib/__init__.py"]),
+    ],
+)
+def test_frames_of_imports_above_the_users_are_left_out(
+    stack: list[str], message: str, shown: list[str]
+) -> None:
+    kind = message.splitlines()[-1].partition(":")[0]
+    dagsters = frame(f"{SITE}/dagster/a.py")
+    found = Failure.from_graphql(error(kind, f"{message}\n", dagsters, *IMPORTING, *stack))
+    assert found.traceback == "".join([*map(frame, shown), message, "\n"])
+
+
+def test_frames_of_an_import_that_fails_below_the_users_are_kept() -> None:
+    users = frame("/home/ann/shop/defs.py")
+    found = Failure.from_graphql(error("E", "E: x", *IMPORTING, users, *IMPORTING))
+    assert found.traceback == "".join([users, *IMPORTING, "E: x\n"])
+
+
 def test_an_error_of_dagster_itself_keeps_its_frames() -> None:
     found = Failure.from_graphql(
         error("CheckError", "CheckError: x", frame(f"{SITE}/dagster/a.py"))

@@ -40,7 +40,7 @@ from dagmar.dev.servers import (
     says_busy,
 )
 from dagmar.dev.session import GUARD_TRIES, Session
-from dagmar.dev.supervisor import DevRequest, Supervisor
+from dagmar.dev.supervisor import DevRequest, Supervisor, dev
 from dagmar.errors import (
     Conflict,
     Invalid,
@@ -923,6 +923,26 @@ def test_dg_dev_is_for_dg_projects(file: str, text: str, is_dg: bool, tmp_path: 
     command = environment.dagster_command(tmp_path, 3000, "warning")
     assert ("dagster_dg_cli" in " ".join(command)) is is_dg
     assert command[-2:] == ["--log-level", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("pyproject.toml", "[tool", "pyproject.toml is not valid TOML: "),
+        ("dg.toml", "[tool", "dg.toml is not valid TOML: "),
+        ("workspace.yaml", "load_from: [", "workspace.yaml is not valid YAML: "),
+    ],
+)
+@pytest.mark.parametrize("once", [True, False])
+def test_a_file_that_is_not_valid_is_told_before_anything_starts(
+    once: bool, file: str, text: str, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / file).write_text(text, "utf-8")
+    with pytest.raises(SetupError) as refusal:
+        dev(load(tmp_path), DevRequest(marimo=False, once=once), False)
+    assert says in refusal.value.message
+    assert "Correct" in refusal.value.hint
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ ONLY_A_PERSON = {
     *("a_target_that_is_not_there", "a_relative_home_in_dotenv", "no_module_is_named"),
     *("a_home_with_a_broken_configuration", "a_module_that_is_not_there"),
     *("a_context_that_is_text", "a_notebook_that_is_no_python", "definitions_that_are_no_python"),
+    *("a_file_that_is_no_toml", "a_file_that_is_no_yaml", "a_project_of_dg_without_a_module"),
+    *("a_variable_that_is_set_where_dagster_runs", "definitions_that_a_server_loads"),
     "a_notebook_with_its_own_environment",
 }
 
@@ -499,6 +501,34 @@ def a_module_that_is_not_there(project: Project) -> None:
     write(project, "pyproject.toml", '[tool.dg.project]\nroot_module = "shopp"\n')
 
 
+@breaks("definitions", FAIL, "pyproject.toml is not valid TOML: ")
+def a_file_that_is_no_toml(project: Project) -> None:
+    write(project, "pyproject.toml", "[tool")
+
+
+@breaks("definitions", FAIL, "workspace.yaml is not valid YAML: ")
+def a_file_that_is_no_yaml(project: Project) -> None:
+    write(project, "pyproject.toml", "")
+    write(project, "workspace.yaml", "load_from: [")
+
+
+@breaks("definitions", FAIL, "pyproject.toml does not set root_module")
+def a_project_of_dg_without_a_module(project: Project) -> None:
+    write(project, "pyproject.toml", "[tool.dg.project]\n")
+
+
+@breaks("definitions", WARN, "needs the environment variable SHOP_MODULE, which is not set")
+def a_variable_that_is_set_where_dagster_runs(project: Project) -> None:
+    write(project, "pyproject.toml", "")
+    write(project, "workspace.yaml", "load_from: [{python_module: {env: SHOP_MODULE}}]")
+
+
+@breaks("definitions", WARN, "names only gRPC servers")
+def definitions_that_a_server_loads(project: Project) -> None:
+    write(project, "pyproject.toml", "")
+    write(project, "workspace.yaml", "load_from: [{grpc_server: {host: x.test, port: 4000}}]")
+
+
 @breaks(
     "definitions",
     FAIL,
@@ -713,6 +743,27 @@ def a_location_that_does_not_load(answers: Answers) -> None:
         "__typename": "PythonError", "className": "ImportError", "message": "no module x\nmore",
         "stack": [], "errorChain": [],
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_location_that_does_not_load_is_told_with_the_place(sound: Project) -> None:
+    answers = healthy(home_of(sound))
+    (entry,) = answers["Workspace"]["workspaceOrError"]["locationEntries"]
+    file = sound.root.resolve() / "src/shop/assets.py"
+    message = f'  File "{file}", line 4\n    def x(:\n          ^\nSyntaxError: invalid syntax\n'
+    entry["locationOrLoadError"] = {
+        "__typename": "PythonError", "className": "SyntaxError", "message": message,
+        "stack": [], "errorChain": [],
+    }  # fmt: skip
+    answers["AssetKeys"] = by_repository()
+    with serve(dagster(answers)) as server:
+        aim(sound, server.url)
+        found, hidden = BY_NAME["code-locations"](sound), BY_NAME["pairs"](sound)
+    reason = "SyntaxError: invalid syntax (src/shop/assets.py, line 4)"
+    assert found.status == FAIL
+    assert found.message == f"the code location 'shop' does not load: {reason}"
+    # It may define what the notebook is paired with.
+    assert (hidden.status, "see 'code-locations'" in hidden.message) == (SKIP, True)
 
 
 @answers("code-locations", WARN, "still loading: shop")

@@ -3,7 +3,8 @@
     DagmarError
     ├── UsageError           2   flags that do not go together, or a value that one does not take
     ├── SetupError           3   something is not installed or not set up
-    │   └── UnknownDagster   3   the installed Dagster lacks an internal that dagmar uses
+    │   ├── UnknownDagster   3   the installed Dagster lacks an internal that dagmar uses
+    │   └── NotHere          3   no definitions can be loaded here, though no file is wrong
     ├── RunFailed            4   a run (or a notebook) failed or was cancelled
     ├── LoadFailed           4   an IO manager failed to load a value
     ├── Unreachable          5   Dagster does not answer
@@ -75,6 +76,10 @@ class SetupError(DagmarError):
 
 class UnknownDagster(SetupError):
     """The installed Dagster lacks a name of its private API that dagmar uses."""
+
+
+class NotHere(SetupError):
+    """No definitions can be loaded here, though no file is wrong."""
 
 
 class RunFailed(DagmarError):

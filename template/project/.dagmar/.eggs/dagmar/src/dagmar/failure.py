@@ -15,6 +15,9 @@ _DAGSTER_FRAME = re.compile(
     r'File ".*(-packages|\.whl)[/\\](dagster|dagster_shared|dagster_graphql)[/\\]|File "<frozen |'
     r'File ".*[/\\]dagmar[/\\]orchestration[/\\](steps|isolated)\.py"'
 )
+_IMPORTS = re.compile(
+    r'File "<frozen |File ".*[/\\]([Ll]ib|python3[^/\\]*)[/\\]importlib[/\\]__init__\.py"'
+)
 # Of Python, of libraries, and of dagmar.
 _PACKAGES = {"site-packages", "dist-packages"}
 _OTHERS = (sysconfig.get_path("stdlib"), str(Path(__file__).parent), "<frozen ")
@@ -103,10 +106,19 @@ class Failure:
 
 
 def _traceback(error: Mapping[str, Any]) -> str:
-    frames = list(error["stack"])
-    theirs = [i for i, frame in enumerate(frames) if not _DAGSTER_FRAME.search(frame)]
-    shown = frames[theirs[0] :] if theirs else frames
-    return "".join([*shown, error["message"].strip(), "\n"])
+    frames, message = list(error["stack"]), error["message"].strip()
+    patterns = (_DAGSTER_FRAME, _IMPORTS)
+    theirs = [
+        i for i, frame in enumerate(frames) if not any(each.search(frame) for each in patterns)
+    ]
+    if message.startswith('File "'):  # that of a syntax error is the last place of the user
+        theirs.append(len(frames))
+    shown = [
+        frame
+        for i, frame in enumerate(frames)
+        if not theirs or (i >= theirs[0] and not (i < theirs[-1] and _IMPORTS.search(frame)))
+    ]
+    return "".join([*shown, message, "\n"])
 
 
 def _repeats(error: BaseException, earlier: BaseException | None) -> bool:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from dagmar.errors import SetupError
+from dagmar.errors import NotHere, SetupError
 from dagmar.files import expanded, write_atomically
 from dagmar.project.installing import add_command, installed_version
 from dagmar.project.layout import LOCAL_INSTANCE, STARTED_WITH, make_folder
@@ -45,7 +45,7 @@ def dagster_home(root: Path, environ: Mapping[str, str]) -> Path:
 def dagster_command(root: Path, port: int, log_level: str) -> list[str]:
     """Return the command that starts Dagster: `dg dev` in a dg project, else `dagster dev`.
 
-    Raises SetupError if it is not installed.
+    Raises SetupError if it is not installed, and for a file with code locations that is not valid.
     """
     _require("dagster-webserver", "dagster")
     if uses_dg(root):
@@ -62,7 +62,7 @@ def _targets(root: Path) -> list[str]:
     """Return the flags for definitions that `dagster dev` would not find by itself."""
     try:
         workspace = read_workspace(root)
-    except SetupError:
+    except NotHere:
         return []  # Dagster itself reports why
     if workspace.known:
         return []

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagmar.errors import DagmarError, SetupError, UnexpectedAnswer, counted
+from dagmar.failure import Failure
+from dagmar.project.code import not_loaded
 from dagmar.project.locations import check_command
 
 if TYPE_CHECKING:
@@ -31,16 +33,21 @@ def client_of(url: str, timeouts: tuple[float, float] = (5.0, 60.0)) -> DagsterC
 
 
 def look(
-    url: str, before: float, environ: Mapping[str, str], reporter: Reporter, begun: Begun
-) -> dict[str, str]:
+    root: Path,
+    url: str,
+    before: float,
+    environ: Mapping[str, str],
+    reporter: Reporter,
+    begun: Begun,
+) -> dict[str, Failure]:
     """Report code locations that do not load, and runs that a killed Dagster left behind.
 
     `begun` is called with the process that this may start. Returns and raises what
     `broken_locations` does.
     """
     broken = broken_locations(url)
-    for name, reason in broken.items():
-        reporter.warn(f"the code location '{name}' does not load: {reason}")
+    for name, failure in broken.items():
+        reporter.warn(not_loaded(root, name, failure))
     # Runs that cannot be checked now are checked at the next start.
     with contextlib.suppress(
         DagmarError, OSError, ValueError, LookupError, subprocess.SubprocessError
@@ -52,8 +59,8 @@ def look(
     return broken
 
 
-def broken_locations(url: str) -> dict[str, str]:
-    """Return the code locations that do not load, each with its exception in one line.
+def broken_locations(url: str) -> dict[str, Failure]:
+    """Return the code locations that do not load, each with why.
 
     Raises Unreachable if Dagster does not answer, or with something that dagmar cannot read.
     """
@@ -61,8 +68,7 @@ def broken_locations(url: str) -> dict[str, str]:
 
     try:
         with client_of(url) as client:
-            catalog = read_catalog(client, (), None)
-        return {name: failure.line for name, failure in catalog.broken.items()}
+            return read_catalog(client, (), None).broken
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnexpectedAnswer(
             f"Dagster did not report whether its code locations load ({type(error).__name__})",
@@ -71,7 +77,7 @@ def broken_locations(url: str) -> dict[str, str]:
         ) from error
 
 
-def require_loaded(root: Path, looked: Mapping[str, str] | Exception) -> None:
+def require_loaded(root: Path, looked: Mapping[str, Failure] | Exception) -> None:
     """Raise the error that stopped `look`; SetupError for code locations that do not load."""
     if isinstance(looked, Exception):
         raise looked

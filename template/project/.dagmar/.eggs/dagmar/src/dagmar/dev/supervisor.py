@@ -45,6 +45,7 @@ from dagmar.errors import (
     counted,
     did_you_mean,
 )
+from dagmar.failure import Failure
 from dagmar.project import devfile
 from dagmar.project.environ import HOME, read_environ
 from dagmar.project.layout import EXPORTS, LOGS, make_folder
@@ -194,8 +195,6 @@ class Supervisor:
         level = request.log_level
         if request.dagster:
             commands[DAGSTER] = lambda port: environment.dagster_command(root, port, level)
-            if request.reload and not request.once:
-                self._watch_code(Path(request.env_file) if request.env_file else None)
         if request.marimo:
             folder = self._settings.notebooks
             folder.mkdir(parents=True, exist_ok=True)
@@ -205,8 +204,10 @@ class Supervisor:
             )
         wanted = {DAGSTER: request.dagster_port or 3000, MARIMO: request.marimo_port or 2718}
         for name, command in commands.items():
-            command(wanted[name])  # raises for a missing package before anything starts
+            command(wanted[name])  # raises for what is missing or wrong before anything starts
             self._logs[name] = LogFile(root / LOGS / f"{name}.log", self._reporter.warn)
+        if request.dagster and request.reload and not request.once:
+            self._watch_code(Path(request.env_file) if request.env_file else None)
         for name, command in commands.items():
             port = free_port(wanted[name], self._ports())
             self._servers[name] = Server(name, command, port)
@@ -441,11 +442,16 @@ class Supervisor:
         dagster, helpers = self._servers.get(DAGSTER), self._helpers
 
         def look() -> None:
-            looked: dict[str, str] | Exception = {}
+            looked: dict[str, Failure] | Exception = {}
             try:
                 if dagster:
                     looked = own_dagster.look(
-                        dagster.url, self._began_at, self._environ, self._reporter, helpers.append
+                        self._settings.root,
+                        dagster.url,
+                        self._began_at,
+                        self._environ,
+                        self._reporter,
+                        helpers.append,
                     )
             except Exception as error:  # --once waits for it
                 looked = error
@@ -453,7 +459,7 @@ class Supervisor:
 
         threading.Thread(target=look, daemon=True).start()
 
-    def _looked(self, looked: dict[str, str] | Exception) -> None:
+    def _looked(self, looked: dict[str, Failure] | Exception) -> None:
         if self._request.once:
             own_dagster.require_loaded(self._settings.root, looked)
             self._done = True

@@ -26,7 +26,7 @@ from dagmar.errors import (
 from dagmar.notebook.cells import Load, Source, canonical, read_source, undefined_names
 from dagmar.notebook.compatibility import guarded
 from dagmar.notebook.pairing import Paired, paired_with, read_pairs
-from dagmar.project import templates
+from dagmar.project import code, templates
 from dagmar.project.installing import sync_command
 from dagmar.project.layout import NOTEBOOK_ANSWERS, relative
 from dagmar.project.locations import require_loadable
@@ -170,6 +170,7 @@ def check(
             findings[file].append(refusal)
     inputs = {}
     if catalog:
+        _warn_of_locations(root, catalog)
         paired = {pair.asset for _, pairs in readable.values() for pair in pairs}
         inputs = catalog.inputs([a for a in catalog.assets if paired & set(names_of(a))])
     for file, (source, pairs) in readable.items():
@@ -184,6 +185,21 @@ def check(
         ordered = sorted(findings[file], key=lambda finding: (finding.line, finding.rule))
         result.append(Checked(relative(file, root), asset, job, ordered))
     return CheckedNotebooks(result)
+
+
+def _warn_of_locations(root: Path, catalog: Catalog) -> None:
+    """Say why what is not found may exist: a code location that is not loaded may define it."""
+    failures = catalog.broken.items()
+    reasons = [code.not_loaded(root, name, failure) for name, failure in failures]
+    reasons += [
+        f"the code location '{place['name']}' is still loading"
+        for place in catalog.locations
+        if place["status"] == "loading"
+    ]
+    if reasons:
+        some = len(reasons) < len(catalog.locations)
+        which = "that are not found are not reported" if some else "are not looked up"
+        console.warn(f"assets and jobs {which}: {'; '.join(reasons)}")
 
 
 def _is_known(settings: Settings, catalog: Catalog, pair: Paired) -> bool:
@@ -258,51 +274,55 @@ def _loading(root: Path, source: Source) -> Iterator[Finding]:
 def _against(
     catalog: Catalog, inputs: Mapping[str, Inputs], pairs: Sequence[Paired], source: Source
 ) -> Iterator[Finding]:
-    """Compare with Dagster. What is missing may be in a code location that does not load."""
-    severity = WARNING if catalog.broken else ERROR
+    """Compare with Dagster. What a code location that is not loaded may define is not missed."""
+    loaded = [place["name"] for place in catalog.locations if place["status"] == "loaded"]
+    complete = len(loaded) == len(catalog.locations)
     hint = "Correct it in the Pair of the setup cell."
     paired: list[Asset] = []
     loads = list(source.loads())
     known = {names_of(asset)[0] for asset in catalog.assets}
 
-    def find(kind: Kind, name: str, items: Sequence[Any]) -> tuple[Any, str, str]:
-        """Return what is called `name`, or why it cannot be found and what to do."""
+    def find(kind: Kind, name: str, items: Sequence[Any]) -> tuple[Any, tuple[str, str] | None]:
+        """Return what is called `name`, or what is wrong with the name and what to do."""
         try:
             found = choose(kind, name, items)
         except Invalid as error:
-            return None, error.message, error.hint
+            return None, (error.message, error.hint)
+        certain = complete or any(name.endswith(f"@{place}") for place in loaded)
+        if found is not None or not certain:
+            return found, None
         meant = did_you_mean(name, similar_names(name, items))
-        return found, f"there is no {kind} '{name}'{meant}", hint
+        return None, (f"there is no {kind} '{name}'{meant}", hint)
 
     for pair in pairs:
         if pair.job:
-            job, message, what_to_do = find("job", pair.job, catalog.jobs)
-            if job is None:
-                yield Finding(pair.line, severity, "pair", message, what_to_do)
-        if pair.select and (problem := _selects_nothing(pair.select, catalog)):
-            yield Finding(pair.line, severity, "pair", *problem)
+            _, problem = find("job", pair.job, catalog.jobs)
+            if problem:
+                yield Finding(pair.line, ERROR, "pair", *problem)
+        if pair.select and (problem := _selects_nothing(pair.select, catalog, complete)):
+            yield Finding(pair.line, ERROR, "pair", *problem)
         if pair.asset:
-            asset, message, what_to_do = find("asset", pair.asset, catalog.assets)
-            if asset is None:
-                yield Finding(pair.line, severity, "pair", message, what_to_do)
-            else:
+            asset, problem = find("asset", pair.asset, catalog.assets)
+            if problem:
+                yield Finding(pair.line, ERROR, "pair", *problem)
+            elif asset:
                 paired.append(asset)
     for number, load in enumerate(loads):
-        asset, message, _ = find("asset", load.key, catalog.assets)
-        if asset is None:
-            yield Finding(load.line, severity, "inputs", message)
-        else:
+        asset, problem = find("asset", load.key, catalog.assets)
+        if problem:
+            yield Finding(load.line, ERROR, "inputs", problem[0])
+        elif asset:
             loads[number] = replace(load, key=asset["key"])
     if paired:
         yield from _upstream(paired, inputs, loads, known)
 
 
-def _selects_nothing(expression: str, catalog: Catalog) -> tuple[str, str] | None:
-    """Return why a selection selects no asset, and what to do; None if it selects one."""
+def _selects_nothing(expression: str, catalog: Catalog, complete: bool) -> tuple[str, str] | None:
+    """Return why a selection selects no asset, and what to do; None if it selects one, or may."""
     from dagmar.orchestration.selection import select
 
     try:
-        if select(expression, catalog.assets):
+        if select(expression, catalog.assets) or not complete:
             return None
     except Invalid as error:
         return error.message, error.hint

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dagmar.failure import Failure
+
 Stamp = tuple[int, int] | frozenset[str] | None
 """When a file was last changed, in nanoseconds, and its size; of a folder, its source files.
 
@@ -90,3 +92,11 @@ def last_place(root: Path, traceback: str, others: Sequence[Path] = ()) -> str:
             if file.is_relative_to(folder) and may_be_imported(file, folder):
                 return f"{file.relative_to(root) if folder == root else file}, line {line}"
     return ""
+
+
+def not_loaded(root: Path, name: str, failure: Failure) -> str:
+    """Return in one line that a code location does not load, and why; see `last_place`."""
+    if failure.kind is None:  # it was loaded in this process, whose message says all of it
+        return failure.message
+    where = last_place(root.resolve(), failure.trace)
+    return f"the code location '{name}' does not load: {failure.line}" + f" ({where})" * bool(where)

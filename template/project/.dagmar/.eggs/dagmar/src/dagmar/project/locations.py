@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dagmar.errors import SetupError
+from dagmar.errors import NotHere, SetupError
 from dagmar.files import UNREADABLE, UNUSABLE, read_toml, unusable
 from dagmar.project.layout import SETTINGS_FILE
 from dagmar.project.survey import Start, locate, nested, read_text, starts
@@ -157,12 +157,15 @@ def check_command(root: Path) -> str:
 
 
 def read_workspace(root: Path) -> Workspace:
-    """Return a project's code locations. Raises SetupError if no file, or a bad one, has them."""
+    """Return a project's code locations.
+
+    Raises NotHere if no file has them, SetupError for a bad one.
+    """
     root = root.resolve()
     for look in (of_settings, _declared, _found):
         if workspace := look(root):
             return replace(workspace, root=root)
-    raise SetupError(NOWHERE, DECLARE)
+    raise NotHere(NOWHERE, DECLARE)
 
 
 def of_settings(root: Path) -> Workspace | None:
@@ -231,10 +234,10 @@ def _found(root: Path) -> Workspace | None:
 
 
 def require_loadable(root: Path) -> Workspace:
-    """Return what `read_workspace` does. Raises SetupError too if none can be loaded here."""
+    """Return what `read_workspace` does. Raises NotHere too if none can be loaded here."""
     workspace = read_workspace(root)
     if workspace.locations and all(place.kind == GRPC for place in workspace.locations):
-        raise SetupError(
+        raise NotHere(
             f"{workspace.declared_in} names only gRPC servers, whose definitions cannot be loaded "
             "here",
             "Launch runs on the server, and read values where they are stored.",
@@ -413,7 +416,7 @@ def _plain(value: Any, file: Path) -> Any:
     if [*value] == ["env"]:
         if (text := os.environ.get(str(value["env"]))) is None:
             message = f"{file} needs the environment variable {value['env']}, which is not set"
-            raise SetupError(message, "Write it into .env, or type:", f"export {value['env']}=…")
+            raise NotHere(message, "Write it into .env, or type:", f"export {value['env']}=…")
         return text
     return {key: _plain(inner, file) for key, inner in value.items()}
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from dagmar.errors import Invalid, SetupError, counted, some
+from dagmar.errors import Invalid, NotHere, SetupError, counted, some
 from dagmar.notebook.cells import read_source
 from dagmar.orchestration.probe import SECONDS
 from dagmar.project.layout import NOTEBOOK_ANSWERS
@@ -86,7 +86,7 @@ def definitions(project: Project) -> Finding:
     """The project says where its Dagster definitions are, and they load."""
     try:
         workspace = require_loadable(project.root)
-    except SetupError as error:
+    except NotHere as error:
         return warned(error.message, error.hint, error.command)
     if not workspace.locations:
         hint = (

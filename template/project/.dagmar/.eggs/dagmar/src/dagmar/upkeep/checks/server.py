@@ -7,8 +7,9 @@ import time
 from statistics import median
 
 from dagmar.errors import Unreachable, WrongServer, counted, some
+from dagmar.project.code import not_loaded
 from dagmar.project.environ import instance_folder
-from dagmar.upkeep.checking import FAIL, WARN, Finding, Project, Skip, check, failed, passed, warned
+from dagmar.upkeep.checking import Finding, Project, Skip, check, failed, passed, warned
 
 OLDEST = (1, 10)
 LAUNCH = "launch_pipeline_execution"
@@ -52,10 +53,8 @@ def code_locations(project: Project) -> Finding:
     project.require_server()
     found = [location(entry) for entry in project.workspace["workspaceOrError"]["locationEntries"]]
     if failures := broken(found):
-        message = "; ".join(
-            f"'{name}' does not load: {failure.line}" for name, failure in failures.items()
-        )
-        return failed(message, command=project.check_command)
+        reasons = (not_loaded(project.root, name, failure) for name, failure in failures.items())
+        return failed("; ".join(reasons), command=project.check_command)
     if loading := [str(item["name"]) for item in found if item["status"] == "loading"]:
         command = "invoke doctor --only code-locations"
         return warned(f"still loading: {some(loading)}", command=command)
@@ -172,8 +171,8 @@ def pairs(project: Project) -> Finding:
         if not any(name in names_of(job) for job in catalog.jobs)
     ]
     if gone:
-        # A code location that does not load may hide anything.
-        status = WARN if catalog.broken else FAIL
-        return Finding(status, f"Dagster has no {some(gone)}", command="invoke check")
+        if any(place["status"] != "loaded" for place in catalog.locations):
+            raise Skip("a code location that is not loaded may have them; see 'code-locations'")
+        return failed(f"Dagster has no {some(gone)}", command="invoke check")
     assets_and_jobs = counted(len(found.assets), "asset"), counted(len(found.jobs), "job")
     return passed(", ".join(assets_and_jobs))
