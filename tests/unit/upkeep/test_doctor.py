@@ -1203,7 +1203,7 @@ def test_a_project_with_everything_broken_is_told_to_the_end(sound: Project) -> 
     checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
     assert len(checks) == len(CHECKS)
     failed = {name for name, one in checks.items() if one["status"] == FAIL}
-    assert failed == {"answers", "settings", "notebooks"}
+    assert failed == {"answers", "definitions", "settings", "notebooks"}
     assert not [one for one in checks.values() if "this check crashed" in one["message"]]
 
 

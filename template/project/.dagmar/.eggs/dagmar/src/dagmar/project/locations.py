@@ -93,8 +93,10 @@ class Workspace:
         command = ["dagster", "definitions", "validate"]
         if self.file:
             return shlex.join([*command, "-w", str(self.file)])
-        # Of `dg`, it reads only a project in pyproject.toml.
-        if location and (self.with_dg or not self.known):
+        # Of `dg`, it reads only a project in pyproject.toml. Its folder is not on its module path.
+        workspace = self.declared_in in WORKSPACE_FILES
+        in_folder = workspace and any(map(_is_in_its_folder, self.locations))
+        if location and (self.with_dg or not self.known or in_folder):
             if location.executable:
                 command = [location.executable, "-m", *command]
             command += _flags(location)
@@ -400,6 +402,12 @@ def _entry(place: CodeLocation, root: Path | None) -> dict[str, Any]:
         fields["location_name"] = place.name
     given = {key: value for key, value in fields.items() if value}
     return {kind: target if [*given] == [required] else given}
+
+
+def _is_in_its_folder(place: CodeLocation) -> bool:
+    """Whether a module is found because Dagster's servers have their folder on the module path."""
+    path = place.working_directory / place.target.partition(".")[0]
+    return place.kind != FILE and (path.is_dir() or path.with_suffix(".py").is_file())
 
 
 def _flags(place: CodeLocation) -> list[str]:
