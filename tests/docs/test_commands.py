@@ -387,8 +387,13 @@ def test_the_python_of_a_page_runs_in_a_notebook(page: str, asset: str, clean: T
     """
     code = f"import dagmar\nimport polars as pl\npair = dagmar.Pair(asset={asset!r})\n"
     code += "".join(b.text for b in blocks(ROOT / page) if b.language == "python")
-    for word in ("orders", "customers"):
-        code = code.replace(f'pair.load("{word}"', 'pair.load("raw/flights"')
+    partitioned = "partition=partition_key" in code
+    loaded = {
+        "orders": "daily_delays" if partitioned else "raw/flights",
+        "customers": "raw/flights",
+    }
+    for word, asset in loaded.items():
+        code = code.replace(f'pair.load("{word}"', f'pair.load("{asset}"')
     cells: dict[str, str] = {}
     for statement in ast.parse(code).body:
         text = ast.unparse(statement)
@@ -399,6 +404,9 @@ def test_the_python_of_a_page_runs_in_a_notebook(page: str, asset: str, clean: T
     text += 'if __name__ == "__main__":\n    app.run()\n'
     (clean.folder / "notebooks/of_a_page.py").write_text(text, "utf-8")
     clean.type("test -e storage/raw/flights || uv run invoke run --asset raw/flights")
+    if partitioned:
+        clean.type("uv run invoke run --asset clean/flights")
+        clean.type("uv run invoke run --asset daily_delays --latest")
     done = clean.type("uv run python notebooks/of_a_page.py")
     assert "Traceback" not in done.stdout + done.stderr
 
