@@ -65,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 '''
 environment.dagster_command = lambda root, port, level: [sys.executable, "-c", code, str(port)]
-def look(url, before, environ, reporter, begun):
+def look(root, url, before, environ, reporter, begun):
     begun(subprocess.Popen(["sleep", "3600"], env=environ, start_new_session=True, text=True))
     reporter.event("looking")
 dagster.look = look
