@@ -20,7 +20,8 @@ def examine(live: Project, home: Path) -> dict[str, dict[str, Any]]:
     while True:
         done = live.invoke("doctor", *ONLINE, "--json", environ={"DAGSTER_HOME": str(home)})
         checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
-        answered = not any(check["status"] == "skip" for check in checks.values())
+        skipped = {name for name, check in checks.items() if check["status"] == "skip"}
+        answered = skipped <= {"pairs"}  # for which every code location must load
         if answered or time.monotonic() > deadline:
             return checks
 
