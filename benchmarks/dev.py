@@ -100,7 +100,7 @@ def together(folder: Path, idle: float) -> tuple[float, float, float, float]:
     Returns the seconds to the later server's first good answer, from there to "ready", and,
     if it is left idle for some seconds, percent of a core and MiB (PSS) of supervisor and guard.
     """
-    ports = {"dagster": free_port(), "marimo": free_port()}
+    ports = {"dagster": (port := free_port()), "marimo": free_port(avoid={port})}
     flags = [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
     began = time.monotonic()
     dev = start([sys.executable, "-m", "invoke", "dev", "--json", "--no-open", *flags], folder)

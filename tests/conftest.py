@@ -141,13 +141,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> Iterator[None]:
-    """Keep the developer's own settings and Dagster instance, and `uv run`, out of the tests."""
+    """Keep the developer's own settings and Dagster instance, `uv run` and colours out."""
     outside = ("DAGSTER_HOME", "UV", "PDM_RUN_CWD", "PIPENV_ACTIVE", "PIXI_PROJECT_ROOT",
-               "GITHUB_STEP_SUMMARY")  # fmt: skip
+               "GITHUB_STEP_SUMMARY", "FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")  # fmt: skip
     mine = {name for name in os.environ if name.startswith("DAGMAR_") or name in outside}
-    saved = {name: os.environ.pop(name) for name in mine}
-    yield
-    os.environ.update(saved)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in mine:
+            patch.delenv(name)
+        # Some programs print colours into a pipe wherever CI is set.
+        patch.setenv("NO_COLOR", "1")
+        yield
 
 
 @pytest.fixture(autouse=True)

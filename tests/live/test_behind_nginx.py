@@ -139,7 +139,8 @@ class Nginx:
 def nginx(dagster: DagsterServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     """A real nginx in front of the live Dagster."""
     folder = tmp_path_factory.mktemp("nginx")
-    port, tls_port = free_port(), free_port()
+    port = free_port()
+    tls_port = free_port(avoid={port})
     make_authority(folder / "tls")
     (folder / "tokens").touch()
     digest = base64.b64encode(hashlib.sha1(b"s3cret-password").digest()).decode()

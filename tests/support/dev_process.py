@@ -241,11 +241,12 @@ def wait_for(
 @contextlib.contextmanager
 def running_dev(root: Path, *flags: str, **options: Any) -> Iterator[Dev]:
     """Start `invoke dev --json` on ports that are free now; nothing of it outlives the block."""
-    ports = []
-    if "--dagster-port" not in flags:
-        ports += ["--dagster-port", str(free_port())]
-    if "--marimo-port" not in flags:
-        ports += ["--marimo-port", str(free_port())]
+    ports: list[str] = []
+    used = {int(flag) for flag in flags if flag.isdigit()}
+    for flag in ("--dagster-port", "--marimo-port"):
+        if flag not in flags:
+            used.add(port := free_port(avoid=used))
+            ports += [flag, str(port)]
     dev = Dev(root, *ports, *flags, **options)
     try:
         yield dev
