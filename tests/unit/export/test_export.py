@@ -422,9 +422,9 @@ def test_an_unknown_name_is_refused_with_a_suggestion(
 ) -> None:
     settings = load(export_project(tmp_path, good=GOOD).root)
     monkeypatch.chdir(settings.root)
-    with pytest.raises(Invalid, match=r"did you mean 'notebooks/good\.py'"):
+    with pytest.raises(UsageError, match=r"did you mean 'notebooks/good\.py'"):
         find_notebooks(settings, ExportRequest(notebooks=["notebooks/goood.py"]))
-    with pytest.raises(Invalid, match="is a folder"):
+    with pytest.raises(UsageError, match="is a folder"):
         find_notebooks(settings, ExportRequest(notebooks=[str(tmp_path)]))
     for id in ("20260101T000000Z-01234567", "../x"):
         with pytest.raises(Invalid, match="there is no export"):

@@ -168,7 +168,7 @@ def test_a_token_with_any_letters_arrives_as_utf8() -> None:
 
 
 def test_another_origin_gets_no_credentials(tmp_path: Path) -> None:
-    with serve(data(version="1")) as server:
+    with serve(data(version="1"), page(401)) as server:
         (tmp_path / "dagmar.yaml").write_text(
             "targets:\n  p:\n    url: https://dagster.example\n"
             "    auth: {type: bearer, token_env: SECRET}\n"
@@ -176,7 +176,10 @@ def test_another_origin_gets_no_credentials(tmp_path: Path) -> None:
         settings = load(tmp_path, ENVIRON, tmp_path)
         with DagsterClient(settings.target("p", server.url)) as client:
             client.query("Workspace")
-    assert "Authorization" not in server.seen[0].headers
+            with pytest.raises(NotAllowed) as caught:
+                client.query("Workspace")
+    assert [request.headers.get("Authorization") for request in server.seen] == [None, None]
+    assert "as a target with its own auth" in caught.value.hint
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", NAMED])

@@ -96,7 +96,7 @@ def parameters_of(request: ExportRequest, notebook: Path) -> dict[str, str]:
 
 
 def find_notebooks(settings: Settings, request: ExportRequest) -> list[Path]:
-    """Return the notebooks to export. Raises Invalid for a path that is not a notebook."""
+    """Return the notebooks to export. Raises UsageError for a path that names no file."""
     if not request.all:
         return list(dict.fromkeys(_existing(settings, path) for path in request.notebooks))
     notebooks = checking.find_notebooks(settings, ())
@@ -112,11 +112,11 @@ def _existing(settings: Settings, name: str) -> Path:
         if candidate.is_file():
             return candidate.resolve()
     if path.is_dir():
-        raise Invalid(f"{name} is a folder", "Give a file, or export all notebooks with --all.")
+        raise UsageError(f"{name} is a folder", "Give a file, or export all notebooks with --all.")
     known = {file.stem: file for file in settings.notebooks.rglob("*.py")}
     meant = did_you_mean(path.stem, known)
     for stem, file in known.items():
         # The suggestion can be pasted, also in a folder below the project.
         meant = meant.replace(f"'{stem}'", f"'{os.path.relpath(file)}'")
     message = f"there is no notebook {name}{meant}"
-    raise Invalid(message, f"Notebooks are in {settings.notebooks.name}/.")
+    raise UsageError(message, f"Notebooks are in {settings.notebooks.name}/.")

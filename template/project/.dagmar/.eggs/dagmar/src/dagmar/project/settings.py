@@ -51,6 +51,8 @@ class Target:
     dev: int | None = None  # the process of the `invoke dev` that runs it
     project: Path | None = None
     """The project whose code the server must have, if nobody named the server."""
+    elsewhere: bool = False
+    """Whether `url` is of another origin than the target's own, so that its login is left out."""
 
     @property
     def secret(self) -> bool:
@@ -147,6 +149,7 @@ class Settings:
             allow_http=spec.get("allow_http", False),
             dev=self._dev(address),
             project=None if url or named else self.root,
+            elsewhere=not credentials,
         )
 
     @property

@@ -287,6 +287,8 @@ class DagsterClient:
         """Return the error for an answer that does not come from Dagster."""
         url, status = self.target.url, response.status_code
         auth = f"Check targets.{self.target.name}.auth in dagmar.yaml."
+        if self.target.elsewhere:
+            auth = "Add this address to dagmar.yaml as a target with its own auth; use --target."
         if response.is_redirect or 300 <= status < 400:
             return self._redirected(response, auth)
         if status == 401:
