@@ -291,6 +291,8 @@ def bench(
     if write and quick:
         raise UsageError("--quick measures too little for --write")
     run = importlib.import_module("bench").bench
-    run(only, quick, write, Path(trend) if trend else None)
-    if write:
-        subprocess.run([sys.executable, "docs/generate.py"], cwd=ROOT, check=True)
+    try:
+        run(only, quick, write, Path(trend) if trend else None)
+    finally:  # what misses its limit is kept as well
+        if write:
+            subprocess.run([sys.executable, "docs/generate.py"], cwd=ROOT, check=True)
