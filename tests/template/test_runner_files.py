@@ -174,6 +174,54 @@ def test_what_a_project_would_lose_with_its_copy(template: Path, project: Path) 
     assert files.list_edits(project, "v1") == sorted(edits)
 
 
+def test_what_is_left_of_a_copy_goes_once_the_project_has_the_package(
+    template: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release(template, "v1", NEW, INIT)
+    copy(template, project)
+    schema = f"# yaml-language-server: $schema={NEW}/src/dagmar/project/settings.schema.json\n"
+    write(project, {"dagmar.yaml": f"{schema}target: prod\n", "mine.txt": "mine\n"})
+    commit(project)
+    (project / NEW / "src/dagmar/__init__.py").unlink()
+    write(project, {f"{NEW}/src/dagmar/__pycache__/a.pyc": "x\n"})
+    git(project, "add", "-A")  # as Copier does with what it merged
+    files.remove_rest(project, "v1")
+    assert not (project / ".dagmar").exists()
+    assert (project / "dagmar.yaml").read_text() == (
+        "# yaml-language-server: $schema=.dagmar/settings.schema.json\ntarget: prod\n"
+    )
+    assert git(project, "diff", "--cached", "--name-only") == ""
+    assert capsys.readouterr().err == (
+        f"{NEW} was removed: this project depends on the package dagmar now.\n"
+    )
+    write(template, {"template/project/README.md": "No runner here.\n"})
+    shutil.rmtree(template / "template/project/.dagmar")
+    commit(template)
+    git(template, "tag", "v0")
+    files.remove_rest(project, "v0")
+    assert capsys.readouterr().err == ""
+
+
+ADD = "uv add --dev --no-workspace --editable ./.dagmar/.eggs/dagmar --extra cli"
+
+
+@pytest.mark.parametrize(
+    ("adopted", "moved", "command"),
+    [
+        (False, False, "uv sync"),
+        (True, False, ADD),
+        (True, True, f"uv remove --frozen --dev dagmar && {ADD}"),
+    ],
+)
+def test_what_installs_the_runner_is_said(
+    adopted: bool, moved: bool, command: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = '[project]\nname = "etl"\nversion = "0"\nrequires-python = ">=3.10"\n'
+    write(project, {"pyproject.toml": text, "uv.lock": "version = 1\n"})
+    files.say_what_to_install(project, adopted, moved)
+    assert capsys.readouterr().err == f"To install dagmar, type: {command}\n"
+
+
 def test_empty_folders_and_bytecode_of_a_place_that_was_left_go(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -111,6 +111,9 @@ def test_what_is_not_an_unchanged_export_stays_and_says_why(tmp_path: Path) -> N
         assert retention.prove(foreign) == (None, "it was not created by dagmar")
     (folder / "orders.html").write_text("annotated", "utf-8")
     assert retention.prove(folder) == (None, "orders.html was changed since")
+    (folder / "manifest.json").rename(tmp_path / "elsewhere.json")
+    (folder / "manifest.json").symlink_to(tmp_path / "elsewhere.json")
+    assert retention.prove(folder) == (None, "its manifest.json is not a file")
 
 
 def test_a_file_that_cannot_be_read_may_have_been_changed(tmp_path: Path) -> None:

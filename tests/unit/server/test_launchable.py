@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
 from typing import Any
 
 import pytest
-from dagmar.errors import DagmarError, Invalid, NotAllowed, UsageError
+from dagmar.asset_key import AssetKey
+from dagmar.errors import DagmarError, Invalid, InvalidConfig, NotAllowed, UsageError
+from dagmar.project.settings import Target
 from dagmar.server import launchable
 from dagmar.server.client import DagsterClient
 from dagmar.server.launch import Launch
 from dagmar.server.launchable import Hints, Launchable
-from support.http_server import Server, asked
+from support.http_server import Handler, Server, asked, dagster, data, serve
 from support.launches import (
     FORBIDDEN,
     JOB_PARTITIONS,
@@ -62,16 +65,47 @@ def test_assets_of_one_code_location_are_one_launch_with_their_ops() -> None:
     assert {"path": ["raw", "sales"]} in sent["keys"]
 
 
+def test_an_asset_of_another_code_location_is_known_to_be_in_two() -> None:
+    """Dagster names the first of its places; a backfill would be launched there."""
+    first, second, other = asset("orders"), asset("orders", "lab"), asset("sales", "lab")
+    repositories = [first["repository"], second["repository"]]
+    collision = {"assetKey": {"path": ["orders"]}, "repositories": repositories}
+
+    def places(at: Any) -> dict[str, Any]:
+        connection = {"__typename": "RepositoryConnection", "nodes": repositories}
+        return {"assetNodes": [second if at else first], "repositoriesOrError": connection}
+
+    answers = with_assets(first, other)
+    answers["AssetCollisions"] = {"assetNodeDefinitionCollisions": [collision]}
+    answers["AssetsToLaunch"]["assetNodes"] = [second]
+    asked_for = dagster(answers)
+
+    def answer(handler: Handler) -> None:
+        sent = handler.server.seen[-1].sent
+        if sent["operationName"] == "AssetPlaces":
+            return data(**places(sent["variables"]["at"]))(handler)
+        return asked_for(handler)
+
+    with serve(answer) as server, DagsterClient(Target("local", server.url)) as client:
+        (found,) = launchable.find_assets(client, ["orders@lab"], False, HINTS)
+    assert (found.launch.location, found.shadowed) == ("lab", True)
+    with pytest.raises(Invalid, match="in another one that has the asset"):
+        found.require(launchable.BACKFILL_PERMISSION)
+
+
 def test_assets_that_are_launched_together_have_the_partitions_that_they_share() -> None:
     nodes = asset("orders", **daily("mon", "tue")), asset("sales", **daily("mon", "tue"))
     with asked(with_assets(*nodes, asset("all"))) as (client, server):
         names = ["orders", "sales", "all"]
         (found,) = launchable.find_assets(client, names, True, HINTS)
+        (alone,) = launchable.find_assets(client, ["orders"], True, HINTS)
         (unknown,) = launchable.find_assets(client, names, None, HINTS)
     for each in (found, unknown):
         assert each.partitions is not None
         assert each.partitions.keys == ["mon", "tue"]
-    assert [sent["partitioned"] for sent in variables(server, "AssetsToLaunch")] == [True, True]
+    assert alone.partitions is not None
+    assert alone.partitions.what == "the asset 'orders'"
+    assert [sent["partitioned"] for sent in variables(server, "AssetsToLaunch")] == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -274,6 +308,11 @@ def test_a_backfill_reads_the_defaults_of_its_first_partition() -> None:
         "each partition of the job 'nightly' has its own config: "
         "run config can be given for a single one only"
     )
+    launch = Launch("shop", "r", "__ASSET_JOB", assets=(AssetKey("orders"),), config={"a": nan})
+    error = refused(
+        {}, lambda client: launchable.validated_backfill(client, launch, ["mon"], "Correct it.")
+    )
+    assert (type(error), error.hint) == (InvalidConfig, "Correct it.")
 
 
 def run(**more: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,15 @@ def test_a_half_written_page_of_exports_goes_once_nobody_can_be_at_work_on_it(
     assert removed(root, "exports") == []
     for folder in ("", "orders/"):
         os.utime(root / f".dagmar/exports/{folder}{name}", (1, 1))
-    assert removed(root, "exports") == [f".dagmar/exports/{name}", f".dagmar/exports/orders/{name}"]
+    # What follows in the folder is looked at as well, and an age is no condition for exports.
+    today = export(root, "orders", f"{date.today():%Y%m%d}T000000Z-00000000")
+    export(root, "orders", today.name.replace("000000Z", "000001Z"))
+    assert removed(root, "exports") == [
+        f".dagmar/exports/{name}",
+        f".dagmar/exports/orders/{name}",
+        f".dagmar/exports/orders/{id_of(1)}",
+        f".dagmar/exports/orders/{today.name}",
+    ]
     for folder in ("", "orders/"):
         make(root, f".dagmar/exports/{folder}{name}", "<!doctype")
     index.write(root / ".dagmar/exports", "orders")  # which holds the lock: nobody else can be
@@ -447,8 +456,8 @@ def scaffolded(root: Path, name: str, **more: Any) -> tuple[Path, Path]:
 def test_a_notebook_goes_with_its_answers_and_is_measured_with_them(
     sound: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    scaffolded(sound.root, "_gone")[0].unlink()
     pairs = [scaffolded(sound.root, "a"), scaffolded(sound.root, "b", folder="")]
-    scaffolded(sound.root, "c")[0].unlink()
     git(sound.root, "add", "-A")  # git has them
     plan = clean.look(sound.root, frozenset({"notebooks"}))
     assert [item.paths for item in plan.items] == pairs

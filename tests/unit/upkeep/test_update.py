@@ -313,6 +313,25 @@ def test_notebooks_behind_are_brought_to_the_projects_version_first(
     assert update(project, to="v1.2.0").later == ["orders", "sales"]
 
 
+def test_a_notebook_of_a_version_that_the_template_lacks_is_named(
+    project: Path, template: Path, merges: list[dict[str, Any]]
+) -> None:
+    release(template, "v1.1.0")
+    notebook(project, template, "from_a_branch", "v9.9.9")
+    commit(project)
+    with pytest.raises(SetupError) as error:
+        update(project)
+    message, hint, command = refused(error)
+    assert message == (
+        f"the template at {template} has no version v9.9.9, which the notebook from_a_branch was "
+        "generated from"
+    )
+    assert ".dagmar/notebooks/from_a_branch.yml" in hint
+    assert command == "invoke update --from URL"
+    assert merges == []
+    assert status(project) == []
+
+
 def set_version(root: Path, version: str) -> None:
     text = (root / ANSWERS).read_text("utf-8")
     write(root, {ANSWERS: text.replace("_commit: v1.0.0", f"_commit: {version}")})
