@@ -16,6 +16,7 @@ from dagmar.runs.prepare import LaunchSpec, _joined, _shares, prepare
 from dagmar.server.launch import Launch, validate
 from dagmar.server.launchable import Hints, Launchable
 from dagmar.server.partitions import Choice
+from support.git import commit, git
 from support.http_server import asked
 from support.launches import (
     JOB_PARTITIONS,
@@ -103,10 +104,10 @@ DAYS = daily("mon", "tue", "wed")
         (SINGLE_RUN, Choice(latest=True), {"dagster/partition": "wed"}),
         (
             SINGLE_RUN,
-            Choice(range="mon...tue"),
+            Choice(range="mon...wed"),
             {
                 "dagster/asset_partition_range_start": "mon",
-                "dagster/asset_partition_range_end": "tue",
+                "dagster/asset_partition_range_end": "wed",
             },
         ),
     ],
@@ -223,6 +224,61 @@ def test_hints_are_those_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="not valid") as caught:
         prepared(tmp_path, LaunchSpec(job="weekly", partitions=Choice(latest=True)), answers)
     assert caught.value.hint == HINTS.config
+    fields = {"BackfillParams": {"__type": {"inputFields": [{"name": "runConfigData"}]}}}
+    with pytest.raises(Invalid, match="not valid") as caught:
+        prepared(tmp_path, LaunchSpec(job="weekly", partitions=ALL, config=ROWS), answers | fields)
+    assert caught.value.hint == HINTS.config
+
+
+def test_the_defaults_of_a_job_are_those_of_the_partition_that_is_chosen(tmp_path: Path) -> None:
+    own = partition_config("ops: {weekly: {config: {day: mon}}}")
+    answers = {
+        "JobsToLaunch": JOBS,
+        "JobPartitions": JOB_PARTITIONS,
+        "JobDefaults": job_defaults(config=own),
+        "ValidateConfig": VALID,
+    }
+    spec = LaunchSpec(job="weekly", partitions=Choice(keys=("mon",)))
+    with asked(answers) as (client, server):
+        (launch,) = prepare(client, tmp_path, spec, HINTS)
+    sent = {seen.sent["operationName"]: seen.sent["variables"] for seen in server.seen}
+    assert sent["JobDefaults"]["partition"] == "mon"
+    assert sent["ValidateConfig"]["config"] == launch.config
+    assert launch.config == {"ops": {"weekly": {"config": {"day": "mon"}}}}
+
+
+def test_a_launch_is_tagged_with_the_revision_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "shop"\n', "utf-8")
+    git(tmp_path, "init", "-q")
+    commit(tmp_path)
+    answers = with_assets(asset("orders")) | {"ValidateConfig": VALID}
+    (launch,), _ = prepared(tmp_path, LaunchSpec(assets=["orders"]), answers)
+    revision = git(tmp_path, "rev-parse", "HEAD").strip()
+    assert launch.tags[provenance.REVISION_TAG] == revision
+
+
+def test_config_for_the_op_of_an_asset_check_goes_to_each_location_that_runs_it(
+    tmp_path: Path,
+) -> None:
+    checks = {"pipelineOrError": {"__typename": "Pipeline", "solids": [{"name": "rows_check"}]}}
+    nodes = with_assets(asset("orders"), asset("lab/sales", "lab"))
+    answers = nodes | {"OpsToLaunch": checks, "ValidateConfig": VALID}
+    config = {"ops": {"rows_check": {"config": {"least": 1}}, "orders": {"config": {}}}}
+    spec = LaunchSpec(assets=["orders", "lab/sales"], config=config)
+    launches, _ = prepared(tmp_path, spec, answers)
+    assert [launch.ops for launch in launches] == [
+        {"orders", "rows_check"},
+        {"lab__sales", "rows_check"},
+    ]
+    assert [launch.config["ops"].keys() for launch in launches] == [
+        {"orders", "rows_check"},
+        {"rows_check"},
+    ]
+    with pytest.raises(Invalid, match="no_check") as caught:
+        prepared(
+            tmp_path, LaunchSpec(assets=spec.assets, config={"ops": {"no_check": {}}}), answers
+        )
+    assert caught.value.hint.endswith(HINTS.config)
 
 
 def launchable(location: str, *ops: str, parent: tuple[str, str] | None = None) -> Launchable:
@@ -265,6 +321,9 @@ def test_backfills_of_several_locations_are_joined_and_runs_are_not() -> None:
     assert _joined([first, second]) == (joined,)
     third = launchable("mill", "c").launch
     assert _joined([first, third, second]) == (third, joined)
+    last = dataclasses.replace(third, partitions=("mon",), config={"execution": {}})
+    with pytest.raises(Invalid, match="a and c are partitioned differently"):
+        _joined([first, second, last])
     for change, reason in (
         ({"partitions": ("mon",)}, "are partitioned differently"),
         ({"config": {}}, "need different run config"),
