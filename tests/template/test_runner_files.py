@@ -78,6 +78,62 @@ def test_an_edit_follows_a_module_that_is_renamed(template: Path, project: Path,
     assert unmerged(project) == []
 
 
+@pytest.mark.parametrize("folder", [OLD, NEW])
+def test_every_kind_of_edit_is_merged_and_reported_and_nothing_is_staged(
+    template: Path, project: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("a_deleted.py", "b_layout.py", "c_layout.py", "d [1].py", "e_both.py", "f_same.py")
+    old = INIT | dict.fromkeys(names, LINES) | dict.fromkeys(names[1:3], "X = [1,2]\n")
+    release(template, "v1", OLD, old)
+    latin = "# caf\xe9\n".encode("latin-1")
+    (template / "template/project" / OLD / "d [1].py").write_bytes(latin + LINES.encode())
+    commit(template)
+    git(template, "tag", "--force", "v1")
+    copy(template, project)
+    (project / OLD / "a_deleted.py").unlink()
+    for name in names[1:3]:
+        (project / OLD / name).write_text("X = [\n    1,\n    2,\n]\n")
+    mine = {"d [1].py": "line_3 = 3", "e_both.py": "line_15 = 15"}
+    for name, line in mine.items():
+        file = project / OLD / name
+        file.write_bytes(file.read_bytes().replace(line.encode(), b"line = 'mine'"))
+    write(project, {f"{OLD}/own [2].py": "OWN = 1\n"})
+    commit(project)
+    new = old | {"e_both.py": LINES.replace("line_15 = 15", "line_15 = 'new'")}
+    new["d [1].py"] = LINES.replace("line_15 = 15", "line_15 = 'new'")
+    release(template, "v2", folder, new)
+    changed = template / "template/project" / folder / "d [1].py"
+    changed.write_bytes(latin + changed.read_bytes())
+    commit(template)
+    files.set_aside(project, "v1")
+    copy(template, project)
+    files.merge_back(project, "v1")
+    inside = project / folder
+    assert not (inside / "a_deleted.py").exists()
+    assert (inside / "c_layout.py").read_text() == "X = [1,2]\n"
+    assert (inside / "own [2].py").read_text() == "OWN = 1\n"
+    merged = (inside / "d [1].py").read_bytes()
+    assert merged.startswith(latin)
+    assert b"line = 'mine'\n" in merged
+    assert b"line_15 = 'new'\n" in merged
+    assert "<<<<<<<" in (inside / "e_both.py").read_text()
+    moved = (
+        f"The runner moved from {OLD} to {NEW}. To see what changed in it:\n"
+        "  git add --all && git diff --cached --find-renames\n"
+    )
+    assert capsys.readouterr().err == (
+        f"{'' if folder == OLD else moved}"
+        "Replaced 2 files of the runner in which only the layout differed.\n"
+        f"Your changes were merged into these files of the runner:\n  {folder}/d [1].py\n"
+        f"These files of the runner stay deleted:\n  {folder}/a_deleted.py\n"
+        f"These files of the runner have conflicts:\n  {folder}/e_both.py\n"
+    )
+    assert {line.partition(" ")[2] for line in unmerged(project)} == {f"{folder}/e_both.py"}
+    assert set(git(project, "diff", "--cached", "--name-only", "--relative").splitlines()) == {
+        f"{folder}/e_both.py"
+    }
+
+
 def test_an_edited_module_that_is_gone_is_kept_as_a_conflict(template: Path, project: Path):
     old = INIT | {"src/dagmar/a.py": LINES}
     release(template, "v1", OLD, old)
