@@ -222,6 +222,25 @@ def test_each_file_is_listed_with_what_it_is_or_with_why_it_stays(
     }
 
 
+def test_only_what_is_older_than_the_days_goes_with_all_that_is_in_it(sound: Project) -> None:
+    root = sound.root
+    make(root, CACHED)
+    old = make(root, CACHED.replace("0123", "4567"), "[]")
+    files = ("a.html", "b.html")
+    folder = export(root, "orders", id_of(1), files=files)
+    export(root, "orders", id_of(2))
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    for path in (old, *folder.iterdir()):
+        age(path, 10)
+    plan = clean.look(root, EVERYTHING, days=5)
+    assert {plan.name(item.paths[0]): item.size for item in plan.items} == {
+        plan.name(folder): size,
+        plan.name(old): 2,
+    }
+    assert size > 2000
+    assert clean.look(root, EVERYTHING, days=11).items == []
+
+
 def test_a_half_written_page_of_exports_goes_once_nobody_can_be_at_work_on_it(
     sound: Project,
 ) -> None:
@@ -335,8 +354,15 @@ def test_what_cannot_be_removed_is_told_after_the_rest_is_gone(
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(SetupError, match=r"1 could not be removed, the first is \.dagmar/logs/dag"):
+    index.write(full.root / ".dagmar/exports", "orders")
+    with pytest.raises(SetupError) as error:
         clean.remove(plan)
+    assert error.value.message.endswith(
+        "1 could not be removed, the first is .dagmar/logs/dagster.log: Permission denied"
+    )
+    assert error.value.command == "ls -ld .dagmar/logs"
+    # The pages no longer list what has gone.
+    assert Path(OLD[0]).name not in (full.root / ".dagmar/exports/orders/index.html").read_text()
     assert not (full.root / OLD[0]).exists()
     assert not (full.root / LOGS[1]).exists()
 
