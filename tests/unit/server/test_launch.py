@@ -383,7 +383,8 @@ def test_a_launch_whose_answer_is_lost_is_looked_for_until_it_shows_up(
     monkeypatch.setattr("dagmar.server.launch.SEARCH_EVERY_SECONDS", 0.01)
     looks = iter(
         [
-            document({}, status=502),
+            document({}, status=502),  # which the client sends once more by itself
+            document({}, status=500),
             data(runsOrError={"__typename": "Runs", "results": []}),
             data(runsOrError={"__typename": "Runs", "results": [{"runId": "r-7"}]}),
         ]
