@@ -3,7 +3,7 @@
 The delay is from the end of the run, as the server reports it, to the end of the command. Its
 median is judged: a run that ends just after a look is seen half a second later, and the command
 then needs a moment to end. Looking more often would be more than 2 requests a second. What is
-asked once, after the end, is no part of following.
+asked once, after the end, is not counted as following.
 """
 
 from __future__ import annotations

@@ -181,6 +181,41 @@ def test_line_ends_mean_nothing_whatever_git_makes_of_them(
     assert unmerged(project) == []
 
 
+@pytest.mark.parametrize("folder", [OLD, NEW])
+def test_a_runner_behind_a_link_is_left_alone(
+    template: Path, project: Path, folder: str, tmp_path: Path
+) -> None:
+    release(template, "v1", OLD, INIT)
+    copy(template, project)
+    (project / OLD).rename(tmp_path / "shared")
+    (project / OLD).symlink_to(tmp_path / "shared")
+    commit(project)
+    release(template, "v2", folder, INIT | {"src/dagmar/new.py": ""})
+    files.set_aside(project, "v1")
+    files.merge_back(project, "v1")
+    assert (project / OLD).is_symlink()
+    assert tree(tmp_path / "shared").keys() == INIT.keys()
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_a_version_of_the_template_without_a_runner_changes_nothing(
+    template: Path, project: Path
+) -> None:
+    write(template, {"template/project/README.md": "Not yet.\n"})
+    commit(template)
+    git(template, "tag", "v0")
+    release(template, "v1", NEW, INIT)
+    write(project, {f"{NEW}/src/dagmar/__init__.py": "MINE = 1\n"})
+    commit(project)
+    for version in ("v0", "v1"):
+        if version == "v1":  # the newest one has none any more
+            shutil.rmtree(template / "template/project/.dagmar")
+            commit(template)
+        files.set_aside(project, version)
+        files.merge_back(project, version)
+    assert git(project, "status", "--porcelain") == ""
+
+
 def test_a_shallow_clone_of_the_project_is_enough(template: Path, project: Path):
     old = INIT | {"src/dagmar/a.py": LINES}
     release(template, "v1", OLD, old)

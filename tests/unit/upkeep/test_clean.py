@@ -252,7 +252,7 @@ def test_a_half_written_page_of_exports_goes_once_nobody_can_be_at_work_on_it(
     assert removed(root, "exports") == []
     for folder in ("", "orders/"):
         os.utime(root / f".dagmar/exports/{folder}{name}", (1, 1))
-    # What follows in the folder is looked at as well, and an age is no condition for exports.
+    # What follows in the folder is looked at as well, and exports go whatever their age.
     today = export(root, "orders", f"{date.today():%Y%m%d}T000000Z-00000000")
     export(root, "orders", today.name.replace("000000Z", "000001Z"))
     assert removed(root, "exports") == [
@@ -365,6 +365,23 @@ def test_what_cannot_be_removed_is_told_after_the_rest_is_gone(
     assert Path(OLD[0]).name not in (full.root / ".dagmar/exports/orders/index.html").read_text()
     assert not (full.root / OLD[0]).exists()
     assert not (full.root / LOGS[1]).exists()
+
+
+def test_a_file_whose_facts_cannot_be_read_is_an_error_of_the_machine(
+    full: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lstat = Path.lstat
+
+    def refuse(path: Path) -> os.stat_result:
+        if path.name == Path(CACHED).name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+    with pytest.raises(SetupError) as error:
+        clean.look(full.root, EVERYTHING)
+    assert error.value.message == f"{full.root / CACHED} cannot be read: Permission denied"
+    assert error.value.command == "invoke doctor"
 
 
 def test_a_folder_that_cannot_be_read_is_reported_after_the_rest_is_gone(
