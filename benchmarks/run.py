@@ -81,7 +81,7 @@ def rows(count: Count) -> Iterator[Row]:
             dagster.wait()
             (scratch / "dagmar.yaml").write_text(f"targets: {{local: {{url: '{counter.url}'}}}}")
             dg = Command(
-                "dg launch --assets small",
+                "dg launch, the same asset",
                 [str(Path(sys.executable).with_name("dg")), "launch", "--assets", "small"],
                 scratch,
                 {**os.environ, **environ},
