@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -253,13 +253,16 @@ def test_a_half_written_page_of_exports_goes_once_nobody_can_be_at_work_on_it(
     for folder in ("", "orders/"):
         os.utime(root / f".dagmar/exports/{folder}{name}", (1, 1))
     # What follows in the folder is looked at as well, and exports go whatever their age.
-    today = export(root, "orders", f"{date.today():%Y%m%d}T000000Z-00000000")
-    export(root, "orders", today.name.replace("000000Z", "000001Z"))
+    now = datetime.now(timezone.utc)
+    recent, _ = (
+        export(root, "orders", f"{now - timedelta(seconds=ago):%Y%m%dT%H%M%SZ}-00000000")
+        for ago in (20, 10)
+    )
     assert removed(root, "exports") == [
         f".dagmar/exports/{name}",
         f".dagmar/exports/orders/{name}",
         f".dagmar/exports/orders/{id_of(1)}",
-        f".dagmar/exports/orders/{today.name}",
+        f".dagmar/exports/orders/{recent.name}",
     ]
     for folder in ("", "orders/"):
         make(root, f".dagmar/exports/{folder}{name}", "<!doctype")
