@@ -42,6 +42,7 @@ BAD = {
     "fails": "fails():\nnumber = 1 / 0",
     "leaves": "leaves():\nimport sys\n\nsys.exit(3)",
     "misses": "misses():\nimport no_such_package",
+    "refused": "refused():\nfrom dagmar.flags import parse_tags\n\nparse_tags(['x'])",
     "dies": 'dies():\nimport os\n\nos.write(1, b"last words")\nos._exit(9)',
     "is_killed": "is_killed():\nimport os\n\nos.kill(os.getpid(), 9)",
     "prints": "prints():\nfor _ in range(50):\n    print('x' * 200_000)",
@@ -57,6 +58,7 @@ FAILURES = {
     "fails": ("fails", "ZeroDivisionError", True),
     "leaves": ("leaves", "SystemExit", True),
     "misses": ("misses", "ModuleNotFoundError", True),
+    "refused": ("refused", "UsageError", True),
     "circle": ("a", "CycleError", True),
     "wrong": ("a", "SyntaxError", True),
     "dies": ("dies", "ProcessEnded", False),
@@ -144,6 +146,10 @@ def test_a_bad_notebook_is_reported_and_recorded(
         assert f'File "{name}.py", line ' in error["traceback"]
     if name in ("circle", "wrong"):  # the rest is shown
         assert "forty-two" in Path(exports[name]["files"][0]).read_text("utf-8")
+    if name == "refused":  # by dagmar, whose own frames help nobody; its hint is printed once
+        assert "parse_tags(['x'])" in error["traceback"]
+        assert "flags.py" not in error["traceback"]
+        assert stderr.count(error["message"].partition("\n")[2]) == 1
     if name == "dies":
         assert error["traceback"] == "last words"
 

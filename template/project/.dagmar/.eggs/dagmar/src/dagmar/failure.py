@@ -47,7 +47,7 @@ class Failure:
             each = raised.pop()
             if id(each) not in seen:
                 seen[id(each)] = each
-                each.__traceback__ = _user_frames(each.__traceback__)
+                each.__traceback__ = user_frames(each.__traceback__)
                 raised += filter(None, (each.__cause__, each.__context__))
         for each in seen.values():
             while _repeats(each, each.__context__):  # as Dagster raises a SyntaxError again
@@ -128,7 +128,8 @@ def _repeats(error: BaseException, earlier: BaseException | None) -> bool:
     return type(earlier) is type(error) and str(earlier) == str(error)
 
 
-def _user_frames(trace: TracebackType | None) -> TracebackType | None:
+def user_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of dagmar, of Python and of installed packages."""
     frames, kept = [], None
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

@@ -218,7 +218,9 @@ class _Exporter:
             cell = manifests.cell_of(outcome.error) or "the notebook"
             see = ("To see the cell in marimo, type:", f"invoke dev --notebook {shlex.quote(path)}")
             remedy = (f"The page was kept: {url}",) if url else see
-            exported.error = failed(f"{cell} failed: {outcome.error.text}", *remedy)
+            # What follows its first line is printed above, with the traceback.
+            text = outcome.error.line if outcome.error.traceback else outcome.error.text
+            exported.error = failed(f"{cell} failed: {text}", *remedy)
         exported.write_index()
         return exported
 

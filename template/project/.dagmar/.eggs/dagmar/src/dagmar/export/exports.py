@@ -65,7 +65,7 @@ class Exports:
         for warning in dict.fromkeys(filter(None, (export.warning for export in exports))):
             console.warn(warning)
         bad = [export for export in exports if not export.ok]
-        if len(exports) > 1:
+        if len(exports) > 1 and not self.dry_run:
             console.say(f"Exported {len(exports) - len(bad)} of {len(exports)} notebooks.")
         if not bad:
             return

@@ -18,8 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagmar.errors import Invalid
-from dagmar.failure import Failure
+from dagmar.errors import DagmarError, Invalid
+from dagmar.failure import Failure, user_frames
 from dagmar.files import encodable
 from dagmar.notebook import broken
 from dagmar.notebook.capture import Capture, as_text
@@ -337,6 +337,8 @@ class _Runner:
         kind, message = type(error).__name__, encodable(str(error))
         if isinstance(error, SystemExit):
             message = f"the cell called sys.exit({'' if error.code is None else repr(error.code)})"
+        if isinstance(error, DagmarError):  # says what to do; where dagmar raised it does not help
+            error = error.with_traceback(user_frames(error.__traceback__))
         trace = as_text(error, self.executed.path.name, self._lines())
         shown = internals.MarimoExceptionRaisedError(
             msg=message or f"This cell raised an exception: {kind}",
