@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from dagmar.errors import DagmarError, Invalid, SetupError
+from dagmar.errors import Conflict, DagmarError, Invalid, SetupError
 from dagmar.project import templates
 from dagmar.project.layout import CACHE, NOTEBOOK_ANSWERS
 from dagmar.project.settings import load
@@ -100,6 +100,19 @@ def test_the_version_of_a_notebook_is_one_that_the_template_has(
     assert not marker.exists()
     answers.unlink()  # as the hint says
     assert not update.look(root).available
+
+
+@pytest.mark.parametrize("linked", [templates.ANSWERS, f"{NOTEBOOK_ANSWERS.as_posix()}/a.yml"])
+def test_answers_behind_a_link_are_not_updated(linked: str, template: Path, tmp_path: Path) -> None:
+    root = project(tmp_path / "shop", str(template), "v1.0.0")
+    (root / NOTEBOOK_ANSWERS).mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere.yml"
+    elsewhere.write_text((root / templates.ANSWERS).read_text())
+    (root / linked).unlink(missing_ok=True)
+    (root / linked).symlink_to(elsewhere)
+    with pytest.raises(Conflict) as error:
+        update.look(root)
+    assert error.value.message == f"{linked} is a link"
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ def look(root: Path, to: str = "", place: str = "", runner: str = "") -> Update:
 
     `place` is where the template is now, `runner` is what the project is to have: a copy of the
     runner or the package. Raises SetupError if there is no template, or none with the project's
-    version, Invalid for an unknown `to`, and UsageError for an unknown `runner`.
+    version, Invalid for an unknown `to`, Conflict for an answers file that is a link, and
+    UsageError for an unknown `runner`.
     """
     return _plan(root.resolve(), to, place, runner)[0]
 
@@ -183,6 +184,10 @@ def _plan(
     if runner not in ("", *templates.RUNNERS):
         message = f"--runner {runner!r}: it is a copy or a package"
         raise UsageError(message, f"Give --runner {' or '.join(templates.RUNNERS)}.")
+    for file in (root / templates.ANSWERS, *sorted((root / NOTEBOOK_ANSWERS).glob("*.yml"))):
+        if file.is_symlink():  # the update would leave it at the old version
+            message = f"{file.relative_to(root).as_posix()} is a link"
+            raise Conflict(message, "Put the file that it leads to in its place.")
     template = templates.open_template(root, place)
     if not template.commit:
         message = "the template was copied from a folder that is not in git, so it has no versions"
