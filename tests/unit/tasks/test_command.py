@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
 from dagmar.errors import SetupError
-from dagmar.tasks.command import command
+from dagmar.tasks.command import command, seldom_collected
 from invoke import Context, Exit
 from support import full_disk
 from support.project import make_project
@@ -115,3 +117,11 @@ def test_a_limit_of_open_files_is_status_3(arguments: list[str], tmp_path: Path)
     assert done.stderr.startswith("error: "), done.stderr
     assert "Too many open files" in done.stderr
     assert done.returncode == SetupError.exit_code
+
+
+def test_garbage_is_collected_as_before_once_a_large_answer_is_read() -> None:
+    before = gc.get_threshold()
+    with suppress(SetupError), seldom_collected():
+        assert gc.get_threshold() > before
+        raise SetupError("too large")
+    assert gc.get_threshold() == before

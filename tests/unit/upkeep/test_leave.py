@@ -225,6 +225,7 @@ def test_it_does_not_start_while_dev_runs(adopted: Project):
     with pytest.raises(Conflict, match="`invoke dev` is running") as caught:
         go(adopted)
     assert str(os.getpid()) in caught.value.command
+    go(adopted, dry_run=True)  # which can be read at any time
     assert changes(adopted, "HEAD") == []
 
 

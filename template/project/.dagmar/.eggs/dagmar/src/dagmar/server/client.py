@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 DOCUMENTS = Path(__file__).with_name("documents")
 GATEWAY = (502, 503, 504)
 NO_PERMISSION = "The server may be read-only, or your user may lack the permission."
+ELSEWHERE = "Make this address a target in dagmar.yaml, with its own login."
 MORE = "The Dagster UI or the server's log may say more."
 REFUSALS = (
     "BackfillNotFoundError", "InvalidPipelineRunsFilterError", "InvalidSubsetError",
@@ -286,9 +287,7 @@ class DagsterClient:
     def _no_answer(self, response: requests.Response) -> DagmarError:
         """Return the error for an answer that does not come from Dagster."""
         url, status = self.target.url, response.status_code
-        auth = f"Check targets.{self.target.name}.auth in dagmar.yaml."
-        if self.target.elsewhere:
-            auth = "Add this address to dagmar.yaml as a target with its own auth; use --target."
+        auth = ELSEWHERE if self.target.elsewhere else f"Check {self._setting('auth')}"
         if response.is_redirect or 300 <= status < 400:
             return self._redirected(response, auth)
         if status == 401:
@@ -319,8 +318,11 @@ class DagsterClient:
             return UnexpectedAnswer(f"{url} redirects to {shown}", hint)
         return NotAllowed(
             f"{url} redirects to {shown}: this looks like a login page",
-            f"dagmar does not follow redirects, which would get its credentials. {auth}",
+            f"dagmar does not follow redirects, which could get credentials. {auth}",
         )
+
+    def _setting(self, key: str) -> str:
+        return f"targets.{self.target.name}.{key} in dagmar.yaml."
 
     def _unreachable(self, error: Exception) -> Unreachable:
         url = self.target.url
@@ -328,19 +330,20 @@ class DagsterClient:
             if _never_sent(error):
                 return Unreachable(
                     f"The certificate of {url} is not accepted",
-                    "For a private authority set "
-                    f"targets.{self.target.name}.ca_file in dagmar.yaml.",
+                    f"For a private authority set {self._setting('ca_file')}",
                 )
+            certificate = f"set {self._setting('client_cert')}"
+            if self.target.elsewhere:
+                certificate = ELSEWHERE
             return Unreachable(
                 f"There is no TLS connection with {url}",
-                "It may speak plain http, or need a client certificate: set "
-                f"targets.{self.target.name}.client_cert in dagmar.yaml.",
+                f"It may speak plain http, or need a client certificate: {certificate}",
             )
         if isinstance(_reason(error), exceptions.ReadTimeoutError):
             seconds = self.target.timeouts[1]
             return Unreachable(
                 f"Dagster at {url} did not answer within {seconds:g} s",
-                f"Try again, or raise targets.{self.target.name}.read_timeout in dagmar.yaml.",
+                f"Try again, or raise {self._setting('read_timeout')}",
             )
         return unreachable(self.target)
 

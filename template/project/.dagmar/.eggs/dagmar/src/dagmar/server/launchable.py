@@ -99,7 +99,8 @@ def find_assets(
         launch = Launch(*job, assets=tuple(assets), ops=frozenset(ops))
         parts = [of_asset(key, node) for key, node in assets.items() if node["isPartitioned"]]
         if partitioned and not parts:
-            raise Invalid(f"{launch.what} has no partitions", hints.no_partitions)
+            have = "have" if len(assets) > 1 else "has"
+            raise Invalid(f"{launch.what} {have} no partitions", hints.no_partitions)
         partitions = functools.reduce(Partitions.joined, parts) if parts else None
         permissions = permissions_of(answer, launch.location)
         versions = _versions_in(answer, launch.location)

@@ -5,7 +5,16 @@ from typing import Annotated
 from invoke import Context
 
 from dagmar.files import expanded
-from dagmar.tasks.command import Json, Many, Result, Target, Url, command, open_server
+from dagmar.tasks.command import (
+    Json,
+    Many,
+    Result,
+    Target,
+    Url,
+    command,
+    open_server,
+    seldom_collected,
+)
 
 
 @command
@@ -46,7 +55,7 @@ def stats(
     from dagmar.stats.verdict import parse_rules
 
     rules = tuple(parse_rules(fail_if))
-    with open_server(context, target, url) as (settings, client):
+    with open_server(context, target, url) as (settings, client), seldom_collected():
         page = expanded(html).absolute() if html else None
         if open and page is None:
             page = settings.root / CACHE / "history.html"

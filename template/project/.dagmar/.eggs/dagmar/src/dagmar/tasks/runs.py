@@ -5,7 +5,16 @@ from typing import Annotated
 
 from invoke import Context
 
-from dagmar.tasks.command import Json, Many, Result, Target, Url, command, open_server
+from dagmar.tasks.command import (
+    Json,
+    Many,
+    Result,
+    Target,
+    Url,
+    command,
+    open_server,
+    seldom_collected,
+)
 
 
 @command
@@ -33,7 +42,7 @@ def discover(
     from dagmar.flags import parse_tags
 
     filters = Filters(kind, match, select, group, parse_tags(tag), location)
-    with open_server(context, target, url) as (settings, client):
+    with open_server(context, target, url) as (settings, client), seldom_collected():
         return discover(settings, client, filters, refresh, times=not json)
 
 

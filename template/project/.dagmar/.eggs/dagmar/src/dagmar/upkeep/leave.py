@@ -73,7 +73,7 @@ def leave(
     that was edited and for files among the exports that dagmar did not write.
     """
     root = root.resolve()
-    if running := devfile.read(root):
+    if not dry_run and (running := devfile.read(root)):
         message = f"`invoke dev` is running (process {running.pid})"
         raise Conflict(
             message, "Stop it with Ctrl-C in its terminal, or type:", f"kill {running.pid}"
