@@ -16,6 +16,7 @@ from dagmar.server.client import DagsterClient
 from hypothesis import HealthCheck, settings
 from support import forked
 from support.dagster_server import DagsterServer, dagster_server
+from support.git import GIT_ENVIRON
 from support.project import Project, make_project
 from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
@@ -73,6 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Images of Python set it. Every process that a test starts would then compile Dagster again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Before anything is imported: Copier starts git with the environment that there was then.
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        os.environ.pop(name, None)
+    os.environ.update(GIT_ENVIRON)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.git import GIT_ENVIRON
 from support.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
@@ -36,11 +37,8 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     kept |= {
         "COPIER_SETTINGS_PATH": str(settings / "copier.yml"),
         "XDG_CONFIG_HOME": str(settings),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
+        **GIT_ENVIRON,
     }
-    for role in ("AUTHOR", "COMMITTER"):
-        kept |= {f"GIT_{role}_NAME": "Tester", f"GIT_{role}_EMAIL": "tester@example.com"}
     path = [part for part in kept["PATH"].split(os.pathsep) if not part.startswith(str(ROOT))]
     return {**kept, "PATH": os.pathsep.join(path)}
 

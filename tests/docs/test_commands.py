@@ -108,7 +108,7 @@ def test_the_readme_starts_a_project_and_launches_a_run(second: Terminal) -> Non
     for asset in ("raw/flights", "clean/flights", "daily_delays"):
         assert re.search(rf"^ {asset} .* never( |$)", found.stdout, re.MULTILINE)
     assert launched.stdout.startswith("SUCCESS")
-    assert "Launched raw/flights: http://" in launched.stderr
+    assert "Launched raw/flights, clean/flights: http://" in launched.stderr
     after = second.type("uv run invoke discover --kind assets --match raw/flights").stdout
     assert "never" not in after
     assert (second.folder / "storage/raw/flights.parquet").is_file()
@@ -117,7 +117,7 @@ def test_the_readme_starts_a_project_and_launches_a_run(second: Terminal) -> Non
 
 @needs_uv
 def test_the_readme_makes_a_report_and_links_it(second: Terminal) -> None:
-    second.type("uv run invoke run --asset raw/flights --asset clean/flights")
+    second.type(sections(README)[START][2])
     (block,) = sections(README)[REPORTS]
     done = second.type(block)
     assert "Attached to clean/flights" in done.stderr

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.git import GIT_ENVIRON, git
+from support.git import git
 from support.template_releases import ROOT, RUNNER, write
 
 sys.path.insert(0, str(ROOT))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _same_git_everywhere() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in GIT_ENVIRON.items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture

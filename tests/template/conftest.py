@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,24 +15,14 @@ from support.template_releases import ROOT, RUNNER, SHELF, Project, Template, wr
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _same_git_and_copier_everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _same_copier_everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the settings of whoever runs the tests out of them."""
     settings = tmp_path_factory.mktemp("settings") / "copier.yml"
     settings.write_text("{}\n")
-    env = {
-        "COPIER_SETTINGS_PATH": str(settings),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
-    }
-    for role in ("AUTHOR", "COMMITTER"):
-        env |= {f"GIT_{role}_NAME": "Tester", f"GIT_{role}_EMAIL": "tester@example.com"}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in env.items():
-            patch.setenv(name, value)
-        for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-            patch.delenv(name, raising=False)
+        patch.setenv("COPIER_SETTINGS_PATH", str(settings))
         # Copier starts git and hooks with the environment that plumbum saw when it was imported.
-        with local.env(**env):
+        with local.env(COPIER_SETTINGS_PATH=str(settings)):
             yield
 
 

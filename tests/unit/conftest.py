@@ -12,7 +12,6 @@ import pytest
 from dagmar.notebook import reporting
 from dagmar.orchestration.probe import Broken
 from dagmar.upkeep.checking import Project
-from support.git import GIT_ENVIRON
 from support.healthy_project import make_sound
 
 _KEPT: set[str] = set()
@@ -53,18 +52,13 @@ def _nothing_reported_before() -> None:
 @pytest.fixture(scope="session")
 def _sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sound") / "shop"
-    with pytest.MonkeyPatch.context() as patch:
-        for name, text in GIT_ENVIRON.items():
-            patch.setenv(name, text)
-        make_sound(root, tmp_path_factory.mktemp("template"))
+    make_sound(root, tmp_path_factory.mktemp("template"))
     return root
 
 
 @pytest.fixture
-def sound(_sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def sound(_sound: Path, tmp_path: Path) -> Project:
     """The project, with an environment that holds nothing of the machine's."""
-    for name, text in GIT_ENVIRON.items():
-        monkeypatch.setenv(name, text)
     root = Path(shutil.copytree(_sound, tmp_path / "shop"))
     scripts = str(Path(sys.executable).parent)
     path = os.pathsep.join([scripts, os.environ["PATH"]])

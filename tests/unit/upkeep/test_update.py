@@ -13,7 +13,7 @@ import yaml
 from dagmar.errors import Conflict, DagmarError, Invalid, SetupError, UsageError
 from dagmar.project.layout import UPDATE_ANSWERS
 from dagmar.upkeep.update import Update, look, update
-from support.git import GIT_ENVIRON, commit, git
+from support.git import commit, git
 
 ANSWERS = ".copier-answers.yml"
 COMMITTED = "# Written by Copier.\n"
@@ -72,9 +72,7 @@ def release(template: Path, tag: str = "") -> None:
 
 
 @pytest.fixture(autouse=True)
-def _same_git_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, text in GIT_ENVIRON.items():
-        monkeypatch.setenv(name, text)
+def _no_settings_of_copier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write(tmp_path, {"settings.yml": "{}\n"})
     monkeypatch.setenv("COPIER_SETTINGS_PATH", str(tmp_path / "settings.yml"))
 
@@ -83,15 +81,12 @@ def _same_git_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both of the following, to copy: git takes longer to make them again."""
     folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, text in GIT_ENVIRON.items():
-            patch.setenv(name, text)
-        write(folder / "template", TEMPLATE)
-        for root in (folder / "template", folder / "shop"):
-            git(folder, "init", "-q", "-b", "main", "--template=", str(root))
-        commit(folder / "template")
-        git(folder / "template", "tag", "v1.0.0")
-        make_project(folder / "shop", folder / "template")
+    write(folder / "template", TEMPLATE)
+    for root in (folder / "template", folder / "shop"):
+        git(folder, "init", "-q", "-b", "main", "--template=", str(root))
+    commit(folder / "template")
+    git(folder / "template", "tag", "v1.0.0")
+    make_project(folder / "shop", folder / "template")
     return folder
 
 
