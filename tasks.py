@@ -291,8 +291,12 @@ def bench(
     if write and quick:
         raise UsageError("--quick measures too little for --write")
     run = importlib.import_module("bench").bench
+    missed = None
     try:
         run(only, quick, write, Path(trend) if trend else None)
-    finally:  # what misses its limit is kept as well
-        if write:
-            subprocess.run([sys.executable, "docs/generate.py"], cwd=ROOT, check=True)
+    except RunFailed as error:  # what misses its limit is kept as well
+        missed = error
+    if write:
+        subprocess.run([sys.executable, "docs/generate.py"], cwd=ROOT, check=True)
+    if missed:
+        raise missed

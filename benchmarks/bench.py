@@ -52,10 +52,10 @@ def bench(only: Sequence[str], quick: bool, write: bool, trend: Path | None) -> 
         started = time.monotonic()
         found[name] = list(importlib.import_module(name).rows(Count(quick)))
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+        if write:
+            _keep(name, found[name])
     rows = [row for each in found.values() for row in each]
     print(markdown([COLUMNS, *(row.cells() for row in rows)]))
-    if write:
-        _keep(found)
     if trend:
         say(compare(rows, _read(trend)))
         _append(trend, rows)
@@ -134,16 +134,14 @@ def _append(trend: Path, rows: Iterable[Row]) -> None:
         file.writelines(json.dumps({**facts, **asdict(row)}) + "\n" for row in rows)
 
 
-def _keep(found: Mapping[str, Sequence[Row]]) -> None:
-    """Replace the results of what was measured, and leave the others."""
+def _keep(name: str, rows: Sequence[Row]) -> None:
+    """Replace the results of one benchmark, and leave the others."""
     kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     machine = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
-    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
+    versions = ", ".join(f"{each} {version(each)}" for each in VERSIONS)
     day = datetime.now(timezone.utc).date()
     where = f"{day}, {machine}, Python {platform.python_version()}, {versions}."
-    kept |= {
-        name: {"on": where, "rows": [asdict(row) for row in rows]} for name, rows in found.items()
-    }
+    kept[name] = {"on": where, "rows": [asdict(row) for row in rows]}
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 
 
