@@ -135,10 +135,9 @@ def _check_update(
     for command in kind.updates:
         try:
             run([sys.executable, "-m", *command], project, python)
-        except SetupError:
-            _refuse_conflicts(project, old)  # which is why `invoke update` ended with a status
-            raise
-        _refuse_conflicts(project, old)
+        finally:  # with conflicts, `invoke update` ends with a status
+            if unmerged := git(project, "diff", "--name-only", "--diff-filter=U").split():
+                raise Conflict(f"an update from {old} has conflicts in {unmerged}")
         run(["git", "add", "--all"], project)
         run(["git", "commit", "--quiet", "--message", "update"], project, SOMEBODY)
     expected = _files(like) | {name: before[name] for name in ONCE}
@@ -147,11 +146,6 @@ def _check_update(
     if different := [name for name in names if updated.get(name) != expected.get(name)]:
         message = f"a project updated from {old} differs from one of {new}, with the same edits, in"
         raise Conflict(f"{message}:\n" + "".join(f"  {name}\n" for name in different))
-
-
-def _refuse_conflicts(project: Path, old: str) -> None:
-    if unmerged := git(project, "diff", "--name-only", "--diff-filter=U").split():
-        raise Conflict(f"an update from {old} has conflicts in {unmerged}")
 
 
 def _make(template: Path, kind: Kind, version: str, project: Path, packages: Path) -> None:

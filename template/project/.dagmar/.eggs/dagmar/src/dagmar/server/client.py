@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 DOCUMENTS = Path(__file__).with_name("documents")
 GATEWAY = (502, 503, 504)
 NO_PERMISSION = "The server may be read-only, or your user may lack the permission."
-ELSEWHERE = "Make this address a target in dagmar.yaml, with its own login."
 MORE = "The Dagster UI or the server's log may say more."
 REFUSALS = (
     "BackfillNotFoundError", "InvalidPipelineRunsFilterError", "InvalidSubsetError",
@@ -287,7 +286,7 @@ class DagsterClient:
     def _no_answer(self, response: requests.Response) -> DagmarError:
         """Return the error for an answer that does not come from Dagster."""
         url, status = self.target.url, response.status_code
-        auth = ELSEWHERE if self.target.elsewhere else f"Check {self._setting('auth')}"
+        auth = self._login("Check", "auth")
         if response.is_redirect or 300 <= status < 400:
             return self._redirected(response, auth)
         if status == 401:
@@ -322,7 +321,13 @@ class DagsterClient:
         )
 
     def _setting(self, key: str) -> str:
-        return f"targets.{self.target.name}.{key} in dagmar.yaml."
+        return f"targets.{self.target.name}.{key} in dagmar.yaml"
+
+    def _login(self, verb: str, key: str) -> str:
+        """Return what to do about a setting that is sent to the target's own origin alone."""
+        if self.target.elsewhere:
+            return "Make this address a target in dagmar.yaml, with its own login."
+        return f"{verb} {self._setting(key)}."
 
     def _unreachable(self, error: Exception) -> Unreachable:
         url = self.target.url
@@ -330,20 +335,18 @@ class DagsterClient:
             if _never_sent(error):
                 return Unreachable(
                     f"The certificate of {url} is not accepted",
-                    f"For a private authority set {self._setting('ca_file')}",
+                    f"For a private authority set {self._setting('ca_file')}.",
                 )
-            certificate = f"set {self._setting('client_cert')}"
-            if self.target.elsewhere:
-                certificate = ELSEWHERE
             return Unreachable(
                 f"There is no TLS connection with {url}",
-                f"It may speak plain http, or need a client certificate: {certificate}",
+                "It may speak plain http, or need a client certificate. "
+                f"{self._login('Set', 'client_cert')}",
             )
         if isinstance(_reason(error), exceptions.ReadTimeoutError):
             seconds = self.target.timeouts[1]
             return Unreachable(
                 f"Dagster at {url} did not answer within {seconds:g} s",
-                f"Try again, or raise {self._setting('read_timeout')}",
+                f"Try again, or raise {self._setting('read_timeout')}.",
             )
         return unreachable(self.target)
 

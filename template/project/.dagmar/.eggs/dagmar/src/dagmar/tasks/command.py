@@ -114,7 +114,7 @@ def seldom_collected() -> Iterator[None]:
     """Let the garbage collector look less often in this block, which reads large answers.
 
     One with 10,000 assets is half a million objects, none of them garbage; to look through them
-    again and again takes a tenth of `invoke discover`.
+    again and again is a fifth of the processor time of `invoke discover`.
     """
     before = gc.get_threshold()
     gc.set_threshold(100_000, 20, 20)
