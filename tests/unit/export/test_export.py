@@ -622,6 +622,11 @@ def test_retention_can_be_tried_and_then_done(tmp_path: Path) -> None:
     status, (one,), stderr = export(project, "--notebook", "orders.py", "--keep", "1", "--dry-run")
     assert [Path(path).name for path in one["removed"]] == [old.id, older.id]
     assert ids(exports, "orders") == [old.id, older.id]
+    write(tmp_path / "notebooks", GOOD, name="sales")
+    _, planned, stderr = export(project, "--all", "--dry-run")
+    assert [one["status"] for one in planned] == ["planned", "planned"]
+    assert "Would be exported: notebooks/sales.py" in stderr
+    assert "Exported" not in stderr
     status, (one,), stderr = export(project, "--notebook", "orders.py", "--keep", "1")
     assert status == 0
     assert ids(exports, "orders") == [one["id"]]
